@@ -1,0 +1,244 @@
+"""What people write: `models/<model>/model.yaml` and `engines/targets/<target>/params.yaml`.
+
+Read strictly: an unknown key, a missing one or a value out of range is an InputError that names the
+file and the key.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from typing_extensions import Self
+
+from engines.errors import InputError
+from engines.records import Batch, Part, Precision, Sha256, explain
+from engines.workspace import Workspace
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+"""Names of models and targets: they become image tags, Kubernetes labels and folder names."""
+
+VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
+STRIDE = 32
+"""Largest stride of YOLOv8's detect heads P3 to P5, in pixels."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+# --- model.yaml --------------------------------------------------------------------------------
+
+
+class Weights(Part):
+    path: str
+    """Relative to the model's folder."""
+    sha256: Sha256
+
+
+class DataSets(Part):
+    """Three disjoint folders, relative to the model's; each holds `images/` and `labels/`."""
+
+    calibration: str
+    tuning: str
+    evaluation: str
+
+
+class ModelConfig(Part):
+    """`model.yaml`: one model, its weights and its data."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Name
+    version: Annotated[str, Field(pattern=VERSION_PATTERN)]
+    task: Literal["detect"]
+    weights: Weights
+    imgsz: tuple[int, int]
+    """Height and width of the network's input, in pixels."""
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    data: DataSets
+
+    @field_validator("imgsz")
+    @classmethod
+    def _multiple_of_stride(cls, value: tuple[int, int]) -> tuple[int, int]:
+        check_imgsz(value)
+        return value
+
+
+def check_imgsz(imgsz: tuple[int, int]) -> None:
+    """Raise ValueError unless height and width are positive multiples of the stride."""
+    for side in imgsz:
+        if side <= 0 or side % STRIDE:
+            nearest = max(STRIDE, round(side / STRIDE) * STRIDE)
+            raise ValueError(
+                f"expected height and width as multiples of {STRIDE} pixels, came {list(imgsz)}; "
+                f"for {side} take {nearest}"
+            )
+
+
+def load_model(workspace: Workspace, name: str) -> ModelConfig:
+    """Read `models/<name>/model.yaml`. Raises InputError."""
+    path = workspace.model(name) / "model.yaml"
+    if not path.is_file():
+        raise InputError(
+            f"Expected one of the models {_names(workspace.models, 'model.yaml')}, came {name!r}. "
+            "Bring a new one with `pipeline add-model NAME --weights FILE --data DATA_YAML`."
+        )
+    model = _parse(ModelConfig, path)
+    if model.name != name:
+        raise InputError(
+            f"{path}: expected `name: {name}` as its folder is called, came {model.name!r}. "
+            "Make the two the same."
+        )
+    return model
+
+
+# --- params.yaml of a target -------------------------------------------------------------------
+
+
+class Budgets(Part):
+    """Limits that an engine must keep; whole-frame figures are at batch 1."""
+
+    frame_p99_ms: Positive
+    frame_p50_ms: Positive
+    throughput_fps: Positive
+    """At least so many whole frames a second with several in flight."""
+    map50_95_drop: NotNegative
+    confidence_shift: NotNegative
+    memory_peak_mib: Positive
+    engine_size_mib: Positive
+
+
+class EngineRow(Part):
+    """One engine of a target; `budgets` replaces single limits of the target's for this engine."""
+
+    model: Name
+    precision: Precision
+    budgets: dict[str, float] = Field(default_factory=dict)
+
+
+class BenchmarkRow(Part):
+    """How long to measure, and when to trust it."""
+
+    frame_size: tuple[int, int]
+    """Height and width of the camera frame, in pixels."""
+    warmup_seconds: Positive
+    seconds: Positive
+    """Time for each of the four latency figures at least; more when the p99 is not stable yet."""
+    max_seconds: Positive
+    p99_interval_share: Share
+    """The p99 is stable when its 95 % confidence interval is no wider than this part of it."""
+    max_attempts: int = Field(ge=1, le=10)
+    max_steal_share: Share
+    max_run_queue_wait_share: Share
+    max_drift_share: Share
+    max_temperature_c: Positive
+
+
+class EvaluateRow(Part):
+    """Thresholds of detection."""
+
+    confidence: Share
+    """Operating threshold: what a pod reports, and where the confidence shift is taken."""
+    iou: Share
+    """Two boxes of one class that overlap more are one object."""
+    max_detections: int = Field(ge=1)
+
+
+class TargetConfig(Part):
+    """`params.yaml` of a target: its row of data."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    target: Name
+    backend: str
+    device: dict[str, str]
+    """What the fingerprint must say, for example `{kind: cpu, architecture: x86_64}`."""
+    batch: Batch
+    benchmark: BenchmarkRow
+    evaluate: EvaluateRow
+    budgets: Budgets
+    policy: Literal["fastest", "most-accurate", "smallest"]
+    """Which passing engine of a model goes to the canary ring."""
+    engines: dict[str, EngineRow]
+
+    @field_validator("batch")
+    @classmethod
+    def _ordered(cls, value: Batch) -> Batch:
+        if not value.min <= value.opt <= value.max:
+            raise ValueError(
+                f"expected min <= opt <= max, came {value.min}, {value.opt}, {value.max}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _engines_named_by_content(self) -> Self:
+        for key, row in self.engines.items():
+            if key != f"{row.model}-{row.precision}":
+                raise ValueError(
+                    f"engine {key!r}: expected the key `{row.model}-{row.precision}`, "
+                    "since an engine is named <model>-<precision>"
+                )
+            self.budgets_of(key)
+        return self
+
+    def budgets_of(self, engine: str) -> Budgets:
+        """The budgets of one engine: the target's, with the engine's own over them."""
+        merged = self.budgets.model_dump() | self.engines[engine].budgets
+        try:
+            return Budgets.model_validate(merged)
+        except ValidationError as error:
+            raise ValueError(f"engine {engine!r}: budgets.{explain(error)}") from error
+
+    def engine(self, key: str) -> EngineRow:
+        """The row of one engine. Raises InputError when the target has none of that name."""
+        if key not in self.engines:
+            raise InputError(
+                f"Expected one of the engines of target {self.target}: "
+                f"{', '.join(self.engines) or 'none yet'}; came {key!r}. "
+                "Add it under `engines:` in the target's params.yaml."
+            )
+        return self.engines[key]
+
+
+def load_target(workspace: Workspace, name: str) -> TargetConfig:
+    """Read `engines/targets/<name>/params.yaml`. Raises InputError."""
+    path = workspace.target(name) / "params.yaml"
+    if not path.is_file():
+        raise InputError(
+            f"Expected one of the targets {_names(workspace.targets, 'params.yaml')}, came {name!r}. "
+            "Make a new one with `pipeline add-target NAME --from TARGET`."
+        )
+    target = _parse(TargetConfig, path)
+    if target.target != name:
+        raise InputError(
+            f"{path}: expected `target: {name}` as its folder is called, came {target.target!r}. "
+            "Make the two the same."
+        )
+    return target
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def _parse(kind: type[Config], path: Path) -> Config:
+    try:
+        return kind.model_validate(load_yaml(path))
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error)}. Mend the file and run again.") from error
+
+
+def load_yaml(path: Path) -> Any:
+    """The content of a YAML file as plain Python values. Raises InputError when it does not parse."""
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        where = re.sub(r"\s+", " ", str(error))[:300]
+        raise InputError(f"{path} is not YAML: {where}. Mend the file and run again.") from error
+
+
+def _names(folder: Path, file: str) -> str:
+    return ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{file}"))) or "(none yet)"

@@ -1,0 +1,134 @@
+"""Data sets on disk: a folder with `images/` and, by the same names, YOLO labels in `labels/`.
+
+A label file has a line `class cx cy w h` for each object, all but the class as parts of the image's
+width and height; an empty file (or none) is a picture without objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.config import ModelConfig
+from engines.errors import InputError
+
+IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Objects of one image."""
+
+    classes: NDArray[np.int64]
+    """Index into the model's classes, shape (n,)."""
+    boxes: NDArray[np.float64]
+    """cx, cy, w, h as parts of the image's width and height, shape (n, 4)."""
+
+    def pixels(self, height: int, width: int) -> NDArray[np.float64]:
+        """The boxes as x1, y1, x2, y2 in pixels, shape (n, 4)."""
+        centre, size = self.boxes[:, :2], self.boxes[:, 2:]
+        corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+        return corners * np.array([width, height, width, height])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """An image file and where its labels are."""
+
+    image: Path
+    label: Path
+
+    def read_image(self) -> NDArray[np.uint8]:
+        """Pixels, uint8 BGR, shape (height, width, 3). Raises InputError when not an image."""
+        import cv2
+
+        data = np.fromfile(self.image, dtype=np.uint8)
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if pixels is None:
+            raise InputError(
+                f"Expected an image that OpenCV can read, but {self.image} is damaged or of another "
+                "kind. Replace it or take it out of the data set, with its label file."
+            )
+        return np.asarray(pixels, dtype=np.uint8)
+
+    def read_labels(self, classes: int) -> Labels:
+        """Objects of the image; none where there is no label file. Raises InputError."""
+        if not self.label.is_file():
+            return Labels(classes=np.zeros(0, np.int64), boxes=np.zeros((0, 4)))
+        rows = [
+            _label_row(self.label, number, line, classes)
+            for number, line in enumerate(self.label.read_text().splitlines(), start=1)
+            if line.strip()
+        ]
+        table = np.array(rows, dtype=np.float64).reshape(-1, 5)
+        return Labels(classes=table[:, 0].astype(np.int64), boxes=table[:, 1:])
+
+
+def _label_row(path: Path, number: int, line: str, classes: int) -> list[float]:
+    try:
+        row = [float(part) for part in line.split()]
+    except ValueError:
+        row = []
+    if len(row) != 5:
+        problem = "expected five numbers `class cx cy w h`"
+    elif row[0] != int(row[0]) or not 0 <= row[0] < classes:
+        problem = f"expected a class from 0 to {classes - 1}"
+    elif not all(0 <= part <= 1 for part in row[1:]) or min(row[3:]) <= 0:
+        problem = "expected cx cy w h as parts of the image, from 0 to 1, and a size above 0"
+    else:
+        return row
+    raise InputError(f"{path}, line {number}: {problem}, came {line.strip()!r}. Mend the label.")
+
+
+def load_set(folder: Path, purpose: str) -> list[Sample]:
+    """The samples of one data set, by name; `purpose` names it in messages.
+
+    Raises InputError when the folder is missing or has no image.
+    """
+    images = folder / "images"
+    if not images.is_dir():
+        raise InputError(
+            f"Expected the {purpose} set in {folder} with the folders images/ and labels/, "
+            f"but {images} is not there. Fetch it with `dvc pull`, or mend `data:` in model.yaml."
+        )
+    samples = [
+        Sample(image=path, label=(folder / "labels" / path.name).with_suffix(".txt"))
+        for path in sorted(images.iterdir())
+        if path.suffix.lower() in IMAGE_ENDINGS
+    ]
+    if not samples:
+        raise InputError(
+            f"Expected images in {images} for the {purpose} set, came none. Images are never "
+            "replaced by random data: put real ones there, or mend `data:` in model.yaml."
+        )
+    return samples
+
+
+def load_sets(folder: Path, model: ModelConfig) -> dict[str, list[Sample]]:
+    """The sets `calibration`, `tuning` and `evaluation` of a model whose folder is `folder`.
+
+    Raises InputError when two of them share an image: by content, since a copy under another name
+    would flatter the accuracy just as well.
+    """
+    sets = {
+        purpose: load_set(folder / path, purpose)
+        for purpose, path in model.data.model_dump().items()
+    }
+    prints = {
+        purpose: {hashlib.sha256(sample.image.read_bytes()).digest(): sample for sample in samples}
+        for purpose, samples in sets.items()
+    }
+    for one, other in combinations(prints, 2):
+        if shared := prints[one].keys() & prints[other].keys():
+            example = next(iter(shared))
+            raise InputError(
+                f"Expected the {one} and {other} sets to be disjoint, but {len(shared)} image(s) are "
+                f"in both, for example {prints[one][example].image} and "
+                f"{prints[other][example].image}. Take them out of one of the two."
+            )
+    return sets

@@ -1,0 +1,56 @@
+"""Every failure that a user can cause, one class a cause, one exit code a class.
+
+    JetrailError                 1  unexpected
+    ├── InputError               2  bad input or configuration
+    ├── GateFailed               3  an engine misses a budget
+    ├── GateInvalid              4  a measurement cannot be trusted
+    ├── WrongEngine              5  wrong device, or an engine that was not built for it
+    ├── ServiceError             6  an outside service failed
+    └── Conflict                 7  somebody else moved the ring
+
+A message says what was expected, what came, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class JetrailError(Exception):
+    """Base of all errors that Jetrail raises on purpose; the text is shown to the user as it is."""
+
+    exit_code = 1
+
+
+class InputError(JetrailError):
+    """Bad input or configuration."""
+
+    exit_code = 2
+
+
+class GateFailed(JetrailError):
+    """An engine misses at least one budget of its target."""
+
+    exit_code = 3
+
+
+class GateInvalid(JetrailError):
+    """A measurement cannot be trusted, so nothing is said of the engine."""
+
+    exit_code = 4
+
+
+class WrongEngine(JetrailError):
+    """This device is not the target's, or the engine was built for another one or was altered."""
+
+    exit_code = 5
+
+
+class ServiceError(JetrailError):
+    """An outside service (MLflow, a registry, a git remote) did not do its part."""
+
+    exit_code = 6
+
+
+class Conflict(JetrailError):
+    """Somebody else changed what this command was about to change."""
+
+    exit_code = 7

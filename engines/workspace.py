@@ -1,0 +1,68 @@
+"""Where things are in a Jetrail repository: the one place that knows its folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """A Jetrail repository; `root` is the folder that holds the top `dvc.yaml`."""
+
+    root: Path
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def targets(self) -> Path:
+        return self.root / "engines" / "targets"
+
+    @property
+    def fleet_file(self) -> Path:
+        return self.root / "release" / "fleet" / "inference" / "fleet.yaml"
+
+    @property
+    def records(self) -> Path:
+        return self.root / "release" / "records"
+
+    def model(self, name: str) -> Path:
+        """`models/<name>`, where people keep model.yaml, weights and data sets."""
+        return self.models / name
+
+    def model_out(self, name: str) -> Path:
+        """`models/<name>/out`, what export, verify and quantize write."""
+        return self.model(name) / "out"
+
+    def target(self, name: str) -> Path:
+        """`engines/targets/<name>`, the target's row (params.yaml) and its pipeline."""
+        return self.targets / name
+
+    def engine(self, target: str, engine: str) -> Path:
+        """`engines/targets/<target>/out/<engine>`, all files of one engine."""
+        return self.target(target) / "out" / engine
+
+    def relative(self, path: Path) -> str:
+        """`path` as a user would type it from the root."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def find_workspace(start: Path | None = None) -> Workspace:
+    """The repository that `start` (default: the current folder) lies in.
+
+    The root is the nearest folder upward that has a `dvc.yaml` and a `models` folder: a target's
+    folder has a linked `dvc.yaml` too and must not be taken for it.
+    Raises InputError when there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "models").is_dir():
+            return Workspace(root=folder)
+    raise InputError(
+        f"Expected to be inside a Jetrail repository (a folder with dvc.yaml and models/), "
+        f"but found none from {here} upward. Change into your clone and run the command again."
+    )
