@@ -209,7 +209,8 @@ def load_target(workspace: Workspace, name: str) -> TargetConfig:
     path = workspace.target(name) / "params.yaml"
     if not path.is_file():
         raise InputError(
-            f"Expected one of the targets {_names(workspace.targets, 'params.yaml')}, came {name!r}. "
+            f"Expected one of the targets {_names(workspace.targets, 'params.yaml')}, "
+            f"came {name!r}. "
             "Make a new one with `pipeline add-target NAME --from TARGET`."
         )
     target = _parse(TargetConfig, path)
@@ -232,7 +233,7 @@ def _parse(kind: type[Config], path: Path) -> Config:
 
 
 def load_yaml(path: Path) -> Any:
-    """The content of a YAML file as plain Python values. Raises InputError when it does not parse."""
+    """The content of a YAML file as plain values. Raises InputError when it does not parse."""
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:

@@ -33,7 +33,8 @@ class Labels:
         """The boxes as x1, y1, x2, y2 in pixels, shape (n, 4)."""
         centre, size = self.boxes[:, :2], self.boxes[:, 2:]
         corners = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
-        return corners * np.array([width, height, width, height])
+        scale = np.array([width, height, width, height], dtype=np.float64)
+        return np.asarray(corners * scale, dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,8 @@ class Sample:
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if pixels is None:
             raise InputError(
-                f"Expected an image that OpenCV can read, but {self.image} is damaged or of another "
-                "kind. Replace it or take it out of the data set, with its label file."
+                f"Expected an image that OpenCV can read, but {self.image} is damaged or of "
+                "another kind. Replace it or take it out of the data set, with its label file."
             )
         return np.asarray(pixels, dtype=np.uint8)
 
@@ -127,8 +128,8 @@ def load_sets(folder: Path, model: ModelConfig) -> dict[str, list[Sample]]:
         if shared := prints[one].keys() & prints[other].keys():
             example = next(iter(shared))
             raise InputError(
-                f"Expected the {one} and {other} sets to be disjoint, but {len(shared)} image(s) are "
-                f"in both, for example {prints[one][example].image} and "
+                f"Expected the {one} and {other} sets to be disjoint, but {len(shared)} image(s) "
+                f"are in both, for example {prints[one][example].image} and "
                 f"{prints[other][example].image}. Take them out of one of the two."
             )
     return sets

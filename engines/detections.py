@@ -39,19 +39,16 @@ class Detections:
 
 
 def save_detections(path: Path, images: Mapping[str, Detections]) -> None:
-    """Write the detections of many images, keyed by file name, as one compressed .npz, atomically."""
-    names = list(images)
-    found = [images[name] for name in names]
+    """Write the detections of many images, keyed by file name, as one .npz, atomically."""
+    found = [Detections.empty(), *images.values()]
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
-            names=np.array(names, dtype=np.str_),
-            counts=np.array([len(one) for one in found], np.int64),
-            boxes=np.concatenate([one.boxes for one in found] or [Detections.empty().boxes]),
-            confidences=np.concatenate(
-                [one.confidences for one in found] or [np.zeros(0, np.float32)]
-            ),
-            classes=np.concatenate([one.classes for one in found] or [np.zeros(0, np.int64)]),
+            names=np.array(list(images), dtype=np.str_),
+            counts=np.array([len(one) for one in images.values()], np.int64),
+            boxes=np.concatenate([one.boxes for one in found]),
+            confidences=np.concatenate([one.confidences for one in found]),
+            classes=np.concatenate([one.classes for one in found]),
         )
 
 
@@ -59,8 +56,8 @@ def load_detections(path: Path) -> dict[str, Detections]:
     """Read what `save_detections` wrote. Raises InputError when it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            ends = np.cumsum(file["counts"])[:-1]
-            parts = (np.split(file[key], ends) for key in ("boxes", "confidences", "classes"))
+            ends = np.cumsum(file["counts"])
+            parts = (np.split(file[key], ends)[:-1] for key in ("boxes", "confidences", "classes"))
             return {
                 str(name): Detections(boxes=boxes, confidences=confidences, classes=classes)
                 for name, boxes, confidences, classes in zip(file["names"], *parts, strict=True)

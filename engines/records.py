@@ -87,7 +87,7 @@ class Fingerprint(Record):
     architecture: str
     """`x86_64` or `aarch64`."""
     isa: tuple[str, ...]
-    """Instruction sets that change what a compiled engine holds, sorted (for example `amx_bf16`)."""
+    """Instruction sets that change what an engine holds, sorted (for example `amx_bf16`)."""
     cores: int = Field(ge=1)
     """Processors that this process may run on."""
     memory_gib: int = Field(ge=1)
