@@ -155,6 +155,8 @@ class TargetConfig(Part):
     schema_: Literal[1] = Field(alias="schema")
     target: Name
     backend: str
+    engine_file: Literal["engine.blob", "engine.plan"]
+    """Named here too because the stages of dvc.yaml, which only see this row, need it."""
     device: dict[str, str]
     """What the fingerprint must say, for example `{kind: cpu, architecture: x86_64}`."""
     batch: Batch

@@ -1,7 +1,8 @@
 """Data sets on disk: a folder with `images/` and, by the same names, YOLO labels in `labels/`.
 
 A label file has a line `class cx cy w h` for each object, all but the class as parts of the image's
-width and height; an empty file (or none) is a picture without objects.
+width and height, or `class x1 y1 x2 y2 x3 y3 …` for a polygon; an empty file (or none) is a picture
+without objects.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ class Sample:
             )
         return np.asarray(pixels, dtype=np.uint8)
 
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels. Raises InputError when not an image."""
+        height, width = self.read_image().shape[:2]
+        return height, width
+
     def read_labels(self, classes: int) -> Labels:
         """Objects of the image; none where there is no label file. Raises InputError."""
         if not self.label.is_file():
@@ -75,15 +81,23 @@ def _label_row(path: Path, number: int, line: str, classes: int) -> list[float]:
         row = [float(part) for part in line.split()]
     except ValueError:
         row = []
+    if len(row) >= 7 and len(row) % 2:
+        # A polygon; Ultralytics takes its bounding box for detection, and so do we.
+        row = [row[0], *_bounding_box(row[1::2], row[2::2])]
     if len(row) != 5:
         problem = "expected five numbers `class cx cy w h`"
-    elif row[0] != int(row[0]) or not 0 <= row[0] < classes:
+    elif row[0] not in range(classes):
         problem = f"expected a class from 0 to {classes - 1}"
     elif not all(0 <= part <= 1 for part in row[1:]) or min(row[3:]) <= 0:
         problem = "expected cx cy w h as parts of the image, from 0 to 1, and a size above 0"
     else:
         return row
     raise InputError(f"{path}, line {number}: {problem}, came {line.strip()!r}. Mend the label.")
+
+
+def _bounding_box(xs: list[float], ys: list[float]) -> list[float]:
+    x1, y1, x2, y2 = min(xs), min(ys), max(xs), max(ys)
+    return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
 
 
 def load_set(folder: Path, purpose: str) -> list[Sample]:

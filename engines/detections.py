@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ def load_detections(path: Path) -> dict[str, Detections]:
                 str(name): Detections(boxes=boxes, confidences=confidences, classes=classes)
                 for name, boxes, confidences, classes in zip(file["names"], *parts, strict=True)
             }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(
             f"Expected the FP32 reference detections in {path}, but they cannot be read ({error}). "
             "Make them again with `pipeline verify MODEL`."

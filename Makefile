@@ -1,0 +1,40 @@
+# Two commands: `make demo` runs the whole way on the machine at hand, `make test` runs the tests.
+# Both make .venv themselves; only Python 3.11, git and make must be there.
+.DELETE_ON_ERROR:
+.PHONY: demo test lint check clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := $(BIN)/python -m pip install --constraint constraints.txt
+
+demo: .venv/.demo
+	dvc repro
+	@pipeline report --exit-zero
+	@release status --target x86-openvino
+
+test: .venv/.dev
+	pytest tests/unit tests/integration
+
+lint: .venv/.dev
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+check: lint test
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[export,device,release]'
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[export,device,release,dev]'
+	@touch $@ .venv/.demo
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

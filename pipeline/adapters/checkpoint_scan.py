@@ -1,0 +1,210 @@
+"""Read what a checkpoint's pickle would do without doing it.
+
+`torch.load(weights_only=True)` with a model class as safe global is not enough: it still lets a
+pickle *call* that class, and `DetectionModel({"activation": "<python>"})` runs `eval` on the string
+(ultralytics/nn/tasks.py, parse_model). So the pickle is first replayed with inert stand-ins, which
+import and call nothing, and is refused unless
+
+- every name that it imports is on an exact list;
+- layers are only created empty and filled (NEWOBJ, BUILD), never called (REDUCE);
+- no class or function is kept as a value, where later code could call it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+TORCH_LAYERS = (
+    "torch.nn.modules.activation.SiLU",
+    "torch.nn.modules.batchnorm.BatchNorm2d",
+    "torch.nn.modules.container.ModuleList",
+    "torch.nn.modules.container.Sequential",
+    "torch.nn.modules.conv.Conv2d",
+    "torch.nn.modules.pooling.MaxPool2d",
+    "torch.nn.modules.upsampling.Upsample",
+)
+ULTRALYTICS_LAYERS = (
+    "ultralytics.nn.modules.block.Bottleneck",
+    "ultralytics.nn.modules.block.C2f",
+    "ultralytics.nn.modules.block.DFL",
+    "ultralytics.nn.modules.block.SPPF",
+    "ultralytics.nn.modules.conv.Concat",
+    "ultralytics.nn.modules.conv.Conv",
+    "ultralytics.nn.modules.head.Detect",
+    "ultralytics.nn.tasks.DetectionModel",
+)
+OLD_NAMES = {
+    "ultralytics.nn.modules.Bottleneck": "ultralytics.nn.modules.block.Bottleneck",
+    "ultralytics.nn.modules.C2f": "ultralytics.nn.modules.block.C2f",
+    "ultralytics.nn.modules.DFL": "ultralytics.nn.modules.block.DFL",
+    "ultralytics.nn.modules.SPPF": "ultralytics.nn.modules.block.SPPF",
+    "ultralytics.nn.modules.Concat": "ultralytics.nn.modules.conv.Concat",
+    "ultralytics.nn.modules.Conv": "ultralytics.nn.modules.conv.Conv",
+    "ultralytics.nn.modules.Detect": "ultralytics.nn.modules.head.Detect",
+    "ultralytics.yolo.utils.IterableSimpleNamespace": "ultralytics.utils.IterableSimpleNamespace",
+}
+"""Where early Ultralytics 8.0 had the same classes; its checkpoints still name them so."""
+
+NAMESPACE = "ultralytics.utils.IterableSimpleNamespace"
+"""Training arguments of a checkpoint that was not stripped; filled like a dictionary."""
+
+LAYERS = frozenset(TORCH_LAYERS + ULTRALYTICS_LAYERS) | (OLD_NAMES.keys() - {NAMESPACE})
+NUMPY = (
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+)
+"""Metrics of a training run are NumPy scalars."""
+
+CALLED = frozenset(
+    (
+        "__builtin__.set",
+        "builtins.set",
+        "_codecs.encode",
+        "collections.OrderedDict",
+        "torch.Size",
+        "torch._utils._rebuild_parameter",
+        "torch._utils._rebuild_tensor_v2",
+        NAMESPACE,
+        "ultralytics.yolo.utils.IterableSimpleNamespace",
+        *NUMPY,
+    )
+)
+"""Names that a checkpoint calls while it loads; all but the namespace build plain data."""
+
+STORAGES = frozenset(
+    f"torch.{kind}Storage"
+    for kind in ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long")
+)
+ALLOWED = LAYERS | CALLED | STORAGES
+
+
+class Refused(Exception):
+    """The pickle does what no YOLOv8 checkpoint does; the text says what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What the pickle names, and the plain data in it with inert objects for all else."""
+
+    names: frozenset[str]
+    tree: Any
+
+    @property
+    def foreign(self) -> list[str]:
+        """Names that are not on the list, sorted."""
+        return sorted(self.names - ALLOWED)
+
+
+class _Kind(type):
+    """Type of the stand-ins for imported names; calling one only notes that it was called."""
+
+    path: str
+    scanner: _Scanner
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        cls.scanner.called.add(cls.path)
+        return cls.__new__(cls, *args)
+
+
+class _Inert(metaclass=_Kind):
+    """Stands for an object of an imported class; holds what the pickle would give it."""
+
+    path = ""
+
+    def __new__(cls, *args: Any) -> _Inert:
+        self: _Inert = object.__new__(cls)
+        self.held = list(args)
+        self.state: Any = None
+        return self
+
+    held: list[Any]
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.held += [key, value]
+
+    def append(self, value: Any) -> None:
+        self.held.append(value)
+
+    def extend(self, values: Any) -> None:
+        self.held.extend(values)
+
+
+class _Scanner(pickle.Unpickler):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self.names: set[str] = set()
+        self.called: set[str] = set()
+        self._kinds: dict[str, _Kind] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        path = f"{module}.{name}"
+        self.names.add(path)
+        if path not in self._kinds:
+            self._kinds[path] = _Kind(name, (_Inert,), {"path": path, "scanner": self})
+        return self._kinds[path]
+
+    def persistent_load(self, pid: Any) -> Any:
+        """A tensor's storage: ("storage", type, key, device, elements)."""
+        if not (isinstance(pid, tuple) and len(pid) == 5 and isinstance(pid[1], _Kind)):
+            raise pickle.UnpicklingError("a storage is not described as torch.save does it")
+        if pid[1].path not in STORAGES:
+            raise Refused(f"it keeps numbers in {pid[1].path}")
+        return None
+
+
+def scan(data: bytes) -> Scan:
+    """Replay a pickle with stand-ins. Raises Refused, or pickle.UnpicklingError when damaged."""
+    scanner = _Scanner(data)
+    try:
+        tree = scanner.load()
+    except (Refused, pickle.UnpicklingError):
+        raise
+    except Exception as error:  # noqa: BLE001  # a hostile pickle may raise anything
+        found = Scan(names=frozenset(scanner.names), tree=None)
+        if found.foreign:
+            return found
+        raise pickle.UnpicklingError(str(error)) from error
+    result = Scan(names=frozenset(scanner.names), tree=tree)
+    if not result.foreign:
+        _check_use(scanner, tree)
+    return result
+
+
+def _check_use(scanner: _Scanner, tree: Any) -> None:
+    if called := sorted(scanner.called - CALLED):
+        raise Refused(f"it calls {called[0]}, which could run code from the file")
+    for value in _walk(tree):
+        if isinstance(value, _Kind):
+            raise Refused(f"it keeps {value.path} as a value, which later code could call")
+
+
+def _walk(tree: Any) -> Iterator[Any]:
+    """Every value in the tree once; without recursion, since a hostile tree may be deep."""
+    seen: set[int] = set()
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        yield value
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            waiting += value
+        elif isinstance(value, _Inert):
+            waiting += [*value.held, value.state]
+
+
+def attributes(value: Any) -> dict[str, Any]:
+    """The state of an inert layer as far as it is a dictionary with text keys; else empty."""
+    state = value.state if isinstance(value, _Inert) else value
+    return {k: v for k, v in state.items() if isinstance(k, str)} if isinstance(state, dict) else {}

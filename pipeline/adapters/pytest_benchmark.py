@@ -1,0 +1,75 @@
+"""pytest-benchmark as the harness: run its measurements in a child process and read its JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.errors import JetrailError
+from pipeline.harness.plan import PLAN_VARIABLE, Plan
+
+RAW_FILE = "pytest-benchmark.json"
+HARNESS = Path(__file__).parents[1] / "harness" / "bench_engine.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One measurement of pytest-benchmark."""
+
+    name: str
+    """Name of the test function, for example `test_frame`."""
+    parameters: dict[str, int]
+    """For example `{"batch": 4}`."""
+    seconds: tuple[float, ...]
+    """Time of each round."""
+    extra: dict[str, Any]
+
+
+def measure(plan: Plan, folder: Path) -> tuple[Measurement, ...]:
+    """Run the plan in a process of its own; leaves the raw JSON in `folder`.
+
+    A process of its own, so that the memory is the engine's and nothing else warmed the caches.
+    Raises JetrailError when the harness itself fails.
+    """
+    plan_file, raw = folder / "plan.json", folder / RAW_FILE
+    plan.write(plan_file)
+    command = [
+        *(sys.executable, "-m", "pytest", str(HARNESS), "--quiet", "--no-header", "--capture=no"),
+        *(f"--rootdir={HARNESS.parent}", "--config-file=/dev/null", "--import-mode=importlib"),
+        *("-p", "no:cacheprovider", "--benchmark-only", "--benchmark-disable-gc"),
+        *(f"--benchmark-json={raw}", "--benchmark-save-data", "--benchmark-storage", str(folder)),
+    ]
+    done = subprocess.run(
+        command,
+        env=os.environ | {PLAN_VARIABLE: str(plan_file)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
+        raise JetrailError(
+            f"Expected the measurements of {plan.engine_folder.name} to run, but the harness ended "
+            f"with {done.returncode}:\n{tail}\nThe engine loads (that was checked), so this is "
+            "a lack of memory or a defect: report it with these lines."
+        )
+    return parse(raw)
+
+
+def parse(raw: Path) -> tuple[Measurement, ...]:
+    """Read pytest-benchmark's JSON (its format 5 has a list `benchmarks`)."""
+    content = json.loads(raw.read_text(encoding="utf-8"))
+    return tuple(
+        Measurement(
+            name=one["name"].partition("[")[0],
+            parameters=one["params"] or {},
+            seconds=tuple(one["stats"]["data"]),
+            extra=one["extra_info"],
+        )
+        for one in content["benchmarks"]
+    )

@@ -1,0 +1,59 @@
+"""ONNX Runtime as the reference that checks and tunes models. Engines are never measured with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class OnnxModel:
+    """A model on the CPU through ONNX Runtime.
+
+    Takes the serialized model rather than a path, so that only `onnx_file.read_onnx` decides which
+    files a model may take its tensors from.
+    """
+
+    def __init__(self, model: bytes, *, threads: int | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.log_severity_level = 3
+        self._session: Any = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        self._input: str = self._session.get_inputs()[0].name
+        self.imgsz: tuple[int, int] = tuple(self._session.get_inputs()[0].shape[2:])
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Raw head output, shape (n, 4 + classes, anchors): boxes in pixels, scores 0 to 1.
+
+        `images`: letterboxed uint8 BGR, shape (n, height, width, 3).
+        """
+        return self.infer(planes(images))
+
+    def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `run`, from what `planes` makes of the images."""
+        return np.asarray(self._session.run(None, {self._input: inputs})[0], dtype=np.float32)
+
+    def fetch(
+        self, inputs: NDArray[np.float32], names: Sequence[str]
+    ) -> list[NDArray[np.float32]]:
+        """The outputs called `names`, from what `planes` makes of the images."""
+        return [np.asarray(one) for one in self._session.run(list(names), {self._input: inputs})]
+
+
+def planes(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The network's input: float32 RGB from 0 to 1, shape (n, 3, height, width)."""
+    rgb = images[..., ::-1].transpose(0, 3, 1, 2)
+    return np.asarray(np.ascontiguousarray(rgb, dtype=np.float32) / np.float32(255))
+
+
+def version() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)

@@ -1,0 +1,70 @@
+"""Simplify an ONNX file with onnxsim in a child process.
+
+onnxsim can crash (onnxsim#187) or hang, which must not take the export with it. The child starts
+early and imports while the parent traces, since onnxsim takes longer to import than to run.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TIMEOUT_SECONDS = 120
+
+_CHILD = """
+import sys
+sys.modules["torch"] = sys.modules["sympy"] = None  # for features that are not used here
+import onnx, onnxsim
+before, after = sys.stdin.readline().rstrip("\\n"), sys.stdin.readline().rstrip("\\n")
+model, same = onnxsim.simplify(onnx.load(before), check_n=1)
+if not same:
+    sys.exit("its result computes something else")
+onnx.save(model, after)
+"""
+
+
+class Simplifier:
+    """A child process that waits for one file to simplify."""
+
+    def __init__(self, code: str = _CHILD) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def simplify(self, before: Path, after: Path, timeout: float = TIMEOUT_SECONDS) -> str | None:
+        """Write the simplified form of `before` to `after`; None, or why that did not work."""
+        try:
+            output, _ = self._child.communicate(f"{before}\n{after}\n", timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.close()
+            return f"onnxsim took longer than {timeout:g} s"
+        except OSError as error:
+            self.close()
+            return f"onnxsim could not be reached ({error})"
+        if self._child.returncode == 0 and after.is_file():
+            return None
+        last = output.strip().splitlines()[-1:] or [f"exit status {self._child.returncode}"]
+        return f"onnxsim failed: {last[0][:200]}"
+
+    def close(self) -> None:
+        """End the child if it still runs."""
+        if self._child.poll() is None:
+            self._child.kill()
+        self._child.communicate()
+
+
+@contextmanager
+def simplifier() -> Iterator[Simplifier]:
+    """A simplifier that is gone when the block ends, however it ends."""
+    child = Simplifier()
+    try:
+        yield child
+    finally:
+        child.close()

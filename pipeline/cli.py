@@ -1,0 +1,218 @@
+"""The command `pipeline`. Each command parses, calls one step, and maps errors to exit codes.
+
+Steps and everything heavy are imported inside the commands, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engines.command import app as make_app
+from engines.command import reports_errors
+
+if TYPE_CHECKING:
+    from engines.workspace import Workspace
+
+app = make_app("From a YOLOv8 checkpoint to a verdict on each engine of a target.")
+
+Model = Annotated[str, typer.Argument(help="A folder under models/.", show_default=False)]
+Engine = Annotated[str, typer.Argument(help="<model>-<precision>, for example meter-yolov8n-fp16.")]
+Target = Annotated[str, typer.Option("--target", help="A folder under engines/targets/.")]
+
+DEFAULT_TARGET = "x86-openvino"
+
+
+@app.command("add-model")
+@reports_errors
+def add_model(
+    name: Annotated[str, typer.Argument(help="Name of the new folder under models/.")],
+    weights: Annotated[Path, typer.Option(help="A YOLOv8 detect checkpoint (.pt).")],
+    data: Annotated[Path, typer.Option(help="An Ultralytics data.yaml.")],
+    imgsz: Annotated[
+        str, typer.Option(help="Side, or height,width, in pixels: multiples of 32.")
+    ] = "640",
+    target: Annotated[
+        list[str] | None, typer.Option(help="Target to add the engines to; repeat for more.")
+    ] = None,
+    version: Annotated[str, typer.Option(help="Version of the model, part of its tags.")] = "1.0",
+    track: Annotated[str, typer.Option(help="Keep weights and data in `git` or in `dvc`.")] = "dvc",
+) -> None:
+    """Bring your own checkpoint: weights, data sets and engines.
+
+    Example: pipeline add-model helmets --weights best.pt --data data.yaml --imgsz 384,640
+    """
+    from pipeline.steps.add_model import NewModel, add_model, parse_imgsz
+
+    add_model(
+        _workspace(),
+        NewModel(
+            name=name,
+            weights=weights,
+            data=data,
+            imgsz=parse_imgsz(imgsz),
+            targets=tuple(target or [DEFAULT_TARGET]),
+            version=version,
+            track=track,
+        ),
+    )
+
+
+@app.command("add-target")
+@reports_errors
+def add_target(
+    name: Annotated[str, typer.Argument(help="Name of the new folder under engines/targets/.")],
+    source: Annotated[str, typer.Option("--from", help="The target to copy the row of.")],
+) -> None:
+    """Add a kind of device: a folder with its row and the linked on-device pipeline.
+
+    Example: pipeline add-target line-4-box --from x86-openvino
+    """
+    from pipeline.steps.add_target import add_target
+
+    add_target(_workspace(), name, source)
+
+
+@app.command()
+@reports_errors
+def export(model: Model) -> None:
+    """Export the checkpoint to models/MODEL/out/model.fp32.onnx.
+
+    Example: pipeline export meter-yolov8n
+    """
+    from pipeline.steps.export import export
+
+    export(_workspace(), model)
+
+
+@app.command()
+@reports_errors
+def verify(model: Model) -> None:
+    """Compare the ONNX file with the checkpoint on real images; measure the FP32 accuracy.
+
+    Example: pipeline verify meter-yolov8n
+    """
+    from pipeline.steps.verify import verify
+
+    verify(_workspace(), model)
+
+
+@app.command()
+@reports_errors
+def quantize(model: Model) -> None:
+    """Make model.fp16.onnx and model.int8.onnx, calibrated on real images.
+
+    Example: pipeline quantize meter-yolov8n
+    """
+    from pipeline.steps.quantize import quantize
+
+    quantize(_workspace(), model)
+
+
+@app.command()
+@reports_errors
+def probe(target: Target = DEFAULT_TARGET) -> None:
+    """Say which device this is; refuse if it is not the target's (exit 5).
+
+    Example: pipeline probe --target x86-openvino
+    """
+    from pipeline.steps.probe import probe
+
+    probe(_workspace(), target)
+
+
+@app.command()
+@reports_errors
+def build(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
+    """Build the engine on this device, with its manifest.
+
+    Example: pipeline build meter-yolov8n-fp16 --target x86-openvino
+    """
+    from pipeline.steps.build import build
+
+    build(_workspace(), target, engine)
+
+
+@app.command()
+@reports_errors
+def benchmark(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
+    """Measure latency, throughput and memory of the engine on this device.
+
+    Example: pipeline benchmark meter-yolov8n-fp16 --target x86-openvino
+    """
+    from pipeline.steps.benchmark import benchmark
+
+    benchmark(_workspace(), target, engine)
+
+
+@app.command()
+@reports_errors
+def evaluate(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
+    """Measure the accuracy of the engine, and its drop against the FP32 checkpoint.
+
+    Example: pipeline evaluate meter-yolov8n-fp16 --target x86-openvino
+    """
+    from pipeline.steps.evaluate import evaluate
+
+    evaluate(_workspace(), target, engine)
+
+
+@app.command()
+@reports_errors
+def gate(
+    engine: Engine,
+    target: Target = DEFAULT_TARGET,
+    exit_zero: Annotated[
+        bool,
+        typer.Option("--exit-zero", help="Exit 0 on FAIL and INVALID too, as in `dvc repro`."),
+    ] = False,
+) -> None:
+    """Judge the engine by its target's budgets: exit 0 PASS, 3 FAIL, 4 INVALID.
+
+    Example: pipeline gate meter-yolov8n-fp16 --target x86-openvino
+    """
+    from pipeline.steps.gate import gate, raise_unless_pass
+    from pipeline.tables import print_verdict
+
+    verdict = gate(_workspace(), target, engine)
+    print_verdict(verdict)
+    if not exit_zero:
+        raise_unless_pass(verdict)
+
+
+@app.command()
+@reports_errors
+def report(
+    target: Target = DEFAULT_TARGET,
+    exit_zero: Annotated[
+        bool, typer.Option("--exit-zero", help="Exit 0 also when an engine does not pass.")
+    ] = False,
+) -> None:
+    """Print all verdicts of a target and write the data of its plots.
+
+    Exits 3 if an engine fails, else 4 if one is INVALID. Example: pipeline report
+    """
+    from pipeline.steps.report import raise_unless_all_pass, report
+    from pipeline.tables import print_report
+
+    rows = report(_workspace(), target)
+    print_report(target, rows)
+    if not exit_zero:
+        raise_unless_all_pass(rows)
+
+
+def _workspace() -> Workspace:
+    from engines.workspace import find_workspace
+
+    return find_workspace()
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

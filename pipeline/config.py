@@ -1,0 +1,43 @@
+"""The part of the root `params.yaml` that the model side reads."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from engines.config import NotNegative, load_yaml
+from engines.errors import InputError
+from engines.records import Part, explain
+from engines.workspace import Workspace
+from pipeline.records import Method
+
+
+class QuantizeConfig(Part):
+    """`quantize:` of params.yaml: how far INT8 may fall, and how hard to try."""
+
+    max_map50_95_drop: NotNegative
+    """Largest loss of tuning mAP50-95 against float32."""
+    max_float_layers: Annotated[int, Field(ge=0)]
+    """Most convolutions to put back to float to keep within it."""
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+    percentile: Annotated[float, Field(gt=50, le=100)]
+    """Part of the activations' magnitudes, in percent, that the percentile method keeps."""
+    calibration_images: Annotated[int, Field(ge=1)]
+    tuning_images: Annotated[int, Field(ge=1)]
+    sensitivity_images: Annotated[int, Field(ge=1)]
+    """Of a larger set, so many evenly spread images are used."""
+
+
+def load_quantize(workspace: Workspace) -> QuantizeConfig:
+    """Read `quantize:` of the root params.yaml. Raises InputError."""
+    path = workspace.root / "params.yaml"
+    if not path.is_file():
+        raise InputError(f"Expected the parameters in {path}, but there is no such file.")
+    content = load_yaml(path)
+    if not isinstance(content, dict) or "quantize" not in content:
+        raise InputError(f"{path}: expected the key `quantize`, which is missing. Add it.")
+    try:
+        return QuantizeConfig.model_validate(content["quantize"])
+    except ValidationError as error:
+        raise InputError(f"{path}: quantize.{explain(error)}. Mend the file and run.") from error

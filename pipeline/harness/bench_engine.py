@@ -1,0 +1,96 @@
+"""The measurements of one engine: inference alone and whole frames by batch, then throughput.
+
+Rounds are single calls (`iterations=1`), since a percentile of means is not a percentile of frames.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from itertools import cycle, islice
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engines.dataset import Sample
+from engines.detector import Detector
+from engines.device import read_fingerprint
+from engines.measure import StateSampler, drift_share, peak_memory_mib
+from pipeline.harness.plan import Plan
+
+LEAST_ROUNDS = 300
+"""From 299 rounds on, the largest one is above the true p99 with 95 % certainty: 1 - 0.99^299."""
+
+
+@pytest.fixture(scope="session")
+def frames(plan: Plan) -> list[NDArray[np.uint8]]:
+    """Camera frames: pictures of the evaluation set, grown until they fill the frame."""
+    return [_frame(Sample(image=path, label=path), plan.frame_size) for path in plan.frames]
+
+
+def _frame(sample: Sample, size: tuple[int, int]) -> NDArray[np.uint8]:
+    picture = sample.read_image()
+    height, width = size
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    grown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    top, left = (grown.shape[0] - height) // 2, (grown.shape[1] - width) // 2
+    return np.ascontiguousarray(grown[top : top + height, left : left + width])
+
+
+def test_inference(
+    benchmark: Any, plan: Plan, detector: Detector, frames: list[NDArray[np.uint8]], batch: int
+) -> None:
+    detector.fill(list(islice(cycle(frames), batch)))
+    _measure(benchmark, plan, detector.infer)
+
+
+def test_frame(
+    benchmark: Any, plan: Plan, detector: Detector, frames: list[NDArray[np.uint8]], batch: int
+) -> None:
+    turns = cycle(frames)
+    _measure(benchmark, plan, lambda: detector.detect(list(islice(turns, batch))))
+
+
+def test_throughput(
+    benchmark: Any, plan: Plan, frames: list[NDArray[np.uint8]], in_flight: int
+) -> None:
+    with plan.open_detector(read_fingerprint(), in_flight=in_flight) as detector:
+
+        def run(count: int) -> int:
+            return sum(1 for _ in detector.stream(islice(cycle(frames), count)))
+
+        started = time.perf_counter()
+        run(2 * in_flight)
+        count = 2 * in_flight
+        while time.perf_counter() - started < plan.warmup_seconds:
+            count += run(2 * in_flight)
+        pace = count / (time.perf_counter() - started)
+        frame_count = max(10 * in_flight, math.ceil(pace * plan.seconds))
+        benchmark.extra_info["frames"] = frame_count
+        benchmark.extra_info["in_flight"] = in_flight
+        benchmark.pedantic(run, args=(frame_count,), rounds=1)
+        benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+
+
+def _measure(benchmark: Any, plan: Plan, call: Callable[[], object]) -> None:
+    """Warm up for the plan's time, then run rounds for the plan's time, 300 at least."""
+    pace = _warm_up(call, plan.warmup_seconds)
+    rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
+    with StateSampler() as sampler:
+        benchmark.pedantic(call, rounds=rounds)
+    drift = drift_share(benchmark.stats.stats.data)
+    benchmark.extra_info["machine"] = sampler.state(drift).model_dump()
+    benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+
+
+def _warm_up(call: Callable[[], object], seconds: float) -> float:
+    """Call until the time is over; returns the calls a second."""
+    count, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds or not count:
+        call()
+        count += 1
+    return count / max(passed, 1e-9)

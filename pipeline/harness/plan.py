@@ -1,0 +1,41 @@
+"""What one process of `pipeline benchmark` is to measure: a file between it and the harness."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from engines.config import EvaluateRow
+from engines.detector import Detector
+from engines.records import Fingerprint, Record
+
+PLAN_VARIABLE = "JETRAIL_BENCHMARK_PLAN"
+"""Environment variable with the path of the plan; pytest has no better way to pass data in."""
+
+
+class Plan(Record):
+    """Times are for each measurement."""
+
+    written_by: ClassVar[str] = "pipeline benchmark"
+
+    engine_folder: Path
+    frames: tuple[Path, ...]
+    """Pictures that the camera frames are made from."""
+    frame_size: tuple[int, int]
+    """Height and width of a camera frame, in pixels."""
+    batches: tuple[int, ...]
+    in_flight: tuple[int, ...]
+    warmup_seconds: float
+    seconds: float
+    thresholds: EvaluateRow
+
+    def open_detector(self, device: Fingerprint, *, in_flight: int) -> Detector:
+        """The plan's engine, with the thresholds that a pod uses."""
+        return Detector.open(
+            self.engine_folder,
+            device,
+            confidence=self.thresholds.confidence,
+            iou=self.thresholds.iou,
+            max_detections=self.thresholds.max_detections,
+            in_flight=in_flight,
+        )

@@ -1,0 +1,43 @@
+"""Progress of loops over images, on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
+    """Pass `items` on, with a bar on a terminal and with a single line elsewhere.
+
+    `total` is the number of items where they do not know it themselves.
+    """
+    from rich.console import Console
+
+    count = len(items) if total is None and isinstance(items, Sized) else total
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(description if count is None else f"{description}: {count} images")
+        yield from items
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        yield from progress.track(items, total=count, description=description)
+
+
+@contextmanager
+def spinner(description: str) -> Iterator[None]:
+    """Show that something of unknown length runs; a single line where there is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(description):
+            yield
+    else:
+        console.print(description)
+        yield

@@ -1,0 +1,137 @@
+"""`verify.json` and `quantize.json`: what other packages need not read."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from engines.records import ClassAccuracy, Part, Record, Sha256
+
+# --- verify.json -------------------------------------------------------------------------------
+
+
+class Deviation(Part):
+    """Absolute differences between two raw outputs on the same images."""
+
+    largest: float
+    mean: float
+
+
+class Parity(Part):
+    """ONNX Runtime against the PyTorch checkpoint at one batch size."""
+
+    batch: int = Field(ge=1)
+    images: int = Field(ge=1)
+    boxes_px: Deviation
+    """Of cx, cy, w and h, in pixels of the network's input."""
+    scores: Deviation
+    """Of the class scores, 0 to 1."""
+
+
+class Tolerance(Part):
+    """The largest deviation that still counts as the same network."""
+
+    boxes_px: float
+    scores: float
+
+
+class ReferenceAccuracy(Part):
+    """Accuracy of the float32 network on the whole evaluation set, by COCO's rules."""
+
+    images: int
+    objects: int
+    map50_95: float
+    map50: float
+    map50_95_small: float | None
+    map50_95_medium: float | None
+    map50_95_large: float | None
+    per_class: dict[str, ClassAccuracy]
+
+
+class Verify(Record):
+    """The exported ONNX file is the checkpoint's network, and how good that network is."""
+
+    written_by: ClassVar[str] = "pipeline verify"
+
+    model: str
+    model_version: str
+    weights_sha256: Sha256
+    onnx_sha256: Sha256
+    parity: tuple[Parity, ...]
+    tolerance: Tolerance
+    reference: ReferenceAccuracy
+    reference_file: str
+    """The reference's detections on the evaluation set, beside this file."""
+    reference_sha256: Sha256
+    runtimes: dict[str, str]
+    """Versions of what was compared."""
+
+
+# --- quantize.json -----------------------------------------------------------------------------
+
+Method = Literal["minmax", "entropy", "percentile"]
+
+
+class MethodTried(Part):
+    """One way to choose the ranges of activations, with the accuracy that it gives."""
+
+    method: Method
+    map50_95: float
+    map50_95_drop: float
+    """Float32 minus INT8 on the tuning set: positive when INT8 is worse."""
+
+
+class LayerSensitivity(Part):
+    """What quantizing this convolution alone does to the raw output on tuning images."""
+
+    layer: str
+    """Name of the convolution in the graph."""
+    error: float
+    """Mean absolute change where float32 sees something: of the scores, plus of the boxes as a
+    part of the longer side of the input."""
+
+
+class FloatLayer(Part):
+    """A convolution that is not quantized, and why."""
+
+    layer: str
+    reason: Literal["head output", "box decode", "accuracy"]
+    map50_95: float | None = None
+    """Tuning accuracy once it was put back; None where it was float from the start."""
+
+
+class QuantizedFile(Part):
+    file: str
+    sha256: Sha256
+    bytes: int
+    map50_95: float
+    """On the tuning set, through ONNX Runtime."""
+    map50_95_drop: float
+
+
+class Quantize(Record):
+    """How `model.fp16.onnx` and `model.int8.onnx` were made, and what they cost in accuracy."""
+
+    written_by: ClassVar[str] = "pipeline quantize"
+
+    model: str
+    onnx_sha256: Sha256
+    """Of `model.fp32.onnx`, which both were made from."""
+    quantizer: str
+    quantizer_version: str
+    calibration_images: int
+    tuning_images: int
+    sensitivity_images: int
+    fp32_map50_95: float
+    fp16: QuantizedFile
+    int8: QuantizedFile
+    methods: tuple[MethodTried, ...]
+    method: Method
+    """The one with the best tuning accuracy, which `model.int8.onnx` has."""
+    max_map50_95_drop: float
+    within_budget: bool
+    quantized_layers: int
+    float_layers: tuple[FloatLayer, ...]
+    sensitivity: tuple[LayerSensitivity, ...]
+    """Most harmful first; empty when the budget held without putting layers back."""

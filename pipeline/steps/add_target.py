@@ -1,0 +1,30 @@
+"""`pipeline add-target`: a new kind of device is a new folder of data."""
+
+from __future__ import annotations
+
+from engines.config import load_target
+from engines.files import atomic_folder
+from engines.workspace import Workspace
+from pipeline.adapters.yaml_edit import edited_yaml
+from pipeline.names import check_new_name
+
+
+def add_target(workspace: Workspace, name: str, source: str) -> None:
+    """Copy the row of `source` to a new target and link the on-device pipeline into it.
+
+    Raises InputError when the name is not one, is taken, or `source` does not exist.
+    """
+    load_target(workspace, source)
+    check_new_name(name, workspace.target(name).exists(), "target")
+    with atomic_folder(workspace.target(name)) as folder:
+        row = folder / "params.yaml"
+        row.write_bytes((workspace.target(source) / "params.yaml").read_bytes())
+        with edited_yaml(row) as content:
+            content["target"] = name
+        (folder / "dvc.yaml").symlink_to("../device.dvc.yaml")
+    print(
+        f"Added engines/targets/{name} with the row of {source}.\n"
+        f"Next: adapt its params.yaml (device, budgets), then on that device run\n"
+        f"  dvc repro engines/targets/{name}/dvc.yaml\n"
+        f"  release publish --target {name}"
+    )

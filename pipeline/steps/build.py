@@ -1,0 +1,140 @@
+"""Build: a typed ONNX file to the engine of this device, with its manifest."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+from engines.backends import BuildRequest, BuildResult, backend
+from engines.config import ModelConfig, TargetConfig, load_model, load_target
+from engines.device import check_target, differences, read_fingerprint
+from engines.errors import InputError, WrongEngine
+from engines.files import atomic_path, sha256_file
+from engines.manifest import MANIFEST_FILE
+from engines.records import Fingerprint, Manifest, Postprocess, Precision, Source
+from engines.workspace import Workspace
+from pipeline.adapters import git
+from pipeline.adapters.onnx_metadata import read_metadata
+
+PROBE_FILE = "device.json"
+
+
+def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
+    """Build the engine and write its file, then its manifest.
+
+    Raises InputError when the ONNX file is missing or not what model.yaml says, WrongEngine when
+    this device is not the target's or not the one that was probed.
+    """
+    target = load_target(workspace, target_name)
+    row = target.engine(engine)
+    model = load_model(workspace, row.model)
+    chosen = backend(target.backend)
+    device = _probed_device(workspace, target)
+    onnx = _onnx_file(workspace, model, row.precision)
+    folder = workspace.engine(target_name, engine)
+    request = BuildRequest(
+        onnx=onnx, precision=row.precision, batch=target.batch, imgsz=model.imgsz
+    )
+    path = folder / chosen.engine_file
+    with atomic_path(path) as temporary:
+        result = chosen.build(request, temporary)
+        _check_output(onnx, model, result)
+    # Last: until then a new engine does not fit the old manifest and is refused by its sha256.
+    manifest = Manifest(
+        engine=engine,
+        model=model.name,
+        model_version=model.version,
+        target=target_name,
+        precision=row.precision,
+        executed_precision=result.executed_precision,
+        executed_layers=result.executed_layers,
+        engine_file=path.name,
+        engine_sha256=sha256_file(path),
+        engine_bytes=path.stat().st_size,
+        backend=chosen.name,
+        backend_version=chosen.version(),
+        device=device,
+        batch=target.batch,
+        inputs=result.inputs,
+        outputs=result.outputs,
+        imgsz=model.imgsz,
+        classes=model.classes,
+        preprocess=result.preprocess,
+        postprocess=Postprocess(),
+        source=_source(workspace, model, onnx),
+    )
+    manifest.write(folder / MANIFEST_FILE)
+    return manifest
+
+
+def _probed_device(workspace: Workspace, target: TargetConfig) -> Fingerprint:
+    """This device, which must be the one in `device.json`."""
+    here = read_fingerprint()
+    check_target(here, target)
+    probed = Fingerprint.read(workspace.target(target.target) / "out" / PROBE_FILE)
+    wrong = differences(probed, here)
+    if probed.backends != here.backends:
+        wrong.append(f"backends: expected {probed.backends}, this device has {here.backends}")
+    if wrong:
+        raise WrongEngine(
+            f"Expected to build on the device that was probed for target {target.target}, but "
+            f"{'; '.join(wrong)}. Run `pipeline probe --target {target.target}` here first."
+        )
+    return here
+
+
+def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -> Path:
+    path = workspace.model_out(model.name) / f"model.{precision}.onnx"
+    step = "export" if precision == "fp32" else "quantize"
+    again = f"Make it with `pipeline {step} {model.name}`, or `dvc repro`."
+    if not path.is_file():
+        raise InputError(
+            f"Expected the ONNX file {workspace.relative(path)}, but there is none. {again}"
+        )
+    metadata = read_metadata(path)
+    expected = {"names": model.classes, "weights_sha256": model.weights.sha256}
+    found = {"names": _names(metadata), "weights_sha256": metadata.get("weights_sha256")}
+    for key, value in expected.items():
+        if found[key] is not None and found[key] != value:
+            raise InputError(
+                f"Expected {workspace.relative(path)} to be made from what model.yaml says now, "
+                f"{key} {value}, came {found[key]} in its metadata. {again}"
+            )
+    return path
+
+
+def _names(metadata: dict[str, str]) -> tuple[str, ...] | None:
+    """The classes in the order of their numbers; None where the file does not name them.
+
+    Jetrail writes them as JSON, Ultralytics as a Python dictionary.
+    """
+    text = metadata.get("names")
+    if text is None:
+        return None
+    try:
+        table = json.loads(text)
+    except json.JSONDecodeError:
+        table = ast.literal_eval(text)
+    if isinstance(table, dict):
+        table = [table[key] for key in sorted(table, key=int)]
+    return tuple(str(name) for name in table)
+
+
+def _check_output(onnx: Path, model: ModelConfig, result: BuildResult) -> None:
+    expected, found = 4 + len(model.classes), result.outputs[0].shape[1]
+    if found != expected:
+        raise InputError(
+            f"{onnx}: expected {expected} output channels, 4 for the box and one for each of the "
+            f"{len(model.classes)} classes in model.yaml, came {found}. "
+            f"Export the model again with `pipeline export {model.name}`."
+        )
+
+
+def _source(workspace: Workspace, model: ModelConfig, onnx: Path) -> Source:
+    return Source(
+        weights_sha256=model.weights.sha256,
+        onnx_sha256=sha256_file(onnx),
+        onnx_file=workspace.relative(onnx),
+        git_commit=git.commit(workspace.root),
+    )

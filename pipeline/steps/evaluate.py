@@ -1,0 +1,102 @@
+"""`pipeline evaluate`: the accuracy of a built engine, through the detector that a pod runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from engines.detector import Detector
+from engines.device import read_fingerprint
+
+from engines.config import ModelConfig, TargetConfig, load_model, load_target
+from engines.dataset import Sample, load_sets
+from engines.detections import Detections, load_detections
+from engines.errors import InputError
+from engines.records import Evaluation, Manifest
+from engines.workspace import Workspace
+from pipeline.adapters.coco import Accuracy, Truth, accuracy, read_truth
+from pipeline.bootstrap import drop_interval, match
+from pipeline.confidence import confidence_shift
+from pipeline.progress import track
+
+EVERY_DETECTION = 0.001
+"""Confidence from which on detections count towards mAP, as in Ultralytics' validation."""
+
+
+def evaluate(workspace: Workspace, target_name: str, engine: str) -> Evaluation:
+    """Run the engine on the evaluation set and write `evaluation.json`.
+
+    Raises InputError for bad data or a missing reference, WrongEngine for an engine that is not
+    this device's.
+    """
+    target = load_target(workspace, target_name)
+    model = load_model(workspace, target.engine(engine).model)
+    samples = load_sets(workspace.model(model.name), model)["evaluation"]
+    truth = read_truth(samples, len(model.classes))
+    reference = load_detections(workspace.model_out(model.name) / "reference.npz")
+    _check_same_pictures(truth, reference, model.name)
+    manifest, found = _detect(workspace, target, engine, samples)
+    record = _compare(target, model, manifest, truth, reference, found)
+    record.write(workspace.engine(target_name, engine) / "evaluation.json")
+    return record
+
+
+def _check_same_pictures(
+    truth: Mapping[str, Truth], reference: Mapping[str, Detections], model: str
+) -> None:
+    if truth.keys() != reference.keys():
+        raise InputError(
+            f"Expected the FP32 reference of {model} on the {len(truth)} pictures of the "
+            f"evaluation set, came one on {len(reference)} other pictures. "
+            f"Run `pipeline verify {model}`."
+        )
+
+
+def _detect(
+    workspace: Workspace, target: TargetConfig, engine: str, samples: Sequence[Sample]
+) -> tuple[Manifest, dict[str, Detections]]:
+    with Detector.open(
+        workspace.engine(target.target, engine),
+        read_fingerprint(),
+        confidence=EVERY_DETECTION,
+        iou=target.evaluate.iou,
+        max_detections=target.evaluate.max_detections,
+        multi_label=True,
+        in_flight=2,
+    ) as detector:
+        frames = (sample.read_image() for sample in samples)
+        found = track(detector.stream(frames), f"evaluate {engine}", total=len(samples))
+        names = (sample.image.name for sample in samples)
+        return detector.manifest, dict(zip(names, found, strict=True))
+
+
+def _compare(
+    target: TargetConfig,
+    model: ModelConfig,
+    manifest: Manifest,
+    truth: Mapping[str, Truth],
+    reference: Mapping[str, Detections],
+    found: Mapping[str, Detections],
+) -> Evaluation:
+    expected: Accuracy = accuracy(truth, reference, model.classes)
+    came: Accuracy = accuracy(truth, found, model.classes)
+    shift = confidence_shift(reference, found, target.evaluate.confidence)
+    return Evaluation(
+        engine=manifest.engine,
+        target=target.target,
+        engine_sha256=manifest.engine_sha256,
+        images=came.images,
+        objects=came.objects,
+        map50_95=came.map50_95,
+        map50=came.map50,
+        map50_95_small=came.map50_95_small,
+        map50_95_medium=came.map50_95_medium,
+        map50_95_large=came.map50_95_large,
+        per_class=came.per_class,
+        reference_map50_95=expected.map50_95,
+        map50_95_drop=expected.map50_95 - came.map50_95,
+        map50_95_drop_interval=drop_interval(match(truth, reference), match(truth, found)),
+        confidence_shift=shift.shift,
+        confidence_threshold=target.evaluate.confidence,
+        reference_detections=shift.references,
+        lost_detections=shift.lost,
+    )

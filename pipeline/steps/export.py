@@ -1,0 +1,110 @@
+"""Export: `weights` of model.yaml to `models/<model>/out/model.fp32.onnx`."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from engines.config import ModelConfig, load_model
+from engines.errors import InputError, JetrailError
+from engines.workspace import Workspace
+from pipeline.adapters import onnx_file
+from pipeline.adapters.checkpoint import (
+    CheckpointFacts,
+    export_onnx,
+    load_checkpoint,
+    versions,
+)
+from pipeline.adapters.simplify import Simplifier, simplifier
+from pipeline.exported import FILE
+
+
+def export(workspace: Workspace, model_name: str) -> Path:
+    """Export one model; returns the ONNX file.
+
+    Raises InputError when the weights are missing, damaged, not those of model.yaml or not a
+    YOLOv8 detect network, or when task, classes or image size do not fit them.
+    """
+    model = load_model(workspace, model_name)
+    out = workspace.model_out(model_name)
+    with simplifier() as child, tempfile.TemporaryDirectory(prefix="jetrail-export-") as folder:
+        checkpoint = load_checkpoint(
+            workspace.model(model_name) / model.weights.path, model.weights.sha256
+        )
+        check_fits(model, checkpoint.facts)
+        traced = Path(folder) / "traced.onnx"
+        export_onnx(checkpoint, traced, model.imgsz)
+        graph, simplified = _simplified(child, traced)
+        onnx_file.constants_to_initializers(graph)
+        onnx_file.free_batch(graph)
+        _check_output(graph, model, checkpoint.facts)
+        onnx_file.set_metadata(graph, _metadata(model, checkpoint.facts, simplified))
+        onnx_file.write_onnx(graph, out / FILE)
+    return out / FILE
+
+
+def check_fits(model: ModelConfig, facts: CheckpointFacts) -> None:
+    """Raise InputError unless the checkpoint is what model.yaml describes."""
+    where = f"models/{model.name}/model.yaml"
+    if facts.task != model.task:
+        raise InputError(f"{where}: expected `task: {facts.task}` as the checkpoint's, came other.")
+    if facts.classes != model.classes:
+        raise InputError(
+            f"{where}: expected the {len(facts.classes)} classes of the checkpoint in its order, "
+            f"{list(facts.classes)[:12]}, came {len(model.classes)}: {list(model.classes)[:12]}. "
+            "Copy them from the checkpoint, or `pipeline add-model` again."
+        )
+    stride = max(facts.strides)
+    if any(side % stride for side in model.imgsz):
+        raise InputError(
+            f"{where}: expected `imgsz` as multiples of the network's stride, {stride} pixels, "
+            f"came {list(model.imgsz)}. Change it, and export again."
+        )
+
+
+def _simplified(child: Simplifier, traced: Path) -> tuple[Any, bool]:
+    """The simplified graph, or the traced one with a warning when onnxsim fails."""
+    after = traced.with_name("simplified.onnx")
+    if problem := child.simplify(traced, after):
+        Console(stderr=True).print(f"warning: {problem}; the graph stays as it was traced.")
+        return onnx_file.read_onnx(traced), False
+    return onnx_file.read_onnx(after), True
+
+
+def _check_output(graph: Any, model: ModelConfig, facts: CheckpointFacts) -> None:
+    """A trace whose batch is not free after all, or that gives other anchors, is a bug of ours."""
+    height, width = model.imgsz
+    anchors = sum((height // stride) * (width // stride) for stride in facts.strides)
+    expected = (onnx_file.BATCH, 4 + len(model.classes), anchors)
+    if (came := onnx_file.output_shape(graph)) != expected:
+        raise JetrailError(
+            f"Expected an output of shape {expected} from the exported graph, came {came}. "
+            "Report this with the versions of torch and ultralytics."
+        )
+
+
+def _metadata(model: ModelConfig, facts: CheckpointFacts, simplified: bool) -> dict[str, Any]:
+    """What the file says of itself; no time of day, so that the same export gives the same bytes.
+
+    `names`, `stride`, `task`, `imgsz` and `batch` are as Ultralytics writes them, so that its
+    `AutoBackend` reads the file too.
+    """
+    return {
+        "names": {str(index): name for index, name in enumerate(model.classes)},
+        "stride": max(facts.strides),
+        "task": model.task,
+        "imgsz": list(model.imgsz),
+        "batch": 1,
+        "channels": 3,
+        "model": model.name,
+        "model_version": model.version,
+        "weights_sha256": facts.sha256,
+        "jetrail_version": version("jetrail"),
+        "onnx_version": onnx_file.version(),
+        **{f"{package}_version": number for package, number in versions().items()},
+        "simplified": simplified,
+    }

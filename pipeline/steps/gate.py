@@ -1,0 +1,171 @@
+"""`pipeline gate`: the measurements of an engine against the budgets of its target."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engines.config import Budgets, load_target
+from engines.errors import GateFailed, GateInvalid, InputError
+from engines.files import write_atomic
+from engines.records import Benchmark, Check, Evaluation, Manifest, Record, Verdict, VerdictName
+from engines.workspace import Workspace
+from pipeline.summary import summarise
+
+ORDER: tuple[VerdictName, ...] = ("FAIL", "INVALID", "PASS")
+"""The first of these that a check has is the verdict."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One measurement and the way its budget limits it; `name` is the budget's key."""
+
+    name: str
+    value: float
+    unit: str
+    rule: Literal["at most", "at least"] = "at most"
+    timed: bool = False
+    """Whether it depends on a quiet machine, so that an invalid measurement makes it INVALID."""
+
+
+def gate(workspace: Workspace, target_name: str, engine: str) -> Verdict:
+    """Judge one engine; write `verdict.json`, `verdict.junit.xml` and its summary.
+
+    Raises InputError when a measurement is missing or is not of the engine that lies there.
+    """
+    target = load_target(workspace, target_name)
+    target.engine(engine)
+    folder = workspace.engine(target_name, engine)
+    manifest = Manifest.read(folder / "manifest.json")
+    benchmark = Benchmark.read(folder / "benchmark.json")
+    evaluation = Evaluation.read(folder / "evaluation.json")
+    _check_same_engine(folder, manifest, benchmark, evaluation)
+    verdict = judge(manifest, benchmark, evaluation, target.budgets_of(engine))
+    write_atomic(folder / "verdict.junit.xml", junit(verdict))
+    summary = summarise(manifest, benchmark, evaluation, verdict)
+    summary.write(folder.parent / "summary" / f"{engine}.json")
+    verdict.write(folder / "verdict.json")
+    return verdict
+
+
+def _check_same_engine(
+    folder: Path, manifest: Manifest, benchmark: Benchmark, evaluation: Evaluation
+) -> None:
+    measurements: dict[str, tuple[type[Record], str]] = {
+        "benchmark.json": (Benchmark, benchmark.engine_sha256),
+        "evaluation.json": (Evaluation, evaluation.engine_sha256),
+    }
+    for file, (kind, sha256) in measurements.items():
+        if sha256 != manifest.engine_sha256:
+            raise InputError(
+                f"Expected {folder / file} to be of the engine {manifest.engine_sha256[:12]} that "
+                f"lies there, but it is of {sha256[:12]}. Run `{kind.written_by} "
+                f"{manifest.engine} --target {manifest.target}`."
+            )
+
+
+def judge(
+    manifest: Manifest, benchmark: Benchmark, evaluation: Evaluation, budgets: Budgets
+) -> Verdict:
+    """FAIL if a trusted measurement misses its budget, INVALID if one is not trusted, else PASS.
+
+    Accuracy and size do not depend on how busy the machine was: a miss there is a FAIL at any time.
+    """
+    limits = budgets.model_dump()
+    checks = tuple(
+        _check(measured, limits[measured.name], benchmark.validity.valid)
+        for measured in measurements(manifest, benchmark, evaluation)
+    )
+    verdicts = {check.verdict for check in checks}
+    return Verdict(
+        engine=manifest.engine,
+        target=manifest.target,
+        engine_sha256=manifest.engine_sha256,
+        verdict=next(one for one in ORDER if one in verdicts),
+        checks=checks,
+        reasons=benchmark.validity.reasons,
+    )
+
+
+def measurements(
+    manifest: Manifest, benchmark: Benchmark, evaluation: Evaluation
+) -> tuple[Measured, ...]:
+    """Every measurement that has a budget, in the order of the table."""
+    frame = benchmark.frame["1"]
+    engine_size = manifest.engine_bytes / (1 << 20)
+    return (
+        Measured(name="frame_p99_ms", value=frame.p99_ms, unit="ms", timed=True),
+        Measured(name="frame_p50_ms", value=frame.p50_ms, unit="ms", timed=True),
+        Measured(
+            name="throughput_fps",
+            value=benchmark.throughput.frames_per_second,
+            unit="frames/s",
+            rule="at least",
+            timed=True,
+        ),
+        Measured(name="map50_95_drop", value=evaluation.map50_95_drop, unit=""),
+        Measured(name="confidence_shift", value=evaluation.confidence_shift, unit=""),
+        Measured(name="memory_peak_mib", value=benchmark.memory_peak_mib, unit="MiB"),
+        Measured(name="engine_size_mib", value=engine_size, unit="MiB"),
+    )
+
+
+def _check(measured: Measured, limit: float, machine_trusted: bool) -> Check:
+    # `not` around the comparison that must hold: a NaN then fails, and never passes.
+    holds = measured.value <= limit if measured.rule == "at most" else measured.value >= limit
+    verdict: VerdictName = "PASS" if holds else "FAIL"
+    if measured.timed and not machine_trusted:
+        verdict = "INVALID"
+    return Check(
+        name=measured.name,
+        measured=measured.value,
+        limit=limit,
+        unit=measured.unit,
+        rule=measured.rule,
+        verdict=verdict,
+    )
+
+
+def junit(verdict: Verdict) -> str:
+    """The verdict as JUnit XML, which GitLab shows in the merge request: one test case a budget.
+
+    INVALID is an `error` (the measurement broke), FAIL a `failure` (the engine did).
+    """
+    checks = verdict.checks
+    suite = ET.Element(
+        "testsuite",
+        name=f"{verdict.target}/{verdict.engine}",
+        tests=str(len(checks)),
+        failures=str(sum(check.verdict == "FAIL" for check in checks)),
+        errors=str(sum(check.verdict == "INVALID" for check in checks)),
+    )
+    for check in checks:
+        case = ET.SubElement(
+            suite, "testcase", classname=f"{verdict.target}.{verdict.engine}", name=check.name
+        )
+        text = f"measured {check.measured:.6g} {check.unit}, {check.rule} {check.limit:g}".strip()
+        if check.verdict == "FAIL":
+            ET.SubElement(case, "failure", message=text)
+        elif check.verdict == "INVALID":
+            ET.SubElement(case, "error", message=" ".join((text + ".", *verdict.reasons)))
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def raise_unless_pass(verdict: Verdict) -> None:
+    """Raise GateFailed or GateInvalid (exit codes 3 and 4) unless the verdict is PASS."""
+    if verdict.verdict == "FAIL":
+        missed = ", ".join(check.name for check in verdict.checks if check.verdict == "FAIL")
+        raise GateFailed(
+            f"{verdict.engine} on {verdict.target} misses its budget: {missed}. Make the engine "
+            f"better, or change `budgets:` in engines/targets/{verdict.target}/params.yaml."
+        )
+    if verdict.verdict == "INVALID":
+        raise GateInvalid(
+            f"{verdict.engine} on {verdict.target} could not be judged: its measurement is INVALID, "
+            f"for the reasons in verdict.json. Do what they say, then run `pipeline benchmark {verdict.engine} --target {verdict.target}` again."
+        )

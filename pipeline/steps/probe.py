@@ -1,0 +1,35 @@
+"""Probe: this device's fingerprint to `engines/targets/<target>/out/device.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engines.config import load_target
+from engines.device import check_target, read_fingerprint
+from engines.errors import InputError
+from engines.records import Fingerprint
+from engines.workspace import Workspace
+
+FILE = "device.json"
+
+
+def probe(workspace: Workspace, target_name: str) -> Fingerprint:
+    """Read the fingerprint, and write it when it changed.
+
+    Raises WrongEngine when this device is not the target's.
+    """
+    target = load_target(workspace, target_name)
+    fingerprint = read_fingerprint()
+    check_target(fingerprint, target)
+    path = workspace.target(target_name) / "out" / FILE
+    if _read(path) != fingerprint:
+        fingerprint.write(path)
+    return fingerprint
+
+
+def _read(path: Path) -> Fingerprint | None:
+    """What an earlier probe wrote; None when there is nothing that can be read."""
+    try:
+        return Fingerprint.read(path)
+    except InputError:
+        return None

@@ -1,0 +1,254 @@
+"""Quantize: `model.fp16.onnx` and `model.int8.onnx` from `model.fp32.onnx`.
+
+INT8 ranges are tried by several methods and judged by the accuracy on the tuning set. Where the
+best still loses too much, layers become float again in the order of the harm that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.config import ModelConfig, load_model
+from engines.dataset import load_sets
+from engines.files import sha256_file
+from engines.workspace import Workspace
+from pipeline.adapters import onnx_file
+from pipeline.adapters.coco import Truth, accuracy, read_truth
+from pipeline.adapters.head import Head, find_head
+from pipeline.adapters.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
+from pipeline.adapters.runtime import OnnxModel
+from pipeline.calibration import Histogram, add, histogram, threshold
+from pipeline.config import QuantizeConfig, load_quantize
+from pipeline.exported import FILE, read_export
+from pipeline.inference import Prepared, cores, detect, prepare_all, spread
+from pipeline.progress import track
+from pipeline.records import (
+    FloatLayer,
+    LayerSensitivity,
+    Method,
+    MethodTried,
+    Quantize,
+    QuantizedFile,
+)
+
+SEEN = 0.01
+"""Score from which on an anchor counts towards a layer's sensitivity: others move no mAP."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What candidates are judged with."""
+
+    images: list[Prepared]
+    truth: dict[str, Truth]
+    classes: tuple[str, ...]
+
+    def map50_95(self, graph: Any, description: str) -> float:
+        """Accuracy of a graph on the tuning set."""
+        found = detect(graph.SerializeToString(), self.images, description)
+        return accuracy(self.truth, found, self.classes).map50_95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An INT8 graph and its accuracy."""
+
+    graph: Any
+    map50_95: float
+    back: tuple[FloatLayer, ...] = ()
+
+
+def quantize(workspace: Workspace, model_name: str) -> Quantize:
+    """Write both files and then `quantize.json`.
+
+    Where INT8 cannot keep within the budget, it is written all the same and the record says so.
+    Raises InputError for a missing or stale export, or without calibration or tuning images.
+    """
+    model, config = load_model(workspace, model_name), load_quantize(workspace)
+    out = workspace.model_out(model_name)
+    graph = read_export(out, model)
+    head = find_head(graph)
+    sets = load_sets(workspace.model(model_name), model)
+    calibration = spread(sets["calibration"], config.calibration_images)
+    samples = spread(sets["tuning"], config.tuning_images)
+    truth = read_truth(samples, len(model.classes))
+    tuning = Tuning(
+        images=prepare_all(samples, model.imgsz, "letterbox the tuning set"),
+        truth=truth,
+        classes=model.classes,
+    )
+    ranges = _collect(graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration"))
+    reference = tuning.map50_95(graph, "float32 on the tuning set")
+    method, thresholds, tried = _best_method(graph, head, ranges, config, tuning, reference)
+    search = _Search(graph, head, thresholds, config, tuning, reference)
+    int8 = search.run(tried[method])
+    fp16 = to_float16(graph, head)
+    record = Quantize(
+        model=model.name,
+        onnx_sha256=sha256_file(out / FILE),
+        quantizer=quantizer_version()[0],
+        quantizer_version=quantizer_version()[1],
+        calibration_images=len(calibration),
+        tuning_images=len(samples),
+        sensitivity_images=min(config.sensitivity_images, len(samples)),
+        fp32_map50_95=reference,
+        fp16=_write(
+            out / "model.fp16.onnx", fp16, tuning.map50_95(fp16, "float16"), reference, "fp16"
+        ),
+        int8=_write(out / "model.int8.onnx", int8.graph, int8.map50_95, reference, "int8"),
+        methods=tuple(
+            MethodTried(method=name, map50_95=one.map50_95, map50_95_drop=reference - one.map50_95)
+            for name, one in tried.items()
+        ),
+        method=method,
+        max_map50_95_drop=config.max_map50_95_drop,
+        within_budget=search.holds(int8),
+        quantized_layers=len(head.body) - len(int8.back),
+        float_layers=(*_always_float(head), *int8.back),
+        sensitivity=tuple(search.sensitivity),
+    )
+    record.write(out / "quantize.json")
+    return record
+
+
+def _always_float(head: Head) -> tuple[FloatLayer, ...]:
+    outputs = (FloatLayer(layer=name, reason="head output") for name in head.outputs)
+    decode = (FloatLayer(layer=name, reason="box decode") for name in head.distribution)
+    return (*outputs, *decode)
+
+
+def _write(
+    path: Path, graph: Any, map50_95: float, reference: float, precision: str
+) -> QuantizedFile:
+    values = onnx_file.metadata(graph) | {"precision": precision}
+    onnx_file.set_metadata(graph, values)
+    onnx_file.write_onnx(graph, path)
+    return QuantizedFile(
+        file=path.name,
+        sha256=sha256_file(path),
+        bytes=path.stat().st_size,
+        map50_95=map50_95,
+        map50_95_drop=reference - map50_95,
+    )
+
+
+# --- ranges ------------------------------------------------------------------------------------
+
+
+def _collect(graph: Any, head: Head, images: Sequence[Prepared]) -> dict[str, Histogram]:
+    """Histogram of each tensor that a quantizable convolution reads, over all images."""
+    taps = Taps(graph, head.body, threads=1)
+
+    def one(image: Prepared) -> dict[str, Histogram]:
+        return {name: histogram(values) for name, values in taps.run(image.pixels[None]).items()}
+
+    with ThreadPoolExecutor(cores()) as pool:
+        found = track(pool.map(one, images), "calibrate", total=len(images))
+        return reduce(_added, found)
+
+
+def _added(one: dict[str, Histogram], other: dict[str, Histogram]) -> dict[str, Histogram]:
+    return {name: add(held, other[name]) for name, held in one.items()}
+
+
+def _best_method(
+    graph: Any,
+    head: Head,
+    ranges: Mapping[str, Histogram],
+    config: QuantizeConfig,
+    tuning: Tuning,
+    reference: float,
+) -> tuple[Method, dict[str, float], dict[Method, Candidate]]:
+    """The method with the best tuning accuracy (the first of equals), its ranges, and all tried."""
+    thresholds = {
+        method: {name: threshold(one, method, config.percentile) for name, one in ranges.items()}
+        for method in config.methods
+    }
+    tried: dict[Method, Candidate] = {}
+    for method in config.methods:
+        int8 = to_int8(graph, thresholds[method], head.body)
+        tried[method] = Candidate(
+            graph=int8, map50_95=tuning.map50_95(int8, f"int8 with {method} ranges")
+        )
+    best = max(tried, key=lambda method: tried[method].map50_95)
+    return best, thresholds[best], tried
+
+
+# --- back to float -----------------------------------------------------------------------------
+
+
+class _Search:
+    """Puts the most harmful layers back to float until the budget holds."""
+
+    def __init__(
+        self,
+        graph: Any,
+        head: Head,
+        thresholds: Mapping[str, float],
+        config: QuantizeConfig,
+        tuning: Tuning,
+        reference: float,
+    ) -> None:
+        self._graph = graph
+        self._body = head.body
+        self._thresholds = thresholds
+        self._config = config
+        self._tuning = tuning
+        self._reference = reference
+        self.sensitivity: list[LayerSensitivity] = []
+
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether a candidate keeps within the budget."""
+        return self._reference - candidate.map50_95 <= self._config.max_map50_95_drop
+
+    def run(self, start: Candidate) -> Candidate:
+        """The first candidate that holds, or else the most accurate one."""
+        if self.holds(start) or self._config.max_float_layers == 0:
+            return start
+        self.sensitivity = self._measure()
+        tried = [start]
+        for one in self.sensitivity[: self._config.max_float_layers]:
+            tried.append(self._with_float(tried[-1], one.layer))
+            if self.holds(tried[-1]):
+                return tried[-1]
+        return max(tried, key=lambda candidate: candidate.map50_95)
+
+    def _with_float(self, before: Candidate, layer: str) -> Candidate:
+        gone = {one.layer for one in before.back} | {layer}
+        graph = to_int8(
+            self._graph, self._thresholds, [name for name in self._body if name not in gone]
+        )
+        map50_95 = self._tuning.map50_95(graph, f"int8 with {len(gone)} more layers in float")
+        back = FloatLayer(layer=layer, reason="accuracy", map50_95=map50_95)
+        return Candidate(graph=graph, map50_95=map50_95, back=(*before.back, back))
+
+    def _measure(self) -> list[LayerSensitivity]:
+        """Each layer's harm when it alone is quantized, the worst first."""
+        count = min(self._config.sensitivity_images, len(self._tuning.images))
+        step = len(self._tuning.images) / count
+        chosen = [self._tuning.images[int(index * step)].pixels for index in range(count)]
+        images = np.stack(chosen)
+        expected = OnnxModel(self._graph.SerializeToString()).run(images)
+        found = [
+            LayerSensitivity(layer=layer, error=self._error(layer, images, expected))
+            for layer in track(self._body, "sensitivity of each layer")
+        ]
+        return sorted(found, key=lambda one: one.error, reverse=True)
+
+    def _error(self, layer: str, images: NDArray[np.uint8], expected: NDArray[np.float32]) -> float:
+        thresholds = {
+            name: self._thresholds[name] for name in conv_inputs(self._graph, [layer]).values()
+        }
+        came = OnnxModel(to_int8(self._graph, thresholds, [layer]).SerializeToString()).run(images)
+        apart = np.abs(came - expected).transpose(0, 2, 1)
+        seen = expected[:, 4:].max(axis=1) >= min(SEEN, float(expected[:, 4:].max()))
+        boxes = apart[seen][:, :4].mean() / max(images.shape[1:3])
+        return float(boxes + apart[seen][:, 4:].mean())

@@ -1,0 +1,75 @@
+"""`pipeline report`: all verdicts of a target side by side, and the data of its plots."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from engines.config import load_target
+from engines.errors import GateFailed, GateInvalid
+from engines.files import write_atomic
+from engines.records import Verdict
+from engines.workspace import Workspace
+from pipeline.summary import Summary, table_text
+
+
+def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdict]]:
+    """Read every engine of the target; write `out/report/{latency,accuracy,tradeoff}.csv`.
+
+    Raises InputError when an engine has not been judged yet.
+    """
+    out = workspace.target(target_name) / "out"
+    engines = load_target(workspace, target_name).engines
+    rows = [
+        (
+            Summary.read(out / "summary" / f"{engine}.json"),
+            Verdict.read(out / engine / "verdict.json"),
+        )
+        for engine in engines
+    ]
+    summaries = [summary for summary, _ in rows]
+    write_atomic(out / "report" / "accuracy.csv", table_text(map(_accuracy_row, summaries)))
+    write_atomic(out / "report" / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
+    write_atomic(out / "report" / "latency.csv", table_text(_latency_rows(out, engines)))
+    return rows
+
+
+def _accuracy_row(summary: Summary) -> dict[str, object]:
+    return {
+        "engine": summary.engine,
+        "precision": summary.precision,
+        "map50_95": summary.map50_95,
+        "map50_95_drop": summary.map50_95_drop,
+    }
+
+
+def _tradeoff_row(summary: Summary) -> dict[str, object]:
+    return {
+        "engine": summary.engine,
+        "frame_p50_ms": summary.frame_p50_ms,
+        "map50_95": summary.map50_95,
+    }
+
+
+def _latency_rows(out: Path, engines: Iterable[str]) -> Iterable[dict[str, str]]:
+    for engine in engines:
+        text = (out / "latency" / f"{engine}.csv").read_text(encoding="utf-8")
+        yield from csv.DictReader(io.StringIO(text))
+
+
+def raise_unless_all_pass(rows: Sequence[tuple[Summary, Verdict]]) -> None:
+    """Raise GateFailed if an engine fails, else GateInvalid if one is INVALID."""
+    failed = [summary.engine for summary, verdict in rows if verdict.verdict == "FAIL"]
+    invalid = [summary.engine for summary, verdict in rows if verdict.verdict == "INVALID"]
+    if failed:
+        raise GateFailed(
+            f"Expected every engine to keep its budgets, but {', '.join(failed)} did not. "
+            "Its verdict.json says which; make it better or change the budget in params.yaml."
+        )
+    if invalid:
+        raise GateInvalid(
+            f"Expected measurements that can be trusted, but those of {', '.join(invalid)} cannot "
+            "be. Do what the reasons above say, then run `pipeline benchmark` again."
+        )

@@ -1,0 +1,137 @@
+"""Verify: `model.fp32.onnx` computes what the checkpoint computes; how good that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.config import ModelConfig, load_model
+from engines.dataset import Sample, load_sets
+from engines.detections import Detections, save_detections
+from engines.errors import InputError
+from engines.files import sha256_file
+from engines.workspace import Workspace
+from pipeline.adapters import runtime
+from pipeline.adapters.checkpoint import Checkpoint, load_checkpoint, versions
+from pipeline.adapters.coco import Truth, accuracy, read_truth
+from pipeline.exported import FILE, read_export
+from pipeline.inference import detect, prepare_all, spread
+from pipeline.records import Deviation, Parity, ReferenceAccuracy, Tolerance, Verify
+
+PARITY_IMAGES = 8
+BATCHES = (1, 4)
+TOLERANCE = Tolerance(boxes_px=0.1, scores=0.001)
+"""About a hundred times what float32 rounding gives, and far below what moves an mAP."""
+
+
+def verify(workspace: Workspace, model_name: str) -> Verify:
+    """Compare the ONNX file with the checkpoint on real images and write `verify.json`.
+
+    Writes the detections of the float32 network on the evaluation set to `reference.npz` first.
+    Raises InputError when the two differ by more than the tolerance, when the ONNX file was made
+    from other weights, or for bad weights or data.
+    """
+    model = load_model(workspace, model_name)
+    out = workspace.model_out(model_name)
+    samples = load_sets(workspace.model(model_name), model)["evaluation"]
+    onnx = bytes(read_export(out, model).SerializeToString())
+    checkpoint = load_checkpoint(
+        workspace.model(model_name) / model.weights.path, model.weights.sha256
+    )
+    parity = _compare(checkpoint, onnx, spread(samples, PARITY_IMAGES), model)
+    _check(parity, out / FILE)
+    truth = read_truth(samples, len(model.classes))
+    images = prepare_all(samples, model.imgsz, "letterbox the evaluation set")
+    found = detect(onnx, images, "detect with ONNX Runtime")
+    reference = out / "reference.npz"
+    record = Verify(
+        model=model.name,
+        model_version=model.version,
+        weights_sha256=model.weights.sha256,
+        onnx_sha256=sha256_file(out / FILE),
+        parity=parity,
+        tolerance=TOLERANCE,
+        reference=_reference(truth, found, model),
+        reference_file=reference.name,
+        reference_sha256=_save(reference, found),
+        runtimes={"onnxruntime": runtime.version(), **versions()},
+    )
+    record.write(out / "verify.json")
+    return record
+
+
+def _compare(
+    checkpoint: Checkpoint, onnx: bytes, samples: Sequence[Sample], model: ModelConfig
+) -> tuple[Parity, ...]:
+    """Deviation at each batch size, over the same images."""
+    images = prepare_all(samples, model.imgsz, "compare ONNX with the checkpoint")
+    count = -(-len(images) // max(BATCHES)) * max(BATCHES)  # few images fill the batches again
+    pixels = np.stack([images[index % len(images)].pixels for index in range(count)])
+    expected = checkpoint.forward(pixels)
+    session = runtime.OnnxModel(onnx)
+    return tuple(_parity(session, pixels, expected, batch) for batch in BATCHES)
+
+
+def _parity(
+    session: runtime.OnnxModel,
+    pixels: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+    batch: int,
+) -> Parity:
+    parts = [session.run(pixels[start : start + batch]) for start in range(0, len(pixels), batch)]
+    came = np.concatenate(parts)
+    if came.shape != expected.shape:
+        raise InputError(
+            f"Expected raw output of shape {expected.shape} as from the checkpoint, came "
+            f"{came.shape} at batch {batch}. Run `pipeline export` again."
+        )
+    apart = np.abs(came.astype(np.float64) - expected)
+    return Parity(
+        batch=batch,
+        images=len(pixels),
+        boxes_px=_deviation(apart[:, :4]),
+        scores=_deviation(apart[:, 4:]),
+    )
+
+
+def _deviation(apart: NDArray[np.float64]) -> Deviation:
+    return Deviation(largest=float(apart.max()), mean=float(apart.mean()))
+
+
+def _check(parity: Sequence[Parity], path: Path) -> None:
+    for one in parity:
+        pairs = (
+            ("boxes", one.boxes_px.largest, TOLERANCE.boxes_px, "pixels"),
+            ("scores", one.scores.largest, TOLERANCE.scores, "of 1"),
+        )
+        for name, came, limit, unit in pairs:
+            if not came <= limit:  # NaN counts as a difference
+                raise InputError(
+                    f"Expected {path} to give the checkpoint's {name} within {limit:g} {unit}, "
+                    f"came a difference of {came:.3g} at batch {one.batch}. Export again; if it "
+                    "stays, the versions of torch, onnxsim or onnxruntime do not fit together."
+                )
+
+
+def _reference(
+    truth: Mapping[str, Truth], found: Mapping[str, Detections], model: ModelConfig
+) -> ReferenceAccuracy:
+    result = accuracy(truth, found, model.classes)
+    return ReferenceAccuracy(
+        images=result.images,
+        objects=result.objects,
+        map50_95=result.map50_95,
+        map50=result.map50,
+        map50_95_small=result.map50_95_small,
+        map50_95_medium=result.map50_95_medium,
+        map50_95_large=result.map50_95_large,
+        per_class=result.per_class,
+    )
+
+
+def _save(path: Path, found: Mapping[str, Detections]) -> str:
+    save_detections(path, found)
+    return sha256_file(path)

@@ -1,0 +1,66 @@
+"""The pictures of a run, as MLflow shows them: latency and accuracy per class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.records import Benchmark, Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_CLASSES = 40
+"""More bars than these cannot be read; the classes with most objects are shown."""
+
+
+def write_plots(benchmark: Benchmark, evaluation: Evaluation, folder: Path) -> None:
+    """Write `latency.png` and `accuracy.png` into `folder`, which is there."""
+    _latency(benchmark).savefig(folder / "latency.png")
+    _accuracy(evaluation).savefig(folder / "accuracy.png")
+
+
+def _latency(benchmark: Benchmark) -> Figure:
+    """Percentiles of inference and whole frame for each batch."""
+    figure, axes = _figure(f"{benchmark.engine} on {benchmark.target}: latency")
+    rows = [
+        (f"{name}, batch {batch}", latency)
+        for name, batches in (("inference", benchmark.inference), ("frame", benchmark.frame))
+        for batch, latency in batches.items()
+    ]
+    for shift, quantile in enumerate(("p50_ms", "p95_ms", "p99_ms")):
+        values = [getattr(latency, quantile) for _, latency in rows]
+        places = [place + (shift - 1) * 0.27 for place in range(len(rows))]
+        bars = axes.bar(places, values, width=0.25, label=quantile.removesuffix("_ms"))
+        axes.bar_label(bars, fmt="%.1f", fontsize=8)
+    axes.set_xticks(range(len(rows)), [label for label, _ in rows])
+    axes.set_ylabel("ms a call")
+    axes.legend()
+    return figure
+
+
+def _accuracy(evaluation: Evaluation) -> Figure:
+    """mAP50-95 of each class, with the mean over all as a line."""
+    figure, axes = _figure(f"{evaluation.engine} on {evaluation.target}: accuracy")
+    most = sorted(evaluation.per_class.items(), key=lambda item: -item[1].objects)[:MOST_CLASSES]
+    shown = [item for item in evaluation.per_class.items() if item in most]
+    axes.bar([name for name, _ in shown], [one.map50_95 or 0.0 for _, one in shown])
+    axes.axhline(
+        evaluation.map50_95, color="black", linewidth=1, label=f"all: {evaluation.map50_95:.3f}"
+    )
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("mAP50-95")
+    axes.tick_params(axis="x", labelrotation=90 if len(shown) > 12 else 0)
+    axes.legend()
+    return figure
+
+
+def _figure(title: str) -> tuple[Figure, Axes]:
+    # Without pyplot, which keeps every figure alive and looks for a display.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes

@@ -1,0 +1,160 @@
+"""What MLflow is told about one engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from engines.config import EvaluateRow, load_model
+from engines.errors import InputError
+from engines.files import sha256_file
+from engines.records import Latency
+from engines.workspace import Workspace
+from release.lineage import dvc_md5
+from release.measured import Measured
+
+_RECORDS = ("manifest.json", "benchmark.json", "evaluation.json", "verdict.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """One engine for MLflow: a run, a model and a version of it."""
+
+    release: str
+    """The image tag: the name of the run, and what everything is found again by."""
+    experiment: str
+    registered_model: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    files: tuple[Path, ...]
+    """Artifacts of the run."""
+    draw: Callable[[Path], None]
+    """Writes the run's plots into a folder; called only when they are needed."""
+    fingerprint: str
+    """Sha256 over figures and records: another one means that the engine was measured again."""
+    model_files: tuple[Path, ...]
+    """Engine and manifest, which `release.pyfunc` loads."""
+    thresholds: Mapping[str, float]
+    requirements: tuple[str, ...]
+
+
+def describe(
+    workspace: Workspace, thresholds: EvaluateRow, measured: Measured, draw: Callable[[Path], None]
+) -> Publication:
+    """The publication of an engine that passed.
+
+    Raises InputError when the ONNX file is not the one that the engine was built from.
+    """
+    manifest = measured.manifest
+    tags, metrics = _tags(workspace, measured), _metrics(measured)
+    records = [measured.folder / name for name in _RECORDS]
+    raw = sorted(set(measured.folder.glob("*benchmark*.json")) - set(records))
+    return Publication(
+        release=measured.tag.name,
+        experiment=f"jetrail/{manifest.model}",
+        registered_model=f"{manifest.model}.{manifest.target}",
+        tags=tags,
+        params=_params(measured),
+        metrics=metrics,
+        files=(_onnx(workspace, measured), measured.engine_file, *records, *raw),
+        draw=draw,
+        fingerprint=_fingerprint(tags, metrics, records),
+        model_files=(measured.engine_file, measured.folder / "manifest.json"),
+        thresholds=thresholds.model_dump(),
+        requirements=(f"jetrail[device]=={version('jetrail')}",),
+    )
+
+
+def _onnx(workspace: Workspace, measured: Measured) -> Path:
+    source = measured.manifest.source
+    path = workspace.model_out(measured.manifest.model) / Path(source.onnx_file).name
+    found = sha256_file(path) if path.is_file() else "no file"
+    if found != source.onnx_sha256:
+        raise InputError(
+            f"Expected {path} with sha256 {source.onnx_sha256[:12]}…, from which "
+            f"{measured.manifest.engine} was built, came {found[:12]}. Build and measure the "
+            "engine again with `dvc repro`."
+        )
+    return path
+
+
+def _params(measured: Measured) -> dict[str, str]:
+    """What the engine is. MLflow never lets a param change, so nothing that could is here."""
+    manifest = measured.manifest
+    return {
+        "model": manifest.model,
+        "model_version": manifest.model_version,
+        "target": manifest.target,
+        "precision": manifest.precision,
+        "executed_precision": manifest.executed_precision,
+        "backend": manifest.backend,
+        "backend_version": manifest.backend_version,
+        "imgsz": "x".join(str(side) for side in manifest.imgsz),
+        "batch_min": str(manifest.batch.min),
+        "batch_opt": str(manifest.batch.opt),
+        "batch_max": str(manifest.batch.max),
+        "classes": str(len(manifest.classes)),
+    }
+
+
+def _metrics(measured: Measured) -> dict[str, float]:
+    benchmark, evaluation = measured.benchmark, measured.evaluation
+    return {
+        "map50_95": evaluation.map50_95,
+        "map50": evaluation.map50,
+        "map50_95_drop": evaluation.map50_95_drop,
+        "confidence_shift": evaluation.confidence_shift,
+        "throughput_fps": benchmark.throughput.frames_per_second,
+        "memory_peak_mib": benchmark.memory_peak_mib,
+        "engine_size_mib": measured.manifest.engine_bytes / 2**20,
+        **_latencies("frame", benchmark.frame),
+        **_latencies("inference", benchmark.inference),
+    }
+
+
+def _latencies(name: str, batches: Mapping[str, Latency]) -> dict[str, float]:
+    """For example `frame_p50_ms` at batch 1 and `frame_batch_4_p50_ms`."""
+    return {
+        f"{name}{'' if batch == '1' else f'_batch_{batch}'}_{figure}": getattr(latency, figure)
+        for batch, latency in batches.items()
+        for figure in ("p50_ms", "p95_ms", "p99_ms", "mean_ms")
+    }
+
+
+def _tags(workspace: Workspace, measured: Measured) -> dict[str, str]:
+    """Where the engine comes from and what it runs on; an empty tag is left out."""
+    manifest = measured.manifest
+    root_lock = workspace.root / "dvc.lock"
+    target_lock = workspace.target(manifest.target) / "dvc.lock"
+    weights = load_model(workspace, manifest.model).weights.path
+    files = {
+        "dvc.weights_md5": workspace.model(manifest.model) / weights,
+        "dvc.onnx_md5": _onnx(workspace, measured),
+        "dvc.engine_md5": measured.engine_file,
+    }
+    hashes = {key: dvc_md5(path, (root_lock, target_lock)) for key, path in files.items()}
+    tags = {
+        "verdict": measured.verdict.verdict,
+        "engine": manifest.engine,
+        "engine_sha256": manifest.engine_sha256,
+        "onnx_sha256": manifest.source.onnx_sha256,
+        "weights_sha256": manifest.source.weights_sha256,
+        "git_commit": manifest.source.git_commit,
+        "mlflow.source.git.commit": manifest.source.git_commit,
+        "device": manifest.device.name,
+        "device_fingerprint": manifest.device.model_dump_json(by_alias=True),
+        **hashes,
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def _fingerprint(tags: Mapping[str, str], metrics: Mapping[str, float], records: list[Path]) -> str:
+    digest = hashlib.sha256(json.dumps([tags, metrics], sort_keys=True).encode())
+    for record in records:
+        digest.update(record.read_bytes())
+    return digest.hexdigest()

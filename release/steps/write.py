@@ -1,0 +1,84 @@
+"""write: the tags of a target's candidates go to its canary entry in fleet.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engines.config import load_target
+from engines.errors import InputError
+from engines.files import write_atomic
+from engines.workspace import Workspace
+from release.adapters.fleet import Place, set_tag
+from release.lock import exclusive
+from release.measured import load_measured
+from release.records import (
+    ChosenCandidate,
+    Published,
+    ReleaseRecord,
+    published_path,
+    record_path,
+)
+from release.tags import parse_tag
+
+RING = "canary"
+
+Say = Callable[[str], None]
+
+
+def write(workspace: Workspace, target: str, say: Say) -> dict[str, str]:
+    """Write the tag of each model's candidate on `target`, and give them by model name.
+
+    The file is written once, or not at all when it says so already. Raises InputError for a
+    candidate that is not the engine that is there now, did not pass, or has no record.
+    """
+    load_target(workspace, target)
+    published = Published.read(published_path(workspace, target))
+    tags = {
+        model: _tag(workspace, target, model, chosen)
+        for model, chosen in published.candidates.items()
+    }
+    if not tags:
+        say(f"{target}: no engine passed, so fleet.yaml stays as it is")
+        return {}
+    with exclusive(workspace):
+        before = _read(workspace)
+        after = before
+        for model, tag in tags.items():
+            written = set_tag(after, Place(device=target, ring=RING, model=model), tag)
+            how = "is there already" if written == after else "written"
+            say(f"{model} on {target}, ring {RING}: {tag} {how}")
+            after = written
+        if after != before:
+            write_atomic(workspace.fleet_file, after)
+    return tags
+
+
+def _tag(workspace: Workspace, target: str, model: str, chosen: ChosenCandidate) -> str:
+    """The tag to write, with the image's digest once there is one."""
+    record = ReleaseRecord.read(record_path(workspace, chosen.release))
+    measured = load_measured(workspace, target, chosen.engine)
+    ours = (measured.tag.name, measured.manifest.model, measured.manifest.engine_sha256)
+    if ours != (record.release, model, record.engine_sha256) or ours[0] != chosen.release:
+        raise InputError(
+            f"Expected {chosen.release}, the candidate of {model} on {target}, to be the engine in "
+            f"{measured.folder}, but that one is {measured.tag.name}: it was built again since. "
+            f"Run `release publish --target {target}` first."
+        )
+    release = record.release
+    return str(parse_tag(f"{release}@{record.digest}" if record.digest else release))
+
+
+def _read(workspace: Workspace) -> str:
+    path = workspace.fleet_file
+    try:
+        # Bytes and not text, since reading text would turn Windows line ends into others.
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"Expected {path}, what every site runs, but it is not there. Bring it back with "
+            f"`git checkout -- {workspace.relative(path)}`."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text: {error}. Save it as UTF-8 and run again."
+        ) from error

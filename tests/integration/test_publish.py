@@ -1,0 +1,598 @@
+"""Publishing for real: a built engine, a SQLite store, and an `mlflow server` process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.backends import BuildRequest, backend
+from engines.device import read_fingerprint
+from engines.errors import ServiceError
+from engines.files import sha256_file
+from engines.records import Batch, Benchmark, Evaluation, Manifest, Postprocess, Source, Verdict
+from engines.workspace import Workspace
+from release.adapters.mlflow import open_store
+from release.records import Published, ReleaseRecord, record_path
+from release.steps.publish import publish
+from release.steps.write import write
+
+pytestmark = pytest.mark.integration
+
+TARGET = "x86-openvino"
+MODEL = "tiny"
+NAME = f"{MODEL}.{TARGET}"
+SIDE = 64
+CLASSES = ("zero", "one")
+BOX = (22.0, 27.0, 42.0, 37.0)
+"""x1, y1, x2, y2 of the one box that the tiny model always finds, class `one`, confidence 0.9."""
+P50 = {"fp32": 9.0, "fp16": 3.0, "int8": 5.0}
+VERDICTS = {"fp32": "PASS", "fp16": "PASS", "int8": "FAIL"}
+
+PARAMS = """\
+schema: 1
+target: x86-openvino
+backend: openvino
+engine_file: engine.blob
+device: {kind: cpu}
+batch: {min: 1, opt: 2, max: 2}
+benchmark: {frame_size: [64, 64], warmup_seconds: 1, seconds: 1, max_seconds: 2,
+  p99_interval_share: 0.2, max_attempts: 1, max_steal_share: 0.1, max_run_queue_wait_share: 0.1,
+  max_drift_share: 0.1, max_temperature_c: 95}
+evaluate: {confidence: 0.25, iou: 0.7, max_detections: 300}
+budgets: {frame_p99_ms: 30, frame_p50_ms: 20, throughput_fps: 1, map50_95_drop: 0.01,
+  confidence_shift: 0.05, memory_peak_mib: 1024, engine_size_mib: 64}
+policy: fastest
+engines:
+  tiny-fp32: {model: tiny, precision: fp32}
+  tiny-fp16: {model: tiny, precision: fp16}
+  tiny-int8: {model: tiny, precision: int8}
+"""
+MODEL_YAML = """\
+schema: 1
+name: tiny
+version: "1.0"
+task: detect
+weights: {path: weights.pt, sha256: %s}
+imgsz: [64, 64]
+classes: [zero, one]
+data: {calibration: data/c, tuning: data/t, evaluation: data/e}
+"""
+LOCK = """\
+schema: '2.0'
+stages:
+  export@tiny:
+    cmd: pipeline export tiny
+    deps:
+    - {path: models/tiny/weights.pt, hash: md5, md5: 0123456789abcdef0123456789abcdef, size: 7}
+    outs:
+    - {path: models/tiny/out/model.fp32.onnx, hash: md5, md5: fedcba9876543210fedcba9876543210}
+"""
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with three built and measured engines, in a folder with a space in its name."""
+    root = tmp_path_factory.mktemp("template") / "a repository"
+    workspace = Workspace(root=root)
+    (workspace.model(MODEL) / "out").mkdir(parents=True)
+    workspace.target(TARGET).mkdir(parents=True)
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    (root / "dvc.lock").write_text(LOCK)
+    (workspace.model(MODEL) / "weights.pt").write_bytes(b"weights")
+    (workspace.model(MODEL) / "model.yaml").write_text(MODEL_YAML % ("a" * 64))
+    (workspace.target(TARGET) / "params.yaml").write_text(PARAMS)
+    workspace.fleet_file.parent.mkdir(parents=True)
+    workspace.fleet_file.write_text("helm: {chart: x}  # mine\n")
+    for number, precision in enumerate(P50):
+        _make_engine(workspace, precision, 0.9 + number / 1000)
+    # With its tables made, which takes seconds that only some tests want to spend.
+    with open_store(f"sqlite:///{root / 'mlflow.db'}", root):
+        return root
+
+
+@pytest.fixture
+def workspace(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    root = tmp_path / "a repository"
+    shutil.copytree(template, root)
+    return Workspace(root=root)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "server")
+    yield server
+    server.stop()
+
+
+class Server:
+    """A real `mlflow server` on a free port of the loopback, which can be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
+        command += ["--artifacts-destination", str(self._folder / "artifacts")]
+        environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+        for _ in range(600):
+            assert self._process.poll() is None, (self._folder / "log").read_text()
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        pytest.fail((self._folder / "log").read_text())
+
+    def stop(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(30)
+            self._process = None
+
+
+# --- one run, one version, one alias -----------------------------------------------------------
+
+
+def test_publish_load_predict(workspace: Workspace) -> None:
+    (workspace.root / "mlflow.db").unlink()
+    published = publish(workspace, TARGET, None, _quiet)
+
+    assert [engine.engine for engine in published.engines] == ["tiny-fp16", "tiny-fp32"]
+    assert [(one.engine, one.verdict) for one in published.skipped] == [("tiny-int8", "FAIL")]
+    assert published.candidates[MODEL].engine == "tiny-fp16"
+
+    client = _client(workspace)
+    version = client.get_model_version_by_alias(NAME, "candidate")
+    assert version.tags["jetrail.tag"] == published.candidates[MODEL].release
+    assert version.tags["git_commit"] == "c" * 40
+    assert version.tags["dvc.weights_md5"] == "0123456789abcdef0123456789abcdef"
+    fingerprint = json.loads(version.tags["device_fingerprint"])
+    assert fingerprint["name"] == read_fingerprint().name
+
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["precision"] == "fp16"
+    assert run.data.metrics["frame_p50_ms"] == 3.0
+    assert run.data.tags["mlflow.source.git.commit"] == "c" * 40
+    assert _artifacts(client, version.run_id) == {
+        *("benchmark.json", "engine.blob", "evaluation.json", "manifest.json"),
+        *("model.fp16.onnx", "plots/accuracy.png", "plots/latency.png"),
+        *("pytest-benchmark.json", "verdict.json"),
+    }
+
+    images = np.full((3, 128, 128, 3), 90, np.uint8)
+    table = _load_candidate(workspace).predict(images)
+    assert list(table["image"]) == [0, 1, 2]
+    assert list(table["class_name"]) == ["one"] * 3
+    boxes = table[["x1", "y1", "x2", "y2"]].to_numpy()
+    np.testing.assert_allclose(boxes, np.tile(np.array(BOX) * 2, (3, 1)), atol=0.5)
+    assert table["confidence"].between(0.85, 0.95).all()
+
+
+def test_model_has_signature_and_example(workspace: Workspace) -> None:
+    publish(workspace, TARGET, None, _quiet)
+    model = _load_candidate(workspace)
+    assert model.metadata.signature.inputs.inputs[0].shape == (-1, -1, -1, 3)
+    assert "class_name" in model.metadata.signature.outputs.input_names()
+    example = model.input_example
+    assert example.dtype == np.uint8
+    assert len(model.predict(example)) == 1
+    with pytest.raises(Exception, match="uint8"):
+        model.predict(np.zeros((1, 64, 64, 3), np.float32))
+
+
+def test_twice_makes_nothing_twice(workspace: Workspace) -> None:
+    publish(workspace, TARGET, None, _quiet)
+    first, state = _files(workspace), _state(workspace)
+    publish(workspace, TARGET, None, _quiet)
+    assert _files(workspace) == first
+    assert _state(workspace) == state
+
+
+def test_measured_again_updates_the_run(workspace: Workspace) -> None:
+    publish(workspace, TARGET, None, _quiet)
+    before = _state(workspace)
+    _change(workspace, "tiny-fp16", "benchmark.json", frame={"1": _latency(11.0)})
+    published = publish(workspace, TARGET, None, _quiet)
+    assert published.candidates[MODEL].engine == "tiny-fp32"
+    client = _client(workspace)
+    run = next(engine.run_id for engine in published.engines if engine.engine == "tiny-fp16")
+    assert client.get_run(run).data.metrics["frame_p50_ms"] == 11.0
+    assert _state(workspace)["versions"] == before["versions"]
+    assert client.get_model_version_by_alias(NAME, "candidate").tags["engine"] == "tiny-fp32"
+
+
+def test_one_engine_then_the_other(workspace: Workspace) -> None:
+    alone = publish(workspace, TARGET, "tiny-fp32", _quiet)
+    assert alone.candidates[MODEL].engine == "tiny-fp32"
+    both = publish(workspace, TARGET, "tiny-fp16", _quiet)
+    assert [engine.engine for engine in both.engines] == ["tiny-fp16", "tiny-fp32"]
+    assert both.candidates[MODEL].engine == "tiny-fp16"
+
+
+def test_nothing_passed(workspace: Workspace) -> None:
+    for engine in ("tiny-fp32", "tiny-fp16"):
+        _change(workspace, engine, "verdict.json", verdict="INVALID")
+    (workspace.root / "mlflow.db").unlink()
+    published = publish(workspace, TARGET, None, _quiet)
+    assert published.engines == ()
+    assert published.candidates == {}
+    assert not (workspace.root / "mlflow.db").exists()
+    fleet = workspace.fleet_file.read_bytes()
+    assert write(workspace, TARGET, _quiet) == {}
+    assert workspace.fleet_file.read_bytes() == fleet
+
+
+def test_pack_keeps_its_digest(workspace: Workspace) -> None:
+    release = publish(workspace, TARGET, None, _quiet).candidates[MODEL].release
+    path = record_path(workspace, release)
+    packed = ReleaseRecord.read(path).model_copy(update={"digest": f"sha256:{'d' * 64}"})
+    packed.write(path)
+    publish(workspace, TARGET, None, _quiet)
+    assert ReleaseRecord.read(path) == packed
+    assert write(workspace, TARGET, _quiet) == {MODEL: f"{release}@sha256:{'d' * 64}"}
+
+
+# --- broken off in the middle ------------------------------------------------------------------
+
+CALLS = [
+    *("create_experiment", "create_run", "log_batch", "log_artifacts", "set_tag"),
+    *("create_logged_model", "log_model_artifacts", "finalize_logged_model"),
+    *("create_registered_model", "create_model_version", "set_terminated"),
+    "set_registered_model_alias",
+]
+
+
+@pytest.fixture(scope="session")
+def untroubled(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is in MLflow after publishing without any trouble."""
+    workspace = Workspace(root=tmp_path_factory.mktemp("untroubled") / "a repository")
+    shutil.copytree(template, workspace.root)
+    publish(workspace, TARGET, None, _quiet)
+    return _state(workspace)
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", CALLS)
+def test_failure_at_each_call_converges(
+    workspace: Workspace,
+    untroubled: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    done: bool,
+) -> None:
+    from mlflow import MlflowClient
+
+    real: Callable[..., Any] = getattr(MlflowClient, call)
+
+    def fail(self: MlflowClient, *args: Any, **kwargs: Any) -> None:
+        if done:
+            real(self, *args, **kwargs)
+        raise ConnectionResetError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, call, fail)
+        with pytest.raises(ServiceError, match="the line went dead"):
+            publish(workspace, TARGET, None, _quiet)
+    publish(workspace, TARGET, None, _quiet)
+    assert _state(workspace) == untroubled
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mlflow import MlflowClient
+from engines.workspace import Workspace
+from release.steps.publish import publish
+
+call = sys.argv[2]
+real = getattr(MlflowClient, call)
+
+def kill(self, *args, **kwargs):
+    real(self, *args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(MlflowClient, call, kill)
+publish(Workspace(root=Path(sys.argv[1])), "x86-openvino", None, print)
+"""
+
+
+@pytest.mark.parametrize("call", ["create_run", "create_logged_model", "create_model_version"])
+def test_kill_9_converges(workspace: Workspace, untroubled: dict[str, Any], call: str) -> None:
+    command = [sys.executable, "-c", KILLED, str(workspace.root), call]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert not workspace.records.exists()
+    publish(workspace, TARGET, None, _quiet)
+    assert _state(workspace) == untroubled
+
+
+def test_two_at_once_make_one_version(workspace: Workspace, untroubled: dict[str, Any]) -> None:
+    processes = [_command(workspace, "publish") for _ in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert _state(workspace) == untroubled
+
+
+def test_two_machines_at_once_leave_one_version(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, untroubled: dict[str, Any]
+) -> None:
+    """Another machine registers the same engine between our look and our registration."""
+    from mlflow import MlflowClient
+
+    real = MlflowClient.create_model_version
+
+    def raced(self: MlflowClient, *args: Any, **kwargs: Any) -> Any:
+        real(self, *args, **kwargs)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", raced)
+    publish(workspace, TARGET, None, _quiet)
+    tags = [tag for _, tag in _state(workspace)["versions"]]
+    assert sorted(tags) == sorted(tag for _, tag in untroubled["versions"])
+
+
+# --- a server ----------------------------------------------------------------------------------
+
+
+def test_server(workspace: Workspace, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    (workspace.root / "mlflow.db").unlink()
+    started = time.monotonic()
+    process = _command(workspace, "publish")
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 6, output
+    assert "MLFLOW_TRACKING_URI" in output
+    assert time.monotonic() - started < 30
+    assert not workspace.records.exists()
+
+    server.start()
+    process = _command(workspace, "publish")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    first, state = _files(workspace), _state(workspace)
+    assert len(state["versions"]) == 2
+
+    server.stop()
+    server.start()
+    published = publish(workspace, TARGET, None, _quiet)
+    assert _files(workspace) == first
+    assert _state(workspace) == state
+
+    record = ReleaseRecord.read(record_path(workspace, published.candidates[MODEL].release))
+    assert record.mlflow.tracking_uri == server.uri
+    assert len(_load_candidate(workspace).predict(np.zeros((1, 64, 64, 3), np.uint8))) == 1
+    assert not (workspace.root / "mlflow.db").exists()
+
+
+# --- the command line --------------------------------------------------------------------------
+
+
+def test_commands(workspace: Workspace) -> None:
+    process = _command(workspace, "publish")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert "tiny-int8: FAIL, so it is not published" in output
+    assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in output
+    for noise in ("INFO", "WARN", "🏃", "View run", "Traceback"):
+        assert noise not in output
+
+    published = Published.read(workspace.root / "release/published" / f"{TARGET}.json")
+    tag = published.candidates[MODEL].release
+    process = _command(workspace, "write")
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    fleet = workspace.fleet_file.read_text()
+    assert fleet.startswith("helm: {chart: x}  # mine\n")
+    assert f"tag: {tag}\n" in fleet
+    process = _command(workspace, "write")
+    assert "is there already" in process.communicate(timeout=60)[0]
+    assert workspace.fleet_file.read_text() == fleet
+
+
+# --- helpers -----------------------------------------------------------------------------------
+
+
+def _quiet(text: str) -> None:
+    """Say nothing."""
+
+
+def _command(workspace: Workspace, name: str) -> subprocess.Popen[str]:
+    # The installed command and not `python -m`, which would take the workspace's own release/ folder
+    # for the package.
+    command = [str(Path(sys.executable).with_name("release")), name, "--target", TARGET]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=workspace.root, text=True, **pipes)
+
+
+def _uri(workspace: Workspace) -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.root}/mlflow.db"
+
+
+def _client(workspace: Workspace) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=_uri(workspace))
+
+
+def _load_candidate(workspace: Workspace) -> Any:
+    import mlflow
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", _uri(workspace))
+        return mlflow.pyfunc.load_model(f"models:/{NAME}@candidate")
+
+
+def _artifacts(client: Any, run: str, path: str | None = None) -> set[str]:
+    found = set()
+    for one in client.list_artifacts(run, path):
+        found |= _artifacts(client, run, one.path) if one.is_dir else {one.path}
+    return found
+
+
+def _files(workspace: Workspace) -> dict[str, bytes]:
+    folder = workspace.root / "release"
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _state(workspace: Workspace) -> dict[str, Any]:
+    """What is in MLflow, without random identifiers and times."""
+    client = _client(workspace)
+    experiment = client.get_experiment_by_name(f"jetrail/{MODEL}").experiment_id
+    runs, models = client.search_runs([experiment]), client.search_logged_models([experiment])
+    versions = client.search_model_versions(f"name = '{NAME}'")
+    candidate = client.get_model_version_by_alias(NAME, "candidate")
+    return {
+        "runs": sorted(
+            (
+                run.info.run_name,
+                run.info.status,
+                json.dumps([run.data.params, run.data.metrics], sort_keys=True),
+                sorted(_artifacts(client, run.info.run_id)),
+            )
+            for run in runs
+        ),
+        "models": sorted((one.tags["jetrail.tag"], one.status.value) for one in models),
+        "versions": sorted((one.version, one.tags["jetrail.tag"]) for one in versions),
+        "candidate": candidate.tags["jetrail.tag"],
+    }
+
+
+def _change(workspace: Workspace, engine: str, file: str, **values: Any) -> None:
+    path = workspace.engine(TARGET, engine) / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def _latency(p50: float) -> dict[str, float]:
+    names = ("p50_ms", "p95_ms", "p99_ms", "p99_low_ms", "p99_high_ms", "mean_ms", "min_ms")
+    return {**dict.fromkeys((*names, "max_ms"), p50), "count": 10}
+
+
+def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
+    """Build one engine and write records about it as the pipeline would."""
+    onnx = workspace.model_out(MODEL) / f"model.{precision}.onnx"
+    _make_onnx(onnx, score)
+    folder = workspace.engine(TARGET, f"{MODEL}-{precision}")
+    folder.mkdir(parents=True)
+    chosen = backend("openvino")
+    path = folder / chosen.engine_file
+    batch = Batch(min=1, opt=2, max=2)
+    request = BuildRequest(onnx=onnx, precision=precision, batch=batch, imgsz=(SIDE, SIDE))
+    result = chosen.build(request, path)
+    about = {"engine": folder.name, "target": TARGET, "engine_sha256": sha256_file(path)}
+    Manifest(
+        **about,
+        model=MODEL,
+        model_version="1.0",
+        precision=precision,
+        executed_precision=result.executed_precision,
+        executed_layers=result.executed_layers,
+        engine_file=path.name,
+        engine_bytes=path.stat().st_size,
+        backend="openvino",
+        backend_version=chosen.version(),
+        device=read_fingerprint(),
+        batch=batch,
+        inputs=result.inputs,
+        outputs=result.outputs,
+        imgsz=(SIDE, SIDE),
+        classes=CLASSES,
+        preprocess=result.preprocess,
+        postprocess=Postprocess(),
+        source=Source(
+            weights_sha256="a" * 64,
+            onnx_sha256=sha256_file(onnx),
+            onnx_file=workspace.relative(onnx),
+            git_commit="c" * 40,
+        ),
+    ).write(folder / "manifest.json")
+    latency = _latency(P50[precision])
+    Benchmark.model_validate(
+        {
+            **about,
+            "frame_size": (SIDE, SIDE),
+            "inference": {"1": latency, "2": latency},
+            "frame": {"1": latency, "2": latency},
+            "throughput": {"frames_per_second": 100.0, "in_flight": 2, "count": 10},
+            "memory_peak_mib": 100.0,
+            "machine": {
+                **dict.fromkeys(("steal_share", "run_queue_wait_share", "clock_min_mhz")),
+                **dict.fromkeys(("clock_max_mhz", "throttle_events", "temperature_max_c")),
+                "drift_share": 0.0,
+            },
+            "validity": {"valid": True, "reasons": (), "attempts": 1},
+        }
+    ).write(folder / "benchmark.json")
+    (folder / "pytest-benchmark.json").write_text("{}\n")
+    Evaluation.model_validate(
+        {
+            **about,
+            **{"images": 9, "objects": 9, "map50_95": 0.7, "map50": 0.9},
+            **dict.fromkeys(("map50_95_small", "map50_95_medium", "map50_95_large")),
+            "per_class": {
+                "zero": {"map50_95": None, "map50": None, "objects": 0},
+                "one": {"map50_95": 0.7, "map50": 0.9, "objects": 9},
+            },
+            **{"reference_map50_95": 0.7, "map50_95_drop": 0.0, "confidence_shift": 0.0},
+            "map50_95_drop_interval": {"low": 0.0, "high": 0.0, "resamples": 10},
+            **{"confidence_threshold": 0.25, "reference_detections": 9, "lost_detections": 0},
+        }
+    ).write(folder / "evaluation.json")
+    Verdict.model_validate(
+        {**about, "verdict": VERDICTS[precision], "checks": (), "reasons": ()}
+    ).write(folder / "verdict.json")
+
+
+def _make_onnx(path: Path, score: float) -> None:
+    """A network with YOLOv8's bindings whose answer hardly depends on the picture."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    head = np.zeros((1, 4 + len(CLASSES), 4), np.float32)
+    x1, y1, x2, y2 = BOX
+    head[0, :4, 0] = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+    head[0, 5, 0] = score
+    constants = {"head": head, "little": np.float32(1e-6), "axes": np.array([2, 3], np.int64)}
+    constants["first"] = np.array([0], np.int64)
+    nodes = [
+        helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Gather", ["mean", "first"], ["channel"], axis=1),
+        helper.make_node("Unsqueeze", ["channel", "first"], ["moved"]),
+        helper.make_node("Transpose", ["moved"], ["column"], perm=[1, 2, 0]),
+        helper.make_node("Mul", ["column", "little"], ["small"]),
+        helper.make_node("Add", ["head", "small"], ["output0"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 6, 4])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)

@@ -1,0 +1,141 @@
+"""engines.dataset: data sets are checked before anything rests on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.config import DataSets, ModelConfig, Weights
+from engines.dataset import Sample, load_set, load_sets
+from engines.detections import Detections, load_detections, save_detections
+from engines.errors import InputError
+
+
+def put_image(
+    folder: Path, name: str, seed: int, label: str | None = "0 0.5 0.5 0.5 0.5\n"
+) -> Path:
+    """A picture of noise, and its label file unless `label` is None."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (32, 48, 3), np.uint8)
+    image = folder / "images" / name
+    image.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(image), pixels)
+    if label is not None:
+        path = folder / "labels" / Path(name).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(label)
+    return image
+
+
+def labels_of(tmp_path: Path, text: str, classes: int = 2) -> Sample:
+    put_image(tmp_path, "a.png", 0, text)
+    return load_set(tmp_path, "evaluation")[0]
+
+
+def test_labels_come_back_in_pixels(tmp_path: Path) -> None:
+    sample = labels_of(tmp_path, "1 0.5 0.25 0.5 0.5\n\n0 0.25 0.5 0.5 1.0\n")
+    labels = sample.read_labels(classes=2)
+    assert labels.classes.tolist() == [1, 0]
+    assert sample.size() == (32, 48)
+    assert labels.pixels(32, 48).tolist() == [[12, 0, 36, 16], [0, 0, 24, 32]]
+
+
+def test_a_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
+    sample = labels_of(tmp_path, "0 0.1 0.2 0.5 0.2 0.3 0.6\n")
+    assert np.allclose(sample.read_labels(classes=1).boxes, [[0.3, 0.4, 0.4, 0.4]])
+
+
+def test_no_label_file_means_no_objects(tmp_path: Path) -> None:
+    put_image(tmp_path, "a.png", 0, label=None)
+    assert len(load_set(tmp_path, "tuning")[0].read_labels(classes=2).classes) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("2 0.5 0.5 0.1 0.1", "expected a class from 0 to 1"),
+        ("-1 0.5 0.5 0.1 0.1", "expected a class from 0 to 1"),
+        ("0.5 0.5 0.5 0.1 0.1", "expected a class from 0 to 1"),
+        ("0 0.5 0.5 0.1", "five numbers"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "five numbers"),
+        ("cat 0.5 0.5 0.1 0.1", "five numbers"),
+        ("0 160 120 40 40", "parts of the image"),
+        ("0 0.5 0.5 0 0.1", "a size above 0"),
+        ("0 nan 0.5 0.1 0.1", "parts of the image"),
+        ("nan 0.5 0.5 0.1 0.1", "class"),
+        ("inf 0.5 0.5 0.1 0.1", "class"),
+    ],
+)
+def test_a_bad_label_is_refused_by_line(tmp_path: Path, line: str, said: str) -> None:
+    sample = labels_of(tmp_path, f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(InputError, match=said) as refused:
+        sample.read_labels(classes=2)
+    assert "a.txt, line 2" in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0 cut off"])
+def test_an_unreadable_image_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    image = put_image(tmp_path, "a.png", 0)
+    image.write_bytes(content)
+    with pytest.raises(InputError, match=r"image that OpenCV can read.*a\.png"):
+        load_set(tmp_path, "evaluation")[0].read_image()
+
+
+def test_a_missing_or_empty_set_is_refused_by_purpose(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Expected the calibration set in"):
+        load_set(tmp_path, "calibration")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="calibration set, came none.*never replaced by random"):
+        load_set(tmp_path, "calibration")
+
+
+def model() -> ModelConfig:
+    return ModelConfig(
+        schema_=1,
+        name="m",
+        version="1",
+        task="detect",
+        weights=Weights(path="weights.pt", sha256="0" * 64),
+        imgsz=(32, 32),
+        classes=("one",),
+        data=DataSets(calibration="calibration", tuning="tuning", evaluation="evaluation"),
+    )
+
+
+def test_three_disjoint_sets_are_read(tmp_path: Path) -> None:
+    for seed, purpose in enumerate(("calibration", "tuning", "evaluation")):
+        put_image(tmp_path / purpose, "same-name.png", seed)
+    assert [len(samples) for samples in load_sets(tmp_path, model()).values()] == [1, 1, 1]
+
+
+def test_a_picture_in_two_sets_is_found_under_any_name(tmp_path: Path) -> None:
+    for seed, purpose in enumerate(("calibration", "tuning", "evaluation")):
+        put_image(tmp_path / purpose, "a.png", seed)
+    put_image(tmp_path / "calibration", "other.png", 2)
+    with pytest.raises(InputError, match="calibration and evaluation sets to be disjoint, but 1 "):
+        load_sets(tmp_path, model())
+
+
+def test_detections_survive_a_file(tmp_path: Path) -> None:
+    one = Detections(
+        boxes=np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32),
+        confidences=np.array([0.9, 0.1], np.float32),
+        classes=np.array([3, 0]),
+    )
+    path = tmp_path / "reference.npz"
+    save_detections(path, {"a.jpg": one, "none.jpg": Detections.empty()})
+    back = load_detections(path)
+    assert list(back) == ["a.jpg", "none.jpg"]
+    assert np.array_equal(back["a.jpg"].boxes, one.boxes)
+    assert back["a.jpg"].classes.tolist() == [3, 0]
+    assert len(back["none.jpg"]) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not a zip at all"])
+def test_a_damaged_reference_says_how_to_make_it_again(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "reference.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="pipeline verify MODEL"):
+        load_detections(path)

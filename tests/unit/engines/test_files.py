@@ -1,0 +1,68 @@
+"""engines.files: whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines.errors import InputError
+from engines.files import atomic_folder, atomic_path, sha256_file, write_atomic
+
+
+def test_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "verdict.json"
+    write_atomic(target, "one")
+    write_atomic(target, b"two")
+    assert target.read_bytes() == b"two"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failing_block_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "engine.blob"
+    write_atomic(target, "old")
+    with pytest.raises(RuntimeError, match="half way"), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("half way")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failing_folder_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "model") as folder:
+        (folder / "weights.pt").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kill_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "engine.blob"
+    write_atomic(target, "old")
+    script = (
+        "import os, signal, sys; from pathlib import Path; from engines.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as path:\n"
+        "    path.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(target)], check=False)
+    assert done.returncode == -9
+    assert target.read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    with pytest.raises(InputError, match="No space left.*Free some space"):
+        with atomic_path(tmp_path / "engine.blob") as temporary:
+            with full.open("wb", buffering=0) as file:
+                file.write(b"x")
+            temporary.write_text("never")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256_is_of_the_whole_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000
+    path = tmp_path / "big"
+    path.write_bytes(content)
+    assert sha256_file(path) == hashlib.sha256(content).hexdigest()

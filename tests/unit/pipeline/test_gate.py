@@ -1,0 +1,227 @@
+"""pipeline gate: the three verdicts, and what people and GitLab read of them."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from engines.config import Budgets
+from engines.errors import GateFailed, GateInvalid
+from engines.records import (
+    Batch,
+    Benchmark,
+    Evaluation,
+    Fingerprint,
+    Interval,
+    Latency,
+    MachineState,
+    Manifest,
+    Postprocess,
+    Preprocess,
+    Source,
+    Throughput,
+    Validity,
+)
+from pipeline.steps.gate import judge, junit, raise_unless_pass
+from pipeline.tables import print_verdict
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+BUDGETS = Budgets(
+    frame_p99_ms=30,
+    frame_p50_ms=20,
+    throughput_fps=60,
+    map50_95_drop=0.01,
+    confidence_shift=0.05,
+    memory_peak_mib=1024,
+    engine_size_mib=64,
+)
+BUSY = "Others took 21 % of the processors. Stop other work on the machine."
+
+
+def manifest(engine_bytes: int = 8 << 20) -> Manifest:
+    return Manifest(
+        engine="m-fp16",
+        model="m",
+        model_version="1.0",
+        target="t",
+        precision="fp16",
+        executed_precision="bf16",
+        executed_layers={"bf16": 60},
+        engine_file="engine.blob",
+        engine_sha256="a" * 64,
+        engine_bytes=engine_bytes,
+        backend="openvino",
+        backend_version="1",
+        device=Fingerprint(
+            kind="cpu",
+            name="cpu",
+            architecture="x86_64",
+            isa=(),
+            cores=2,
+            memory_gib=8,
+            backends={},
+        ),
+        batch=Batch(min=1, opt=4, max=8),
+        inputs=(),
+        outputs=(),
+        imgsz=(320, 320),
+        classes=("a",),
+        preprocess=Preprocess(in_engine=()),
+        postprocess=Postprocess(),
+        source=Source(
+            weights_sha256="b" * 64, onnx_sha256="c" * 64, onnx_file="x.onnx", git_commit=""
+        ),
+    )
+
+
+def benchmark(p99: float = 10, p50: float = 5, fps: float = 200, valid: bool = True) -> Benchmark:
+    latency = Latency(
+        p50_ms=p50,
+        p95_ms=p99,
+        p99_ms=p99,
+        p99_low_ms=p99,
+        p99_high_ms=p99,
+        mean_ms=p50,
+        min_ms=p50,
+        max_ms=p99,
+        count=400,
+    )
+    return Benchmark(
+        engine="m-fp16",
+        target="t",
+        engine_sha256="a" * 64,
+        frame_size=(720, 1280),
+        inference={"1": latency},
+        frame={"1": latency},
+        throughput=Throughput(frames_per_second=fps, in_flight=4, count=500),
+        memory_peak_mib=300,
+        machine=MachineState(
+            steal_share=0.21,
+            run_queue_wait_share=0,
+            drift_share=0,
+            clock_min_mhz=None,
+            clock_max_mhz=None,
+            throttle_events=None,
+            temperature_max_c=None,
+        ),
+        validity=Validity(valid=valid, reasons=() if valid else (BUSY,), attempts=1),
+    )
+
+
+def evaluation(drop: float = 0.001, shift: float = 0.01) -> Evaluation:
+    return Evaluation(
+        engine="m-fp16",
+        target="t",
+        engine_sha256="a" * 64,
+        images=300,
+        objects=900,
+        map50_95=0.7,
+        map50=0.9,
+        map50_95_small=0.5,
+        map50_95_medium=0.8,
+        map50_95_large=None,
+        per_class={},
+        reference_map50_95=0.7 + drop,
+        map50_95_drop=drop,
+        map50_95_drop_interval=Interval(low=0, high=0, resamples=1),
+        confidence_shift=shift,
+        confidence_threshold=0.25,
+        reference_detections=100,
+        lost_detections=0,
+    )
+
+
+def test_within_every_budget_is_pass() -> None:
+    verdict = judge(manifest(), benchmark(), evaluation(), BUDGETS)
+    assert verdict.verdict == "PASS"
+    assert [check.name for check in verdict.checks] == list(Budgets.model_fields)
+    raise_unless_pass(verdict)
+
+
+@pytest.mark.parametrize(
+    ("missed", "change"),
+    [
+        ("frame_p99_ms", {"benchmark": benchmark(p99=30.1)}),
+        ("frame_p50_ms", {"benchmark": benchmark(p50=20.1)}),
+        ("throughput_fps", {"benchmark": benchmark(fps=59)}),
+        ("map50_95_drop", {"evaluation": evaluation(drop=0.011)}),
+        ("confidence_shift", {"evaluation": evaluation(shift=0.06)}),
+        ("memory_peak_mib", {"benchmark": benchmark().model_copy(update={"memory_peak_mib": 2e3})}),
+        ("engine_size_mib", {"manifest": manifest(65 << 20)}),
+        ("map50_95_drop", {"evaluation": evaluation(drop=float("nan"))}),
+        ("throughput_fps", {"benchmark": benchmark(fps=float("nan"))}),
+    ],
+)
+def test_each_missed_budget_fails_alone(missed: str, change: dict[str, Any]) -> None:
+    whole: dict[str, Any] = {
+        "manifest": manifest(),
+        "benchmark": benchmark(),
+        "evaluation": evaluation(),
+    }
+    verdict = judge(**(whole | change), budgets=BUDGETS)
+    assert [check.name for check in verdict.checks if check.verdict == "FAIL"] == [missed]
+    with pytest.raises(GateFailed, match=missed):
+        raise_unless_pass(verdict)
+
+
+def test_a_busy_machine_makes_the_timings_invalid_however_good_they_are() -> None:
+    verdict = judge(manifest(), benchmark(p99=1, valid=False), evaluation(), BUDGETS)
+    assert verdict.verdict == "INVALID"
+    assert {check.name for check in verdict.checks if check.verdict == "INVALID"} == {
+        "frame_p99_ms",
+        "frame_p50_ms",
+        "throughput_fps",
+    }
+    with pytest.raises(GateInvalid, match=r"INVALID.*pipeline benchmark m-fp16 --target t"):
+        raise_unless_pass(verdict)
+
+
+def test_a_busy_machine_does_not_excuse_an_inaccurate_engine() -> None:
+    verdict = judge(manifest(), benchmark(valid=False), evaluation(drop=0.5), BUDGETS)
+    assert verdict.verdict == "FAIL"
+
+
+def test_a_slow_engine_on_a_busy_machine_is_not_blamed() -> None:
+    verdict = judge(manifest(), benchmark(p99=500, valid=False), evaluation(), BUDGETS)
+    assert verdict.verdict == "INVALID"
+
+
+@given(
+    p99=st.floats(1, 60),
+    drop=st.floats(-0.1, 0.1),
+    valid=st.booleans(),
+)
+def test_pass_never_comes_with_a_miss_or_an_untrusted_timing(
+    p99: float, drop: float, valid: bool
+) -> None:
+    verdict = judge(
+        manifest(), benchmark(p99=p99, p50=1, valid=valid), evaluation(drop=drop), BUDGETS
+    )
+    good = valid and p99 <= 30 and drop <= 0.01
+    assert (verdict.verdict == "PASS") == good
+
+
+def test_junit_tells_failures_from_errors() -> None:
+    verdict = judge(manifest(), benchmark(valid=False), evaluation(drop=0.5), BUDGETS)
+    suite = ET.fromstring(junit(verdict)).find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("7", "1", "3")
+    failure = suite.find("testcase[@name='map50_95_drop']/failure")
+    assert failure is not None
+    assert failure.get("message") == "measured 0.5 , at most 0.01"
+    error = suite.find("testcase[@name='frame_p99_ms']/error")
+    assert error is not None
+    assert BUSY in str(error.get("message"))
+
+
+def test_the_table_is_as_people_know_it() -> None:
+    console = Console(width=80, file=io.StringIO())
+    print_verdict(judge(manifest(), benchmark(valid=False), evaluation(0.5), BUDGETS), console)
+    assert console.file.getvalue() == (GOLDEN / "verdict-table.txt").read_text()

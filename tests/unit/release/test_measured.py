@@ -1,0 +1,88 @@
+"""A release never goes out on other numbers than its own engine's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from engines.errors import InputError
+from engines.workspace import Workspace
+from release.measured import load_measured
+
+TARGET = "x86-openvino"
+ENGINE = "meter-fp16"
+
+
+def test_all_agree(workspace: Workspace, add_engine: Callable[..., str]) -> None:
+    sha256 = add_engine("fp16", p50_ms=12.0)
+    measured = load_measured(workspace, TARGET, ENGINE)
+    assert measured.tag.name == f"v1.0-x86-openvino-fp16-{sha256[:12]}"
+    assert measured.frame.p50_ms == 12.0
+
+
+@pytest.mark.parametrize("file", ["benchmark", "evaluation", "verdict"])
+@pytest.mark.parametrize(
+    ("key", "value"), [("engine_sha256", "b" * 64), ("target", "other"), ("engine", "meter-fp32")]
+)
+def test_stale_measurement(
+    workspace: Workspace, add_engine: Callable[..., str], file: str, key: str, value: str
+) -> None:
+    add_engine("fp16")
+    _change(workspace, file, {key: value})
+    with pytest.raises(InputError, match="is stale"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+@pytest.mark.parametrize("file", ["manifest", "benchmark", "evaluation", "verdict"])
+def test_missing_file(
+    workspace: Workspace, add_engine: Callable[..., str], file: str
+) -> None:
+    add_engine("fp16")
+    (workspace.engine(TARGET, ENGINE) / f"{file}.json").unlink()
+    with pytest.raises(InputError, match=f"{file}.json.*is not there"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+@pytest.mark.parametrize("content", [b"engine of another", None])
+def test_another_engine_file(
+    workspace: Workspace, add_engine: Callable[..., str], content: bytes | None
+) -> None:
+    add_engine("fp16")
+    path = workspace.engine(TARGET, ENGINE) / "engine.blob"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="engine.blob with sha256"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+@pytest.mark.parametrize("verdict", ["FAIL", "INVALID"])
+def test_not_passed(workspace: Workspace, add_engine: Callable[..., str], verdict: str) -> None:
+    add_engine("fp16", verdict=verdict)
+    with pytest.raises(InputError, match=f"says {verdict}"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+def test_manifest_of_another_engine(
+    workspace: Workspace, add_engine: Callable[..., str]
+) -> None:
+    add_engine("fp16")
+    for file in ("manifest", "benchmark", "evaluation", "verdict"):
+        _change(workspace, file, {"target": "other"})
+    with pytest.raises(InputError, match="came that of meter-fp16 on other"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+def test_no_figure_at_batch_1(workspace: Workspace, add_engine: Callable[..., str]) -> None:
+    add_engine("fp16")
+    _change(workspace, "benchmark", {"frame": {}})
+    with pytest.raises(InputError, match="batch 1"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+def _change(workspace: Workspace, file: str, values: dict[str, Any]) -> None:
+    path = workspace.engine(TARGET, ENGINE) / f"{file}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
