@@ -54,7 +54,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with _disk_errors(path):
             yield temporary
             for file in temporary.rglob("*"):
-                _sync(file)
+                # A link may point to what is not there, relative to its place under another name.
+                if not file.is_symlink():
+                    _sync(file)
             temporary.rename(path)
             _sync(path.parent)
     finally:

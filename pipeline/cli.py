@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engines.command import app as make_app
-from engines.command import reports_errors
+from engines.command import app, reports_errors
 
 if TYPE_CHECKING:
     from engines.workspace import Workspace
 
-app = make_app("From a YOLOv8 checkpoint to a verdict on each engine of a target.")
+commands = app("From a YOLOv8 checkpoint to a verdict on each engine of a target.")
 
 Model = Annotated[str, typer.Argument(help="A folder under models/.", show_default=False)]
 Engine = Annotated[str, typer.Argument(help="<model>-<precision>, for example meter-yolov8n-fp16.")]
@@ -25,7 +24,7 @@ Target = Annotated[str, typer.Option("--target", help="A folder under engines/ta
 DEFAULT_TARGET = "x86-openvino"
 
 
-@app.command("add-model")
+@commands.command("add-model")
 @reports_errors
 def add_model(
     name: Annotated[str, typer.Argument(help="Name of the new folder under models/.")],
@@ -60,13 +59,13 @@ def add_model(
     )
 
 
-@app.command("add-target")
+@commands.command("add-target")
 @reports_errors
 def add_target(
     name: Annotated[str, typer.Argument(help="Name of the new folder under engines/targets/.")],
     source: Annotated[str, typer.Option("--from", help="The target to copy the row of.")],
 ) -> None:
-    """Add a kind of device: a folder with its row and the linked on-device pipeline.
+    """Add a kind of device, with the row of a target that is there.
 
     Example: pipeline add-target line-4-box --from x86-openvino
     """
@@ -75,10 +74,10 @@ def add_target(
     add_target(_workspace(), name, source)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def export(model: Model) -> None:
-    """Export the checkpoint to models/MODEL/out/model.fp32.onnx.
+    """Export the checkpoint to out/model.fp32.onnx of the model.
 
     Example: pipeline export meter-yolov8n
     """
@@ -87,10 +86,12 @@ def export(model: Model) -> None:
     export(_workspace(), model)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def verify(model: Model) -> None:
-    """Compare the ONNX file with the checkpoint on real images; measure the FP32 accuracy.
+    """Compare the ONNX file with the checkpoint on real images.
+
+    Also measures the FP32 accuracy that engines are compared with.
 
     Example: pipeline verify meter-yolov8n
     """
@@ -99,10 +100,10 @@ def verify(model: Model) -> None:
     verify(_workspace(), model)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def quantize(model: Model) -> None:
-    """Make model.fp16.onnx and model.int8.onnx, calibrated on real images.
+    """Make the fp16 and int8 ONNX files, calibrated on real images.
 
     Example: pipeline quantize meter-yolov8n
     """
@@ -111,10 +112,10 @@ def quantize(model: Model) -> None:
     quantize(_workspace(), model)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def probe(target: Target = DEFAULT_TARGET) -> None:
-    """Say which device this is; refuse if it is not the target's (exit 5).
+    """Say which device this is; exit 5 if it is not the target's.
 
     Example: pipeline probe --target x86-openvino
     """
@@ -123,7 +124,7 @@ def probe(target: Target = DEFAULT_TARGET) -> None:
     probe(_workspace(), target)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def build(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
     """Build the engine on this device, with its manifest.
@@ -135,10 +136,10 @@ def build(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
     build(_workspace(), target, engine)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def benchmark(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
-    """Measure latency, throughput and memory of the engine on this device.
+    """Measure latency, throughput and memory of the engine here.
 
     Example: pipeline benchmark meter-yolov8n-fp16 --target x86-openvino
     """
@@ -147,10 +148,10 @@ def benchmark(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
     benchmark(_workspace(), target, engine)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def evaluate(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
-    """Measure the accuracy of the engine, and its drop against the FP32 checkpoint.
+    """Measure the accuracy of the engine and its drop against FP32.
 
     Example: pipeline evaluate meter-yolov8n-fp16 --target x86-openvino
     """
@@ -159,7 +160,7 @@ def evaluate(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
     evaluate(_workspace(), target, engine)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def gate(
     engine: Engine,
@@ -169,7 +170,7 @@ def gate(
         typer.Option("--exit-zero", help="Exit 0 on FAIL and INVALID too, as in `dvc repro`."),
     ] = False,
 ) -> None:
-    """Judge the engine by its target's budgets: exit 0 PASS, 3 FAIL, 4 INVALID.
+    """Judge the engine by its budgets: exit 0, 3 FAIL, 4 INVALID.
 
     Example: pipeline gate meter-yolov8n-fp16 --target x86-openvino
     """
@@ -182,7 +183,7 @@ def gate(
         raise_unless_pass(verdict)
 
 
-@app.command()
+@commands.command()
 @reports_errors
 def report(
     target: Target = DEFAULT_TARGET,
@@ -190,7 +191,7 @@ def report(
         bool, typer.Option("--exit-zero", help="Exit 0 also when an engine does not pass.")
     ] = False,
 ) -> None:
-    """Print all verdicts of a target and write the data of its plots.
+    """Print all verdicts of a target; write the data of its plots.
 
     Exits 3 if an engine fails, else 4 if one is INVALID. Example: pipeline report
     """
@@ -211,7 +212,7 @@ def _workspace() -> Workspace:
 
 def main() -> None:
     """Run the command line."""
-    app()
+    commands()
 
 
 if __name__ == "__main__":

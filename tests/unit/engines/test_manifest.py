@@ -110,9 +110,7 @@ def test_any_flipped_byte_is_refused(
     blob = engine_folder / "engine.blob"
     whole = blob.read_bytes()
     position = int(where * len(whole))
-    blob.write_bytes(
-        whole[:position] + bytes([whole[position] ^ bits]) + whole[position + 1 :]
-    )
+    blob.write_bytes(whole[:position] + bytes([whole[position] ^ bits]) + whole[position + 1 :])
     manifest = Manifest.read(engine_folder / "manifest.json")
     try:
         with pytest.raises(WrongEngine, match="engine_sha256"):

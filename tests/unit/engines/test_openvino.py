@@ -35,7 +35,7 @@ def _run(session: Session, slot: int, pictures: Any) -> Any:
 
 def test_is_listed() -> None:
     assert isinstance(backend("openvino"), OpenVINO)
-    with pytest.raises(InputError, match="expected one of the backends|Expected one of the"):
+    with pytest.raises(InputError, match="one of the backends openvino"):
         backend("tflite")
 
 
@@ -68,12 +68,12 @@ def test_slots_do_not_disturb_each_other(
     session.close()
 
 
-def test_buffers_are_the_same_from_frame_to_frame(built_engine: Path, pictures: Any) -> None:
+def test_buffers_are_the_same_from_frame_to_frame(built_engine: Path) -> None:
     _, session = load_engine(built_engine, read_fingerprint())
     first = session.input(0, 1)
-    output = session.wait(0) if _run(session, 0, pictures[:1]) is None else session.wait(0)
+    session.start(0)
+    output = session.wait(0)
     assert np.shares_memory(first, session.input(0, 4))
-    session.input(0, 1)
     session.start(0)
     assert np.shares_memory(output, session.wait(0))
     session.close()
@@ -120,7 +120,9 @@ def test_says_what_really_ran(tiny_onnx: Path, tmp_path: Path) -> None:
         ("int8", ("avx2",), "f32"),
     ],
 )
-def test_chooses_what_the_processor_has(precision: Any, isa: tuple[str, ...], expected: str) -> None:
+def test_chooses_what_the_processor_has(
+    precision: Any, isa: tuple[str, ...], expected: str
+) -> None:
     assert compute_type(precision, isa) == expected
 
 
@@ -138,11 +140,16 @@ def test_box_decode_runs_in_float32(tiny_onnx: Path, tmp_path: Path, pictures: A
     np.testing.assert_allclose(found, _reference(tiny_onnx, pictures), rtol=1e-4, atol=1e-4)
     bf16 = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
     softmax = [
-        op
+        _info(op, "runtimePrecision")
         for op in bf16.get_runtime_model().get_ops()
-        if str(op.get_rt_info()["layerType"]).endswith("Softmax")
+        if _info(op, "layerType") == "Softmax"
     ]
-    assert [str(op.get_rt_info()["runtimePrecision"]) for op in softmax] == ["f32"]
+    assert softmax == ["f32"]
+
+
+def _info(op: Any, key: str) -> str:
+    value = op.get_rt_info()[key]
+    return str(getattr(value, "value", value))
 
 
 class TestRefusesToBuild:

@@ -105,7 +105,8 @@ def test_agrees_with_ultralytics(
 @settings(deadline=None, max_examples=100)
 @given(
     seed=st.integers(0, 2**31),
-    anchors=st.integers(1, 400),
+    # Ultralytics takes a last axis of 6 for boxes that went through suppression already.
+    anchors=st.integers(7, 400),
     classes=st.integers(1, 5),
     confidence=st.sampled_from([0.001, 0.25, 0.6]),
     multi_label=st.booleans(),

@@ -1,4 +1,4 @@
-"""A repository with engines that were measured on paper: the files are real, the engines are not."""
+"""A repository with engines that were measured on paper: real files, no real engines."""
 
 from __future__ import annotations
 

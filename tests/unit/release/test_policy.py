@@ -20,9 +20,7 @@ FP32 = Candidate(
     map50_95=0.700,
     engine_bytes=12_000,
 )
-FP16 = replace(
-    FP32, release="v1-t-fp16-b", engine="m-fp16", frame_p50_ms=12.0, map50_95=0.699
-)
+FP16 = replace(FP32, release="v1-t-fp16-b", engine="m-fp16", frame_p50_ms=12.0, map50_95=0.699)
 INT8 = replace(
     FP32,
     release="v1-t-int8-c",

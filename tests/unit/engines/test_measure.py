@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.config import BenchmarkRow, load_target
+from engines.measure import (
+    StateSampler,
+    drift_share,
+    invalid_reasons,
+    latency,
+    peak_memory_mib,
+    quantile_ranks,
+)
+from engines.records import MachineState
+from engines.workspace import Workspace
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_latency_of_known_times() -> None:
+    found = latency(np.arange(1000, 0, -1) / 1e3)
+    assert found.count == 1000
+    assert (found.min_ms, found.max_ms) == (1, 1000)
+    assert found.mean_ms == pytest.approx(500.5)
+    assert found.p50_ms == pytest.approx(500.5)
+    assert found.p95_ms == pytest.approx(950.05)
+    assert found.p99_ms == pytest.approx(990.01)
+    # Of Binomial(1000, 0.99), exactly: P(B <= 982) = 0.0138, P(B <= 983) = 0.0264,
+    # P(B <= 995) = 0.9713, P(B <= 996) = 0.9899.
+    assert (found.p99_low_ms, found.p99_high_ms) == (983, 997)
+
+
+@pytest.mark.parametrize("count", [400, 1000, 5000])
+def test_interval_of_the_p99_covers_it_as_often_as_it_says(count: int) -> None:
+    random = np.random.default_rng(count)
+    low, high = quantile_ranks(count, 0.99)
+    samples = np.sort(random.random((2000, count)), axis=1)
+    covered = (samples[:, low] <= 0.99) & (samples[:, high] >= 0.99)
+    assert covered.mean() > 0.94
+
+
+def test_interval_of_few_times_ends_at_the_largest() -> None:
+    assert quantile_ranks(367, 0.99)[1] == 366
+    assert quantile_ranks(2000, 0.99)[1] < 1999
+    found = latency([0.001])
+    assert (found.p99_low_ms, found.p99_high_ms, found.count) == (1, 1, 1)
+
+
+def test_no_times() -> None:
+    with pytest.raises(ValueError, match="none"):
+        latency([])
+
+
+def test_drift() -> None:
+    assert drift_share([1.0] * 30) == 0
+    assert drift_share([1.0] * 10 + [5.0] * 10 + [1.2] * 10) == pytest.approx(0.2)
+    assert drift_share([2.0] * 10 + [1.0] * 20) == pytest.approx(0.5)
+    assert drift_share([1.0, 2.0]) == 0
+
+
+def _write(root: Path, path: str, text: object) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(f"{text}\n")
+
+
+CPU = "sys/devices/system/cpu"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A file tree like that of a machine with two processors."""
+    _stat(tmp_path, (100, 0), (100, 0))
+    _write(tmp_path, "proc/self/task/10/schedstat", "1000 50 7")
+    _write(tmp_path, "proc/self/task/11/schedstat", "2000 50 7")
+    for cpu in (0, 1):
+        _write(tmp_path, f"{CPU}/cpu{cpu}/cpufreq/scaling_cur_freq", 2_400_000)
+        _write(tmp_path, f"{CPU}/cpu{cpu}/thermal_throttle/core_throttle_count", 5)
+    _write(tmp_path, "sys/class/thermal/thermal_zone0/temp", 54_000)
+    _write(tmp_path, "sys/class/thermal/thermal_zone1/temp", 61_500)
+    return tmp_path
+
+
+def _stat(root: Path, *cpus: tuple[int, int]) -> None:
+    """proc/stat with (user, steal) ticks for each processor, and guest time that counts in user."""
+    lines = [f"cpu{n} {user} 0 0 0 0 0 0 {steal} {user} 0" for n, (user, steal) in enumerate(cpus)]
+    _write(root, "proc/stat", "\n".join(["cpu  9 9 9 9 9 9 9 9 9 9", *lines, "intr 12 0"]))
+
+
+def test_state_of_a_machine(machine: Path) -> None:
+    with StateSampler(machine, cpus=[0, 1]) as sampler:
+        _stat(machine, (160, 30), (190, 20))
+        _write(machine, "proc/self/task/10/schedstat", "1600 150 9")
+        _write(machine, "proc/self/task/12/schedstat", "200 100 9")
+        _write(machine, f"{CPU}/cpu1/cpufreq/scaling_cur_freq", 1_800_000)
+        _write(machine, f"{CPU}/cpu1/thermal_throttle/core_throttle_count", 8)
+        _write(machine, "sys/class/thermal/thermal_zone0/temp", 88_000)
+    found = sampler.state(0.03)
+    assert found.steal_share == pytest.approx(50 / 200)
+    assert found.run_queue_wait_share == pytest.approx(200 / (800 + 200))
+    assert (found.clock_min_mhz, found.clock_max_mhz) == (1800, 2400)
+    assert found.throttle_events == 3
+    assert found.temperature_max_c == 88
+    assert found.drift_share == 0.03
+
+
+def test_only_this_process_own_processors_count(machine: Path) -> None:
+    with StateSampler(machine, cpus=[1]) as sampler:
+        _stat(machine, (160, 90), (190, 10))
+    assert sampler.state(0).steal_share == pytest.approx(0.1)
+
+
+def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
+    with StateSampler(tmp_path) as sampler:
+        pass
+    assert sampler.state(0.0) == MachineState(
+        steal_share=None,
+        run_queue_wait_share=None,
+        drift_share=0.0,
+        clock_min_mhz=None,
+        clock_max_mhz=None,
+        throttle_events=None,
+        temperature_max_c=None,
+    )
+
+
+def test_a_sensor_that_refuses_does_not_stop_the_others(machine: Path) -> None:
+    _write(machine, "sys/class/thermal/thermal_zone0/temp", "not a number")
+    with StateSampler(machine, cpus=[0, 1]) as sampler:
+        (machine / "sys/class/thermal/thermal_zone0/temp").unlink()
+    assert sampler.state(0).temperature_max_c == 61.5
+
+
+def test_a_counter_that_vanishes_is_unknown(machine: Path) -> None:
+    with StateSampler(machine, cpus=[0, 1]) as sampler:
+        (machine / f"{CPU}/cpu1/thermal_throttle/core_throttle_count").unlink()
+    assert sampler.state(0).throttle_events is None
+
+
+def test_this_machine() -> None:
+    with StateSampler() as sampler:
+        for _ in range(5):
+            sum(range(300_000))
+    found = sampler.state(0.0)
+    for share in (found.steal_share, found.run_queue_wait_share):
+        assert share is None or 0 <= share <= 1
+
+
+def test_peak_memory(tmp_path: Path) -> None:
+    _write(tmp_path, "proc/self/status", "Name:\tpython\nVmHWM:\t  204800 kB\nVmRSS:\t 100 kB")
+    assert peak_memory_mib(tmp_path) == 200
+    assert 10 < peak_memory_mib() < os.sysconf("SC_PHYS_PAGES") * 4096 / 2**20
+
+
+@pytest.fixture
+def row() -> BenchmarkRow:
+    return load_target(Workspace(root=REPOSITORY), "x86-openvino").benchmark
+
+
+QUIET = MachineState(
+    steal_share=0.0,
+    run_queue_wait_share=0.01,
+    drift_share=0.02,
+    clock_min_mhz=None,
+    clock_max_mhz=None,
+    throttle_events=0,
+    temperature_max_c=60.0,
+)
+
+
+def test_a_quiet_machine_is_valid(row: BenchmarkRow) -> None:
+    assert invalid_reasons(QUIET, row) == ()
+    nothing_readable = QUIET.model_copy(
+        update=dict.fromkeys(
+            ("steal_share", "run_queue_wait_share", "throttle_events", "temperature_max_c")
+        )
+    )
+    assert invalid_reasons(nothing_readable, row) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"steal_share": 0.2}, ("20.0%", "limit is 5.0%", "hypervisor", "own")),
+        ({"run_queue_wait_share": 0.5}, ("50.0%", "limit is 5.0%", "Stop other programs")),
+        ({"drift_share": 0.3}, ("30.0%", "limit is 10.0%", "settle")),
+        ({"throttle_events": 4}, ("by 4", "limit is 0", "Cool")),
+        ({"temperature_max_c": 101.0}, ("101 °C", "limit is 95 °C", "Cool")),
+    ],
+)
+def test_each_reason_says_measured_limit_and_what_to_do(
+    row: BenchmarkRow, change: dict[str, float], parts: tuple[str, ...]
+) -> None:
+    (reason,) = invalid_reasons(QUIET.model_copy(update=change), row)
+    for part in parts:
+        assert part in reason

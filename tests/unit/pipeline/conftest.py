@@ -1,0 +1,122 @@
+"""A YOLOv8 of a few kilobytes and a repository around it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.workspace import Workspace
+
+CLASSES = ("bolt", "nut")
+IMGSZ = (64, 96)
+MODEL = "parts"
+
+PARAMS = """
+quantize:
+  max_map50_95_drop: 0.01
+  max_float_layers: 2
+  methods: [minmax, entropy, percentile]
+  percentile: 99.9
+  calibration_images: 8
+  tuning_images: 8
+  sensitivity_images: 2
+"""
+
+
+def build_network(task: str = "detect", config: str = "yolov8n") -> Any:
+    """An untrained network of the thinnest width, with Ultralytics' own layers."""
+    os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
+    os.environ.setdefault("YOLO_CONFIG_DIR", "/tmp/jetrail-tests-ultralytics")
+    import torch
+    from ultralytics.nn import tasks
+
+    kind = {
+        "detect": tasks.DetectionModel,
+        "segment": tasks.SegmentationModel,
+        "pose": tasks.PoseModel,
+        "classify": tasks.ClassificationModel,
+        "obb": tasks.OBBModel,
+    }[task]
+    settings = tasks.yaml_model_load(f"{config}.yaml")
+    settings["scales"] = {"n": [0.33, 0.03, 128]}
+    torch.manual_seed(0)
+    network = kind(settings, nc=len(CLASSES), verbose=False)
+    network.names = dict(enumerate(CLASSES))
+    network.args = {"imgsz": max(IMGSZ)}
+    return network.half().eval()
+
+
+def save(path: Path, network: Any, **more: Any) -> Path:
+    """Write a checkpoint with the keys that Ultralytics' strip_optimizer leaves."""
+    import torch
+
+    content = {
+        "date": "2026-01-01T00:00:00+00:00",
+        "version": "8.4.0",
+        "epoch": -1,
+        "model": network,
+        "ema": None,
+        "optimizer": None,
+        "train_args": {"task": "detect", "imgsz": max(IMGSZ), "data": "parts.yaml"},
+        "train_metrics": {},
+    }
+    torch.save(content | more, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights file of a small YOLOv8 detect network; not to be changed."""
+    return save(tmp_path_factory.mktemp("weights") / "weights.pt", build_network())
+
+
+@pytest.fixture
+def make_workspace(tmp_path: Path, checkpoint: Path) -> Callable[..., Workspace]:
+    """A function that lays out a repository with one model; `model.yaml` takes its arguments."""
+
+    def make(imgsz: tuple[int, int] = IMGSZ, classes: tuple[str, ...] = CLASSES) -> Workspace:
+        workspace = Workspace(root=tmp_path / "repository")
+        folder = workspace.model(MODEL)
+        folder.mkdir(parents=True)
+        (workspace.root / "dvc.yaml").touch()
+        (workspace.root / "params.yaml").write_text(PARAMS)
+        weights = checkpoint.read_bytes()
+        (folder / "weights.pt").write_bytes(weights)
+        (folder / "model.yaml").write_text(
+            f"schema: 1\nname: {MODEL}\nversion: '1.0'\ntask: detect\n"
+            f"weights: {{path: weights.pt, sha256: {hashlib.sha256(weights).hexdigest()}}}\n"
+            f"imgsz: [{imgsz[0]}, {imgsz[1]}]\nclasses: [{', '.join(classes)}]\n"
+            "data: {calibration: calibration, tuning: tuning, evaluation: evaluation}\n"
+        )
+        for number, name in enumerate(("calibration", "tuning", "evaluation")):
+            make_set(folder / name, count=5, seed=number)
+        return workspace
+
+    return make
+
+
+@pytest.fixture
+def workspace(make_workspace: Callable[..., Workspace]) -> Workspace:
+    """The repository with its default model."""
+    return make_workspace()
+
+
+def make_set(folder: Path, *, count: int, seed: int) -> None:
+    """Pictures of noise with one bright labelled rectangle each."""
+    import cv2
+
+    random = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for number in range(count):
+        picture = random.integers(0, 120, (80, 100, 3), dtype=np.uint8)
+        picture[20:60, 30:70] = random.integers(150, 256, 3)
+        name = f"{folder.name}-{number}"
+        cv2.imwrite(str(folder / "images" / f"{name}.png"), picture)
+        (folder / "labels" / f"{name}.txt").write_text(f"{number % 2} 0.5 0.5 0.4 0.5\n")

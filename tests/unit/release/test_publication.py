@@ -1,0 +1,115 @@
+"""What MLflow is told about an engine, and the table that the loaded engine answers with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.config import load_target
+from engines.detections import Detections
+from engines.errors import InputError
+from engines.workspace import Workspace
+from release.adapters.plots import write_plots
+from release.lineage import dvc_md5
+from release.measured import load_measured
+from release.publication import Publication, describe
+from release.pyfunc import COLUMNS, to_table
+
+TARGET = "x86-openvino"
+ENGINE = "meter-fp16"
+LOCK = """\
+schema: '2.0'
+stages:
+  build@meter-fp16:
+    deps:
+    - {path: ../../../models/meter/out/model.fp16.onnx, md5: '1111'}
+    outs:
+    - {path: out/meter-fp16/engine.blob, hash: md5, md5: '2222'}
+    - {path: out/device.json}
+"""
+
+
+def describe_fp16(workspace: Workspace) -> Publication:
+    thresholds = load_target(workspace, TARGET).evaluate
+    return describe(workspace, thresholds, load_measured(workspace, TARGET, ENGINE), print)
+
+
+def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) -> None:
+    add_engine("fp16", p50_ms=12.0)
+    (workspace.target(TARGET) / "dvc.lock").write_text(LOCK)
+    publication = describe_fp16(workspace)
+    assert publication.registered_model == "meter.x86-openvino"
+    assert publication.metrics["frame_p50_ms"] == 12.0
+    assert publication.metrics["frame_batch_4_p99_ms"] == 12.0
+    assert publication.tags["dvc.onnx_md5"] == "1111"
+    assert publication.tags["dvc.engine_md5"] == "2222"
+    assert "dvc.weights_md5" not in publication.tags
+    assert json.loads(publication.tags["device_fingerprint"])["isa"] == ["avx2"]
+    assert publication.thresholds == {"confidence": 0.25, "iou": 0.7, "max_detections": 300}
+
+
+def test_fingerprint_follows_the_measurement(
+    workspace: Workspace, add_engine: Callable[..., str]
+) -> None:
+    add_engine("fp16")
+    first = describe_fp16(workspace)
+    assert describe_fp16(workspace).fingerprint == first.fingerprint
+    add_engine("fp16", p50_ms=11.0)
+    again = describe_fp16(workspace)
+    assert again.fingerprint != first.fingerprint
+    assert (again.release, again.params) == (first.release, first.params)
+
+
+@pytest.mark.parametrize("content", [b"another", None])
+def test_another_onnx_file(
+    workspace: Workspace, add_engine: Callable[..., str], content: bytes | None
+) -> None:
+    add_engine("fp16")
+    path = workspace.model_out("meter") / "model.fp16.onnx"
+    path.unlink()
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="from which meter-fp16 was built"):
+        describe_fp16(workspace)
+
+
+def test_no_lock_file(tmp_path: Path) -> None:
+    assert dvc_md5(tmp_path / "a", (tmp_path / "dvc.lock",)) is None
+
+
+def test_damaged_lock_file(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text("a: [")
+    with pytest.raises(InputError, match="is not YAML"):
+        dvc_md5(tmp_path / "a", (tmp_path / "dvc.lock",))
+
+
+def test_plots(workspace: Workspace, add_engine: Callable[..., str], tmp_path: Path) -> None:
+    add_engine("fp16")
+    measured = load_measured(workspace, TARGET, ENGINE)
+    write_plots(measured.benchmark, measured.evaluation, tmp_path)
+    for name in ("latency.png", "accuracy.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_table() -> None:
+    found = Detections(
+        boxes=np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32),
+        confidences=np.array([0.9, 0.5], np.float32),
+        classes=np.array([1, 0]),
+    )
+    table = to_table([found, Detections.empty(), found], ("zero", "one"))
+    assert {name: str(kind) for name, kind in table.dtypes.items()} == COLUMNS
+    assert list(table["image"]) == [0, 0, 2, 2]
+    assert list(table["class_name"]) == ["one", "zero"] * 2
+    assert list(table["y2"]) == [4, 8, 4, 8]
+
+
+@pytest.mark.parametrize("images", [0, 2])
+def test_empty_table(images: int) -> None:
+    table = to_table([Detections.empty()] * images, ("zero",))
+    assert len(table) == 0
+    assert list(table.columns) == list(COLUMNS)

@@ -1,0 +1,117 @@
+"""Both commands: instant help, help with examples, errors as sentences with exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import pipeline.cli
+import release.cli
+from engines import errors
+from engines.command import reports_errors
+
+APPS = {"pipeline": pipeline.cli.commands, "release": release.cli.commands}
+LIGHT = {
+    "annotated_doc",
+    "click",
+    "engines",
+    "pipeline",
+    "release",
+    "shellingham",
+    "typer",
+    "typing_extensions",
+}
+"""What `--help` may import besides Python's own library."""
+
+
+def commands() -> list[tuple[str, click.Command]]:
+    found = []
+    for name, app in APPS.items():
+        group = typer.main.get_command(app)
+        assert isinstance(group, click.Group | typer.core.TyperGroup)
+        found += [(f"{name} {one}", command) for one, command in group.commands.items()]
+    return found
+
+
+@pytest.mark.parametrize("line", [*APPS, *(name for name, _ in commands())])
+def test_help_imports_nothing_heavy(line: str) -> None:
+    name = line.split()[0]
+    arguments = [*line.split(), "--help"]
+    script = (
+        f"import sys, json; sys.argv = {arguments!r}\n"
+        f"from {name}.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('\\n' + json.dumps(sorted({one.partition('.')[0] for one in sys.modules})))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(json.loads(done.stdout.splitlines()[-1]))
+    extra = {one for one in imported - set(sys.stdlib_module_names) if not one.startswith("_")}
+    assert extra <= LIGHT
+
+
+@pytest.mark.parametrize(("name", "command"), commands())
+def test_every_command_has_short_help_with_an_example(name: str, command: click.Command) -> None:
+    text = " ".join((command.help or "").split())
+    assert re.search(rf"Examples?: {name}\b", text)
+    first = (command.help or "").strip().splitlines()[0]
+    assert first.endswith(".")
+    # Longer ones are cut in the list of commands at 80 columns.
+    assert len(first) <= 62
+
+
+@pytest.mark.parametrize(("name", "command"), commands())
+def test_every_option_is_explained(name: str, command: click.Command) -> None:
+    unexplained = [
+        one.name for one in command.params if not getattr(one, "help", None) and one.name != "help"
+    ]
+    assert unexplained == []
+
+
+CODES = {
+    errors.JetrailError: 1,
+    errors.InputError: 2,
+    errors.GateFailed: 3,
+    errors.GateInvalid: 4,
+    errors.WrongEngine: 5,
+    errors.ServiceError: 6,
+    errors.Conflict: 7,
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), CODES.items())
+def test_each_cause_has_its_exit_code(kind: type[errors.JetrailError], code: int) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    @reports_errors
+    def fail() -> None:
+        raise kind("expected this, came that, do so")
+
+    result = CliRunner().invoke(app)
+    assert result.exit_code == code
+    assert result.stderr == "error: expected this, came that, do so\n"
+
+
+def test_no_cause_is_without_a_code() -> None:
+    assert {errors.JetrailError, *errors.JetrailError.__subclasses__()} == set(CODES)
+
+
+def test_outside_a_repository_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(pipeline.cli.commands, ["gate", "some-engine"])
+    assert result.exit_code == 2
+    assert "inside a Jetrail repository" in result.stderr
