@@ -69,6 +69,22 @@ def write(target: Target) -> None:
     step.write(find_workspace(), target, line)
 
 
+@commands.command()
+@reports_errors
+def status(target: Target) -> None:
+    """Show what a target has in MLflow, and which tags fleet.yaml names.
+
+    Example:
+
+      release status --target x86-openvino
+    """
+    from engines.workspace import find_workspace
+    from release.show import show_status
+    from release.steps import status as step
+
+    show_status(step.status(find_workspace(), target))
+
+
 def main() -> None:
     """Entry point of the command."""
     commands()

@@ -259,9 +259,13 @@ def _expect_names(path: Path, kind: str, expected: str, found: Sequence[Any]) ->
 
 
 def _with_preprocessing(model: ov.Model) -> ov.Model:
-    """Let the graph take uint8 NHWC BGR. OpenVINO folds colour order and scale into the weights of
-    the first convolution, so that only the layout is left to do per frame."""
+    """Let the graph take uint8 NHWC BGR.
+
+    OpenVINO folds colour order and scale into the weights of the first convolution, which then
+    works on 0 to 255: whole numbers, which bf16 holds exactly.
+    """
     import openvino as ov
+    from openvino import opset13 as ops
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
     steps = PrePostProcessor(model)
@@ -272,6 +276,10 @@ def _with_preprocessing(model: ov.Model) -> ov.Model:
     steps.input().model().set_layout(ov.Layout("NCHW"))
     convert = steps.input().preprocess()
     convert.convert_element_type(ov.Type.f32)
+    # Changes no number, since none is negative. Without it OpenVINO transposes the bytes before it
+    # converts them, and reorders the result back to NHWC, which is what the convolution wants: two
+    # more passes over the picture, about 2 % of the latency of a YOLOv8n at 320 x 320.
+    convert.custom(lambda pixels: ops.relu(pixels).output(0))
     convert.convert_color(ColorFormat.RGB)
     convert.scale(255.0)
     return steps.build()
@@ -320,7 +328,8 @@ def _computing_layers(compiled: ov.CompiledModel) -> list[tuple[str, str]]:
 
     Left out are those that move uint8 pixels around before the network begins.
     """
-    found, pixels = [], set()
+    found: list[tuple[str, str]] = []
+    pixels: set[str] = set()
     for op in compiled.get_runtime_model().get_ordered_ops():
         kind, precision = (_info(op, key) for key in ("layerType", "runtimePrecision"))
         sources = {value.get_node().get_friendly_name() for value in op.input_values()}

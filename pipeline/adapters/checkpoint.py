@@ -35,7 +35,7 @@ from pipeline.adapters.checkpoint_scan import (
 )
 
 OPSET = 17
-"""The newest that TensorRT 8.6 of JetPack 6.0 documents; ONNX Runtime's quantizer takes up to 20."""
+"""The newest that TensorRT 8.6 of JetPack 6.0 documents; ONNX Runtime's quantizer takes <= 20."""
 
 INPUT, OUTPUT = "images", "output0"
 
@@ -186,7 +186,9 @@ def _check_archive(path: Path, data: bytes) -> None:
             f"({error}; {len(data)} bytes). Fetch it again."
         ) from error
     if damaged:
-        raise InputError(f"{path} is damaged: its part {damaged} has another checksum. Fetch again.")
+        raise InputError(
+            f"{path} is damaged: its part {damaged} has another checksum. Fetch again."
+        )
     if len(pickles) != 1 or pickles[0].count("/") != 1 or not pickles[0].endswith("/data.pkl"):
         raise InputError(
             f"Expected one pickle, data.pkl, in the checkpoint {path}, came "
@@ -307,7 +309,7 @@ def _network(path: Path, content: dict[str, Any]) -> Any:
     """The averaged weights where there are some, as Ultralytics prefers them."""
     tasks = _ultralytics("ultralytics.nn.tasks")
     heads = _ultralytics("ultralytics.nn.modules.head")
-    network = content.get("ema") or content.get("model")
+    network: Any = content.get("ema") or content.get("model")
     if type(network) is not tasks.DetectionModel:
         raise InputError(
             f"Expected a YOLOv8 detect network under `model` or `ema` in {path}, came "

@@ -16,7 +16,7 @@ import io
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 TORCH_LAYERS = (
     "torch.nn.modules.activation.SiLU",
@@ -108,21 +108,20 @@ class _Kind(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         cls.scanner.called.add(cls.path)
-        return cls.__new__(cls, *args)
+        return _Inert.__new__(cast(Any, cls), *args)
 
 
 class _Inert(metaclass=_Kind):
     """Stands for an object of an imported class; holds what the pickle would give it."""
 
     path = ""
-
-    def __new__(cls, *args: Any) -> _Inert:
-        self: _Inert = object.__new__(cls)
-        self.held = list(args)
-        self.state: Any = None
-        return self
-
     held: list[Any]
+    state: Any
+
+    def __new__(cls, *args: Any) -> Any:
+        self = object.__new__(cls)
+        self.held, self.state = list(args), None
+        return self
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -167,7 +166,7 @@ def scan(data: bytes) -> Scan:
         tree = scanner.load()
     except (Refused, pickle.UnpicklingError):
         raise
-    except Exception as error:  # noqa: BLE001  # a hostile pickle may raise anything
+    except Exception as error:  # a hostile pickle may raise anything
         found = Scan(names=frozenset(scanner.names), tree=None)
         if found.foreign:
             return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,8 +25,8 @@ def read_onnx(path: Path) -> Any:
     from outside its own folder.
     """
     import onnx
-    from google.protobuf.message import DecodeError
 
+    decode_error = import_module("google.protobuf.message").DecodeError  # ships no types
     if not path.is_file():
         raise InputError(
             f"Expected an ONNX file in {path}, but there is none. "
@@ -33,7 +34,7 @@ def read_onnx(path: Path) -> Any:
         )
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except DecodeError as error:
+    except decode_error as error:
         raise InputError(
             f"Expected an ONNX file in {path}, but it is damaged or of another kind ({error}). "
             "Make it again with `pipeline export MODEL`."

@@ -1,4 +1,4 @@
-"""ONNX Runtime as the reference that checks and tunes models. Engines are never measured with it."""
+"""ONNX Runtime, the reference that checks and tunes models; no engine is measured with it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ class OnnxModel:
         """As `run`, from what `planes` makes of the images."""
         return np.asarray(self._session.run(None, {self._input: inputs})[0], dtype=np.float32)
 
-    def fetch(
-        self, inputs: NDArray[np.float32], names: Sequence[str]
-    ) -> list[NDArray[np.float32]]:
+    def fetch(self, inputs: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[np.float32]]:
         """The outputs called `names`, from what `planes` makes of the images."""
         return [np.asarray(one) for one in self._session.run(list(names), {self._input: inputs})]
 

@@ -29,9 +29,9 @@ onnx.save(model, after)
 class Simplifier:
     """A child process that waits for one file to simplify."""
 
-    def __init__(self, code: str = _CHILD) -> None:
+    def __init__(self, code: str | None = None) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", code or _CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

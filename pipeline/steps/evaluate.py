@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from engines.detector import Detector
-from engines.device import read_fingerprint
-
 from engines.config import ModelConfig, TargetConfig, load_model, load_target
 from engines.dataset import Sample, load_sets
 from engines.detections import Detections, load_detections
+from engines.detector import Detector
+from engines.device import read_fingerprint
 from engines.errors import InputError
 from engines.records import Evaluation, Manifest
 from engines.workspace import Workspace

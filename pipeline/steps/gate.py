@@ -166,6 +166,7 @@ def raise_unless_pass(verdict: Verdict) -> None:
         )
     if verdict.verdict == "INVALID":
         raise GateInvalid(
-            f"{verdict.engine} on {verdict.target} could not be judged: its measurement is INVALID, "
-            f"for the reasons in verdict.json. Do what they say, then run `pipeline benchmark {verdict.engine} --target {verdict.target}` again."
+            f"{verdict.engine} on {verdict.target} could not be judged: its measurement is "
+            f"INVALID, for the reasons in verdict.json. Do what they say, then run "
+            f"`pipeline benchmark {verdict.engine} --target {verdict.target}` again."
         )

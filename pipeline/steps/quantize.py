@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config import ModelConfig, load_model
+from engines.config import load_model
 from engines.dataset import load_sets
 from engines.files import sha256_file
 from engines.workspace import Workspace
@@ -88,7 +88,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     ranges = _collect(graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration"))
     reference = tuning.map50_95(graph, "float32 on the tuning set")
     method, thresholds, tried = _best_method(graph, head, ranges, config, tuning, reference)
-    search = _Search(graph, head, thresholds, config, tuning, reference)
+    search = Search(graph, head, thresholds, config, tuning, reference)
     int8 = search.run(tried[method])
     fp16 = to_float16(graph, head)
     record = Quantize(
@@ -185,7 +185,7 @@ def _best_method(
 # --- back to float -----------------------------------------------------------------------------
 
 
-class _Search:
+class Search:
     """Puts the most harmful layers back to float until the budget holds."""
 
     def __init__(

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -22,6 +23,7 @@ from release.adapters.yaml_text import put
 
 ENTRIES = "targetCustomizations"
 SELECTOR = "clusterSelector"
+RINGS = ("canary", "pilot", "production")
 _NARROWER = frozenset({"clusterName", "clusterGroup", "clusterGroupSelector"})
 
 
@@ -54,7 +56,7 @@ def set_tag(text: str, place: Place, tag: str) -> str:
     before = _load(text)
     entries = _entries(before)
     index = _find(entries, place)
-    path = ("helm", "values", "images", place.model, "tag")
+    path = _path(place)
     after = deepcopy(before)
     if index is None:
         after[ENTRIES] = [*entries, _new_entry(path, place, tag)]
@@ -69,6 +71,37 @@ def set_tag(text: str, place: Place, tag: str) -> str:
             "Write the values of that entry out in full and run the command again."
         )
     return written
+
+
+def tag_of(text: str, place: Place) -> str | None:
+    """The tag of `place` in the text of a fleet.yaml, if there is one. Raises InputError for text
+    that is not a fleet.yaml."""
+    entries = _entries(_load(text))
+    index = _find(entries, place)
+    here: Any = entries[index] if index is not None else {}
+    for key in _path(place):
+        here = here.get(key) if isinstance(here, dict) else None
+    return str(here) if here else None
+
+
+def read_fleet(path: Path) -> str:
+    """The text of a fleet.yaml, with its own line ends. Raises InputError when there is none."""
+    try:
+        # Bytes and not text, since reading text would turn Windows line ends into others.
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"Expected {path}, what every site runs, but it is not there. Bring it back with "
+            f"`git checkout -- {path}`."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text: {error}. Save it as UTF-8 and run again."
+        ) from error
+
+
+def _path(place: Place) -> tuple[str, ...]:
+    return ("helm", "values", "images", place.model, "tag")
 
 
 def _load(text: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ a commit of their own and print addresses.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import tempfile
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from engines.errors import ServiceError
+from engines.errors import InputError, ServiceError
 from release.publication import Publication
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _QUIET = {
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 """For the first request: whether the server is there at all (MLflow itself tries for minutes)."""
 _PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class Entry:
 
     run_id: str
     version: int
+    is_new: bool
+    """Whether the version was not there before."""
 
 
 class Store:
@@ -65,14 +69,15 @@ class Store:
     def publish(self, publication: Publication) -> Entry:
         """Make, or complete, run, model and version. Raises ServiceError."""
         experiment = self._experiment(publication.experiment)
-        version = self._find_version(publication)
-        run = self._run(publication, experiment, version)
+        found = self._find_version(publication)
+        run = self._run(publication, experiment, found)
         self._log(publication, run)
-        if version is None:
-            version = self._register(publication, self._model(publication, experiment, run), run)
+        version = found or self._register(
+            publication, self._model(publication, experiment, run), run
+        )
         if run.info.status != "FINISHED":
             self._client.set_terminated(run.info.run_id, "FINISHED")
-        return Entry(run_id=run.info.run_id, version=int(version.version))
+        return Entry(run_id=run.info.run_id, version=int(version.version), is_new=found is None)
 
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         """Let `alias` name that version; nothing is written when it does already."""
@@ -187,7 +192,7 @@ def open_store(uri: str, root: Path) -> Iterator[Store]:
 
 def is_server(uri: str) -> bool:
     """Whether a server answers at `uri`, which then decides where artifacts go."""
-    return urlsplit(uri).scheme in {"http", "https", "databricks", "uc"}
+    return uri.partition(":")[0] in {"http", "https", "databricks", "databricks-uc", "uc"}
 
 
 def without_credentials(uri: str) -> str:
@@ -300,9 +305,24 @@ def _service_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).replace(uri, without_credentials(uri)).split())
+        shown = without_credentials(uri)
+        reason = " ".join(str(error).replace(uri, shown).split())[:400]
+        if not is_server(uri) and _is_disk_trouble(error):
+            raise InputError(
+                f"Cannot write to MLflow's store {shown} or the files beside it: {reason}. Free "
+                "some space or fix the permissions, then run the same command again: it goes on "
+                "where this one stopped."
+            ) from error
         raise ServiceError(
-            f"Expected MLflow at {without_credentials(uri)} to take the release, but it did not: "
-            f"{reason[:400]} See that it runs and that MLFLOW_TRACKING_URI is right, then run the "
-            "same command again: it goes on where this one stopped."
+            f"Expected MLflow at {shown} to take the release, but it did not: {reason} See that it "
+            "runs and that MLFLOW_TRACKING_URI is right, then run the same command again: it goes "
+            "on where this one stopped."
         ) from error
+
+
+def _is_disk_trouble(error: Exception) -> bool:
+    """Whether the disk is full or may not be written; MLflow hands on what SQLite says as text."""
+    if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
+        return True
+    words = ("disk is full", "disk I/O error", "readonly database", "unable to open database")
+    return any(one in str(error) for one in words)

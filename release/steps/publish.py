@@ -120,11 +120,14 @@ def _tell_mlflow(
         )
         for one in passed
     ]
+    say(f"{config.target}: publishing to MLflow at {shown_uri(workspace)}")
     with open_store(tracking_uri(workspace), workspace.root) as store:
         releases = list(before)
         for measured, publication in zip(passed, publications, strict=True):
-            say(f"{measured.manifest.engine}: publishing {publication.release}")
-            record = _record(workspace, measured, publication, store.publish(publication))
+            entry = store.publish(publication)
+            how = "published" if entry.is_new else "published before"
+            say(f"{measured.manifest.engine}: {how} as {publication.release}")
+            record = _record(workspace, measured, publication, entry)
             releases.append(_Release(measured=measured, record=record))
         releases.sort(key=_engine_name)
         choices = choose(config.policy, map(_candidate, releases))

@@ -8,7 +8,7 @@ from engines.config import load_target
 from engines.errors import InputError
 from engines.files import write_atomic
 from engines.workspace import Workspace
-from release.adapters.fleet import Place, set_tag
+from release.adapters.fleet import Place, read_fleet, set_tag
 from release.lock import exclusive
 from release.measured import load_measured
 from release.records import (
@@ -41,7 +41,7 @@ def write(workspace: Workspace, target: str, say: Say) -> dict[str, str]:
         say(f"{target}: no engine passed, so fleet.yaml stays as it is")
         return {}
     with exclusive(workspace):
-        before = _read(workspace)
+        before = read_fleet(workspace.fleet_file)
         after = before
         for model, tag in tags.items():
             written = set_tag(after, Place(device=target, ring=RING, model=model), tag)
@@ -66,19 +66,3 @@ def _tag(workspace: Workspace, target: str, model: str, chosen: ChosenCandidate)
         )
     release = record.release
     return str(parse_tag(f"{release}@{record.digest}" if record.digest else release))
-
-
-def _read(workspace: Workspace) -> str:
-    path = workspace.fleet_file
-    try:
-        # Bytes and not text, since reading text would turn Windows line ends into others.
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        raise InputError(
-            f"Expected {path}, what every site runs, but it is not there. Bring it back with "
-            f"`git checkout -- {workspace.relative(path)}`."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is not UTF-8 text: {error}. Save it as UTF-8 and run again."
-        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import pytest
 
 from engines.backends import BuildRequest, backend
 from engines.device import read_fingerprint
-from engines.errors import ServiceError
+from engines.errors import InputError, ServiceError
 from engines.files import sha256_file
 from engines.records import Batch, Benchmark, Evaluation, Manifest, Postprocess, Source, Verdict
 from engines.workspace import Workspace
@@ -119,7 +120,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 class Server:
-    """A real `mlflow server` on a free port of the loopback, which can be stopped and started."""
+    """A real `mlflow server` on a free port of the loopback."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -304,6 +305,27 @@ def test_failure_at_each_call_converges(
     assert _state(workspace) == untroubled
 
 
+def test_full_disk(workspace: Workspace, untroubled: dict[str, Any]) -> None:
+    from mlflow import MlflowClient
+
+    def fill(self: MlflowClient, *args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", fill)
+        with pytest.raises(InputError, match="No space left"):
+            publish(workspace, TARGET, None, _quiet)
+    publish(workspace, TARGET, None, _quiet)
+    assert _state(workspace) == untroubled
+
+
+def test_database_cannot_be_opened(workspace: Workspace) -> None:
+    (workspace.root / "mlflow.db").unlink()
+    (workspace.root / "mlflow.db").mkdir()
+    with pytest.raises(InputError, match=r"mlflow\.db"):
+        publish(workspace, TARGET, None, _quiet)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -377,8 +399,6 @@ def test_server(workspace: Workspace, server: Server, monkeypatch: pytest.Monkey
     first, state = _files(workspace), _state(workspace)
     assert len(state["versions"]) == 2
 
-    server.stop()
-    server.start()
     published = publish(workspace, TARGET, None, _quiet)
     assert _files(workspace) == first
     assert _state(workspace) == state
@@ -422,8 +442,8 @@ def _quiet(text: str) -> None:
 
 
 def _command(workspace: Workspace, name: str) -> subprocess.Popen[str]:
-    # The installed command and not `python -m`, which would take the workspace's own release/ folder
-    # for the package.
+    # The installed command and not `python -m`, which would take the workspace's own folder
+    # release/ for the package.
     command = [str(Path(sys.executable).with_name("release")), name, "--target", TARGET]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=workspace.root, text=True, **pipes)

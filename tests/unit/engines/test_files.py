@@ -53,11 +53,13 @@ def test_kill_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None:
     full = Path("/dev/full")
-    with pytest.raises(InputError, match="No space left.*Free some space"):
-        with atomic_path(tmp_path / "engine.blob") as temporary:
-            with full.open("wb", buffering=0) as file:
-                file.write(b"x")
-            temporary.write_text("never")
+    with (
+        pytest.raises(InputError, match="No space left.*Free some space"),
+        atomic_path(tmp_path / "engine.blob") as temporary,
+    ):
+        with full.open("wb", buffering=0) as file:
+            file.write(b"x")
+        temporary.write_text("never")
     assert list(tmp_path.iterdir()) == []
 
 

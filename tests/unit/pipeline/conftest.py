@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from engines.workspace import Workspace
+from pipeline.steps.export import export
 
 CLASSES = ("bolt", "nut")
 IMGSZ = (64, 96)
@@ -76,29 +78,50 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(tmp_path_factory.mktemp("weights") / "weights.pt", build_network())
 
 
+def lay_out(
+    root: Path,
+    checkpoint: Path,
+    imgsz: tuple[int, int] = IMGSZ,
+    classes: tuple[str, ...] = CLASSES,
+) -> Workspace:
+    """A repository with one model and its three data sets."""
+    workspace = Workspace(root=root)
+    folder = workspace.model(MODEL)
+    folder.mkdir(parents=True)
+    (root / "dvc.yaml").touch()
+    (root / "params.yaml").write_text(PARAMS)
+    weights = checkpoint.read_bytes()
+    (folder / "weights.pt").write_bytes(weights)
+    (folder / "model.yaml").write_text(
+        f"schema: 1\nname: {MODEL}\nversion: '1.0'\ntask: detect\n"
+        f"weights: {{path: weights.pt, sha256: {hashlib.sha256(weights).hexdigest()}}}\n"
+        f"imgsz: [{imgsz[0]}, {imgsz[1]}]\nclasses: [{', '.join(classes)}]\n"
+        "data: {calibration: calibration, tuning: tuning, evaluation: evaluation}\n"
+    )
+    for number, name in enumerate(("calibration", "tuning", "evaluation")):
+        make_set(folder / name, count=5, seed=number)
+    return workspace
+
+
 @pytest.fixture
 def make_workspace(tmp_path: Path, checkpoint: Path) -> Callable[..., Workspace]:
-    """A function that lays out a repository with one model; `model.yaml` takes its arguments."""
+    """`lay_out` in a new folder; takes `imgsz` and `classes` of model.yaml."""
+    return functools.partial(lay_out, tmp_path / "repository", checkpoint)
 
-    def make(imgsz: tuple[int, int] = IMGSZ, classes: tuple[str, ...] = CLASSES) -> Workspace:
-        workspace = Workspace(root=tmp_path / "repository")
-        folder = workspace.model(MODEL)
-        folder.mkdir(parents=True)
-        (workspace.root / "dvc.yaml").touch()
-        (workspace.root / "params.yaml").write_text(PARAMS)
-        weights = checkpoint.read_bytes()
-        (folder / "weights.pt").write_bytes(weights)
-        (folder / "model.yaml").write_text(
-            f"schema: 1\nname: {MODEL}\nversion: '1.0'\ntask: detect\n"
-            f"weights: {{path: weights.pt, sha256: {hashlib.sha256(weights).hexdigest()}}}\n"
-            f"imgsz: [{imgsz[0]}, {imgsz[1]}]\nclasses: [{', '.join(classes)}]\n"
-            "data: {calibration: calibration, tuning: tuning, evaluation: evaluation}\n"
-        )
-        for number, name in enumerate(("calibration", "tuning", "evaluation")):
-            make_set(folder / name, count=5, seed=number)
-        return workspace
 
-    return make
+@pytest.fixture(scope="session")
+def export_once(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
+    """The default model's exported file; not to be changed."""
+    return export(lay_out(tmp_path_factory.mktemp("exported") / "repository", checkpoint), MODEL)
+
+
+@pytest.fixture
+def exported(workspace: Workspace, export_once: Path) -> Path:
+    """The default model's exported file, in its place in `workspace`."""
+    path = workspace.model_out(MODEL) / export_once.name
+    path.parent.mkdir()
+    path.write_bytes(export_once.read_bytes())
+    return path
 
 
 @pytest.fixture

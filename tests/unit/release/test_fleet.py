@@ -195,6 +195,9 @@ def test_first_entry(text: str) -> None:
         assert line.rstrip("]}~ ") in written
 
 
+IMAGES = "  helm:\n    values:\n      images:\n"
+
+
 @pytest.mark.parametrize(
     "rest",
     [
@@ -204,11 +207,11 @@ def test_first_entry(text: str) -> None:
         "  helm: {}\n",
         "  helm: {chart: x,\n    atomic: true, }\n",
         "  helm:\n    values:\n      a: 1\n\n# next\n",
-        "  helm:\n    values:\n      images:\n        other: {tag: x}\n        # ours\n",
-        "  helm:\n    values:\n      images:\n        meter-yolov8n: {tag: }\n",
-        "  helm:\n    values:\n      images:\n        meter-yolov8n:\n          tag:\n  name: x\n",
-        "  helm:\n    values:\n      images:\n        meter-yolov8n:\n          tag: >-\n            a",
         "  helm:\n    values:\n      text: |\n        a\n        # b\n  name: x\n",
+        f"{IMAGES}        other: {{tag: x}}\n        # ours\n",
+        f"{IMAGES}        meter-yolov8n: {{tag: }}\n",
+        f"{IMAGES}        meter-yolov8n:\n          tag:\n  name: x\n",
+        f"{IMAGES}        meter-yolov8n:\n          tag: >-\n            a\n  name: x\n",
     ],
 )
 def test_entry_without_a_tag(rest: str) -> None:

@@ -49,7 +49,7 @@ def test_round_trip(workspace: Workspace) -> None:
 def test_other_values_are_refused(workspace: Workspace, key: str, value: str) -> None:
     path = record_path(workspace, RECORD.release)
     RECORD.model_copy(update={key: value}).write(path)
-    with pytest.raises(InputError, match=f"{key}.*release publish"):
+    with pytest.raises(InputError, match=f"release publish.*: {key}: "):
         ReleaseRecord.read(path)
 
 

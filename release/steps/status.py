@@ -1,0 +1,57 @@
+"""status: what is published of a target, and what its rings run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engines.config import load_target
+from engines.workspace import Workspace
+from release.adapters.fleet import RINGS, Place, read_fleet, tag_of
+from release.records import Published, ReleaseRecord, published_path, record_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelStatus:
+    """One model on one target."""
+
+    model: str
+    candidate: ReleaseRecord | None
+    """What would go to the canary ring; none when no engine passed."""
+    rings: dict[str, str | None]
+    """Ring to the tag that fleet.yaml names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """All models on one target."""
+
+    target: str
+    fleet_file: str
+    """Relative to the root of the repository."""
+    models: tuple[ModelStatus, ...]
+
+
+def status(workspace: Workspace, target: str) -> Status:
+    """The status of each model that the target has engines of.
+
+    Raises InputError when nothing was published yet, or fleet.yaml cannot be read.
+    """
+    models = sorted({row.model for row in load_target(workspace, target).engines.values()})
+    published = Published.read(published_path(workspace, target))
+    fleet = read_fleet(workspace.fleet_file)
+    return Status(
+        target=target,
+        fleet_file=workspace.relative(workspace.fleet_file),
+        models=tuple(_status(workspace, fleet, published, target, model) for model in models),
+    )
+
+
+def _status(
+    workspace: Workspace, fleet: str, published: Published, target: str, model: str
+) -> ModelStatus:
+    chosen = published.candidates.get(model)
+    return ModelStatus(
+        model=model,
+        candidate=ReleaseRecord.read(record_path(workspace, chosen.release)) if chosen else None,
+        rings={ring: tag_of(fleet, Place(device=target, ring=ring, model=model)) for ring in RINGS},
+    )

@@ -1,0 +1,193 @@
+"""A small clone of this repository in a folder of its own, for tests that run the real commands.
+
+The clone has the real dvc.yaml, model and target, with fewer pictures, a smaller network input and
+budgets that a busy machine keeps too. The code runs from where it is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from engines.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+MODEL = "meter-yolov8n"
+TARGET = "x86-openvino"
+ROW = f"engines/targets/{TARGET}/params.yaml"
+PRECISIONS = ("fp32", "fp16", "int8")
+ENGINES = tuple(f"{MODEL}-{precision}" for precision in PRECISIONS)
+
+PICTURES = {"calibration": 16, "tuning": 12, "evaluation": 16}
+SIDE = 160
+"""Half of what the sample model was trained at: a quarter of the time, and it still finds digits."""
+
+FILES = (
+    *(".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"),
+    *("engines/targets/device.dvc.yaml", ROW, "release/fleet/inference/fleet.yaml"),
+    *(f"models/{MODEL}/model.yaml", f"models/{MODEL}/weights.pt"),
+)
+BENCHMARK = {
+    **{"frame_size": [360, 640], "warmup_seconds": 0.1, "seconds": 0.2, "max_seconds": 0.2},
+    **{"p99_interval_share": 1.0, "max_attempts": 1, "max_temperature_c": 1000},
+    **dict.fromkeys(("max_steal_share", "max_run_queue_wait_share", "max_drift_share"), 1.0),
+}
+BUDGETS = {
+    **{"frame_p99_ms": 60_000, "frame_p50_ms": 60_000, "throughput_fps": 0.01},
+    **{"map50_95_drop": 1.0, "confidence_shift": 1.0},
+    **{"memory_peak_mib": 16_384, "engine_size_mib": 64},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clone:
+    """A repository, and the commands that a user types in it."""
+
+    root: Path
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(root=self.root)
+
+    @property
+    def out(self) -> Path:
+        """What the on-device pipeline writes."""
+        return self.workspace.target(TARGET) / "out"
+
+    def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the installed commands in the root."""
+        return subprocess.run(
+            [str(BIN / words[0]) if (BIN / words[0]).exists() else words[0], *words[1:]],
+            cwd=self.root,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def run(self, *words: str, **environment: str) -> str:
+        """As `command`, which must succeed; returns what it said."""
+        done = self.command(*words, **environment)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, f"{' '.join(words)} ended with {done.returncode}:\n{said}"
+        return said
+
+    def repro(self, *arguments: str) -> list[str]:
+        """Run `dvc repro`; returns the stages that ran, such as `build@meter-yolov8n-fp16`."""
+        return stages(self.run("dvc", "repro", *arguments))
+
+    @contextmanager
+    def edited(self, file: str) -> Iterator[Any]:
+        """Change a YAML file of the clone."""
+        yaml = YAML()
+        content = yaml.load(self.root / file)
+        yield content
+        yaml.dump(content, self.root / file)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ours = {name: value for name, value in os.environ.items() if name not in UNSET}
+        return ours | {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(self.root.parent / "dvc-site-cache"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            **{f"GIT_{who}_NAME": "Tester" for who in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{who}_EMAIL": "tester@localhost" for who in ("AUTHOR", "COMMITTER")},
+        }
+
+
+UNSET = {"MLFLOW_TRACKING_URI", "PYTHONPATH", "JETRAIL_BENCHMARK_PLAN", "COLUMNS"}
+
+
+def stages(output: str) -> list[str]:
+    """Names of the stages that `dvc repro` ran, without their files."""
+    return [name.rpartition(":")[2] for name in re.findall(r"Running stage '([^']+)'", output)]
+
+
+def make_clone(root: Path) -> Clone:
+    """Lay out a repository as a fresh `git clone` gives it, made smaller."""
+    for file in FILES:
+        copy(ROOT / file, root / file)
+    for package in ("engines", "pipeline", "release"):
+        for source in (ROOT / package).rglob("*.py"):
+            copy(source, root / source.relative_to(ROOT))
+    (root / ROW).with_name("dvc.yaml").symlink_to("../device.dvc.yaml")
+    for purpose, count in PICTURES.items():
+        copy_pictures(Path(f"models/{MODEL}/data/{purpose}"), root, count)
+    clone = Clone(root=root)
+    make_smaller(clone)
+    clone.run("git", "init", "--quiet", "--initial-branch=main")
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "--message=Start")
+    return clone
+
+
+def copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def copy_pictures(folder: Path, root: Path, count: int) -> None:
+    """The first pictures of one of the sample model's data sets, with their labels."""
+    for image in sorted((ROOT / folder / "images").iterdir())[:count]:
+        label = (Path("labels") / image.name).with_suffix(".txt")
+        copy(image, root / folder / "images" / image.name)
+        copy(ROOT / folder / label, root / folder / label)
+
+
+def make_smaller(clone: Clone) -> None:
+    with clone.edited(f"models/{MODEL}/model.yaml") as model:
+        model["imgsz"] = [SIDE, SIDE]
+    with clone.edited("params.yaml") as params:
+        params["quantize"]["sensitivity_images"] = 1
+        params["quantize"]["max_map50_95_drop"] = 1.0
+    with clone.edited(ROW) as row:
+        row["batch"].update(opt=2, max=2)
+        row["benchmark"] = dict(BENCHMARK)
+        row["budgets"] = dict(BUDGETS)
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
+    """A clone after its first `dvc repro`, and what that said; not to be changed."""
+    clone = make_clone(tmp_path_factory.mktemp("finished") / "clone")
+    said = clone.run("dvc", "repro")
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "--message=Measured")
+    return clone, said
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A small repository in which nothing ran yet."""
+    return make_clone(tmp_path / "clone")
+
+
+@pytest.fixture
+def finished(first_run: tuple[Clone, str], copy_of: Callable[[Clone], Clone]) -> Clone:
+    """A copy of the clone in which `dvc repro` is through."""
+    return copy_of(first_run[0])
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Clone], Clone]:
+    """A function that copies a clone with times and links, so that DVC takes it for the same."""
+
+    def make(source: Clone) -> Clone:
+        root = tmp_path / "copy"
+        subprocess.run(["cp", "-a", str(source.root), str(root)], check=True)
+        return Clone(root=root)
+
+    return make

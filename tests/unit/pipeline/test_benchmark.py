@@ -1,0 +1,165 @@
+"""pipeline benchmark: what is made of pytest-benchmark's rounds, and when they are trusted.
+
+The harness itself runs for real in tests/integration; here its answers are given.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.config import EvaluateRow, load_target
+from engines.workspace import Workspace
+from pipeline.adapters.pytest_benchmark import Measurement, parse
+from pipeline.harness.plan import Plan
+from pipeline.steps import benchmark as step
+from pipeline.summary import table_text
+
+ROW = load_target(Workspace(root=Path(__file__).parents[3]), "x86-openvino").benchmark
+QUIET = {
+    "steal_share": 0.0,
+    "run_queue_wait_share": 0.0,
+    "drift_share": 0.0,
+    "clock_min_mhz": None,
+    "clock_max_mhz": None,
+    "throttle_events": None,
+    "temperature_max_c": None,
+}
+
+
+def times(spread: float = 0.01, count: int = 600) -> tuple[float, ...]:
+    """Seconds around 5 ms; a `spread` of 1 makes the p99 uncertain."""
+    tail = np.random.default_rng(0).exponential(spread, count)
+    return tuple((0.005 * (1 + tail)).tolist())
+
+
+def measured(name: str, batch: int, seconds: tuple[float, ...], **machine: Any) -> Measurement:
+    return Measurement(
+        name=name,
+        parameters={"batch": batch},
+        seconds=seconds,
+        extra={"machine": QUIET | machine, "memory_peak_mib": 200.0 + batch},
+    )
+
+
+def throughput(in_flight: int, frames: int, seconds: float) -> Measurement:
+    return Measurement(
+        name="test_throughput",
+        parameters={"in_flight": in_flight},
+        seconds=(seconds,),
+        extra={"in_flight": in_flight, "frames": frames, "memory_peak_mib": 300.0},
+    )
+
+
+def whole(seconds: tuple[float, ...], **machine: Any) -> tuple[Measurement, ...]:
+    names = ("test_inference", "test_frame")
+    return (
+        *(measured(name, batch, seconds, **machine) for name in names for batch in (1, 4)),
+        throughput(2, 400, 2.0),
+        throughput(4, 500, 2.0),
+    )
+
+
+def plan() -> Plan:
+    return Plan(
+        engine_folder=Path("m-fp16"),
+        frames=(),
+        frame_size=(720, 1280),
+        batches=(1, 4),
+        in_flight=(2, 4),
+        warmup_seconds=1,
+        seconds=2,
+        thresholds=EvaluateRow(confidence=0.25, iou=0.7, max_detections=300),
+    )
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, answers: list[tuple[Measurement, ...]]
+) -> tuple[list[Plan], Any]:
+    """The plans that were measured, and the validity of the end, for the given answers."""
+    asked: list[Plan] = []
+
+    def answer(asked_plan: Plan, _: Path) -> tuple[Measurement, ...]:
+        asked.append(asked_plan)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(step, "measure", answer)
+    _, validity = step._measure_until_valid(plan(), ROW, Path())
+    return asked, validity
+
+
+def test_a_quiet_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, validity = run(monkeypatch, [whole(times())])
+    assert (len(asked), validity.valid, validity.attempts) == (1, True, 1)
+    assert validity.reasons == ()
+
+
+def test_a_disturbed_machine_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = whole(times(), run_queue_wait_share=0.4)
+    asked, validity = run(monkeypatch, [busy, whole(times())])
+    assert (len(asked), validity.valid, validity.attempts) == (2, True, 2)
+    assert asked[0].seconds == asked[1].seconds
+
+
+def test_a_machine_that_stays_disturbed_is_invalid_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, validity = run(monkeypatch, [whole(times(spread=1), steal_share=0.2)] * ROW.max_attempts)
+    assert len(asked) == ROW.max_attempts
+    assert not validity.valid
+    assert len(validity.reasons) == 1
+    assert "20.0% of the processors' time was taken by the hypervisor" in validity.reasons[0]
+
+
+def test_an_uncertain_p99_is_measured_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, validity = run(monkeypatch, [whole(times(spread=1))] * ROW.max_attempts)
+    assert [one.seconds for one in asked] == [2, 4, ROW.max_seconds]
+    assert not validity.valid
+    assert "The p99 of inference at batch 1 is uncertain" in validity.reasons[0]
+
+
+def test_the_worst_moment_speaks_for_the_whole() -> None:
+    calm, hot = (
+        measured("test_frame", 1, times(), temperature_max_c=celsius, throttle_events=events)
+        for celsius, events in ((50.0, 1), (90.0, 2))
+    )
+    state = step._machine_state([calm, hot])
+    assert (state.temperature_max_c, state.throttle_events) == (90.0, 3)
+    assert state.clock_min_mhz is None
+
+
+def test_the_better_number_in_flight_counts() -> None:
+    best = step._best_throughput(whole(times()))
+    assert (best.frames_per_second, best.in_flight) == (250.0, 4)
+
+
+def test_the_histogram_holds_nearly_every_frame() -> None:
+    rows = list(csv.DictReader(io.StringIO(table_text(step._histogram("m-fp16", times())))))
+    assert {row["engine"] for row in rows} == {"m-fp16"}
+    assert sum(float(row["share"]) for row in rows) == pytest.approx(0.995, abs=0.005)
+    assert all(5 <= float(row["latency_ms"]) < 6 for row in rows)
+
+
+def test_pytest_benchmark_s_json_is_read(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.json"
+    one = {
+        "name": "test_frame[4]",
+        "params": {"batch": 4},
+        "stats": {"data": [0.1, 0.2]},
+        "extra_info": {"memory_peak_mib": 3},
+    }
+    raw.write_text(json.dumps({"benchmarks": [one]}))
+    assert parse(raw) == (
+        Measurement(
+            name="test_frame",
+            parameters={"batch": 4},
+            seconds=(0.1, 0.2),
+            extra={"memory_peak_mib": 3},
+        ),
+    )

@@ -1,0 +1,90 @@
+"""Verify tells an export that computes the checkpoint's network from one that does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from engines.detections import load_detections
+from engines.errors import InputError
+from engines.files import sha256_file
+from engines.workspace import Workspace
+from pipeline.records import Verify
+from pipeline.steps.verify import verify
+from tests.unit.pipeline.conftest import MODEL
+
+
+def test_record_and_reference(workspace: Workspace, exported: Path) -> None:
+    record = verify(workspace, MODEL)
+    out = workspace.model_out(MODEL)
+    assert Verify.read(out / "verify.json") == record
+    assert [one.batch for one in record.parity] == [1, 4]
+    assert all(one.boxes_px.mean <= one.boxes_px.largest < 0.01 for one in record.parity)
+    assert all(one.scores.largest < 1e-4 for one in record.parity)
+    assert record.onnx_sha256 == sha256_file(exported)
+    assert (record.reference.images, record.reference.objects) == (5, 5)
+    reference = load_detections(out / record.reference_file)
+    assert list(reference) == [f"evaluation-{number}.png" for number in range(5)]
+    assert record.reference_sha256 == sha256_file(out / "reference.npz")
+
+
+def test_twice_gives_the_same_files(workspace: Workspace, exported: Path) -> None:
+    def files() -> list[bytes]:
+        verify(workspace, MODEL)
+        return [(exported.parent / name).read_bytes() for name in ("verify.json", "reference.npz")]
+
+    assert files() == files()
+
+
+def test_another_network_in_the_file(workspace: Workspace, exported: Path) -> None:
+    graph = onnx.load(str(exported))
+    (bias,) = [one for one in graph.graph.initializer if one.name.endswith(".cv2.0.2.bias")]
+    values = onnx.numpy_helper.to_array(bias).copy()
+    values[0] += 0.1
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    onnx.save(graph, str(exported))
+    refused(workspace, "to give the checkpoint's boxes within 0.1 pixels, came a difference")
+
+
+def test_not_a_number_is_a_difference(workspace: Workspace, exported: Path) -> None:
+    graph = onnx.load(str(exported))
+    biases = [one for one in graph.graph.initializer if one.name.endswith("bias")]
+    shape = onnx.numpy_helper.to_array(biases[-1]).shape
+    biases[-1].CopyFrom(
+        onnx.numpy_helper.from_array(np.full(shape, np.nan, np.float32), biases[-1].name)
+    )
+    onnx.save(graph, str(exported))
+    refused(workspace, "came a difference of nan")
+
+
+def test_export_of_other_weights(workspace: Workspace, exported: Path) -> None:
+    graph = onnx.load(str(exported))
+    onnx.helper.set_model_props(graph, {"weights_sha256": "0" * 64})
+    onnx.save(graph, str(exported))
+    refused(workspace, "came one made from 0000.*pipeline export parts")
+
+
+def test_without_an_export(workspace: Workspace) -> None:
+    refused(workspace, "pipeline export")
+
+
+def test_without_evaluation_images(workspace: Workspace, exported: Path) -> None:
+    for image in (workspace.model(MODEL) / "evaluation" / "images").iterdir():
+        image.unlink()
+    refused(workspace, "evaluation set, came none")
+
+
+def test_unreadable_image(workspace: Workspace, exported: Path) -> None:
+    images = workspace.model(MODEL) / "evaluation" / "images"
+    (images / "evaluation-3.png").write_bytes(b"not a picture")
+    refused(workspace, "evaluation-3.png")
+
+
+def refused(workspace: Workspace, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        verify(workspace, MODEL)
+    left = {path.name for path in workspace.model_out(MODEL).glob("*")}
+    assert left <= {"model.fp32.onnx"}
