@@ -81,7 +81,13 @@ def differences(expected: Fingerprint, here: Fingerprint) -> list[str]:
 
 
 def check_target(fingerprint: Fingerprint, target: TargetConfig) -> None:
-    """Raise WrongEngine unless this device is what the target's row asks for."""
+    """Raise WrongEngine unless this device is what the target's row asks for, and InputError when
+    the row asks for something that no fingerprint says."""
+    if unknown := target.device.keys() - Fingerprint.model_fields.keys():
+        raise InputError(
+            f"Target {target.target}: expected under `device:` the fields of a fingerprint "
+            f"({', '.join(COMPARED)}, …), came {', '.join(sorted(unknown))}. Mend its params.yaml."
+        )
     wrong = [
         f"{key}: {value}"
         for key, value in target.device.items()

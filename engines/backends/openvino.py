@@ -1,9 +1,11 @@
 """OpenVINO on CPUs.
 
-The engine takes uint8 NHWC BGR: colour order, scaling and layout are part of the graph. It is
-compiled for exactly one image, since a dynamic batch axis costs about a tenth of the latency on
-a CPU, and a batch of n is n requests spread over the processors' streams, which is faster than one
-graph of batch n (docs/openvino.md has the measurements).
+The engine takes uint8 NHWC BGR: colour order, scaling and layout are part of the graph.
+
+It is compiled for exactly one image, and a batch of n is n requests spread over the processors.
+Measured with a YOLOv8n at 320 x 320 in bf16 on 2 cores, OpenVINO 2026.4: a batch axis that is free
+costs a tenth of the latency at batch 1 (6.3 against 5.7 ms), and a graph compiled for batch 4 takes
+4.4 ms an image against 3.9 ms for four requests on two streams.
 """
 
 from __future__ import annotations
@@ -290,7 +292,8 @@ def keep_box_decode_exact(model: ov.Model) -> int:
     and a sum; returns how many were found.
 
     OpenVINO keeps in f32 what follows the last convolution. The DFL is written as a convolution, so
-    the softmax before it would run in bf16 too, and boxes would be off by up to a pixel.
+    the softmax before it would run in bf16 too: the mean error of the boxes of confident anchors is
+    0.054 pixels then, and 0.033 with the sum (YOLOv8n, 320 x 320).
     """
     from openvino import opset13 as ops
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from engines.config import ModelConfig, TargetConfig, load_model, load_target
@@ -60,7 +61,7 @@ def _detect(
         iou=target.evaluate.iou,
         max_detections=target.evaluate.max_detections,
         multi_label=True,
-        in_flight=2,
+        in_flight=2 * len(os.sched_getaffinity(0)),
     ) as detector:
         frames = (sample.read_image() for sample in samples)
         found = track(detector.stream(frames), f"evaluate {engine}", total=len(samples))

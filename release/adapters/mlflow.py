@@ -17,11 +17,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sqlite3
 import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ _QUIET = {
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 """For the first request: whether the server is there at all (MLflow itself tries for minutes)."""
 _PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+_SQLITE = "sqlite:///"
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -184,6 +186,8 @@ def open_store(uri: str, root: Path) -> Iterator[Store]:
         stack.enter_context(_service_errors(uri))
         from mlflow import MlflowClient
 
+        if uri.startswith(_SQLITE):
+            _check_sqlite(Path(uri.removeprefix(_SQLITE)))
         client = MlflowClient(tracking_uri=uri)
         with _environment(_not_set_by_user(_IMPATIENT) if is_server(uri) else {}):
             client.search_experiments(max_results=1)
@@ -317,6 +321,19 @@ def _service_errors(uri: str) -> Iterator[None]:
             f"Expected MLflow at {shown} to take the release, but it did not: {reason} See that it "
             "runs and that MLFLOW_TRACKING_URI is right, then run the same command again: it goes "
             "on where this one stopped."
+        ) from error
+
+
+def _check_sqlite(path: Path) -> None:
+    """Raise InputError unless SQLite can work with `path`; MLflow would try for minutes."""
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as database:
+            database.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        raise InputError(
+            f"Expected an SQLite database in {path}, or nothing there yet, but SQLite says: "
+            f"{error}. Free some space, fix the permissions or move the file away, then run the "
+            "same command again."
         ) from error
 
 

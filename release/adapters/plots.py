@@ -36,7 +36,7 @@ def _latency(benchmark: Benchmark) -> Figure:
         axes.bar_label(bars, fmt="%.1f", fontsize=8)
     axes.set_xticks(range(len(rows)), [label for label, _ in rows])
     axes.set_ylabel("ms a call")
-    axes.legend()
+    figure.legend(loc="outside right upper")
     return figure
 
 
@@ -52,7 +52,7 @@ def _accuracy(evaluation: Evaluation) -> Figure:
     axes.set_ylim(0, 1)
     axes.set_ylabel("mAP50-95")
     axes.tick_params(axis="x", labelrotation=90 if len(shown) > 12 else 0)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     return figure
 
 

@@ -133,8 +133,8 @@ def _tell_mlflow(
         choices = choose(config.policy, map(_candidate, releases))
         by_release = {one.record.release: one.record.mlflow for one in releases}
         for choice in choices.values():
-            entry = by_release[choice.candidate.release]
-            store.point_alias(entry.registered_model, ALIAS, entry.version)
+            best = by_release[choice.candidate.release]
+            store.point_alias(best.registered_model, ALIAS, best.version)
     return releases, choices
 
 

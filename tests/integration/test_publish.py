@@ -319,10 +319,12 @@ def test_full_disk(workspace: Workspace, untroubled: dict[str, Any]) -> None:
     assert _state(workspace) == untroubled
 
 
-def test_database_cannot_be_opened(workspace: Workspace) -> None:
-    (workspace.root / "mlflow.db").unlink()
-    (workspace.root / "mlflow.db").mkdir()
-    with pytest.raises(InputError, match=r"mlflow\.db"):
+@pytest.mark.parametrize("kind", ["folder", "text"])
+def test_database_cannot_be_used(workspace: Workspace, kind: str) -> None:
+    path = workspace.root / "mlflow.db"
+    path.unlink()
+    path.mkdir() if kind == "folder" else path.write_text("no database" * 100)
+    with pytest.raises(InputError, match=r"mlflow\.db.*SQLite says"):
         publish(workspace, TARGET, None, _quiet)
 
 
@@ -432,6 +434,14 @@ def test_commands(workspace: Workspace) -> None:
     process = _command(workspace, "write")
     assert "is there already" in process.communicate(timeout=60)[0]
     assert workspace.fleet_file.read_text() == fleet
+
+    output = _command(workspace, "status").communicate(timeout=60)[0]
+    assert [line.split() for line in output.splitlines() if tag in line] == [
+        ["candidate", tag],
+        ["canary", tag],
+    ]
+    assert published.candidates[MODEL].engine == "tiny-fp16"
+    assert f"run {published.engines[0].run_id}" in output
 
 
 # --- helpers -----------------------------------------------------------------------------------

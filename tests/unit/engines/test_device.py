@@ -117,3 +117,9 @@ def test_a_missing_backend_is_named(tmp_path: Path, target: TargetConfig) -> Non
     )
     with pytest.raises(WrongEngine, match="came none installed"):
         check_target(bare, target)
+
+
+def test_a_row_that_asks_for_an_unknown_field(target: TargetConfig) -> None:
+    row = target.model_copy(update={"device": {"kind": "cpu", "architectur": "x86_64"}})
+    with pytest.raises(InputError, match="came architectur"):
+        check_target(read_fingerprint(), row)

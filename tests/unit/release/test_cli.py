@@ -78,7 +78,7 @@ def test_nothing_passed(
     assert result.exit_code == 0
     assert "fleet.yaml stays as it is" in result.stdout
     assert workspace.fleet_file.read_bytes() == fleet
-    assert "nothing to publish" in run("status", "--target", TARGET).stdout
+    assert "no engine has the verdict PASS" in run("status", "--target", TARGET).stdout
 
 
 def test_server_down(

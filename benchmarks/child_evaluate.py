@@ -1,0 +1,39 @@
+"""Run `pipeline evaluate`, and report the time of its loop: REPORT ENGINE --target TARGET."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from engines.detections import Detections
+from engines.detector import Detector, Frame
+from engines.records import Evaluation
+from engines.workspace import find_workspace
+from pipeline.cli import commands
+
+loop_seconds = 0.0
+stream = Detector.stream
+
+
+def timed(self: Detector, frames: Iterable[Frame]) -> Iterator[Detections]:
+    """As `Detector.stream`; its consumer in `pipeline evaluate` only collects."""
+    global loop_seconds
+    started = time.perf_counter()
+    yield from stream(self, frames)
+    loop_seconds += time.perf_counter() - started
+
+
+def main(report: Path, engine: str, target: str) -> None:
+    """Evaluate, then write the report."""
+    Detector.stream = timed  # type: ignore[method-assign]
+    commands(["evaluate", engine, "--target", target], standalone_mode=False)
+    record = Evaluation.read(find_workspace().engine(target, engine) / "evaluation.json")
+    result = {"loop_s": loop_seconds, "map50_95": record.map50_95, "images": record.images}
+    report.write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[4])

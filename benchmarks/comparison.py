@@ -1,0 +1,89 @@
+"""What all parts of the comparison share: where things are, how long to measure."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.config import ModelConfig, TargetConfig
+from engines.dataset import load_set
+from engines.workspace import Workspace
+
+FRAMES = 8
+"""Pictures that the camera frames are made from, as in `pipeline benchmark`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much to measure."""
+
+    rounds: int
+    """Turns of each side inside one process."""
+    frames: int
+    """Frames a turn; a multiple of FRAMES, so that each turn sees the same."""
+    warmup: int
+    process_rounds: int
+    """Turns of each side where a turn is a process."""
+    process_seconds: float
+    """Length of a process that measures for a given time."""
+
+
+FULL = Effort(rounds=11, frames=96, warmup=16, process_rounds=5, process_seconds=6)
+QUICK = Effort(rounds=3, frames=16, warmup=8, process_rounds=2, process_seconds=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One comparison."""
+
+    workspace: Workspace
+    target: TargetConfig
+    model: ModelConfig
+    effort: Effort
+    scratch: Path
+    """A folder that is gone afterwards."""
+    environment: dict[str, str]
+    """For other processes."""
+    opencv_threads: int
+    """OpenCV's own choice, which our detector runs with."""
+
+    def engine(self, precision: str) -> Path:
+        """Folder of the model's engine."""
+        return self.workspace.engine(self.target.target, f"{self.model.name}-{precision}")
+
+    @property
+    def weights(self) -> Path:
+        return self.workspace.model(self.model.name) / self.model.weights.path
+
+    def frames(self) -> list[NDArray[np.uint8]]:
+        """Camera frames: pictures of the evaluation set, grown until they fill the frame."""
+        folder = self.workspace.model(self.model.name) / self.model.data.evaluation
+        samples = load_set(folder, "evaluation")[:FRAMES]
+        return [fill_frame(one.read_image(), self.target.benchmark.frame_size) for one in samples]
+
+    def copy_repository(self, folder: Path, *, outputs: bool) -> None:
+        """Copy what the commands of one model need, so that the working tree stays as it is.
+
+        `outputs`: with the outputs of the steps, too.
+        """
+        root = self.workspace.root
+        without = None if outputs else shutil.ignore_patterns("out")
+        parts = (self.workspace.model(self.model.name), self.workspace.target(self.target.target))
+        for part in parts:
+            shutil.copytree(part, folder / part.relative_to(root), ignore=without, symlinks=True)
+        for name in ("dvc.yaml", "params.yaml"):
+            shutil.copy(root / name, folder / name)
+
+
+def fill_frame(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The middle of the picture, grown to `size` (height, width), as the harness does it."""
+    height, width = size
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    grown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    top, left = (grown.shape[0] - height) // 2, (grown.shape[1] - width) // 2
+    return np.ascontiguousarray(grown[top : top + height, left : left + width], dtype=np.uint8)

@@ -1,0 +1,276 @@
+"""Whole frames, one at a time and several in flight: both detectors in one process, in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from comparison import FRAMES, Comparison
+from figures import Figure
+from numpy.typing import NDArray
+from peer import Peer, StandIn, Thresholds, export
+from timing import Rounds, Side, alternate, frames_a_second, medians
+
+from engines.detections import Detections
+from engines.detector import Detector
+from engines.device import read_fingerprint
+from engines.measure import StateSampler, drift_share, invalid_reasons
+from engines.records import Evaluation
+
+PRECISIONS = ("fp16", "int8", "fp32")
+FRAME_LIMITS = {"fp16": 0.90}
+DROP_LIMITS = {"fp16": 0.005, "int8": 0.01}
+STREAM_LIMIT = 1.35
+PEER_BATCH = 4
+
+Frame = NDArray[np.uint8]
+
+
+# --- whole frame -------------------------------------------------------------------------------
+
+
+def whole_frame(comparison: Comparison) -> list[Figure]:
+    """Whole frame at batch 1 and the loss of accuracy, for each precision."""
+    frames = comparison.frames()
+    with ExitStack() as stack:
+        ours = {name: stack.enter_context(_open(comparison, name)) for name in PRECISIONS}
+        peers = _peers(comparison)
+        sides = [_our_side(comparison, name, one, frames) for name, one in ours.items()]
+        sides += [_peer_side(one, frames) for one in peers]
+        with StateSampler() as sampler:
+            taken = _alternate(comparison, sides)
+        agreement = _agreement(ours["fp16"], peers[0], frames)
+    theirs = min(peers, key=lambda one: median(medians(taken[one.name]))).name
+    notes = (
+        f"Whole frame: 720p frame to boxes, batch 1. Theirs is YOLO.predict on the {theirs}, the "
+        "fastest of its exports, less the time in its non-maximum suppression (peer.py says why).",
+        agreement,
+        *_disturbed(comparison, sampler, taken[theirs]),
+    )
+    timed = [_frame_figure(name, taken[name], taken[theirs], notes) for name in PRECISIONS]
+    timed[0].raw.update({one.name: taken[one.name] for one in peers})
+    return timed + [_drop(comparison, name) for name in PRECISIONS]
+
+
+def _frame_figure(precision: str, ours: Rounds, theirs: Rounds, notes: tuple[str, ...]) -> Figure:
+    return Figure(
+        key="frame",
+        name=f"whole frame, {precision}",
+        unit="ms",
+        ours=medians(ours, 1e3),
+        theirs=medians(theirs, 1e3),
+        limit=FRAME_LIMITS.get(precision),
+        notes=notes,
+        raw={"ours_s": ours},
+    )
+
+
+def _drop(comparison: Comparison, precision: str) -> Figure:
+    record = Evaluation.read(comparison.engine(precision) / "evaluation.json")
+    return Figure(
+        key="frame",
+        name=f"mAP50-95 drop, {precision}",
+        unit="",
+        ours=(record.map50_95_drop,),
+        limit=DROP_LIMITS.get(precision),
+        raw={"map50_95": record.map50_95, "engine_sha256": record.engine_sha256},
+    )
+
+
+def _agreement(ours: Detector, peer: Peer, frames: Sequence[Frame]) -> str:
+    """Whether both find the same boxes, as a sentence."""
+    pairs = [_differences(ours.detect([frame])[0], peer.detections(frame)) for frame in frames]
+    counts = [f"{one.ours}/{one.theirs}" for one in pairs]
+    boxes = max(one.box for one in pairs)
+    confidences = max(one.confidence for one in pairs)
+    alone = sum(one.alone for one in pairs)
+    return (
+        f"Boxes in the {len(frames)} frames, ours (fp16) / theirs ({peer.name}): "
+        f"{', '.join(counts)}. Without a partner of the same class at an IoU of 0.5: {alone}. The "
+        f"others differ by at most {boxes:.2f} pixels and {confidences:.4f} of confidence."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Differences:
+    ours: int
+    theirs: int
+    alone: int
+    box: float
+    """Largest of a coordinate, in pixels of the frame."""
+    confidence: float
+
+
+def _differences(ours: Detections, theirs: Detections) -> _Differences:
+    left = np.ones(len(theirs), np.bool_)
+    box = confidence = 0.0
+    alone = 0
+    for row in range(len(ours)):
+        overlaps = _iou(ours.boxes[row], theirs.boxes) * (theirs.classes == ours.classes[row])
+        overlaps = overlaps * left
+        if not len(overlaps) or overlaps.max() < 0.5:
+            alone += 1
+            continue
+        partner = int(overlaps.argmax())
+        left[partner] = False
+        box = max(box, float(np.abs(ours.boxes[row] - theirs.boxes[partner]).max()))
+        apart = ours.confidences[row] - theirs.confidences[partner]
+        confidence = max(confidence, float(abs(apart)))
+    return _Differences(
+        ours=len(ours),
+        theirs=len(theirs),
+        alone=alone + int(left.sum()),
+        box=box,
+        confidence=confidence,
+    )
+
+
+def _iou(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    low = np.maximum(box[:2], others[:, :2])
+    high = np.minimum(box[2:], others[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    sizes = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+    return np.asarray(shared / np.maximum(sizes - shared, 1e-9))
+
+
+# --- several in flight -------------------------------------------------------------------------
+
+
+def throughput(comparison: Comparison) -> list[Figure]:
+    """Frames a second with several in flight, against Ultralytics' best."""
+    frames = comparison.frames()
+    cores = read_fingerprint().cores
+    with ExitStack() as stack:
+        streams = {
+            f"{count} in flight": stack.enter_context(_open(comparison, "fp16", in_flight=count))
+            for count in (cores, 2 * cores)
+        }
+        peers = _peers(comparison, batch=PEER_BATCH)
+        sides = [_stream_side(comparison, name, one, frames) for name, one in streams.items()]
+        sides += [_peer_side(one, frames, batch=1) for one in peers[:-1]]
+        sides.append(_peer_side(peers[-1], frames, batch=PEER_BATCH))
+        with StateSampler() as sampler:
+            taken = _alternate(comparison, sides)
+
+    def best(names: Iterator[str]) -> str:
+        return max(names, key=lambda name: median(frames_a_second(taken[name])))
+
+    ours, theirs = best(iter(streams)), best(one.name for one in peers)
+    notes = (
+        f"Frames a second: ours is fp16 with {ours} (Detector.stream), theirs YOLO.predict on the "
+        f"{theirs}, the best of one frame at a time and batches of {PEER_BATCH}.",
+        *_disturbed(comparison, sampler, taken[theirs]),
+    )
+    return [
+        Figure(
+            key="throughput",
+            name="frames a second, fp16",
+            unit="/s",
+            ours=frames_a_second(taken[ours]),
+            theirs=frames_a_second(taken[theirs]),
+            limit=STREAM_LIMIT,
+            rule="at least",
+            notes=notes,
+            raw={"seconds": taken},
+        )
+    ]
+
+
+# --- both --------------------------------------------------------------------------------------
+
+
+def _open(comparison: Comparison, precision: str, *, in_flight: int = 1) -> Detector:
+    rows = comparison.target.evaluate
+    return Detector.open(
+        comparison.engine(precision),
+        read_fingerprint(),
+        in_flight=in_flight,
+        confidence=rows.confidence,
+        iou=rows.iou,
+        max_detections=rows.max_detections,
+    )
+
+
+def _peers(comparison: Comparison, *, batch: int | None = None) -> list[Peer]:
+    """Ultralytics on its exports in float32 and float16; with `batch`, on one of that batch too."""
+    exports: dict[str, dict[str, int | bool]] = {
+        "OpenVINO export": {},
+        "OpenVINO export with half=True": {"half": True},
+    }
+    if batch:
+        exports[f"OpenVINO export with batch={batch}"] = {"batch": batch}
+    stand_in = StandIn()
+    stand_in.install()
+    rows = comparison.target.evaluate
+    thresholds = Thresholds(
+        confidence=rows.confidence, iou=rows.iou, max_detections=rows.max_detections
+    )
+    return [
+        Peer(
+            name, _exported(comparison, name, options), comparison.model.imgsz, thresholds, stand_in
+        )
+        for name, options in exports.items()
+    ]
+
+
+def _exported(comparison: Comparison, name: str, options: dict[str, int | bool]) -> Path:
+    folder = comparison.scratch / name.replace(" ", "-")
+    found = list(folder.glob("*_openvino_model"))
+    return (
+        found[0] if found else export(comparison.weights, folder, comparison.model.imgsz, **options)
+    )
+
+
+def _alternate(comparison: Comparison, sides: Sequence[Side]) -> dict[str, Rounds]:
+    effort = comparison.effort
+    return alternate(sides, rounds=effort.rounds, count=effort.frames, warmup=effort.warmup)
+
+
+def _our_side(
+    comparison: Comparison, name: str, detector: Detector, frames: Sequence[Frame]
+) -> Side:
+    def run(count: int) -> list[float]:
+        return [_seconds(detector, frame) for frame in islice(cycle(frames), count)]
+
+    return Side(name=name, run=run, opencv_threads=comparison.opencv_threads)
+
+
+def _seconds(detector: Detector, frame: Frame) -> float:
+    started = time.perf_counter()
+    detector.detect([frame])
+    return time.perf_counter() - started
+
+
+def _stream_side(
+    comparison: Comparison, name: str, detector: Detector, frames: Sequence[Frame]
+) -> Side:
+    def run(count: int) -> list[float]:
+        started = time.perf_counter()
+        for _ in detector.stream(islice(cycle(frames), count)):
+            pass
+        return [(time.perf_counter() - started) / count]
+
+    return Side(name=name, run=run, opencv_threads=comparison.opencv_threads)
+
+
+def _peer_side(peer: Peer, frames: Sequence[Frame], *, batch: int = 1) -> Side:
+    groups = [list(frames[start : start + batch]) for start in range(0, FRAMES, batch)]
+
+    def run(count: int) -> list[float]:
+        chosen = islice(cycle(groups), count // batch)
+        return [peer.seconds(group) / len(group) for group in chosen]
+
+    return Side(name=peer.name, run=run, opencv_threads=0)
+
+
+def _disturbed(comparison: Comparison, sampler: StateSampler, rounds: Rounds) -> tuple[str, ...]:
+    """Why the times cannot be trusted, by the rules of `pipeline benchmark`."""
+    state = sampler.state(drift_share([value for one in rounds for value in one]))
+    reasons = invalid_reasons(state, comparison.target.benchmark)
+    return tuple(f"DISTURBED: {reason}" for reason in reasons)

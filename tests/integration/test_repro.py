@@ -1,0 +1,294 @@
+"""`dvc repro` with the real tools: what it makes, what it redoes and what it leaves alone."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.detections import load_detections
+from engines.device import read_fingerprint
+from engines.files import sha256_file
+from engines.manifest import check_engine
+from engines.records import Benchmark, Evaluation, Fingerprint, Manifest, Verdict
+from pipeline.records import Quantize, Verify
+from release.records import Published, ReleaseRecord
+from tests.integration.conftest import ENGINES, MODEL, ROW, TARGET, Clone, stages
+
+pytestmark = pytest.mark.integration
+
+FP16 = f"{MODEL}-fp16"
+TARGET_YAML = f"engines/targets/{TARGET}/dvc.yaml"
+MODEL_SIDE = [f"{step}@{MODEL}" for step in ("export", "verify", "quantize")]
+LATENCY_KEYS = {"p50_ms", "p95_ms", "p99_ms", "mean_ms", "count"}
+EVALUATION_KEYS = {"map50_95", "map50", "map50_95_drop", "confidence_shift", "per_class"}
+BUDGET_KEYS = {
+    *("frame_p99_ms", "frame_p50_ms", "throughput_fps", "map50_95_drop", "confidence_shift"),
+    *("memory_peak_mib", "engine_size_mib"),
+}
+
+
+def read(path: Path) -> Any:
+    """A JSON file between the steps, each of which carries the number of its format."""
+    content = json.loads(path.read_text())
+    assert content["schema"] == 1, path
+    return content
+
+
+def canary_tag(clone: Clone) -> str:
+    """The tag in the canary entry, read as text: the file has a single tag."""
+    text = clone.workspace.fleet_file.read_text()
+    (tag,) = re.findall(r"^ +tag: \"?([^\"\n]*)\"?$", text, flags=re.MULTILINE)
+    return str(tag)
+
+
+def published(clone: Clone) -> Published:
+    return Published.read(clone.root / "release" / "published" / f"{TARGET}.json")
+
+
+def only_fp16(clone: Clone) -> None:
+    """Take the other engines out of the row, for tests that need no more than one."""
+    with clone.edited(ROW) as row:
+        for engine in set(ENGINES) - {FP16}:
+            del row["engines"][engine]
+
+
+# --- from scratch ------------------------------------------------------------------------------
+
+
+def test_from_scratch_runs_every_stage_once(first_run: tuple[Clone, str]) -> None:
+    ran = stages(first_run[1])
+    steps = ("build", "benchmark", "evaluate", "gate")
+    each = [f"{step}@{engine}" for engine in ENGINES for step in steps]
+    assert sorted(ran) == sorted([*MODEL_SIDE, "probe", *each, "report", "publish", "write"])
+
+
+def test_model_side(first_run: tuple[Clone, str]) -> None:
+    clone, _ = first_run
+    out = clone.workspace.model_out(MODEL)
+    made = {"model.fp32.onnx", "model.fp16.onnx", "model.int8.onnx"}
+    assert {path.name for path in out.glob("*.onnx")} == made
+    verify, quantize = Verify.read(out / "verify.json"), Quantize.read(out / "quantize.json")
+    assert read(out / "verify.json")["onnx_sha256"] == sha256_file(out / "model.fp32.onnx")
+    assert len(load_detections(out / verify.reference_file)) == verify.reference.images == 16
+    assert {one.method for one in quantize.methods} == {"minmax", "entropy", "percentile"}
+    assert quantize.int8.sha256 == sha256_file(out / "model.int8.onnx")
+    assert quantize.fp16.sha256 == sha256_file(out / "model.fp16.onnx")
+    # Half the size that it was trained at, so lower than the sample's own figure, but real.
+    assert verify.reference.map50_95 > 0.1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engine_files(first_run: tuple[Clone, str], engine: str) -> None:
+    clone, _ = first_run
+    folder = clone.workspace.engine(TARGET, engine)
+    manifest = Manifest.read(folder / "manifest.json")
+    assert check_engine(folder, manifest, read_fingerprint()) == folder / "engine.blob"
+    assert manifest.executed_precision
+    onnx = clone.root / manifest.source.onnx_file
+    assert manifest.source.onnx_sha256 == sha256_file(onnx)
+    assert re.fullmatch(r"[0-9a-f]{40}", manifest.source.git_commit)
+
+    evaluation = read(folder / "evaluation.json")
+    assert evaluation.keys() >= EVALUATION_KEYS
+    assert abs(Evaluation.read(folder / "evaluation.json").map50_95_drop) < 0.1
+    raw = json.loads((folder / "pytest-benchmark.json").read_text())
+    assert {one["name"] for one in raw["benchmarks"]} >= {"test_frame[1]", "test_inference[2]"}
+    verdict = read(folder / "verdict.json")
+    assert verdict["verdict"] == "PASS"
+    assert {check["name"] for check in verdict["checks"]} == BUDGET_KEYS
+    assert all(check.keys() >= {"measured", "limit", "unit"} for check in verdict["checks"])
+    assert f'tests="{len(BUDGET_KEYS)}"' in (folder / "verdict.junit.xml").read_text()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_latencies_by_batch(first_run: tuple[Clone, str], engine: str) -> None:
+    clone, _ = first_run
+    folder = clone.workspace.engine(TARGET, engine)
+    content = read(folder / "benchmark.json")
+    for kind in ("inference", "frame"):
+        assert content[kind].keys() == {"1", "2"}
+        for figures in content[kind].values():
+            assert figures.keys() >= LATENCY_KEYS
+            assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
+            assert figures["count"] >= 300
+    benchmark = Benchmark.read(folder / "benchmark.json")
+    assert benchmark.validity.valid
+    assert benchmark.throughput.frames_per_second > 0
+    assert benchmark.memory_peak_mib > 0
+
+
+def test_device_and_report(first_run: tuple[Clone, str]) -> None:
+    clone, said = first_run
+    assert Fingerprint.read(clone.out / "device.json") == read_fingerprint()
+    for name in ("latency", "accuracy", "tradeoff"):
+        text = (clone.out / "report" / f"{name}.csv").read_text()
+        assert {row["engine"] for row in csv.DictReader(io.StringIO(text))} == set(ENGINES)
+    assert all(f"{engine} on {TARGET}: PASS" in said for engine in ENGINES)
+
+
+def test_release(first_run: tuple[Clone, str]) -> None:
+    clone, _ = first_run
+    assert {one.engine for one in published(clone).engines} == set(ENGINES)
+    candidate = published(clone).candidates[MODEL]
+    record = ReleaseRecord.read(clone.workspace.records / f"{candidate.release}.json")
+    manifest = Manifest.read(clone.workspace.engine(TARGET, record.engine) / "manifest.json")
+    precision, sha256 = manifest.precision, manifest.engine_sha256
+    assert record.engine_sha256 == sha256
+    assert canary_tag(clone) == f"v1.0-{TARGET}-{precision}-{sha256[:12]}" == record.release
+    assert (clone.root / "mlflow.db").is_file()
+
+
+def test_the_fastest_engine_goes_to_the_canary_ring(first_run: tuple[Clone, str]) -> None:
+    clone, _ = first_run
+    p50 = {
+        engine: read(clone.out / "summary" / f"{engine}.json")["frame_p50_ms"] for engine in ENGINES
+    }
+    assert published(clone).candidates[MODEL].engine == min(p50, key=p50.__getitem__)
+
+
+# --- again -------------------------------------------------------------------------------------
+
+
+def test_again_runs_only_probe_and_changes_nothing(finished: Clone) -> None:
+    assert finished.repro() == ["probe"]
+    assert finished.run("git", "status", "--porcelain") == ""
+
+
+def test_a_changed_budget_judges_again_and_builds_nothing(finished: Clone) -> None:
+    before = [sha256_file(finished.out / engine / "engine.blob") for engine in ENGINES]
+    with finished.edited(ROW) as row:
+        row["budgets"]["frame_p50_ms"] = 59_999
+    gates = [f"gate@{engine}" for engine in ENGINES]
+    ran = finished.repro()
+    assert ran[:4] == ["probe", *gates]
+    assert set(ran[4:]) <= {"report", "publish", "write"}
+    assert [sha256_file(finished.out / engine / "engine.blob") for engine in ENGINES] == before
+
+
+def test_other_benchmark_params_measure_again_and_build_nothing(finished: Clone) -> None:
+    with finished.edited(ROW) as row:
+        row["benchmark"]["warmup_seconds"] = 0.11
+    assert finished.repro(f"{TARGET_YAML}:gate@{FP16}") == [
+        "probe",
+        f"benchmark@{FP16}",
+        f"gate@{FP16}",
+    ]
+
+
+def test_other_weights_redo_all_that_depends_on_them(finished: Clone) -> None:
+    only_fp16(finished)
+    finished.repro()
+    tag = canary_tag(finished)
+    change_weights(finished)
+    ran = finished.repro()
+    on_device = [f"{step}@{FP16}" for step in ("build", "benchmark", "evaluate", "gate")]
+    assert ran == [*MODEL_SIDE, "probe", *on_device, "report", "publish", "write"]
+    assert canary_tag(finished) not in (tag, "")
+
+
+def change_weights(clone: Clone) -> None:
+    """Save the checkpoint with a slightly other first layer, and put its sha256 in model.yaml."""
+    import torch
+
+    path = clone.workspace.model(MODEL) / "weights.pt"
+    content = torch.load(path, weights_only=False)
+    with torch.no_grad():
+        content["model"].model[0].conv.weight *= 1.01
+    torch.save(content, path)
+    with clone.edited(f"models/{MODEL}/model.yaml") as model:
+        model["weights"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_one_target_alone(finished: Clone) -> None:
+    assert finished.repro(TARGET_YAML) == ["probe"]
+    with finished.edited(ROW) as row:
+        row["budgets"]["engine_size_mib"] = 63
+    ran = finished.repro(TARGET_YAML)
+    assert ran[0] == "probe"
+    assert {stage.partition("@")[0] for stage in ran[1:]} <= {"gate", "report"}
+
+
+def test_from_within_the_target_s_folder(finished: Clone) -> None:
+    (finished.out / "report" / "accuracy.csv").unlink()
+    folder = finished.workspace.target(TARGET)
+    done = finished.command("git", "-C", str(folder), "rev-parse", "--show-prefix")
+    assert done.stdout.strip() == f"engines/targets/{TARGET}/"
+    inside = Clone(root=folder)
+    assert "PASS" in inside.run("pipeline", "report")
+    assert (finished.out / "report" / "accuracy.csv").is_file()
+
+
+# --- metrics and plots -------------------------------------------------------------------------
+
+
+def test_metrics_show(finished: Clone) -> None:
+    shown = json.loads(finished.run("dvc", "metrics", "show", "--json"))
+    files = shown[""]["data"]
+    assert {Path(file).stem for file in files} == set(ENGINES)
+    assert all(one["data"]["map50_95"] > 0.1 for one in files.values())
+
+
+def test_metrics_diff_against_the_last_commit(finished: Clone) -> None:
+    with finished.edited(ROW) as row:
+        row["engines"][FP16]["budgets"] = {"frame_p50_ms": 0.001}
+    finished.repro(f"{TARGET_YAML}:gate@{FP16}")
+    changed = json.loads(finished.run("dvc", "metrics", "diff", "--json"))["diff"]
+    (file,) = changed
+    assert Path(file).stem == FP16
+    assert changed[file]["verdict"] == {"old": "PASS", "new": "FAIL"}
+
+
+def test_plots_show(finished: Clone) -> None:
+    finished.run("dvc", "plots", "show")
+    page = (finished.root / "dvc_plots" / "index.html").read_text()
+    assert all(engine in page for engine in ENGINES)
+    titles = ("Whole-frame latency", "Accuracy on the evaluation set", "Accuracy against latency")
+    assert all(title in page for title in titles)
+
+
+# --- verdicts ----------------------------------------------------------------------------------
+
+
+def test_an_engine_that_fails_does_not_stop_the_others(finished: Clone) -> None:
+    chosen = published(finished).candidates[MODEL].engine
+    with finished.edited(ROW) as row:
+        row["engines"][chosen]["budgets"] = {"frame_p99_ms": 0.001}
+    ran = finished.repro()
+    assert ran == ["probe", f"gate@{chosen}", "report", "publish", "write"]
+
+    done = finished.command("pipeline", "report")
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: Expected every engine to keep its budgets, but {chosen}")
+    assert finished.command("pipeline", "gate", chosen).returncode == 3
+
+    now = published(finished)
+    assert {one.engine for one in now.engines} == set(ENGINES) - {chosen}
+    assert [(one.engine, one.verdict) for one in now.skipped] == [(chosen, "FAIL")]
+    assert now.candidates[MODEL].engine != chosen
+    assert canary_tag(finished) == now.candidates[MODEL].release
+
+
+def test_an_untrusted_measurement_is_invalid_and_not_published(finished: Clone) -> None:
+    tag = canary_tag(finished)
+    only_fp16(finished)
+    with finished.edited(ROW) as row:
+        row["benchmark"].update(max_drift_share=0, max_attempts=1)
+    ran = finished.repro()
+    assert ran[:3] == ["probe", f"benchmark@{FP16}", f"gate@{FP16}"]
+    verdict = Verdict.read(finished.workspace.engine(TARGET, FP16) / "verdict.json")
+    assert verdict.verdict == "INVALID"
+    assert verdict.reasons
+
+    done = finished.command("pipeline", "report")
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: Expected measurements that can be trusted")
+    assert finished.command("pipeline", "gate", FP16).returncode == 4
+    assert published(finished).engines == ()
+    assert canary_tag(finished) == tag
