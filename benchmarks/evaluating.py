@@ -41,7 +41,7 @@ def _figure(what: str, taken: dict[str, list[dict[str, Any]]]) -> Figure:
     images = taken["theirs"][0]["images"]
     last = {side: runs[-1]["map50_95"] for side, runs in taken.items()}
     notes = (
-        "Evaluation: `process` is the whole process divided by the images (start, imports, load, "
+        "Evaluate: time of an image. `process` is the whole process divided by the images (start, imports, load, "
         "images, accuracy; ours also the bootstrap and the drop, theirs without importing "
         "torchvision). `loop` is from image file to boxes (read, letterbox, inference, decode, "
         "NMS); theirs is less the matching of boxes, which it does in its loop. In both, the time "
@@ -53,7 +53,7 @@ def _figure(what: str, taken: dict[str, list[dict[str, Any]]]) -> Figure:
     )
     return Figure(
         key="evaluate",
-        name=f"evaluation, {what}, an image",
+        name=f"evaluate, {what}",
         unit="ms",
         ours=ours,
         theirs=theirs,

@@ -85,7 +85,7 @@ def print_figures(figures: Sequence[Figure], console: Console) -> None:
 def _value(values: Sequence[float], unit: str) -> str:
     if not values:
         return ""
-    return f"{median(values):.4g} {unit}" if unit else f"{median(values):+.4f}"
+    return f"{median(values):.3g} {unit}" if unit else f"{median(values):+.4f}"
 
 
 def _ratio(ratios: Sequence[float]) -> str:

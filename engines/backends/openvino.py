@@ -92,12 +92,6 @@ class OpenVINO:
         return OpenVINOSession(engine, manifest, in_flight=in_flight)
 
 
-def best_in_flight() -> int:
-    """Frames in flight that give the most frames a second here: two for each processor, so that no
-    stream waits while a finished frame is decoded and the next one is letterboxed."""
-    return 2 * _cores()
-
-
 # --- running -----------------------------------------------------------------------------------
 
 

@@ -80,7 +80,8 @@ def _drop_round_trips(model: Any) -> None:
     renamed = {}
     for name, node in casts.items():
         inner = casts.get(node.input[0])
-        if inner is not None and _cast_type(inner) == onnx.TensorProto.FLOAT16:
+        back = _cast_type(node) == onnx.TensorProto.FLOAT
+        if back and inner is not None and _cast_type(inner) == onnx.TensorProto.FLOAT16:
             renamed[name] = inner.input[0]
     for node in model.graph.node:
         for position, name in enumerate(node.input):

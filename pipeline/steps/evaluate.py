@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 from engines.config import ModelConfig, TargetConfig, load_model, load_target
@@ -54,14 +53,15 @@ def _check_same_pictures(
 def _detect(
     workspace: Workspace, target: TargetConfig, engine: str, samples: Sequence[Sample]
 ) -> tuple[Manifest, dict[str, Detections]]:
+    device = read_fingerprint()
     with Detector.open(
         workspace.engine(target.target, engine),
-        read_fingerprint(),
+        device,
         confidence=EVERY_DETECTION,
         iou=target.evaluate.iou,
         max_detections=target.evaluate.max_detections,
         multi_label=True,
-        in_flight=2 * len(os.sched_getaffinity(0)),
+        in_flight=2 * device.cores,
     ) as detector:
         frames = (sample.read_image() for sample in samples)
         found = track(detector.stream(frames), f"evaluate {engine}", total=len(samples))

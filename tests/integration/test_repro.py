@@ -229,7 +229,7 @@ def test_from_within_the_target_s_folder(finished: Clone) -> None:
 
 
 def test_metrics_show(finished: Clone) -> None:
-    shown = json.loads(finished.run("dvc", "metrics", "show", "--json"))
+    shown = json.loads(finished.command("dvc", "metrics", "show", "--json").stdout)
     files = shown[""]["data"]
     assert {Path(file).stem for file in files} == set(ENGINES)
     assert all(one["data"]["map50_95"] > 0.1 for one in files.values())
@@ -239,7 +239,7 @@ def test_metrics_diff_against_the_last_commit(finished: Clone) -> None:
     with finished.edited(ROW) as row:
         row["engines"][FP16]["budgets"] = {"frame_p50_ms": 0.001}
     finished.repro(f"{TARGET_YAML}:gate@{FP16}")
-    changed = json.loads(finished.run("dvc", "metrics", "diff", "--json"))["diff"]
+    changed = json.loads(finished.command("dvc", "metrics", "diff", "--json").stdout)
     (file,) = changed
     assert Path(file).stem == FP16
     assert changed[file]["verdict"] == {"old": "PASS", "new": "FAIL"}

@@ -1,0 +1,391 @@
+"""kill -9 at any moment: outputs are old and whole, new and whole, or not there; never half of one.
+
+Each step runs as the real command in a process group of its own that is killed, either after a
+random time or right at a moment that matters: half-way through writing a file, before it is
+synced, before and after it gets its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from engines.detections import load_detections
+from engines.device import read_fingerprint
+from engines.errors import InputError, JetrailError, WrongEngine
+from engines.files import sha256_file
+from engines.manifest import check_engine
+from engines.records import Benchmark, Evaluation, Fingerprint, Manifest, Record, Verdict
+from pipeline.adapters.onnx_file import read_onnx
+from pipeline.records import Quantize, Verify
+from pipeline.summary import Summary
+from release.records import Published, ReleaseRecord
+from release.tags import parse_tag
+from tests.integration.conftest import BIN, MODEL, TARGET, Clone
+
+pytestmark = pytest.mark.integration
+
+ENGINE = f"{MODEL}-fp16"
+MODEL_OUT = f"models/{MODEL}/out"
+TARGET_OUT = f"engines/targets/{TARGET}/out"
+OUT = f"{TARGET_OUT}/{ENGINE}"
+FLEET = "release/fleet/inference/fleet.yaml"
+
+SITECUSTOMIZE = '''
+"""Counts the moments of atomic writing, and kills the process group at the one that is asked for.
+
+KILL_COUNT names a file that gets a line for each moment; KILL_AT is the number of the fatal one.
+Only the command itself counts, not its children, and only files under a temporary name.
+"""
+import os, pathlib, signal
+
+moments = 0
+
+def moment(what, path):
+    global moments
+    if ".jetrail-" not in str(path) or os.getpid() != os.getpgrp():
+        return
+    moments += 1
+    if "KILL_COUNT" in os.environ:
+        with open(os.environ["KILL_COUNT"], "a") as file:
+            file.write(f"{what} {path}\\n")
+    if os.environ.get("KILL_AT") == str(moments):
+        os.killpg(0, signal.SIGKILL)
+
+real_fsync, real_replace, real_write = os.fsync, os.replace, pathlib.Path.write_bytes
+
+def fsync(file):
+    moment("before fsync", os.readlink(f"/proc/self/fd/{file}"))
+    real_fsync(file)
+
+def replace(source, target, **kwargs):
+    moment("before replace", source)
+    real_replace(source, target, **kwargs)
+    moment("after replace", source)
+
+def write_bytes(self, data):
+    real_write(self, data[: len(data) // 2])
+    moment("half written", self)
+    return real_write(self, data)
+
+os.fsync, os.replace, pathlib.Path.write_bytes = fsync, replace, write_bytes
+'''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A command, the files that it writes, and how many kills to try."""
+
+    words: tuple[str, ...]
+    files: tuple[str, ...]
+    kills: int
+    """At moments of writing, drawn from all of them; one more comes at a random time."""
+    prepare: Callable[[Clone], None] = lambda _: None
+    """Gives the step something to write."""
+
+
+def other_device(clone: Clone) -> None:
+    path = clone.root / TARGET_OUT / "device.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cores": 99}))
+
+
+def no_tag(clone: Clone) -> None:
+    fleet = clone.root / FLEET
+    fleet.write_text(re.sub(r"tag: .*", 'tag: ""', fleet.read_text()))
+
+
+ON_DEVICE = (ENGINE, "--target", TARGET)
+STEPS = {
+    "export": Step(
+        words=("pipeline", "export", MODEL), files=(f"{MODEL_OUT}/model.fp32.onnx",), kills=2
+    ),
+    "verify": Step(
+        words=("pipeline", "verify", MODEL),
+        files=(f"{MODEL_OUT}/reference.npz", f"{MODEL_OUT}/verify.json"),
+        kills=2,
+    ),
+    "quantize": Step(
+        words=("pipeline", "quantize", MODEL),
+        files=(
+            *(f"{MODEL_OUT}/model.{precision}.onnx" for precision in ("fp16", "int8")),
+            f"{MODEL_OUT}/quantize.json",
+        ),
+        kills=2,
+    ),
+    "probe": Step(
+        words=("pipeline", "probe", "--target", TARGET),
+        files=(f"{TARGET_OUT}/device.json",),
+        kills=4,
+        prepare=other_device,
+    ),
+    "build": Step(
+        words=("pipeline", "build", *ON_DEVICE),
+        files=(f"{OUT}/engine.blob", f"{OUT}/manifest.json"),
+        kills=5,
+    ),
+    "benchmark": Step(
+        words=("pipeline", "benchmark", *ON_DEVICE),
+        files=(
+            *(f"{OUT}/pytest-benchmark.json", f"{OUT}/benchmark.json"),
+            f"{TARGET_OUT}/latency/{ENGINE}.csv",
+        ),
+        kills=2,
+    ),
+    "evaluate": Step(
+        words=("pipeline", "evaluate", *ON_DEVICE), files=(f"{OUT}/evaluation.json",), kills=2
+    ),
+    "gate": Step(
+        words=("pipeline", "gate", *ON_DEVICE),
+        files=(
+            *(f"{OUT}/verdict.json", f"{OUT}/verdict.junit.xml"),
+            f"{TARGET_OUT}/summary/{ENGINE}.json",
+        ),
+        kills=5,
+    ),
+    "report": Step(
+        words=("pipeline", "report", "--target", TARGET),
+        files=tuple(
+            f"{TARGET_OUT}/report/{name}.csv" for name in ("latency", "accuracy", "tradeoff")
+        ),
+        kills=4,
+    ),
+    "publish": Step(
+        words=("release", "publish", "--target", TARGET),
+        files=(f"release/published/{TARGET}.json",),
+        kills=2,
+    ),
+    "write": Step(
+        words=("release", "write", "--target", TARGET), files=(FLEET,), kills=4, prepare=no_tag
+    ),
+}
+
+RECORDS: dict[str, type[Record]] = {
+    "verify.json": Verify,
+    "quantize.json": Quantize,
+    "device.json": Fingerprint,
+    "manifest.json": Manifest,
+    "benchmark.json": Benchmark,
+    "evaluation.json": Evaluation,
+    "verdict.json": Verdict,
+    f"{ENGINE}.json": Summary,
+    f"{TARGET}.json": Published,
+}
+
+
+# --- whole files -------------------------------------------------------------------------------
+
+
+def check_whole(path: Path) -> None:
+    """Raise unless the file is complete, by its own format."""
+    if path.name in RECORDS:
+        RECORDS[path.name].read(path)
+    elif path.suffix == ".onnx":
+        read_onnx(path)
+    elif path.suffix == ".npz":
+        load_detections(path)
+    elif path.suffix == ".xml":
+        ET.parse(path)
+    elif path.suffix == ".csv":
+        lines = path.read_text().splitlines()
+        assert len({line.count(",") for line in lines}) == 1
+    elif path.name == "pytest-benchmark.json":
+        assert json.loads(path.read_text())["benchmarks"]
+    elif path.name == "fleet.yaml":
+        check_fleet(path)
+    else:
+        assert path.name == "engine.blob"
+        check_engine_fits(path.parent)
+
+
+def check_fleet(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# What every site runs.")
+    tag = text.rpartition("tag: ")[2].strip().strip('"')
+    assert tag == "" or parse_tag(tag)
+
+
+def check_engine_fits(folder: Path) -> None:
+    """The engine is the manifest's, or loading refuses it: nobody runs half an engine."""
+    with contextlib.suppress(WrongEngine, InputError):
+        manifest = Manifest.read(folder / "manifest.json")
+        engine = check_engine(folder, manifest, read_fingerprint())
+        assert sha256_file(engine) == manifest.engine_sha256
+
+
+def test_a_half_written_file_is_found_out(finished: Clone) -> None:
+    """That the checks above can fail at all."""
+    for step in STEPS.values():
+        for file in step.files:
+            path = finished.root / file
+            check_whole(path)
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            if path.name == "engine.blob":
+                manifest = Manifest.read(path.with_name("manifest.json"))
+                with pytest.raises(WrongEngine):
+                    check_engine(path.parent, manifest, read_fingerprint())
+                continue
+            with pytest.raises((JetrailError, AssertionError, ValueError, ET.ParseError)):
+                check_whole(path)
+
+
+# --- killing -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH whose sitecustomize counts moments and kills."""
+    folder = tmp_path_factory.mktemp("hook")
+    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def victim(first_run: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A finished clone in which each step in turn has something new to write."""
+    root = tmp_path_factory.mktemp("victim") / "clone"
+    shutil.copytree(
+        first_run[0].root, root, symlinks=True, ignore=shutil.ignore_patterns("cache", "tmp")
+    )
+    clone = Clone(root=root)
+    with clone.edited(f"models/{MODEL}/model.yaml") as model:
+        model["version"] = "1.1"
+    return clone
+
+
+def start(clone: Clone, step: Step, **environment: str) -> subprocess.Popen[bytes]:
+    name, *rest = step.words
+    return subprocess.Popen(
+        [str(BIN / name), *rest],
+        cwd=clone.root,
+        env=clone.environment | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill_after(clone: Clone, step: Step, seconds: float) -> int:
+    """Kill the command's process group after a time; returns how the command ended."""
+    process = start(clone, step)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait(60)
+
+
+def contents(clone: Clone, step: Step) -> dict[str, bytes | None]:
+    paths = ((file, clone.root / file) for file in step.files)
+    return {file: path.read_bytes() if path.exists() else None for file, path in paths}
+
+
+def check_outputs(clone: Clone, step: Step, before: dict[str, bytes | None]) -> None:
+    """Each output is what it was, or is whole."""
+    for file, now in contents(clone, step).items():
+        if now is None:
+            assert before[file] is None, f"{file} is gone"
+        elif now != before[file] or file.endswith("engine.blob"):
+            check_whole(clone.root / file)
+    for record in clone.workspace.records.glob("*.json"):
+        ReleaseRecord.read(record)
+
+
+def remove(clone: Clone, step: Step) -> None:
+    """Take the outputs away, as DVC does before it runs a stage."""
+    for file in set(step.files) - {FLEET}:
+        (clone.root / file).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_killed_step(victim: Clone, hook: Path, tmp_path: Path, name: str) -> None:
+    step, draw = STEPS[name], random.Random(name)
+    step.prepare(victim)
+    log, started = tmp_path / "moments", time.monotonic()
+    unhurt = start(victim, step, PYTHONPATH=str(hook), KILL_COUNT=str(log))
+    assert unhurt.wait(300) == 0
+    seconds, moments = time.monotonic() - started, len(log.read_text().splitlines())
+    assert moments >= 3 * len(step.files)
+
+    for number in sorted(draw.sample(range(1, moments + 1), step.kills)):
+        step.prepare(victim)
+        if draw.random() < 0.5:
+            remove(victim, step)
+        before = contents(victim, step)
+        process = start(victim, step, PYTHONPATH=str(hook), KILL_AT=str(number))
+        assert process.wait(300) == -signal.SIGKILL
+        check_outputs(victim, step, before)
+
+    before = contents(victim, step)
+    assert kill_after(victim, step, draw.uniform(0.2, 1.0) * seconds) in (-signal.SIGKILL, 0)
+    check_outputs(victim, step, before)
+
+    step.prepare(victim)
+    victim.run(*step.words)
+    for file in step.files:
+        check_whole(victim.root / file)
+    check_right(victim, name)
+
+
+def check_right(clone: Clone, name: str) -> None:
+    """What the step says after the kill is true of what lies there."""
+    folder, model_out = clone.root / OUT, clone.root / MODEL_OUT
+    if name == "build":
+        manifest = Manifest.read(folder / "manifest.json")
+        assert check_engine(folder, manifest, read_fingerprint())
+        assert manifest.model_version == "1.1"
+    elif name == "verify":
+        verify = Verify.read(model_out / "verify.json")
+        assert verify.reference_sha256 == sha256_file(model_out / "reference.npz")
+        assert verify.onnx_sha256 == sha256_file(model_out / "model.fp32.onnx")
+    elif name == "quantize":
+        quantize = Quantize.read(model_out / "quantize.json")
+        assert quantize.int8.sha256 == sha256_file(model_out / "model.int8.onnx")
+    elif name == "probe":
+        assert Fingerprint.read(clone.root / TARGET_OUT / "device.json") == read_fingerprint()
+    elif name == "write":
+        candidate = Published.read(clone.root / "release/published" / f"{TARGET}.json")
+        assert candidate.candidates[MODEL].release in (clone.root / FLEET).read_text()
+
+
+# --- the whole pipeline ------------------------------------------------------------------------
+
+
+def test_killed_repro_goes_on(finished: Clone) -> None:
+    """DVC itself is killed while it builds, with all that it started; the next one completes."""
+    with finished.edited(f"engines/targets/{TARGET}/params.yaml") as row:
+        row["batch"]["max"] = 3
+    goal = f"engines/targets/{TARGET}/dvc.yaml:gate@{ENGINE}"
+    process = subprocess.Popen(
+        [str(BIN / "dvc"), "repro", goal],
+        cwd=finished.root,
+        env=finished.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert any(f"pipeline build {ENGINE}" in line for line in process.stdout)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(60) == -signal.SIGKILL
+
+    check_engine_fits(finished.root / OUT)
+    ran = finished.repro(goal)
+    assert {f"build@{ENGINE}", f"gate@{ENGINE}"} <= set(ran)
+    manifest = Manifest.read(finished.root / OUT / "manifest.json")
+    assert manifest.batch.max == 3
+    check_engine(finished.root / OUT, manifest, read_fingerprint())
