@@ -1,8 +1,9 @@
-"""The metadata of an ONNX file without the package `onnx`, which a device does not have.
+"""What must be known of an ONNX file before it is built from, without the package `onnx`, which a
+device does not have: its metadata, and that it reads no other file.
 
-An ONNX file is one protobuf message; its fields are walked and the big ones skipped over, so the
-weights are never read. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto,
-`ModelProto`; the encoding: https://protobuf.dev/programming-guides/encoding/.
+An ONNX file is one protobuf message, whose fields are walked. Field numbers:
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto; the encoding:
+https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -15,6 +16,17 @@ from typing import BinaryIO
 from engines.errors import InputError
 
 METADATA_PROPS = 14
+EXTERNAL_DATA = 13
+NESTED: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+"""Messages, and which of their fields lead to tensors."""
+
 KEY, VALUE = 1, 2
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -30,6 +42,31 @@ def read_metadata(path: Path) -> dict[str, str]:
             f"Expected an ONNX file in {path}, but it is damaged or of another kind ({error}). "
             "Make it again with `pipeline export MODEL` and `pipeline quantize MODEL`."
         ) from error
+
+
+def check_self_contained(path: Path) -> None:
+    """Raise InputError when a tensor of the model lies in another file.
+
+    `pipeline export` and `quantize` keep all tensors inside, and a path in a model file would make
+    the builder read whatever file of this device it names.
+    """
+    with path.open("rb") as file:
+        if _refers_elsewhere(file, "model"):
+            raise InputError(
+                f"Expected {path} to hold all of its tensors itself, but it takes some from another "
+                "file (external data). Make it again with `pipeline export MODEL` and "
+                "`pipeline quantize MODEL`."
+            )
+
+
+def _refers_elsewhere(message: BinaryIO, kind: str) -> bool:
+    for number, content in _fields(message):
+        if kind == "tensor" and number == EXTERNAL_DATA:
+            return True
+        inner = NESTED.get(kind, {}).get(number)
+        if inner and _refers_elsewhere(io.BytesIO(content), inner):
+            return True
+    return False
 
 
 def _values(file: BinaryIO, wanted: int) -> list[bytes]:

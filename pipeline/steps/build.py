@@ -15,7 +15,7 @@ from engines.manifest import MANIFEST_FILE
 from engines.records import Fingerprint, Manifest, Postprocess, Precision, Source
 from engines.workspace import Workspace
 from pipeline.adapters import git
-from pipeline.adapters.onnx_metadata import read_metadata
+from pipeline.adapters.onnx_metadata import check_self_contained, read_metadata
 
 PROBE_FILE = "device.json"
 
@@ -93,6 +93,7 @@ def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -
             f"Expected the ONNX file {workspace.relative(path)}, but there is none. {again}"
         )
     metadata = read_metadata(path)
+    check_self_contained(path)
     expected = {"names": model.classes, "weights_sha256": model.weights.sha256}
     found = {"names": _names(metadata), "weights_sha256": metadata.get("weights_sha256")}
     for key, value in expected.items():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from engines.backends.openvino import OpenVINO
@@ -217,3 +218,21 @@ def test_commit(tmp_path: Path) -> None:
     assert git.commit(tmp_path) == clean
     (tmp_path / "code.py").write_text("2")
     assert git.commit(tmp_path) == f"{clean}-dirty"
+
+
+@pytest.mark.parametrize("where", ["initializer", "node"])
+def test_an_onnx_file_that_reads_other_files_is_not_built(workspace: Workspace, where: str) -> None:
+    path = workspace.model_out("tiny") / "model.fp32.onnx"
+    model = onnx.load(path)
+    if where == "initializer":
+        tensor = model.graph.initializer[0]
+    else:
+        attribute = model.graph.node[0].attribute.add(name="value", type=onnx.AttributeProto.TENSOR)
+        tensor = attribute.t
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../../../etc/passwd")
+    path.write_bytes(model.SerializeToString())
+    probe(workspace, TARGET)
+    with pytest.raises(InputError, match="hold all of its tensors itself"):
+        build(workspace, TARGET, ENGINE)
+    assert not (workspace.engine(TARGET, ENGINE) / "engine.blob").exists()
