@@ -53,8 +53,8 @@ def check_self_contained(path: Path) -> None:
     with path.open("rb") as file:
         if _refers_elsewhere(file, "model"):
             raise InputError(
-                f"Expected {path} to hold all of its tensors itself, but it takes some from another "
-                "file (external data). Make it again with `pipeline export MODEL` and "
+                f"Expected {path} to hold all of its tensors itself, but it takes some from "
+                "another file (external data). Make it again with `pipeline export MODEL` and "
                 "`pipeline quantize MODEL`."
             )
 
