@@ -130,12 +130,13 @@ class BenchmarkRow(Part):
     seconds: Positive
     """Time for each of the four latency figures at least; more when the p99 is not stable yet."""
     max_seconds: Positive
-    p99_interval_share: Share
-    """The p99 is stable when its 95 % confidence interval is no wider than this part of it."""
+    p99_interval_share: NotNegative
+    """The p99 is stable when its 95 % confidence interval is no wider than this part of it (which
+    on a busy machine can be several times itself, so that 1 is no natural bound)."""
     max_attempts: int = Field(ge=1, le=10)
     max_steal_share: Share
     max_run_queue_wait_share: Share
-    max_drift_share: Share
+    max_drift_share: NotNegative
     max_temperature_c: Positive
 
 

@@ -30,8 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary keeps the ending of `path`, for libraries that look at it. Raises InputError when
     the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+    folder = _temporary_folder(path)
     temporary = folder / path.name
     try:
         with _disk_errors(path):
@@ -46,12 +45,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that becomes `path`, which must not exist yet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+    folder = _temporary_folder(path)
     temporary = folder / path.name
-    temporary.mkdir()
     try:
         with _disk_errors(path):
+            temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
                 # A link may point to what is not there, relative to its place under another name.
@@ -77,6 +75,13 @@ def sha256_file(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _temporary_folder(path: Path) -> Path:
+    """A new folder beside `path`; a folder that cannot be written shows here first."""
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
 
 
 @contextmanager

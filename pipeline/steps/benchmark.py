@@ -56,10 +56,12 @@ def benchmark(workspace: Workspace, target_name: str, engine: str) -> Benchmark:
 def _plan(workspace: Workspace, target: TargetConfig, engine: str, cores: int) -> Plan:
     row = target.benchmark
     model = load_model(workspace, target.engine(engine).model)
-    samples = load_set(workspace.model(model.name) / model.data.evaluation, "evaluation")
+    samples = load_set(workspace.model(model.name) / model.data.evaluation, "evaluation")[:FRAMES]
+    for sample in samples:
+        sample.read_image()  # an unreadable one is bad input here, and a defect in the harness
     return Plan(
         engine_folder=workspace.engine(target.target, engine),
-        frames=tuple(sample.image for sample in samples[:FRAMES]),
+        frames=tuple(sample.image for sample in samples),
         frame_size=row.frame_size,
         batches=tuple(sorted({1, target.batch.opt})),
         # One frame a core keeps them busy; the second hides the work between two inferences.
