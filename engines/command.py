@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from engines.errors import JetrailError
+from engines.errors import InputError, JetrailError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -32,5 +32,12 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
         except JetrailError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
+        except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+            print(
+                f"error: Expected to be able to use {error.filename}, but the system says: "
+                f"{error.strerror}. Mend its kind, owner or permissions and run again.",
+                file=sys.stderr,
+            )
+            raise typer.Exit(InputError.exit_code) from error
 
     return wrapper

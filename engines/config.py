@@ -19,8 +19,9 @@ from engines.errors import InputError
 from engines.records import Batch, Part, Precision, Sha256, explain
 from engines.workspace import Workspace
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-"""Names of models and targets: they become image tags, Kubernetes labels and folder names."""
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+"""Names of models and targets: they become image tags, Kubernetes labels, folder names, and keys of
+DVC's params, where a dot would part them."""
 
 VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
 STRIDE = 32
@@ -30,23 +31,25 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Pixels = Annotated[int, Field(gt=0, le=16384)]
 
 
 # --- model.yaml --------------------------------------------------------------------------------
 
 
 class Weights(Part):
-    path: str
-    """Relative to the model's folder."""
+    path: Literal["weights.pt"]
+    """Relative to the model's folder. Fixed, since the stages of dvc.yaml depend on it."""
     sha256: Sha256
 
 
 class DataSets(Part):
-    """Three disjoint folders, relative to the model's; each holds `images/` and `labels/`."""
+    """Three disjoint folders, relative to the model's; each holds `images/` and `labels/`. Fixed,
+    since the stages of dvc.yaml depend on them."""
 
-    calibration: str
-    tuning: str
-    evaluation: str
+    calibration: Literal["data/calibration"]
+    tuning: Literal["data/tuning"]
+    evaluation: Literal["data/evaluation"]
 
 
 class ModelConfig(Part):
@@ -61,6 +64,14 @@ class ModelConfig(Part):
     """Height and width of the network's input, in pixels."""
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     data: DataSets
+
+    @field_validator("classes")
+    @classmethod
+    def _different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for index, name in enumerate(value):
+            if name in value[:index]:
+                raise ValueError(f"expected different names, but class {index} is {name!r} again")
+        return value
 
     @field_validator("imgsz")
     @classmethod
@@ -124,7 +135,7 @@ class EngineRow(Part):
 class BenchmarkRow(Part):
     """How long to measure, and when to trust it."""
 
-    frame_size: tuple[int, int]
+    frame_size: tuple[Pixels, Pixels]
     """Height and width of the camera frame, in pixels."""
     warmup_seconds: Positive
     seconds: Positive
@@ -138,6 +149,15 @@ class BenchmarkRow(Part):
     max_run_queue_wait_share: Share
     max_drift_share: NotNegative
     max_temperature_c: Positive
+
+    @model_validator(mode="after")
+    def _longer(self) -> Self:
+        if self.max_seconds < self.seconds:
+            raise ValueError(
+                f"expected max_seconds of at least {self.seconds:g} seconds, came "
+                f"{self.max_seconds:g}"
+            )
+        return self
 
 
 class EvaluateRow(Part):

@@ -20,6 +20,9 @@ from engines.errors import InputError
 
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
+TOLERANCE = 0.01
+"""How far a coordinate may lie outside the image, as in Ultralytics' training; it is clipped."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
@@ -67,12 +70,21 @@ class Sample:
         """Objects of the image; none where there is no label file. Raises InputError."""
         if not self.label.is_file():
             return Labels(classes=np.zeros(0, np.int64), boxes=np.zeros((0, 4)))
+        try:
+            lines = self.label.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"Expected {self.label} as UTF-8 text with a line `class cx cy w h` for each "
+                "object, came something else. Save it as UTF-8."
+            ) from error
         rows = [
             _label_row(self.label, number, line, classes)
-            for number, line in enumerate(self.label.read_text().splitlines(), start=1)
+            for number, line in enumerate(lines, start=1)
             if line.strip()
         ]
         table = np.array(rows, dtype=np.float64).reshape(-1, 5)
+        # A box without area, which polygon tools leave behind, is no object.
+        table = table[(table[:, 3:] > 0).all(axis=1)]
         return Labels(classes=table[:, 0].astype(np.int64), boxes=table[:, 1:])
 
 
@@ -88,10 +100,10 @@ def _label_row(path: Path, number: int, line: str, classes: int) -> list[float]:
         problem = "expected five numbers `class cx cy w h`"
     elif row[0] not in range(classes):
         problem = f"expected a class from 0 to {classes - 1}"
-    elif not all(0 <= part <= 1 for part in row[1:]) or min(row[3:]) <= 0:
-        problem = "expected cx cy w h as parts of the image, from 0 to 1, and a size above 0"
+    elif not all(-TOLERANCE <= part <= 1 + TOLERANCE for part in row[1:]):
+        problem = "expected cx cy w h as parts of the image, from 0 to 1"
     else:
-        return row
+        return [row[0], *(min(max(part, 0.0), 1.0) for part in row[1:])]
     raise InputError(f"{path}, line {number}: {problem}, came {line.strip()!r}. Mend the label.")
 
 

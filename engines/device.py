@@ -11,6 +11,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from engines.backends import BACKENDS
 from engines.config import TargetConfig
 from engines.errors import InputError, WrongEngine
 from engines.records import Fingerprint
@@ -83,6 +84,11 @@ def differences(expected: Fingerprint, here: Fingerprint) -> list[str]:
 def check_target(fingerprint: Fingerprint, target: TargetConfig) -> None:
     """Raise WrongEngine unless this device is what the target's row asks for, and InputError when
     the row asks for something that no fingerprint says."""
+    if target.backend not in BACKENDS:
+        raise InputError(
+            f"Target {target.target}: expected one of the backends {', '.join(BACKENDS)}, came "
+            f"{target.backend!r}. Mend `backend:` in its params.yaml."
+        )
     if unknown := target.device.keys() - Fingerprint.model_fields.keys():
         raise InputError(
             f"Target {target.target}: expected under `device:` the fields of a fingerprint "

@@ -24,7 +24,10 @@ VerdictName = Literal["PASS", "FAIL", "INVALID"]
 class Part(BaseModel):
     """A frozen piece of a record."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # No NaN and no infinity: the step that measures one must fail, not the one that reads it.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class Record(Part):

@@ -56,7 +56,7 @@ def _folder(path: Path, named: Any) -> Path:
 
 
 def _names(path: Path, names: Any) -> tuple[str, ...]:
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and names.keys() == set(range(len(names))):
         return tuple(str(names[index]) for index in range(len(names)))
     if isinstance(names, list) and names:
         return tuple(map(str, names))
@@ -80,7 +80,7 @@ def _images(path: Path, folder: Path, entry: str, split: str) -> list[Path]:
     if place.is_dir():
         found = [one for one in place.rglob("*") if one.suffix.lower() in IMAGE_ENDINGS]
     elif place.is_file() and place.suffix == ".txt":
-        lines = place.read_text(encoding="utf-8").split("\n")
+        lines = place.read_text(encoding="utf-8", errors="replace").split("\n")
         found = [place.parent / line.strip() for line in lines if line.strip()]
     else:
         found = []

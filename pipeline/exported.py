@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ def read_export(folder: Path, model: ModelConfig) -> Any:
     """`model.fp32.onnx` of a model as an `onnx.ModelProto`.
 
     `folder` is the model's `out`. Raises InputError when the file is missing or damaged, or was
-    made from other weights than model.yaml names.
+    made from something else than model.yaml says now.
     """
     graph = onnx_file.read_onnx(folder / FILE)
-    made_from = onnx_file.metadata(graph).get("weights_sha256", "unknown weights")
-    if made_from != model.weights.sha256:
-        raise InputError(
-            f"Expected {folder / FILE} made from the weights {model.weights.sha256} of "
-            f"model.yaml, came one made from {made_from}. Run `pipeline export {model.name}`."
-        )
+    metadata = onnx_file.metadata(graph)
+    expected = {"weights_sha256": model.weights.sha256, "imgsz": json.dumps(list(model.imgsz))}
+    for key, value in expected.items():
+        if metadata.get(key) != value:
+            raise InputError(
+                f"Expected {folder / FILE} made from the {key} {value} of model.yaml, came one "
+                f"made from {metadata.get(key, 'an unknown one')}. Run `pipeline export "
+                f"{model.name}`."
+            )
     return graph

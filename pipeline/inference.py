@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import sched_getaffinity
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from engines.letterbox import Placement, letterbox
 from engines.postprocess import decode
 from pipeline.adapters.runtime import OnnxModel
 from pipeline.progress import track
+
+Item = TypeVar("Item")
 
 CONFIDENCE = 0.001
 """Low enough that mAP sees the whole curve, as in Ultralytics' validation."""
@@ -56,21 +59,29 @@ def prepare_all(
 
 
 def detect(model: bytes, images: Sequence[Prepared], description: str) -> dict[str, Detections]:
-    """Detections of a serialized ONNX model in all images, by image file name."""
-    return detect_each(OnnxModel(model, threads=1), images, description)
+    """Detections of a serialized ONNX model in images that are letterboxed already, by name."""
+    return _detect(model, images, lambda image: image, description)
 
 
-def detect_each(
-    runtime: OnnxModel, images: Sequence[Prepared], description: str
+def detect_in_files(
+    model: bytes, samples: Sequence[Sample], imgsz: tuple[int, int], description: str
 ) -> dict[str, Detections]:
-    """As `detect`, on a loaded model; one image a thread is faster than one image in threads."""
+    """As `detect`, from the files: a set of any size, of which a few images are in memory."""
+    return _detect(model, samples, lambda sample: prepare(sample, imgsz), description)
 
-    def one(image: Prepared) -> Detections:
-        return decode_raw(runtime.run(image.pixels[None])[0], image.placement)
+
+def _detect(
+    model: bytes, items: Sequence[Item], made: Callable[[Item], Prepared], description: str
+) -> dict[str, Detections]:
+    # One image a thread is faster than one image in threads.
+    runtime = OnnxModel(model, threads=1)
+
+    def one(item: Item) -> tuple[str, Detections]:
+        image = made(item)
+        return image.name, decode_raw(runtime.run(image.pixels[None])[0], image.placement)
 
     with ThreadPoolExecutor(cores()) as pool:
-        found = track(pool.map(one, images), description, total=len(images))
-        return dict(zip((image.name for image in images), found, strict=True))
+        return dict(track(pool.map(one, items), description, total=len(items)))
 
 
 def decode_raw(raw: NDArray[np.float32], placement: Placement) -> Detections:

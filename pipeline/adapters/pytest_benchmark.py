@@ -41,12 +41,16 @@ def measure(plan: Plan, folder: Path) -> tuple[Measurement, ...]:
     command = [
         *(sys.executable, "-m", "pytest", str(HARNESS), "--quiet", "--no-header", "--capture=no"),
         *(f"--rootdir={HARNESS.parent}", "--config-file=/dev/null", "--import-mode=importlib"),
-        *("-p", "no:cacheprovider", "--benchmark-only", "--benchmark-disable-gc"),
+        *("-p", "no:cacheprovider", "-p", "pytest_benchmark.plugin"),
+        *("--benchmark-only", "--benchmark-disable-gc"),
         *(f"--benchmark-json={raw}", "--benchmark-save-data", "--benchmark-storage", str(folder)),
     ]
     done = subprocess.run(
         command,
-        env=os.environ | {PLAN_VARIABLE: str(plan_file)},
+        # Plugins and options that the user's own tests need have no place in a measurement.
+        env=os.environ
+        | {"PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        | {PLAN_VARIABLE: str(plan_file)},
         capture_output=True,
         text=True,
         check=False,

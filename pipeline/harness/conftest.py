@@ -30,7 +30,7 @@ def plan() -> Plan:
     return _plan()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="class")
 def detector(plan: Plan) -> Iterator[Detector]:
     """The engine as a pod loads it for the lowest latency."""
     with plan.open_detector(read_fingerprint(), in_flight=1) as detector:

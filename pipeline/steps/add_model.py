@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engines.config import VERSION_PATTERN, check_imgsz, load_target
+from engines.config import VERSION_PATTERN, check_imgsz, load_target, load_yaml
 from engines.dataset import Sample
 from engines.errors import InputError
 from engines.files import atomic_folder, sha256_file
@@ -98,12 +98,19 @@ def add_model(workspace: Workspace, new: NewModel) -> None:
 
 def _check_words(workspace: Workspace, new: NewModel) -> None:
     check_new_name(new.name, workspace.model(new.name).exists(), "model")
-    if not re.match(VERSION_PATTERN, new.version):
+    if not re.fullmatch(VERSION_PATTERN, new.version):
         raise InputError(f"Expected --version as `1`, `1.2` or `1.2.3`, came {new.version!r}.")
     if new.track not in ("git", "dvc"):
         raise InputError(f"Expected --track git or --track dvc, came {new.track!r}.")
     for target in new.targets:
         load_target(workspace, target)
+    params = workspace.root / "params.yaml"
+    content = load_yaml(params) if params.is_file() else None
+    if not isinstance(content, dict) or not isinstance(content.get("models"), list):
+        raise InputError(
+            f"Expected {params} with a list `models:`, which the stages of dvc.yaml go through. "
+            "Bring it back with `git checkout -- params.yaml`."
+        )
 
 
 def _check_names(new: NewModel, data: DataYaml, classes: tuple[str, ...]) -> None:
@@ -128,7 +135,8 @@ def split(data: DataYaml) -> dict[str, list[Sample]]:
     """The sets `calibration`, `tuning` and `evaluation`, disjoint by content, the same every time.
 
     Evaluation is `test`, or else `val`. Calibration comes from `train`; tuning from `val` where
-    evaluation is `test`, else from `train` too. Without `train`, `val` is dealt out 1 : 1 : 3.
+    evaluation is `test`, else from `train` too. Without `train`, both come from `val`; if that is
+    the evaluation itself, it is dealt out 1 : 1 : 3.
     Raises InputError when a set would be empty.
     """
     pictures = {name: _by_content(samples) for name, samples in data.splits.items()}
@@ -136,6 +144,8 @@ def split(data: DataYaml) -> dict[str, list[Sample]]:
     evaluation = pictures[held_out]
     rest = [*pictures["train"].items()]
     tuning = [*pictures["val"].items()] if held_out == "test" else []
+    if not rest:
+        rest, tuning = tuning, []
     if not rest:
         dealt = sorted(evaluation.items())
         count = len(dealt) // 5

@@ -146,9 +146,9 @@ def _rounds(measurements: Sequence[Measurement], name: str, batch: int) -> tuple
 def _best_throughput(measurements: Sequence[Measurement]) -> Throughput:
     tried = [
         Throughput(
-            frames_per_second=one.extra["frames"] / one.seconds[0],
+            frames_per_second=one.extra["frames"] / float(np.median(one.seconds)),
             in_flight=one.extra["in_flight"],
-            count=one.extra["frames"],
+            count=one.extra["frames"] * len(one.seconds),
         )
         for one in measurements
         if one.name == "test_throughput"
@@ -157,7 +157,7 @@ def _best_throughput(measurements: Sequence[Measurement]) -> Throughput:
 
 
 def _machine_state(measurements: Sequence[Measurement]) -> MachineState:
-    """The worst that the machine did during any of the latency measurements."""
+    """The worst that the machine did during any of the measurements."""
     timed = [one for one in measurements if "machine" in one.extra]
 
     def known(key: str) -> list[float]:

@@ -114,12 +114,15 @@ def _names(metadata: dict[str, str]) -> tuple[str, ...] | None:
     if text is None:
         return None
     try:
-        table = json.loads(text)
-    except json.JSONDecodeError:
-        table = ast.literal_eval(text)
-    if isinstance(table, dict):
-        table = [table[key] for key in sorted(table, key=int)]
-    return tuple(str(name) for name in table)
+        table = json.loads(text) if text.startswith(('{"', "[", "{}")) else ast.literal_eval(text)
+        if isinstance(table, dict):
+            table = [table[key] for key in sorted(table, key=int)]
+        return tuple(str(name) for name in table)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise InputError(
+            f"Expected the classes as a list or table in the metadata `names` of the ONNX file, "
+            f"came {text[:80]!r}. Make the file again with `pipeline export MODEL`."
+        ) from error
 
 
 def _check_output(onnx: Path, model: ModelConfig, result: BuildResult) -> None:

@@ -10,15 +10,15 @@ from engines.detections import Detections, load_detections
 from engines.detector import Detector
 from engines.device import read_fingerprint
 from engines.errors import InputError
+from engines.files import sha256_file
 from engines.records import Evaluation, Manifest
 from engines.workspace import Workspace
 from pipeline.adapters.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.bootstrap import drop_interval, match
 from pipeline.confidence import confidence_shift
+from pipeline.inference import CONFIDENCE, IOU, MAX_DETECTIONS
 from pipeline.progress import track
-
-EVERY_DETECTION = 0.001
-"""Confidence from which on detections count towards mAP, as in Ultralytics' validation."""
+from pipeline.records import Verify
 
 
 def evaluate(workspace: Workspace, target_name: str, engine: str) -> Evaluation:
@@ -29,14 +29,40 @@ def evaluate(workspace: Workspace, target_name: str, engine: str) -> Evaluation:
     """
     target = load_target(workspace, target_name)
     model = load_model(workspace, target.engine(engine).model)
+    manifest = Manifest.read(workspace.engine(target_name, engine) / "manifest.json")
+    reference = _read_reference(workspace, model, manifest)
     samples = load_sets(workspace.model(model.name), model)["evaluation"]
     truth = read_truth(samples, len(model.classes))
-    reference = load_detections(workspace.model_out(model.name) / "reference.npz")
     _check_same_pictures(truth, reference, model.name)
-    manifest, found = _detect(workspace, target, engine, samples)
+    found = _detect(workspace, target, engine, samples)
     record = _compare(target, model, manifest, truth, reference, found)
     record.write(workspace.engine(target_name, engine) / "evaluation.json")
     return record
+
+
+def _read_reference(
+    workspace: Workspace, model: ModelConfig, manifest: Manifest
+) -> dict[str, Detections]:
+    """The FP32 detections, which must be of the very weights that the engine was built from."""
+    out = workspace.model_out(model.name)
+    verify = Verify.read(out / "verify.json")
+    weights = {
+        "model.yaml": model.weights.sha256,
+        "verify.json": verify.weights_sha256,
+        f"manifest.json of {manifest.engine}": manifest.source.weights_sha256,
+    }
+    if len(set(weights.values())) > 1:
+        said = ", ".join(f"{name} says {sha256[:12]}" for name, sha256 in weights.items())
+        raise InputError(
+            f"Expected engine and FP32 reference of the same weights, but {said}. Run `dvc repro`."
+        )
+    path = out / "reference.npz"
+    if not path.is_file() or sha256_file(path) != verify.reference_sha256:
+        raise InputError(
+            f"Expected {path} as `pipeline verify` wrote it beside verify.json, but it is missing "
+            f"or another. Run `pipeline verify {model.name}`."
+        )
+    return load_detections(path)
 
 
 def _check_same_pictures(
@@ -52,21 +78,21 @@ def _check_same_pictures(
 
 def _detect(
     workspace: Workspace, target: TargetConfig, engine: str, samples: Sequence[Sample]
-) -> tuple[Manifest, dict[str, Detections]]:
+) -> dict[str, Detections]:
     device = read_fingerprint()
     with Detector.open(
         workspace.engine(target.target, engine),
         device,
-        confidence=EVERY_DETECTION,
-        iou=target.evaluate.iou,
-        max_detections=target.evaluate.max_detections,
+        confidence=CONFIDENCE,
+        iou=IOU,
+        max_detections=MAX_DETECTIONS,
         multi_label=True,
         in_flight=2 * device.cores,
     ) as detector:
         frames = (sample.read_image() for sample in samples)
         found = track(detector.stream(frames), f"evaluate {engine}", total=len(samples))
         names = (sample.image.name for sample in samples)
-        return detector.manifest, dict(zip(names, found, strict=True))
+        return dict(zip(names, found, strict=True))
 
 
 def _compare(

@@ -70,7 +70,9 @@ def _simplified(child: Simplifier, traced: Path) -> tuple[Any, bool]:
     """The simplified graph, or the traced one with a warning when onnxsim fails."""
     after = traced.with_name("simplified.onnx")
     if problem := child.simplify(traced, after):
-        Console(stderr=True).print(f"warning: {problem}; the graph stays as it was traced.")
+        Console(stderr=True).print(
+            f"warning: {problem}; the graph stays as it was traced.", markup=False
+        )
         return onnx_file.read_onnx(traced), False
     return onnx_file.read_onnx(after), True
 

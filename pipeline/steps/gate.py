@@ -17,6 +17,9 @@ from pipeline.summary import summarise
 ORDER: tuple[VerdictName, ...] = ("FAIL", "INVALID", "PASS")
 """The first of these that a check has is the verdict."""
 
+TIMED = frozenset({"frame_p99_ms", "frame_p50_ms", "throughput_fps"})
+"""Budgets that depend on a quiet machine."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -26,8 +29,6 @@ class Measured:
     value: float
     unit: str
     rule: Literal["at most", "at least"] = "at most"
-    timed: bool = False
-    """Whether it depends on a quiet machine, so that an invalid measurement makes it INVALID."""
 
 
 def gate(workspace: Workspace, target_name: str, engine: str) -> Verdict:
@@ -74,8 +75,11 @@ def judge(
     Accuracy and size do not depend on how busy the machine was: a miss there is a FAIL at any time.
     """
     limits = budgets.model_dump()
+    found_nothing = _found_nothing(evaluation)
+    untrusted = TIMED if not benchmark.validity.valid else frozenset()
+    untrusted |= {"confidence_shift"} if found_nothing else set()
     checks = tuple(
-        _check(measured, limits[measured.name], benchmark.validity.valid)
+        _check(measured, limits[measured.name], trusted=measured.name not in untrusted)
         for measured in measurements(manifest, benchmark, evaluation)
     )
     verdicts = {check.verdict for check in checks}
@@ -85,7 +89,18 @@ def judge(
         engine_sha256=manifest.engine_sha256,
         verdict=next(one for one in ORDER if one in verdicts),
         checks=checks,
-        reasons=benchmark.validity.reasons,
+        reasons=(*benchmark.validity.reasons, *found_nothing),
+    )
+
+
+def _found_nothing(evaluation: Evaluation) -> tuple[str, ...]:
+    if evaluation.reference_detections:
+        return ()
+    return (
+        f"The FP32 checkpoint finds nothing at or above confidence "
+        f"{evaluation.confidence_threshold:g} in the evaluation set, so there is nothing to "
+        "compare the engine's confidences with. Train the model further, or lower "
+        "evaluate.confidence in params.yaml.",
     )
 
 
@@ -96,14 +111,13 @@ def measurements(
     frame = benchmark.frame["1"]
     engine_size = manifest.engine_bytes / (1 << 20)
     return (
-        Measured(name="frame_p99_ms", value=frame.p99_ms, unit="ms", timed=True),
-        Measured(name="frame_p50_ms", value=frame.p50_ms, unit="ms", timed=True),
+        Measured(name="frame_p99_ms", value=frame.p99_ms, unit="ms"),
+        Measured(name="frame_p50_ms", value=frame.p50_ms, unit="ms"),
         Measured(
             name="throughput_fps",
             value=benchmark.throughput.frames_per_second,
             unit="frames/s",
             rule="at least",
-            timed=True,
         ),
         Measured(name="map50_95_drop", value=evaluation.map50_95_drop, unit=""),
         Measured(name="confidence_shift", value=evaluation.confidence_shift, unit=""),
@@ -112,11 +126,10 @@ def measurements(
     )
 
 
-def _check(measured: Measured, limit: float, machine_trusted: bool) -> Check:
-    # `not` around the comparison that must hold: a NaN then fails, and never passes.
+def _check(measured: Measured, limit: float, *, trusted: bool) -> Check:
     holds = measured.value <= limit if measured.rule == "at most" else measured.value >= limit
     verdict: VerdictName = "PASS" if holds else "FAIL"
-    if measured.timed and not machine_trusted:
+    if not trusted:
         verdict = "INVALID"
     return Check(
         name=measured.name,
@@ -167,6 +180,7 @@ def raise_unless_pass(verdict: Verdict) -> None:
     if verdict.verdict == "INVALID":
         raise GateInvalid(
             f"{verdict.engine} on {verdict.target} could not be judged: its measurement is "
-            f"INVALID, for the reasons in verdict.json. Do what they say, then run "
-            f"`pipeline benchmark {verdict.engine} --target {verdict.target}` again."
+            f"INVALID, for the reasons in verdict.json. Do what they say, then run `pipeline "
+            f"benchmark {verdict.engine} --target {verdict.target}`, `dvc commit --force` and "
+            "`dvc repro`."
         )

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from engines.config import load_target
-from engines.errors import GateFailed, GateInvalid
+from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
-from engines.records import Verdict
+from engines.records import Manifest, Verdict
 from engines.workspace import Workspace
 from pipeline.summary import Summary, table_text
 
@@ -18,22 +18,29 @@ from pipeline.summary import Summary, table_text
 def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdict]]:
     """Read every engine of the target; write `out/report/{latency,accuracy,tradeoff}.csv`.
 
-    Raises InputError when an engine has not been judged yet.
+    Raises InputError when an engine has not been judged yet, or was built again since.
     """
     out = workspace.target(target_name) / "out"
     engines = load_target(workspace, target_name).engines
-    rows = [
-        (
-            Summary.read(out / "summary" / f"{engine}.json"),
-            Verdict.read(out / engine / "verdict.json"),
-        )
-        for engine in engines
-    ]
+    rows = [_row(out, engine) for engine in engines]
     summaries = [summary for summary, _ in rows]
     write_atomic(out / "report" / "accuracy.csv", table_text(map(_accuracy_row, summaries)))
     write_atomic(out / "report" / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
     write_atomic(out / "report" / "latency.csv", table_text(_latency_rows(out, engines)))
     return rows
+
+
+def _row(out: Path, engine: str) -> tuple[Summary, Verdict]:
+    manifest = Manifest.read(out / engine / "manifest.json")
+    verdict = Verdict.read(out / engine / "verdict.json")
+    summary = Summary.read(out / "summary" / f"{engine}.json")
+    if verdict.engine_sha256 != manifest.engine_sha256 or summary.verdict != verdict.verdict:
+        raise InputError(
+            f"Expected the verdict of the engine {manifest.engine_sha256[:12]} that lies in "
+            f"{out / engine}, came one of {verdict.engine_sha256[:12]} ({verdict.verdict}; the "
+            f"summary says {summary.verdict}). Measure and judge it again with `dvc repro`."
+        )
+    return summary, verdict
 
 
 def _accuracy_row(summary: Summary) -> dict[str, object]:
@@ -55,7 +62,12 @@ def _tradeoff_row(summary: Summary) -> dict[str, object]:
 
 def _latency_rows(out: Path, engines: Iterable[str]) -> Iterable[dict[str, str]]:
     for engine in engines:
-        text = (out / "latency" / f"{engine}.csv").read_text(encoding="utf-8")
+        path = out / "latency" / f"{engine}.csv"
+        if not path.is_file():
+            raise InputError(
+                f"Expected {path}, which `pipeline benchmark {engine}` writes, but it is not there."
+            )
+        text = path.read_text(encoding="utf-8")
         yield from csv.DictReader(io.StringIO(text))
 
 

@@ -18,7 +18,7 @@ from pipeline.adapters import runtime
 from pipeline.adapters.checkpoint import Checkpoint, load_checkpoint, versions
 from pipeline.adapters.coco import Truth, accuracy, read_truth
 from pipeline.exported import FILE, read_export
-from pipeline.inference import detect, prepare_all, spread
+from pipeline.inference import detect_in_files, prepare_all, spread
 from pipeline.records import Deviation, Parity, ReferenceAccuracy, Tolerance, Verify
 
 PARITY_IMAGES = 8
@@ -44,8 +44,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     parity = _compare(checkpoint, onnx, spread(samples, PARITY_IMAGES), model)
     _check(parity, out / FILE)
     truth = read_truth(samples, len(model.classes))
-    images = prepare_all(samples, model.imgsz, "letterbox the evaluation set")
-    found = detect(onnx, images, "detect with ONNX Runtime")
+    found = detect_in_files(onnx, samples, model.imgsz, "detect with ONNX Runtime")
     reference = out / "reference.npz"
     record = Verify(
         model=model.name,
@@ -88,6 +87,11 @@ def _parity(
             f"Expected raw output of shape {expected.shape} as from the checkpoint, came "
             f"{came.shape} at batch {batch}. Run `pipeline export` again."
         )
+    if not np.isfinite(came).all():
+        raise InputError(
+            f"Expected numbers from the ONNX file, came NaN or infinity at batch {batch}, a "
+            "difference of nan from the checkpoint. Run `pipeline export` again."
+        )
     apart = np.abs(came.astype(np.float64) - expected)
     return Parity(
         batch=batch,
@@ -108,7 +112,7 @@ def _check(parity: Sequence[Parity], path: Path) -> None:
             ("scores", one.scores.largest, TOLERANCE.scores, "of 1"),
         )
         for name, came, limit, unit in pairs:
-            if not came <= limit:  # NaN counts as a difference
+            if came > limit:
                 raise InputError(
                     f"Expected {path} to give the checkpoint's {name} within {limit:g} {unit}, "
                     f"came a difference of {came:.3g} at batch {one.batch}. Export again; if it "

@@ -25,7 +25,7 @@ MODEL: dict[str, Any] = {
     "weights": {"path": "weights.pt", "sha256": "0" * 64},
     "imgsz": [384, 640],
     "classes": ["helmet"],
-    "data": {"calibration": "a", "tuning": "b", "evaluation": "c"},
+    "data": {name: f"data/{name}" for name in ("calibration", "tuning", "evaluation")},
 }
 
 
@@ -72,7 +72,9 @@ def test_a_good_model_is_read(workspace: Workspace) -> None:
         ({"task": "segment"}, "task: Input should be 'detect', came 'segment'"),
         ({"schema": 2}, "schema: Input should be 1, came 2"),
         ({"version": "new"}, "version"),
-        ({"weights": {"path": "w.pt", "sha256": "abc"}}, "weights.sha256"),
+        ({"weights": {"path": "weights.pt", "sha256": "abc"}}, "weights.sha256"),
+        ({"weights": {"path": "../w.pt", "sha256": "0" * 64}}, "weights.path"),
+        ({"classes": ["a", "b", "a"]}, "class 2 is 'a' again"),
         ({"name": "other"}, "expected `name: helmets` as its folder"),
     ],
 )

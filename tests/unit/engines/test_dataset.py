@@ -47,6 +47,19 @@ def test_a_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
     assert np.allclose(sample.read_labels(classes=1).boxes, [[0.3, 0.4, 0.4, 0.4]])
 
 
+def test_rounding_at_the_edge_is_clipped_and_no_area_is_no_object(tmp_path: Path) -> None:
+    sample = labels_of(tmp_path, "0 0.5 0.5 1.0000001 1\n0 0.5 0.5 0 0.1\n1 -0.001 0.5 0.1 0.1\n")
+    labels = sample.read_labels(classes=2)
+    assert labels.boxes.tolist() == [[0.5, 0.5, 1.0, 1.0], [0.0, 0.5, 0.1, 0.1]]
+
+
+def test_a_label_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    sample = labels_of(tmp_path, "")
+    sample.label.write_bytes("0 0.5 0.5 0.1 0.1".encode("utf-16"))
+    with pytest.raises(InputError, match="UTF-8 text"):
+        sample.read_labels(classes=2)
+
+
 def test_no_label_file_means_no_objects(tmp_path: Path) -> None:
     put_image(tmp_path, "a.png", 0, label=None)
     assert len(load_set(tmp_path, "tuning")[0].read_labels(classes=2).classes) == 0
@@ -62,7 +75,7 @@ def test_no_label_file_means_no_objects(tmp_path: Path) -> None:
         ("0 0.5 0.5 0.1 0.1 0.9", "five numbers"),
         ("cat 0.5 0.5 0.1 0.1", "five numbers"),
         ("0 160 120 40 40", "parts of the image"),
-        ("0 0.5 0.5 0 0.1", "a size above 0"),
+        ("0 0.5 0.5 1.02 0.1", "parts of the image"),
         ("0 nan 0.5 0.1 0.1", "parts of the image"),
         ("nan 0.5 0.5 0.1 0.1", "class"),
         ("inf 0.5 0.5 0.1 0.1", "class"),
@@ -100,20 +113,22 @@ def model() -> ModelConfig:
         weights=Weights(path="weights.pt", sha256="0" * 64),
         imgsz=(32, 32),
         classes=("one",),
-        data=DataSets(calibration="calibration", tuning="tuning", evaluation="evaluation"),
+        data=DataSets(
+            calibration="data/calibration", tuning="data/tuning", evaluation="data/evaluation"
+        ),
     )
 
 
 def test_three_disjoint_sets_are_read(tmp_path: Path) -> None:
     for seed, purpose in enumerate(("calibration", "tuning", "evaluation")):
-        put_image(tmp_path / purpose, "same-name.png", seed)
+        put_image(tmp_path / "data" / purpose, "same-name.png", seed)
     assert [len(samples) for samples in load_sets(tmp_path, model()).values()] == [1, 1, 1]
 
 
 def test_a_picture_in_two_sets_is_found_under_any_name(tmp_path: Path) -> None:
     for seed, purpose in enumerate(("calibration", "tuning", "evaluation")):
-        put_image(tmp_path / purpose, "a.png", seed)
-    put_image(tmp_path / "calibration", "other.png", 2)
+        put_image(tmp_path / "data" / purpose, "a.png", seed)
+    put_image(tmp_path / "data" / "calibration", "other.png", 2)
     with pytest.raises(InputError, match="calibration and evaluation sets to be disjoint, but 1 "):
         load_sets(tmp_path, model())
 

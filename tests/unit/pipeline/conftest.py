@@ -96,10 +96,10 @@ def lay_out(
         f"schema: 1\nname: {MODEL}\nversion: '1.0'\ntask: detect\n"
         f"weights: {{path: weights.pt, sha256: {hashlib.sha256(weights).hexdigest()}}}\n"
         f"imgsz: [{imgsz[0]}, {imgsz[1]}]\nclasses: [{', '.join(classes)}]\n"
-        "data: {calibration: calibration, tuning: tuning, evaluation: evaluation}\n"
+        "data: {calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}\n"
     )
     for number, name in enumerate(("calibration", "tuning", "evaluation")):
-        make_set(folder / name, count=5, seed=number)
+        make_set(folder / "data" / name, count=5, seed=number)
     return workspace
 
 

@@ -181,7 +181,7 @@ def test_nothing_to_put_back(exported: Path) -> None:
 
 @pytest.mark.parametrize("purpose", ["calibration", "tuning"])
 def test_without_images(workspace: Workspace, exported: Path, purpose: str) -> None:
-    for image in (workspace.model(MODEL) / purpose / "images").iterdir():
+    for image in (workspace.model(MODEL) / "data" / purpose / "images").iterdir():
         image.unlink()
     refused(workspace, f"{purpose} set, came none. Images are never replaced by random data")
 

@@ -57,7 +57,7 @@ def test_not_a_number_is_a_difference(workspace: Workspace, exported: Path) -> N
         onnx.numpy_helper.from_array(np.full(shape, np.nan, np.float32), biases[-1].name)
     )
     onnx.save(graph, str(exported))
-    refused(workspace, "came a difference of nan")
+    refused(workspace, "difference of nan")
 
 
 def test_export_of_other_weights(workspace: Workspace, exported: Path) -> None:
@@ -72,13 +72,13 @@ def test_without_an_export(workspace: Workspace) -> None:
 
 
 def test_without_evaluation_images(workspace: Workspace, exported: Path) -> None:
-    for image in (workspace.model(MODEL) / "evaluation" / "images").iterdir():
+    for image in (workspace.model(MODEL) / "data" / "evaluation" / "images").iterdir():
         image.unlink()
     refused(workspace, "evaluation set, came none")
 
 
 def test_unreadable_image(workspace: Workspace, exported: Path) -> None:
-    images = workspace.model(MODEL) / "evaluation" / "images"
+    images = workspace.model(MODEL) / "data" / "evaluation" / "images"
     (images / "evaluation-3.png").write_bytes(b"not a picture")
     refused(workspace, "evaluation-3.png")
 
