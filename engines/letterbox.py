@@ -19,7 +19,6 @@ FILL = 114
 class Placement:
     """Where a frame lies in the network's input."""
 
-    scale: float
     """Input pixels for each frame pixel."""
     left: int
     top: int
@@ -50,7 +49,6 @@ def place(frame_size: tuple[int, int], imgsz: tuple[int, int]) -> Placement:
     scale = min(imgsz[0] / frame_height, imgsz[1] / frame_width)
     height, width = max(round(frame_height * scale), 1), max(round(frame_width * scale), 1)
     return Placement(
-        scale=scale,
         left=round((imgsz[1] - width) / 2 - 0.1),
         top=round((imgsz[0] - height) / 2 - 0.1),
         width=width,

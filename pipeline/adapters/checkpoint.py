@@ -62,7 +62,6 @@ class CheckpointFacts:
     """Pixels per cell of each detection level."""
     imgsz: tuple[int, int] | None
     """Height and width that it was trained at, in pixels; None where it does not say."""
-    task: str = "detect"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,6 @@ class OnnxModel:
             model, options, providers=["CPUExecutionProvider"]
         )
         self._input: str = self._session.get_inputs()[0].name
-        self.imgsz: tuple[int, int] = tuple(self._session.get_inputs()[0].shape[2:])
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Raw head output, shape (n, 4 + classes, anchors): boxes in pixels, scores 0 to 1.

@@ -93,7 +93,7 @@ def add_model(workspace: Workspace, new: NewModel) -> None:
         _add_engines(workspace, new)
     if new.track == "dvc":
         dvc_add(workspace.root, [workspace.model(new.name) / one for one in ("weights.pt", "data")])
-    _say(new, sets)
+    _say(new, sets, checkpoint.imgsz)
 
 
 def _check_words(workspace: Workspace, new: NewModel) -> None:
@@ -232,7 +232,12 @@ def _add_engines(workspace: Workspace, new: NewModel) -> None:
             params["models"].append(new.name)
 
 
-def _say(new: NewModel, sets: dict[str, list[Sample]]) -> None:
+def _say(new: NewModel, sets: dict[str, list[Sample]], trained: tuple[int, int] | None) -> None:
+    if trained not in (None, new.imgsz):
+        print(
+            f"Note: the checkpoint was trained at {trained[0]} x {trained[1]} pixels and will run "
+            f"at {new.imgsz[0]} x {new.imgsz[1]}. FP32 accuracy in verify.json says what that costs."
+        )
     counts = ", ".join(f"{purpose} {len(samples)}" for purpose, samples in sets.items())
     print(
         f"Added models/{new.name} ({counts} pictures), with engines for "

@@ -50,8 +50,6 @@ def export(workspace: Workspace, model_name: str) -> Path:
 def check_fits(model: ModelConfig, facts: CheckpointFacts) -> None:
     """Raise InputError unless the checkpoint is what model.yaml describes."""
     where = f"models/{model.name}/model.yaml"
-    if facts.task != model.task:
-        raise InputError(f"{where}: expected `task: {facts.task}` as the checkpoint's, came other.")
     if facts.classes != model.classes:
         raise InputError(
             f"{where}: expected the {len(facts.classes)} classes of the checkpoint in its order, "

@@ -87,7 +87,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     )
     ranges = _collect(graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration"))
     reference = tuning.map50_95(graph, "float32 on the tuning set")
-    method, thresholds, tried = _best_method(graph, head, ranges, config, tuning, reference)
+    method, thresholds, tried = _best_method(graph, head, ranges, config, tuning)
     search = Search(graph, head, thresholds, config, tuning, reference)
     int8 = search.run(tried[method])
     fp16 = to_float16(graph, head)
@@ -165,7 +165,6 @@ def _best_method(
     ranges: Mapping[str, Histogram],
     config: QuantizeConfig,
     tuning: Tuning,
-    reference: float,
 ) -> tuple[Method, dict[str, float], dict[Method, Candidate]]:
     """The method with the best tuning accuracy (the first of equals), its ranges, and all tried."""
     thresholds = {

@@ -69,7 +69,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that stands in for a checkpoint, with its facts."""
     path = tmp_path / "best.pt"
     path.write_bytes(b"weights")
-    facts = SimpleNamespace(classes=CLASSES)
+    facts = SimpleNamespace(classes=CLASSES, imgsz=(640, 640))
     monkeypatch.setattr(step, "inspect_checkpoint", lambda _: facts)
     return path
 
@@ -119,6 +119,13 @@ def test_people_s_comments_in_the_row_stay(
     before = row.read_text()
     add_model(workspace, new(tmp_path, data))
     assert row.read_text().startswith(before)
+
+
+def test_another_size_than_the_training_s_is_said(
+    tmp_path: Path, workspace: Workspace, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_model(workspace, new(tmp_path, data))
+    assert "trained at 640 x 640 pixels and will run at 384 x 640" in capsys.readouterr().out
 
 
 def test_the_split_is_the_same_every_time(data: Path) -> None:

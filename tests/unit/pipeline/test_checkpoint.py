@@ -40,7 +40,6 @@ def test_facts(checkpoint: Path) -> None:
     assert facts.classes == CLASSES
     assert facts.strides == (8, 16, 32)
     assert facts.imgsz == (96, 96)
-    assert facts.task == "detect"
 
 
 def test_forward_gives_boxes_and_scores(checkpoint: Path) -> None:
