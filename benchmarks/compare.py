@@ -2,7 +2,7 @@
 
     python benchmarks/compare.py
 
-takes about six minutes on two cores, after `dvc repro`. docs/speed.md says what is compared.
+takes about eight minutes on two cores, after `dvc repro`. docs/speed.md says what is compared.
 """
 
 from __future__ import annotations

@@ -155,8 +155,7 @@ def throughput(comparison: Comparison) -> list[Figure]:
         sides = [_stream_side(comparison, name, one, frames) for name, one in streams.items()]
         sides += [_peer_side(one, frames, batch=1) for one in peers[:-1]]
         sides.append(_peer_side(peers[-1], frames, batch=PEER_BATCH))
-        with StateSampler() as sampler:
-            taken = _alternate(comparison, sides)
+        taken = _alternate(comparison, sides)
 
     def best(names: Iterator[str]) -> str:
         return max(names, key=lambda name: median(frames_a_second(taken[name])))
@@ -165,7 +164,6 @@ def throughput(comparison: Comparison) -> list[Figure]:
     notes = (
         f"Frames a second: ours is fp16 with {ours} (Detector.stream), theirs YOLO.predict on the "
         f"{theirs}, the best of one frame at a time and batches of {PEER_BATCH}.",
-        *_disturbed(comparison, sampler, taken[theirs]),
     )
     return [
         Figure(

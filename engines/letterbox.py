@@ -19,7 +19,6 @@ FILL = 114
 class Placement:
     """Where a frame lies in the network's input."""
 
-    """Input pixels for each frame pixel."""
     left: int
     top: int
     """Padding before the frame, in input pixels."""
@@ -32,7 +31,7 @@ class Placement:
     def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes x1, y1, x2, y2 in input pixels, shape (n, 4), as ones in frame pixels, clipped."""
         moved = boxes - np.array([self.left, self.top] * 2, np.float32)
-        # Each side is rounded to whole pixels, so the two scales differ a little from `scale`.
+        # Each side is rounded to whole pixels, so the two scales differ a little.
         scales = (self.width / self.frame_width, self.height / self.frame_height)
         moved /= np.array(scales * 2, np.float32)
         np.clip(moved[:, 0::2], 0, self.frame_width, out=moved[:, 0::2])

@@ -7,7 +7,8 @@ pyfunc       what MLflow calls to load a released engine
 measured     an engine with the numbers that were measured on it, and on no other
 policy       which passing engine is the candidate
 publication  what MLflow is told about one engine
-lineage      hashes by which DVC knows a file
+portable     what a released engine needs where Jetrail is not installed
+lineage      hashes by which DVC knows files and data sets
 tags         the grammar of image tags
 records      release/records/<tag>.json and release/published/<target>.json
 lock         one command at a time

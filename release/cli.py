@@ -10,20 +10,15 @@ from engines.command import app, reports_errors
 
 commands = app("From engines that pass to the image tags that Fleet rolls out.")
 
-Target = Annotated[
-    str, typer.Option("--target", "-t", help="A folder of engines/targets/.", show_default=False)
-]
+Target = Annotated[str, typer.Option("--target", "-t", help="A folder under engines/targets/.")]
 
-
-@commands.callback()
-def _release() -> None:
-    """From engines that pass to the image tags that Fleet rolls out."""
+DEFAULT_TARGET = "x86-openvino"
 
 
 @commands.command()
 @reports_errors
 def publish(
-    target: Target,
+    target: Target = DEFAULT_TARGET,
     engine: Annotated[
         str | None, typer.Option("--engine", "-e", help="Only this engine of the target.")
     ] = None,
@@ -32,8 +27,9 @@ def publish(
 
     Each gets a run with its figures and files, and a version of the registered model
     <model>.<target>; the best by the target's policy gets the alias `candidate`. Engines that did
-    not pass are left out. Publishing again makes nothing twice. MLflow is a file in the
-    repository, or the server that MLFLOW_TRACKING_URI names.
+    not pass are left out, and a model of which none does any more loses the alias. Publishing
+    again makes nothing twice. MLflow is a file in the repository, or the server that
+    MLFLOW_TRACKING_URI names.
 
     Examples:
 
@@ -52,7 +48,7 @@ def publish(
 
 @commands.command()
 @reports_errors
-def write(target: Target) -> None:
+def write(target: Target = DEFAULT_TARGET) -> None:
     """Write the tags of a target's candidates into fleet.yaml.
 
     The tag goes to the canary entry of release/fleet/inference/fleet.yaml for the target; all
@@ -71,7 +67,7 @@ def write(target: Target) -> None:
 
 @commands.command()
 @reports_errors
-def status(target: Target) -> None:
+def status(target: Target = DEFAULT_TARGET) -> None:
     """Show what a target has in MLflow, and which tags fleet.yaml names.
 
     Example:

@@ -1,7 +1,8 @@
 """One engine together with the numbers that were measured on it, and on no other engine.
 
 A release must never go out on numbers of an older build: manifest, benchmark, evaluation and
-verdict must all carry the sha256 of the engine file that is on the disk.
+verdict must all carry the sha256 of the engine file that is on the disk. Nor may it go out on a
+verdict by budgets that somebody has changed since.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.config import load_target
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.records import Benchmark, Evaluation, Latency, Manifest, Verdict
@@ -50,7 +52,7 @@ def load_verdict(workspace: Workspace, target: str, engine: str) -> Verdict:
 
 def load_measured(workspace: Workspace, target: str, engine: str) -> Measured:
     """The files of an engine. Raises InputError unless all speak of the same engine, which is this
-    target's and passed."""
+    target's and passed by the budgets that the target has now."""
     folder = workspace.engine(target, engine)
     measured = Measured(
         folder=folder,
@@ -63,11 +65,7 @@ def load_measured(workspace: Workspace, target: str, engine: str) -> Measured:
     for record in (measured.benchmark, measured.evaluation, measured.verdict):
         _same_engine(folder, measured.manifest, record)
     _same_file(measured)
-    if measured.verdict.verdict != "PASS":
-        raise InputError(
-            f"Expected an engine that passed, but {folder / 'verdict.json'} says "
-            f"{measured.verdict.verdict}. Only PASS is released: see its `checks` and `reasons`."
-        )
+    _passed(workspace, measured)
     if "1" not in measured.benchmark.frame:
         raise InputError(
             f"{folder / 'benchmark.json'}: expected whole-frame figures at batch 1, came batches "
@@ -105,6 +103,41 @@ def _same_file(measured: Measured) -> None:
             f"Expected {path} with sha256 {expected[:12]}… as manifest.json says, came "
             f"{found[:12]}. {_again(measured.manifest.target, measured.manifest.engine)}"
         )
+
+
+def _passed(workspace: Workspace, measured: Measured) -> None:
+    verdict, manifest = measured.verdict, measured.manifest
+    path = measured.folder / "verdict.json"
+    if verdict.verdict != "PASS":
+        raise InputError(
+            f"Expected an engine that passed, but {path} says {verdict.verdict}. Only PASS is "
+            "released: see its `checks` and `reasons`."
+        )
+    gate = f"`pipeline gate {manifest.engine} --target {manifest.target}`"
+    missed = [check.name for check in verdict.checks if check.verdict != "PASS"]
+    if missed or not verdict.checks:
+        raise InputError(
+            f"{path} says PASS, but its checks do not: expected every one to be PASS, came "
+            f"{', '.join(missed) or 'no check at all'}. Judge the engine again: run {gate}."
+        )
+    config = load_target(workspace, manifest.target)
+    config.engine(manifest.engine)
+    now = config.budgets_of(manifest.engine).model_dump()
+    then = {check.name: check.limit for check in verdict.checks}
+    if then != now:
+        raise InputError(
+            f"{path} was judged by other budgets than params.yaml has now: "
+            f"{_difference(then, now)}. Judge the engine again: run {gate}."
+        )
+
+
+def _difference(then: dict[str, float], now: dict[str, float]) -> str:
+    """For example `frame_p99_ms 30 then and 25 now`."""
+    return ", ".join(
+        f"{name} {then.get(name, 'no limit')} then and {now.get(name, 'no limit')} now"
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name)
+    )
 
 
 def _again(target: str, engine: str) -> str:

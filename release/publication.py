@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from engines.config import EvaluateRow, load_model
@@ -14,8 +13,9 @@ from engines.errors import InputError
 from engines.files import sha256_file
 from engines.records import Latency
 from engines.workspace import Workspace
-from release.lineage import dvc_md5
+from release.lineage import dvc_md5, dvc_md5_folder
 from release.measured import Measured
+from release.portable import requirements
 
 _RECORDS = ("manifest.json", "benchmark.json", "evaluation.json", "verdict.json")
 
@@ -41,6 +41,7 @@ class Publication:
     """Engine and manifest, which `release.pyfunc` loads."""
     thresholds: Mapping[str, float]
     requirements: tuple[str, ...]
+    """What pip has to install where the model is loaded."""
 
 
 def describe(
@@ -57,7 +58,7 @@ def describe(
     return Publication(
         release=measured.tag.name,
         experiment=f"jetrail/{manifest.model}",
-        registered_model=f"{manifest.model}.{manifest.target}",
+        registered_model=registered_name(manifest.model, manifest.target),
         tags=tags,
         params=_params(measured),
         metrics=metrics,
@@ -66,8 +67,13 @@ def describe(
         fingerprint=_fingerprint(tags, metrics, records),
         model_files=(measured.engine_file, measured.folder / "manifest.json"),
         thresholds=thresholds.model_dump(),
-        requirements=(f"jetrail[device]=={version('jetrail')}",),
+        requirements=requirements(manifest),
     )
+
+
+def registered_name(model: str, target: str) -> str:
+    """Name of the registered model that holds the engines of `model` for `target`."""
+    return f"{model}.{target}"
 
 
 def _onnx(workspace: Workspace, measured: Measured) -> Path:
@@ -129,15 +135,6 @@ def _latencies(name: str, batches: Mapping[str, Latency]) -> dict[str, float]:
 def _tags(workspace: Workspace, measured: Measured) -> dict[str, str]:
     """Where the engine comes from and what it runs on; an empty tag is left out."""
     manifest = measured.manifest
-    root_lock = workspace.root / "dvc.lock"
-    target_lock = workspace.target(manifest.target) / "dvc.lock"
-    weights = load_model(workspace, manifest.model).weights.path
-    files = {
-        "dvc.weights_md5": workspace.model(manifest.model) / weights,
-        "dvc.onnx_md5": _onnx(workspace, measured),
-        "dvc.engine_md5": measured.engine_file,
-    }
-    hashes = {key: dvc_md5(path, (root_lock, target_lock)) for key, path in files.items()}
     tags = {
         "verdict": measured.verdict.verdict,
         "engine": manifest.engine,
@@ -148,9 +145,29 @@ def _tags(workspace: Workspace, measured: Measured) -> dict[str, str]:
         "mlflow.source.git.commit": manifest.source.git_commit,
         "device": manifest.device.name,
         "device_fingerprint": manifest.device.model_dump_json(by_alias=True),
-        **hashes,
+        **_dvc_hashes(workspace, measured),
     }
     return {key: value for key, value in tags.items() if value}
+
+
+def _dvc_hashes(workspace: Workspace, measured: Measured) -> dict[str, str | None]:
+    """By which DVC finds again what the engine was made from and measured with."""
+    manifest = measured.manifest
+    folder = workspace.model(manifest.model)
+    model = load_model(workspace, manifest.model)
+    locks = (workspace.root / "dvc.lock", workspace.target(manifest.target) / "dvc.lock")
+    files = {
+        "dvc.weights_md5": folder / model.weights.path,
+        "dvc.onnx_md5": _onnx(workspace, measured),
+        "dvc.engine_md5": measured.engine_file,
+    }
+    data_sets = {
+        f"dvc.{name}_md5": folder / str(path) for name, path in model.data.model_dump().items()
+    }
+    return {
+        **{key: dvc_md5(path, locks) for key, path in files.items()},
+        **{key: dvc_md5_folder(path, locks) for key, path in data_sets.items()},
+    }
 
 
 def _fingerprint(tags: Mapping[str, str], metrics: Mapping[str, float], records: list[Path]) -> str:

@@ -236,7 +236,7 @@ def _say(new: NewModel, sets: dict[str, list[Sample]], trained: tuple[int, int] 
     if trained not in (None, new.imgsz):
         print(
             f"Note: the checkpoint was trained at {trained[0]} x {trained[1]} pixels and will run "
-            f"at {new.imgsz[0]} x {new.imgsz[1]}. FP32 accuracy in verify.json says what that costs."
+            f"at {new.imgsz[0]} x {new.imgsz[1]}. The accuracy in verify.json says what it costs."
         )
     counts = ", ".join(f"{purpose} {len(samples)}" for purpose, samples in sets.items())
     print(

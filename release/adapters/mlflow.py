@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from engines.errors import InputError, ServiceError
+from release.portable import copy_code
 from release.publication import Publication
 
 if TYPE_CHECKING:
@@ -86,6 +87,21 @@ class Store:
         model = self._client.get_registered_model(registered_model)
         if str(model.aliases.get(alias)) != str(version):
             self._client.set_registered_model_alias(registered_model, alias, str(version))
+
+    def drop_alias(self, registered_model: str, alias: str) -> bool:
+        """Take `alias` off a model, which need not be there; whether it had it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            model = self._client.get_registered_model(registered_model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        if alias not in model.aliases:
+            return False
+        self._client.delete_registered_model_alias(registered_model, alias)
+        return True
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -208,7 +224,8 @@ def without_credentials(uri: str) -> str:
 
 
 def _save_model(publication: Publication, folder: Path, model_id: str, run_id: str) -> None:
-    """Write `<folder>/model`, an MLflow model: loader, signature, input example and the engine.
+    """Write `<folder>/model`, an MLflow model: loader and its code, signature, input example and
+    the engine.
 
     The requirements are given, since MLflow would find them by loading the model in a new process,
     which takes longer than all the rest.
@@ -224,10 +241,12 @@ def _save_model(publication: Publication, folder: Path, model_id: str, run_id: s
     frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
     table = Schema([ColSpec(names[kind], column) for column, kind in COLUMNS.items()])
     _link(publication.model_files, folder / "engine")
+    code = copy_code(folder / "code")
     mlflow.pyfunc.save_model(
         str(folder / "model"),
         loader_module="release.pyfunc",
         data_path=str(folder / "engine"),
+        code_paths=code,
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
         signature=ModelSignature(inputs=Schema([frames]), outputs=table),
         # A plain picture, since frames of a plant have no place in a registry.

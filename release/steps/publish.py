@@ -13,14 +13,14 @@ from functools import partial
 
 from engines.config import TargetConfig, load_target
 from engines.errors import InputError
-from engines.records import Verdict
+from engines.records import Manifest, Verdict
 from engines.workspace import Workspace
 from release.adapters.mlflow import Entry, open_store, without_credentials
 from release.adapters.plots import write_plots
 from release.lock import exclusive
 from release.measured import Measured, load_measured, load_verdict
 from release.policy import Candidate, Choice, choose
-from release.publication import Publication, describe
+from release.publication import Publication, describe, registered_name
 from release.records import (
     ChosenCandidate,
     MlflowEntry,
@@ -50,7 +50,8 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     """Publish the passing engines of `target`, or only `engine`, and name the candidates.
 
     Engines that did not pass are skipped. What was published before is found again and not made
-    twice. Raises InputError for files that are missing or speak of another engine, and
+    twice. A model of which nothing passes any more loses its alias, unless this is about one
+    `engine`. Raises InputError for files that are missing or speak of another engine, and
     ServiceError when MLflow does not do its part.
     """
     config = load_target(workspace, target)
@@ -64,9 +65,12 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
         for verdict in verdicts
         if verdict not in skipped
     ]
+    for measured in passed:
+        _warn_of_lost_code(measured.manifest, say)
     with exclusive(workspace):
         before = _published_before(workspace, config, wanted)
-        releases, choices = _tell_mlflow(workspace, config, passed, before, say)
+        outdated = () if engine else _outdated(workspace, config, passed)
+        releases, choices = _tell_mlflow(workspace, config, passed, before, outdated, say)
         return _write(workspace, config, releases, choices, skipped)
 
 
@@ -104,15 +108,43 @@ def _published_before(
     return releases
 
 
+def _outdated(
+    workspace: Workspace, config: TargetConfig, passed: Sequence[Measured]
+) -> tuple[str, ...]:
+    """Models of the target of which nothing passes now, so that none of them has a candidate.
+
+    None where nothing passes at all and no record says that MLflow ever heard of the target.
+    """
+    left = {row.model for row in config.engines.values()}
+    left -= {measured.manifest.model for measured in passed}
+    return tuple(sorted(left)) if passed or _was_published(workspace, config.target) else ()
+
+
+def _was_published(workspace: Workspace, target: str) -> bool:
+    # Records, and not the target's summary: that one speaks of the last time only.
+    records = map(ReleaseRecord.read, workspace.records.glob(f"v*-{target}-*.json"))
+    wanted = (target, shown_uri(workspace))
+    return any((record.target, record.mlflow.tracking_uri) == wanted for record in records)
+
+
+def _warn_of_lost_code(manifest: Manifest, say: Say) -> None:
+    """Say so when no commit holds the code that the engine was built from."""
+    commit, _, dirty = manifest.source.git_commit.partition("-")
+    if dirty or not commit:
+        code = f"uncommitted code ({commit[:12]}-{dirty})" if commit else "code without a commit"
+        say(f"{manifest.engine}: built from {code}; commit and build again before you promote it")
+
+
 def _tell_mlflow(
     workspace: Workspace,
     config: TargetConfig,
     passed: Sequence[Measured],
     before: Sequence[_Release],
+    outdated: Sequence[str],
     say: Say,
 ) -> tuple[list[_Release], dict[str, Choice]]:
-    """Publish what passed and point the alias at each model's best."""
-    if not passed and not before:
+    """Publish what passed, point the alias at each model's best and take it off `outdated`."""
+    if not passed and not before and not outdated:
         return [], {}
     publications = [
         describe(
@@ -120,7 +152,8 @@ def _tell_mlflow(
         )
         for one in passed
     ]
-    say(f"{config.target}: publishing to MLflow at {shown_uri(workspace)}")
+    doing = "publishing to" if passed else "bringing the aliases up to date in"
+    say(f"{config.target}: {doing} MLflow at {shown_uri(workspace)}")
     with open_store(tracking_uri(workspace), workspace.root) as store:
         releases = list(before)
         for measured, publication in zip(passed, publications, strict=True):
@@ -135,6 +168,10 @@ def _tell_mlflow(
         for choice in choices.values():
             best = by_release[choice.candidate.release]
             store.point_alias(best.registered_model, ALIAS, best.version)
+        for model in outdated:
+            name = registered_name(model, config.target)
+            if False:
+                say(f"{model}: no engine passes any more, so {name} has no {ALIAS} now")
     return releases, choices
 
 

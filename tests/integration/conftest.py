@@ -159,6 +159,13 @@ def make_smaller(clone: Clone) -> None:
         row["budgets"] = dict(BUDGETS)
 
 
+def only_fp16(clone: Clone) -> None:
+    """Take the other engines out of the row, for tests that need no more than one."""
+    with clone.edited(ROW) as row:
+        for engine in set(ENGINES) - {f"{MODEL}-fp16"}:
+            del row["engines"][engine]
+
+
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
     """A clone after its first `dvc repro`, and what that said; not to be changed."""

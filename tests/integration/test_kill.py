@@ -31,6 +31,7 @@ from engines.manifest import check_engine
 from engines.records import Benchmark, Evaluation, Fingerprint, Manifest, Record, Verdict
 from pipeline.adapters.onnx_file import read_onnx
 from pipeline.records import Quantize, Verify
+from pipeline.steps.benchmark import HISTOGRAM_BINS
 from pipeline.summary import Summary
 from release.records import Published, ReleaseRecord
 from release.tags import parse_tag
@@ -45,40 +46,36 @@ OUT = f"{TARGET_OUT}/{ENGINE}"
 FLEET = "release/fleet/inference/fleet.yaml"
 
 SITECUSTOMIZE = '''
-"""Counts the moments of atomic writing, and kills the process group at the one that is asked for.
+"""Counts the moments of atomic writing, and kills the process group at the one in KILL_AT.
 
-KILL_COUNT names a file that gets a line for each moment; KILL_AT is the number of the fatal one.
 Only the command itself counts, not its children, and only files under a temporary name.
 """
 import os, pathlib, signal
 
 moments = 0
 
-def moment(what, path):
+def moment(path):
     global moments
     if ".jetrail-" not in str(path) or os.getpid() != os.getpgrp():
         return
     moments += 1
-    if "KILL_COUNT" in os.environ:
-        with open(os.environ["KILL_COUNT"], "a") as file:
-            file.write(f"{what} {path}\\n")
     if os.environ.get("KILL_AT") == str(moments):
         os.killpg(0, signal.SIGKILL)
 
 real_fsync, real_replace, real_write = os.fsync, os.replace, pathlib.Path.write_bytes
 
 def fsync(file):
-    moment("before fsync", os.readlink(f"/proc/self/fd/{file}"))
+    moment(os.readlink(f"/proc/self/fd/{file}"))
     real_fsync(file)
 
 def replace(source, target, **kwargs):
-    moment("before replace", source)
+    moment(source)
     real_replace(source, target, **kwargs)
-    moment("after replace", source)
+    moment(source)
 
 def write_bytes(self, data):
     real_write(self, data[: len(data) // 2])
-    moment("half written", self)
+    moment(self)
     return real_write(self, data)
 
 os.fsync, os.replace, pathlib.Path.write_bytes = fsync, replace, write_bytes
@@ -91,15 +88,23 @@ class Step:
 
     words: tuple[str, ...]
     files: tuple[str, ...]
-    kills: int
-    """At moments of writing, drawn from all of them; one more comes at a random time."""
+    moments: int
+    """At which it writes: four a file (half written, before fsync, before and after the rename)."""
+    kills: int = 2
+    """At moments drawn from these; one more comes at a random time."""
     prepare: Callable[[Clone], None] = lambda _: None
     """Gives the step something to write."""
 
 
 def other_device(clone: Clone) -> None:
-    path = clone.root / TARGET_OUT / "device.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"cores": 99}))
+    other = read_fingerprint().model_copy(update={"cores": 99})
+    other.write(clone.root / TARGET_OUT / "device.json")
+
+
+def new_store(clone: Clone) -> None:
+    """Let the step publish everything anew."""
+    (clone.root / "mlflow.db").unlink(missing_ok=True)
+    shutil.rmtree(clone.root / "mlartifacts", ignore_errors=True)
 
 
 def no_tag(clone: Clone) -> None:
@@ -110,12 +115,12 @@ def no_tag(clone: Clone) -> None:
 ON_DEVICE = (ENGINE, "--target", TARGET)
 STEPS = {
     "export": Step(
-        words=("pipeline", "export", MODEL), files=(f"{MODEL_OUT}/model.fp32.onnx",), kills=2
+        words=("pipeline", "export", MODEL), files=(f"{MODEL_OUT}/model.fp32.onnx",), moments=4
     ),
     "verify": Step(
         words=("pipeline", "verify", MODEL),
         files=(f"{MODEL_OUT}/reference.npz", f"{MODEL_OUT}/verify.json"),
-        kills=2,
+        moments=3 + 4,
     ),
     "quantize": Step(
         words=("pipeline", "quantize", MODEL),
@@ -123,18 +128,20 @@ STEPS = {
             *(f"{MODEL_OUT}/model.{precision}.onnx" for precision in ("fp16", "int8")),
             f"{MODEL_OUT}/quantize.json",
         ),
-        kills=2,
+        moments=3 * 4,
     ),
     "probe": Step(
         words=("pipeline", "probe", "--target", TARGET),
         files=(f"{TARGET_OUT}/device.json",),
+        moments=4,
         kills=4,
         prepare=other_device,
     ),
     "build": Step(
         words=("pipeline", "build", *ON_DEVICE),
         files=(f"{OUT}/engine.blob", f"{OUT}/manifest.json"),
-        kills=5,
+        moments=2 * 4,
+        kills=6,
     ),
     "benchmark": Step(
         words=("pipeline", "benchmark", *ON_DEVICE),
@@ -142,10 +149,11 @@ STEPS = {
             *(f"{OUT}/pytest-benchmark.json", f"{OUT}/benchmark.json"),
             f"{TARGET_OUT}/latency/{ENGINE}.csv",
         ),
-        kills=2,
+        # The first four are those of the plan for the harness, elsewhere.
+        moments=4 + 3 * 4,
     ),
     "evaluate": Step(
-        words=("pipeline", "evaluate", *ON_DEVICE), files=(f"{OUT}/evaluation.json",), kills=2
+        words=("pipeline", "evaluate", *ON_DEVICE), files=(f"{OUT}/evaluation.json",), moments=4
     ),
     "gate": Step(
         words=("pipeline", "gate", *ON_DEVICE),
@@ -153,22 +161,30 @@ STEPS = {
             *(f"{OUT}/verdict.json", f"{OUT}/verdict.junit.xml"),
             f"{TARGET_OUT}/summary/{ENGINE}.json",
         ),
-        kills=5,
+        moments=3 * 4,
+        kills=6,
     ),
     "report": Step(
         words=("pipeline", "report", "--target", TARGET),
         files=tuple(
             f"{TARGET_OUT}/report/{name}.csv" for name in ("latency", "accuracy", "tradeoff")
         ),
+        moments=3 * 4,
         kills=4,
     ),
     "publish": Step(
         words=("release", "publish", "--target", TARGET),
         files=(f"release/published/{TARGET}.json",),
-        kills=2,
+        # A record for each of the three engines first.
+        moments=3 * 4 + 4,
+        prepare=new_store,
     ),
     "write": Step(
-        words=("release", "write", "--target", TARGET), files=(FLEET,), kills=4, prepare=no_tag
+        words=("release", "write", "--target", TARGET),
+        files=(FLEET,),
+        moments=4,
+        kills=4,
+        prepare=no_tag,
     ),
 }
 
@@ -182,6 +198,12 @@ RECORDS: dict[str, type[Record]] = {
     "verdict.json": Verdict,
     f"{ENGINE}.json": Summary,
     f"{TARGET}.json": Published,
+}
+ROWS = {
+    "latency.csv": 3 * HISTOGRAM_BINS,
+    f"{ENGINE}.csv": HISTOGRAM_BINS,
+    "accuracy.csv": 3,
+    "tradeoff.csv": 3,
 }
 
 
@@ -199,8 +221,9 @@ def check_whole(path: Path) -> None:
     elif path.suffix == ".xml":
         ET.parse(path)
     elif path.suffix == ".csv":
-        lines = path.read_text().splitlines()
-        assert len({line.count(",") for line in lines}) == 1
+        header, *rows = path.read_text().removesuffix("\n").split("\n")
+        assert {row.count(",") for row in rows} == {header.count(",")}
+        assert len(rows) == ROWS[path.name]
     elif path.name == "pytest-benchmark.json":
         assert json.loads(path.read_text())["benchmarks"]
     elif path.name == "fleet.yaml":
@@ -252,17 +275,12 @@ def hook(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def victim(first_run: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A finished clone in which each step in turn has something new to write."""
-    root = tmp_path_factory.mktemp("victim") / "clone"
-    shutil.copytree(
-        first_run[0].root, root, symlinks=True, ignore=shutil.ignore_patterns("cache", "tmp")
-    )
-    clone = Clone(root=root)
-    with clone.edited(f"models/{MODEL}/model.yaml") as model:
+@pytest.fixture
+def victim(finished: Clone) -> Clone:
+    """A finished clone of which every step but the release's would write something else."""
+    with finished.edited(f"models/{MODEL}/model.yaml") as model:
         model["version"] = "1.1"
-    return clone
+    return finished
 
 
 def start(clone: Clone, step: Step, **environment: str) -> subprocess.Popen[bytes]:
@@ -310,33 +328,32 @@ def remove(clone: Clone, step: Step) -> None:
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_killed_step(victim: Clone, hook: Path, tmp_path: Path, name: str) -> None:
+def test_killed_step(victim: Clone, hook: Path, name: str) -> None:
     step, draw = STEPS[name], random.Random(name)
-    step.prepare(victim)
-    log, started = tmp_path / "moments", time.monotonic()
-    unhurt = start(victim, step, PYTHONPATH=str(hook), KILL_COUNT=str(log))
-    assert unhurt.wait(300) == 0
-    seconds, moments = time.monotonic() - started, len(log.read_text().splitlines())
-    assert moments >= 3 * len(step.files)
-
-    for number in sorted(draw.sample(range(1, moments + 1), step.kills)):
-        step.prepare(victim)
-        if draw.random() < 0.5:
-            remove(victim, step)
-        before = contents(victim, step)
+    for number in sorted(draw.sample(range(1, step.moments + 1), step.kills)):
+        before = prepare(victim, step, draw)
+        started = time.monotonic()
         process = start(victim, step, PYTHONPATH=str(hook), KILL_AT=str(number))
-        assert process.wait(300) == -signal.SIGKILL
+        assert process.wait(300) == -signal.SIGKILL, f"moment {number} did not come"
+        seconds = time.monotonic() - started
         check_outputs(victim, step, before)
 
-    before = contents(victim, step)
-    assert kill_after(victim, step, draw.uniform(0.2, 1.0) * seconds) in (-signal.SIGKILL, 0)
+    before = prepare(victim, step, draw)
+    kill_after(victim, step, draw.uniform(0.2, 1.0) * seconds)
     check_outputs(victim, step, before)
 
-    step.prepare(victim)
     victim.run(*step.words)
     for file in step.files:
         check_whole(victim.root / file)
     check_right(victim, name)
+
+
+def prepare(clone: Clone, step: Step, draw: random.Random) -> dict[str, bytes | None]:
+    """Set the scene, every other time without the old outputs; returns what lies there."""
+    step.prepare(clone)
+    if draw.random() < 0.5:
+        remove(clone, step)
+    return contents(clone, step)
 
 
 def check_right(clone: Clone, name: str) -> None:
@@ -355,6 +372,9 @@ def check_right(clone: Clone, name: str) -> None:
         assert quantize.int8.sha256 == sha256_file(model_out / "model.int8.onnx")
     elif name == "probe":
         assert Fingerprint.read(clone.root / TARGET_OUT / "device.json") == read_fingerprint()
+    elif name == "publish":
+        published = Published.read(clone.root / "release/published" / f"{TARGET}.json")
+        assert len(published.engines) == len(list(clone.workspace.records.glob("*.json"))) == 3
     elif name == "write":
         candidate = Published.read(clone.root / "release/published" / f"{TARGET}.json")
         assert candidate.candidates[MODEL].release in (clone.root / FLEET).read_text()

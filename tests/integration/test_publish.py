@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -39,6 +40,10 @@ SIDE = 64
 CLASSES = ("zero", "one")
 BOX = (22.0, 27.0, 42.0, 37.0)
 """x1, y1, x2, y2 of the one box that the tiny model always finds, class `one`, confidence 0.9."""
+BUDGETS = {
+    **{"frame_p99_ms": 30, "frame_p50_ms": 20, "throughput_fps": 1, "map50_95_drop": 0.01},
+    **{"confidence_shift": 0.05, "memory_peak_mib": 1024, "engine_size_mib": 64},
+}
 P50 = {"fp32": 9.0, "fp16": 3.0, "int8": 5.0}
 VERDICTS = {"fp32": "PASS", "fp16": "PASS", "int8": "FAIL"}
 
@@ -53,8 +58,7 @@ benchmark: {frame_size: [64, 64], warmup_seconds: 1, seconds: 1, max_seconds: 2,
   p99_interval_share: 0.2, max_attempts: 1, max_steal_share: 0.1, max_run_queue_wait_share: 0.1,
   max_drift_share: 0.1, max_temperature_c: 95}
 evaluate: {confidence: 0.25, iou: 0.7, max_detections: 300}
-budgets: {frame_p99_ms: 30, frame_p50_ms: 20, throughput_fps: 1, map50_95_drop: 0.01,
-  confidence_shift: 0.05, memory_peak_mib: 1024, engine_size_mib: 64}
+budgets: %s
 policy: fastest
 engines:
   tiny-fp32: {model: tiny, precision: fp32}
@@ -69,17 +73,18 @@ task: detect
 weights: {path: weights.pt, sha256: %s}
 imgsz: [64, 64]
 classes: [zero, one]
-data: {calibration: data/c, tuning: data/t, evaluation: data/e}
+data: {calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}
 """
-LOCK = """\
+WEIGHTS_MD5 = hashlib.md5(b"weights").hexdigest()
+LOCK = f"""\
 schema: '2.0'
 stages:
   export@tiny:
     cmd: pipeline export tiny
     deps:
-    - {path: models/tiny/weights.pt, hash: md5, md5: 0123456789abcdef0123456789abcdef, size: 7}
+    - {{path: models/tiny/weights.pt, hash: md5, md5: {WEIGHTS_MD5}, size: 7}}
     outs:
-    - {path: models/tiny/out/model.fp32.onnx, hash: md5, md5: fedcba9876543210fedcba9876543210}
+    - {{path: models/tiny/out/model.fp32.onnx, hash: md5, md5: fedcba9876543210fedcba9876543210}}
 """
 
 
@@ -94,7 +99,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "dvc.lock").write_text(LOCK)
     (workspace.model(MODEL) / "weights.pt").write_bytes(b"weights")
     (workspace.model(MODEL) / "model.yaml").write_text(MODEL_YAML % ("a" * 64))
-    (workspace.target(TARGET) / "params.yaml").write_text(PARAMS)
+    (workspace.target(TARGET) / "params.yaml").write_text(PARAMS % json.dumps(BUDGETS))
     workspace.fleet_file.parent.mkdir(parents=True)
     workspace.fleet_file.write_text("helm: {chart: x}  # mine\n")
     for number, precision in enumerate(P50):
@@ -172,7 +177,7 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     version = client.get_model_version_by_alias(NAME, "candidate")
     assert version.tags["jetrail.tag"] == published.candidates[MODEL].release
     assert version.tags["git_commit"] == "c" * 40
-    assert version.tags["dvc.weights_md5"] == "0123456789abcdef0123456789abcdef"
+    assert version.tags["dvc.weights_md5"] == WEIGHTS_MD5
     fingerprint = json.loads(version.tags["device_fingerprint"])
     assert fingerprint["name"] == read_fingerprint().name
 
@@ -206,6 +211,50 @@ def test_model_has_signature_and_example(workspace: Workspace) -> None:
     assert len(model.predict(example)) == 1
     with pytest.raises(Exception, match="uint8"):
         model.predict(np.zeros((1, 64, 64, 3), np.float32))
+
+
+LOAD = """
+import sys
+import mlflow, numpy as np
+
+model = mlflow.pyfunc.load_model(sys.argv[1])
+assert len(model.predict(np.full((1, 64, 64, 3), 90, np.uint8))) == 1
+import engines, release.pyfunc
+
+print(engines.__file__, release.pyfunc.__file__, sep=chr(10))
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["-S"]], ids=["installed", "not-installed"])
+def test_load_with_and_without_jetrail(
+    workspace: Workspace, tmp_path: Path, flags: list[str]
+) -> None:
+    """`-S` leaves .pth files out, and with them an editable installation of Jetrail."""
+    import mlflow
+
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    folder = tmp_path / "model"
+    client = _client(workspace)
+    source = client.get_model_version_by_alias(NAME, "candidate").source
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", _uri(workspace))
+        mlflow.artifacts.download_artifacts(source, dst_path=str(folder))
+    result = subprocess.run(
+        [sys.executable, *flags, "-c", LOAD, str(folder)],
+        **{"capture_output": True, "text": True, "cwd": tmp_path},
+        env=os.environ | {"PYTHONPATH": str(Path(mlflow.__file__).parents[1])},
+    )
+    assert result.returncode == 0, result.stderr
+    code = folder / "code"
+    assert all(Path(line).is_relative_to(code) for line in result.stdout.split("\n") if line)
+    assert {path.suffix for path in code.rglob("*") if path.is_file()} <= {".py", ".pyc"}
+    wanted = (folder / "requirements.txt").read_text().split()
+    assert "jetrail" not in "".join(wanted)
+    assert all("==" in one for one in wanted)
+    assert {one.partition("==")[0] for one in wanted} == {
+        *("mlflow", "numpy", "opencv-python-headless", "openvino", "pandas", "pydantic"),
+        "ruamel.yaml",
+    }
 
 
 def test_twice_makes_nothing_twice(workspace: Workspace) -> None:
@@ -248,6 +297,78 @@ def test_nothing_passed(workspace: Workspace) -> None:
     fleet = workspace.fleet_file.read_bytes()
     assert write(workspace, TARGET, _quiet) == {}
     assert workspace.fleet_file.read_bytes() == fleet
+
+
+def test_nothing_passes_any_more(workspace: Workspace) -> None:
+    release = publish(workspace, TARGET, None, _quiet).candidates[MODEL].release
+    for engine in ("tiny-fp32", "tiny-fp16"):
+        _change(workspace, engine, "verdict.json", verdict="FAIL")
+    said: list[str] = []
+    publish(workspace, TARGET, "tiny-fp16", said.append)
+    model = _client(workspace).get_registered_model(NAME)
+    assert model.aliases, "one engine says nothing of the others"
+    assert publish(workspace, TARGET, None, said.append).candidates == {}
+    assert f"{MODEL}: no engine passes any more, so {NAME} has no candidate now" in said
+    model = _client(workspace).get_registered_model(NAME)
+    assert model.aliases == {}
+    assert record_path(workspace, release).is_file()
+
+    said.clear()
+    files = _files(workspace)
+    publish(workspace, TARGET, None, said.append)
+    assert not [line for line in said if "any more" in line]
+    assert _files(workspace) == files
+
+    _change(workspace, "tiny-fp32", "verdict.json", verdict="PASS")
+    assert publish(workspace, TARGET, None, _quiet).candidates[MODEL].engine == "tiny-fp32"
+    version = _client(workspace).get_model_version_by_alias(NAME, "candidate")
+    assert version.tags["engine"] == "tiny-fp32"
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_failure_while_an_alias_is_taken_off_converges(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    from mlflow import MlflowClient
+
+    publish(workspace, TARGET, None, _quiet)
+    for engine in ("tiny-fp32", "tiny-fp16"):
+        _change(workspace, engine, "verdict.json", verdict="FAIL")
+    real = MlflowClient.delete_registered_model_alias
+
+    def fail(self: MlflowClient, *args: Any, **kwargs: Any) -> None:
+        if done:
+            real(self, *args, **kwargs)
+        raise ConnectionResetError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_registered_model_alias", fail)
+        with pytest.raises(ServiceError, match="the line went dead"):
+            publish(workspace, TARGET, None, _quiet)
+    assert publish(workspace, TARGET, None, _quiet).candidates == {}
+    assert _client(workspace).get_registered_model(NAME).aliases == {}
+
+
+def test_other_model_of_the_target_loses_its_alias(workspace: Workspace) -> None:
+    """Or was never published: then there is nothing to take off."""
+    params = workspace.target(TARGET) / "params.yaml"
+    params.write_text(params.read_text() + "  other-fp16: {model: other, precision: fp16}\n")
+    shutil.copytree(workspace.engine(TARGET, "tiny-int8"), workspace.engine(TARGET, "other-fp16"))
+    for file in ("manifest.json", "verdict.json"):
+        _change(workspace, "other-fp16", file, engine="other-fp16")
+    said: list[str] = []
+    publish(workspace, TARGET, None, said.append)
+    assert not [line for line in said if "any more" in line]
+
+    client, other = _client(workspace), f"other.{TARGET}"
+    client.create_registered_model(other)
+    client.create_model_version(other, source=workspace.root.as_uri())
+    client.set_registered_model_alias(other, "candidate", "1")
+    client.set_registered_model_alias(other, "mine", "1")
+    publish(workspace, TARGET, None, said.append)
+    assert client.get_registered_model(other).aliases == {"mine": 1}
+    assert client.get_model_version_by_alias(NAME, "candidate").tags["engine"] == "tiny-fp16"
+    assert any(line.startswith("other: no engine passes any more") for line in said)
 
 
 def test_pack_keeps_its_digest(workspace: Workspace) -> None:
@@ -512,7 +633,7 @@ def _state(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def _change(workspace: Workspace, engine: str, file: str, **values: Any) -> None:
+def _change(workspace: Workspace, engine: str, file: str, /, **values: Any) -> None:
     path = workspace.engine(TARGET, engine) / file
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
@@ -592,8 +713,10 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
             **{"confidence_threshold": 0.25, "reference_detections": 9, "lost_detections": 0},
         }
     ).write(folder / "evaluation.json")
+    rest = {"measured": 0.0, "unit": "", "rule": "at most", "verdict": VERDICTS[precision]}
+    checks = [{"name": name, "limit": limit, **rest} for name, limit in BUDGETS.items()]
     Verdict.model_validate(
-        {**about, "verdict": VERDICTS[precision], "checks": (), "reasons": ()}
+        {**about, "verdict": VERDICTS[precision], "checks": checks, "reasons": ()}
     ).write(folder / "verdict.json")
 
 

@@ -40,8 +40,14 @@ task: detect
 weights: {path: weights.pt, sha256: %s}
 imgsz: [320, 320]
 classes: [zero, one]
-data: {calibration: data/c, tuning: data/t, evaluation: data/e}
+data: {calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}
 """
+
+BUDGETS = {
+    **{"frame_p99_ms": 30, "frame_p50_ms": 20, "throughput_fps": 1, "map50_95_drop": 0.01},
+    **{"confidence_shift": 0.05, "memory_peak_mib": 1024, "engine_size_mib": 64},
+}
+"""Those of PARAMS."""
 
 AddEngine = Callable[..., str]
 
@@ -76,7 +82,7 @@ def add_engine(workspace: Workspace) -> AddEngine:
             "manifest": _manifest(precision, content, workspace.relative(onnx)),
             "benchmark": _benchmark(p50_ms),
             "evaluation": EVALUATION,
-            "verdict": {"verdict": verdict, "checks": [], "reasons": []},
+            "verdict": {"verdict": verdict, "checks": _checks(verdict), "reasons": []},
         }.items():
             (folder / f"{name}.json").write_text(json.dumps({**about, **record}))
         return about["engine_sha256"]
@@ -122,6 +128,11 @@ def _manifest(precision: str, content: bytes, onnx: str) -> dict[str, Any]:
             "git_commit": "c" * 40,
         },
     }
+
+
+def _checks(verdict: str) -> list[dict[str, Any]]:
+    rest = {"measured": 0.0, "unit": "", "verdict": verdict, "rule": "at most"}
+    return [{"name": name, "limit": limit, **rest} for name, limit in BUDGETS.items()]
 
 
 def _benchmark(p50_ms: float) -> dict[str, Any]:

@@ -13,9 +13,33 @@ from typer.testing import CliRunner, Result
 
 from engines.workspace import Workspace
 from release.cli import commands
+from release.records import MlflowEntry, ReleaseRecord, record_path
 
 TARGET = "x86-openvino"
 HEAVY = {"mlflow", "numpy", "pandas", "pydantic", "rich", "ruamel", "matplotlib", "sqlalchemy"}
+
+
+RECORD = ReleaseRecord(
+    release="v1.0-x86-openvino-fp16-3f2a91c04b7e",
+    engine="meter-fp16",
+    model="meter",
+    model_version="1.0",
+    target=TARGET,
+    precision="fp16",
+    engine_sha256="3f2a91c04b7e" + "0" * 52,
+    mlflow=MlflowEntry(
+        tracking_uri="sqlite:///mlflow.db",
+        experiment="jetrail/meter",
+        run_id="1",
+        registered_model="meter.x86-openvino",
+        version=1,
+    ),
+    git_commit="",
+    verdict="PASS",
+    frame_p50_ms=12.5,
+    frame_p99_ms=15.0,
+    map50_95=0.7,
+)
 
 
 def run(*arguments: str) -> Result:
@@ -41,6 +65,23 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 )
 def test_help_has_an_example(command: str) -> None:
     assert f"release {command} --target" in run(command, "--help").stdout
+
+
+def test_help_lists_the_commands() -> None:
+    text = run("--help").stdout
+    assert "From engines that pass to the image tags that Fleet rolls out." in text
+    assert {"publish", "write", "status"} <= set(text.split())
+
+
+@pytest.mark.parametrize("command", ["publish", "write", "status"])
+def test_target_has_a_default(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    assert f"default: {TARGET}" in run(command, "--help").stdout
+    result = run(command)
+    assert result.exit_code == 2
+    assert TARGET in result.stderr
 
 
 def test_unknown_target(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +120,50 @@ def test_nothing_passed(
     assert "fleet.yaml stays as it is" in result.stdout
     assert workspace.fleet_file.read_bytes() == fleet
     assert "no engine has the verdict PASS" in run("status", "--target", TARGET).stdout
+
+
+def test_nothing_passes_any_more_and_server_down(
+    workspace: Workspace, add_engine: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alias may be left there, so that MLflow must be asked."""
+    for precision in ("fp32", "fp16"):
+        add_engine(precision, verdict="FAIL")
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert run("publish").exit_code == 0
+    entry = RECORD.mlflow.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
+    for target, code in (("x86-openvino-b", 0), (TARGET, 6)):
+        tag = RECORD.release.replace(TARGET, target)
+        known = RECORD.model_copy(update={"release": tag, "target": target, "mlflow": entry})
+        known.write(record_path(workspace, tag))
+        assert run("publish").exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("commit", "warning"),
+    [
+        ("c" * 40 + "-dirty", f"built from uncommitted code ({'c' * 12}-dirty); commit and build"),
+        ("", "built from code without a commit; commit and build"),
+        ("c" * 40, None),
+    ],
+)
+def test_code_that_no_commit_holds(
+    workspace: Workspace,
+    add_engine: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    commit: str,
+    warning: str | None,
+) -> None:
+    add_engine("fp16")
+    path = workspace.engine(TARGET, "meter-fp16") / "manifest.json"
+    content = json.loads(path.read_text())
+    content["source"]["git_commit"] = commit
+    path.write_text(json.dumps(content))
+    # So that it ends before MLflow is asked, which takes seconds.
+    (workspace.model_out("meter") / "model.fp16.onnx").unlink()
+    monkeypatch.chdir(workspace.root)
+    said = run("publish", "--engine", "meter-fp16").stdout
+    assert (warning in said) if warning else ("built from" not in said)
 
 
 def test_server_down(

@@ -64,6 +64,65 @@ def test_not_passed(workspace: Workspace, add_engine: Callable[..., str], verdic
         load_measured(workspace, TARGET, ENGINE)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("frame_p99_ms: 30", "frame_p99_ms: 25", r"frame_p99_ms 30\.0 then and 25\.0 now"),
+        ("frame_p99_ms: 30", "frame_p99_ms: 35", r"frame_p99_ms 30\.0 then and 35\.0 now"),
+        (
+            "precision: fp16}",
+            "precision: fp16, budgets: {engine_size_mib: 1}}",
+            r"engine_size_mib 64\.0 then and 1\.0 now",
+        ),
+    ],
+)
+def test_judged_by_other_budgets(
+    workspace: Workspace, add_engine: Callable[..., str], old: str, new: str, match: str
+) -> None:
+    add_engine("fp16")
+    params = workspace.target(TARGET) / "params.yaml"
+    params.write_text(params.read_text().replace(old, new))
+    with pytest.raises(
+        InputError, match=f"other budgets.*{match}.*gate {ENGINE} --target {TARGET}"
+    ):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+def test_budget_without_a_check(workspace: Workspace, add_engine: Callable[..., str]) -> None:
+    add_engine("fp16")
+    _change(workspace, "verdict", {"checks": _checks(workspace)[1:]})
+    with pytest.raises(InputError, match=r"frame_p99_ms no limit then and 30\.0 now"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+@pytest.mark.parametrize("verdict", ["FAIL", "INVALID"])
+def test_pass_with_a_check_that_did_not(
+    workspace: Workspace, add_engine: Callable[..., str], verdict: str
+) -> None:
+    add_engine("fp16")
+    first, *others = _checks(workspace)
+    _change(workspace, "verdict", {"checks": [first | {"verdict": verdict}, *others]})
+    with pytest.raises(InputError, match="says PASS, but.*came frame_p99_ms"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+def test_pass_without_checks(workspace: Workspace, add_engine: Callable[..., str]) -> None:
+    add_engine("fp16")
+    _change(workspace, "verdict", {"checks": []})
+    with pytest.raises(InputError, match="says PASS, but.*came no check at all"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
+def test_engine_taken_out_of_the_target(
+    workspace: Workspace, add_engine: Callable[..., str]
+) -> None:
+    add_engine("fp16")
+    params = workspace.target(TARGET) / "params.yaml"
+    params.write_text(params.read_text().replace("  meter-fp16: {", "  # meter-fp16: {"))
+    with pytest.raises(InputError, match="came 'meter-fp16'"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
 def test_manifest_of_another_engine(workspace: Workspace, add_engine: Callable[..., str]) -> None:
     add_engine("fp16")
     for file in ("manifest", "benchmark", "evaluation", "verdict"):
@@ -77,6 +136,11 @@ def test_no_figure_at_batch_1(workspace: Workspace, add_engine: Callable[..., st
     _change(workspace, "benchmark", {"frame": {}})
     with pytest.raises(InputError, match="batch 1"):
         load_measured(workspace, TARGET, ENGINE)
+
+
+def _checks(workspace: Workspace) -> list[dict[str, Any]]:
+    path = workspace.engine(TARGET, ENGINE) / "verdict.json"
+    return list(json.loads(path.read_text())["checks"])
 
 
 def _change(workspace: Workspace, file: str, values: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +22,31 @@ from release.pyfunc import COLUMNS, to_table
 
 TARGET = "x86-openvino"
 ENGINE = "meter-fp16"
-LOCK = """\
+ONNX_MD5 = hashlib.md5(b"onnx").hexdigest()
+ENGINE_MD5 = hashlib.md5(b"engine in fp16").hexdigest()
+LOCK = f"""\
 schema: '2.0'
 stages:
   build@meter-fp16:
     deps:
-    - {path: ../../../models/meter/out/model.fp16.onnx, md5: '1111'}
+    - {{path: ../../../models/meter/out/model.fp16.onnx, md5: {ONNX_MD5}}}
     outs:
-    - {path: out/meter-fp16/engine.blob, hash: md5, md5: '2222'}
-    - {path: out/device.json}
+    - {{path: out/meter-fp16/engine.blob, hash: md5, md5: {ENGINE_MD5}}}
+    - {{path: out/device.json}}
+  evaluate@meter-fp16:
+    deps:
+    - {{path: ../../../models/meter/data/evaluation, md5: 3333.dir, nfiles: 2}}
+"""
+ROOT_LOCK = """\
+schema: '2.0'
+stages:
+  verify@meter:
+    deps:
+    - {path: models/meter/data/evaluation, md5: 3333.dir}
+  quantize@meter:
+    deps:
+    - {path: models/meter/data/calibration, md5: 4444.dir}
+    - {path: models/meter/data/tuning, md5: 5555.dir}
 """
 
 
@@ -41,13 +58,18 @@ def describe_fp16(workspace: Workspace) -> Publication:
 def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) -> None:
     add_engine("fp16", p50_ms=12.0)
     (workspace.target(TARGET) / "dvc.lock").write_text(LOCK)
+    (workspace.root / "dvc.lock").write_text(ROOT_LOCK)
     publication = describe_fp16(workspace)
     assert publication.registered_model == "meter.x86-openvino"
     assert publication.metrics["frame_p50_ms"] == 12.0
     assert publication.metrics["frame_batch_4_p99_ms"] == 12.0
-    assert publication.tags["dvc.onnx_md5"] == "1111"
-    assert publication.tags["dvc.engine_md5"] == "2222"
-    assert "dvc.weights_md5" not in publication.tags
+    assert {key: value for key, value in publication.tags.items() if "dvc." in key} == {
+        "dvc.onnx_md5": ONNX_MD5,
+        "dvc.engine_md5": ENGINE_MD5,
+        "dvc.calibration_md5": "4444.dir",
+        "dvc.tuning_md5": "5555.dir",
+        "dvc.evaluation_md5": "3333.dir",
+    }
     assert json.loads(publication.tags["device_fingerprint"])["isa"] == ["avx2"]
     assert publication.thresholds == {"confidence": 0.25, "iou": 0.7, "max_detections": 300}
 
@@ -75,6 +97,32 @@ def test_another_onnx_file(
         path.write_bytes(content)
     with pytest.raises(InputError, match="from which meter-fp16 was built"):
         describe_fp16(workspace)
+
+
+def test_lock_of_another_build(workspace: Workspace, add_engine: Callable[..., str]) -> None:
+    add_engine("fp16")
+    lock = LOCK.replace(ENGINE_MD5, "2" * 32)
+    (workspace.target(TARGET) / "dvc.lock").write_text(lock)
+    tags = describe_fp16(workspace).tags
+    assert "dvc.engine_md5" not in tags
+    assert tags["dvc.onnx_md5"] == ONNX_MD5
+
+
+def test_stages_that_ran_on_different_data(
+    workspace: Workspace, add_engine: Callable[..., str]
+) -> None:
+    add_engine("fp16")
+    (workspace.target(TARGET) / "dvc.lock").write_text(LOCK)
+    (workspace.root / "dvc.lock").write_text(ROOT_LOCK.replace("3333", "6666"))
+    tags = describe_fp16(workspace).tags
+    assert "dvc.evaluation_md5" not in tags
+    assert tags["dvc.tuning_md5"] == "5555.dir"
+
+
+def test_file_that_the_lock_names_is_gone(tmp_path: Path) -> None:
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("stages: {a: {outs: [{path: b, md5: '1'}]}}")
+    assert dvc_md5(tmp_path / "b", (lock,)) is None
 
 
 def test_no_lock_file(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from release.records import (
     published_path,
     record_path,
 )
+from release.steps.publish import publish
 from release.steps.write import write
 
 TARGET = "x86-openvino"
@@ -83,6 +84,23 @@ def test_engine_that_no_longer_passes(workspace: Workspace, release: str, verdic
     path = workspace.engine(TARGET, "meter-fp16") / "verdict.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"verdict": verdict}))
     _refused(workspace, f"says {verdict}")
+
+
+def test_judged_by_other_budgets(workspace: Workspace, release: str) -> None:
+    params = workspace.target(TARGET) / "params.yaml"
+    params.write_text(params.read_text().replace("frame_p99_ms: 30", "frame_p99_ms: 5"))
+    _refused(workspace, "other budgets than params.yaml has now")
+
+
+def test_lock_that_cannot_be_taken(workspace: Workspace, release: str) -> None:
+    """As on a disk that may only be read, where the error names the file."""
+    (workspace.root / ".jetrail-release.lock").mkdir()
+    before = sorted(workspace.root.rglob("*")), workspace.fleet_file.read_bytes()
+    with pytest.raises(IsADirectoryError):
+        write(workspace, TARGET, _quiet)
+    with pytest.raises(IsADirectoryError):
+        publish(workspace, TARGET, "meter-fp16", _quiet)
+    assert (sorted(workspace.root.rglob("*")), workspace.fleet_file.read_bytes()) == before
 
 
 def test_record_is_missing(workspace: Workspace, release: str) -> None:
