@@ -170,7 +170,7 @@ def _tell_mlflow(
             store.point_alias(best.registered_model, ALIAS, best.version)
         for model in outdated:
             name = registered_name(model, config.target)
-            if False:
+            if store.drop_alias(name, ALIAS):
                 say(f"{model}: no engine passes any more, so {name} has no {ALIAS} now")
     return releases, choices
 
