@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from engines.errors import InputError, ServiceError
+from engines.files import atomic_path
 from release.portable import copy_code
 from release.publication import Publication
 
@@ -203,6 +204,7 @@ def open_store(uri: str, root: Path) -> Iterator[Store]:
         from mlflow import MlflowClient
 
         if uri.startswith(_SQLITE):
+            _make_sqlite(Path(uri.removeprefix(_SQLITE)))
             _check_sqlite(Path(uri.removeprefix(_SQLITE)))
         client = MlflowClient(tracking_uri=uri)
         with _environment(_not_set_by_user(_IMPATIENT) if is_server(uri) else {}):
@@ -341,6 +343,17 @@ def _service_errors(uri: str) -> Iterator[None]:
             "runs and that MLFLOW_TRACKING_URI is right, then run the same command again: it goes "
             "on where this one stopped."
         ) from error
+
+
+def _make_sqlite(path: Path) -> None:
+    """Lay out a new store under another name first: MLflow cannot go on with one whose tables were
+    half made when it was killed."""
+    from mlflow import MlflowClient
+
+    if path.exists() and path.stat().st_size:
+        return
+    with atomic_path(path) as temporary:
+        MlflowClient(tracking_uri=f"{_SQLITE}{temporary}").search_experiments(max_results=1)
 
 
 def _check_sqlite(path: Path) -> None:
