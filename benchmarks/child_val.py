@@ -1,7 +1,4 @@
-"""Run Ultralytics' `val` on its OpenVINO export: REPORT WEIGHTS DATA_YAML IOU HEIGHT WIDTH.
-
-The export is made by the first run, beside DATA_YAML.
-"""
+"""Run Ultralytics' `val` on one of its exports: REPORT MODEL DATA_YAML IOU HEIGHT WIDTH."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from peer import StandIn, export
+from peer import StandIn
 
 
 class Watch:
@@ -40,20 +37,23 @@ class Watch:
         self.loop = spent - self.matching - self._stand_in.seconds
 
 
-def main(report: Path, weights: Path, data: Path, iou: float, imgsz: tuple[int, int]) -> None:
+def main(report: Path, model_file: Path, data: Path, iou: float, imgsz: tuple[int, int]) -> None:
     """Validate as `yolo val` does, without plots, then write the report."""
     from ultralytics.models import YOLO
 
     stand_in = StandIn()
     stand_in.install()
     watch = Watch(stand_in)
-    folder = data.parent / "peer"
-    found = list(folder.glob("*_openvino_model"))
-    model = YOLO(found[0] if found else export(weights, folder, imgsz), task="detect")
+    model: Any = YOLO(model_file, task="detect")
     model.add_callback("on_val_start", watch.start)
     model.add_callback("on_val_batch_end", watch.batch_end)
     result = model.val(
-        data=str(data), imgsz=max(imgsz), iou=iou, device="cpu", plots=False, project=str(folder)
+        data=str(data),
+        imgsz=max(imgsz),
+        iou=iou,
+        device="cpu",
+        plots=False,
+        project=str(data.parent),
     )
     said = {"loop_s": watch.loop, "nms_s": stand_in.seconds, "images": watch.images}
     report.write_text(json.dumps({**said, "map50_95": float(result.box.map)}))

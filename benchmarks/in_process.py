@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import cycle, islice
-from pathlib import Path
 from statistics import median
 
 import numpy as np
+from agreement import agreement
 from comparison import FRAMES, Comparison
 from figures import Figure
 from numpy.typing import NDArray
-from peer import Peer, StandIn, Thresholds, export
+from peer import Peer, StandIn, exported
 from timing import Rounds, Side, alternate, frames_a_second, medians
 
-from engines.detections import Detections
 from engines.detector import Detector
 from engines.device import read_fingerprint
 from engines.measure import StateSampler, drift_share, invalid_reasons
@@ -45,12 +43,12 @@ def whole_frame(comparison: Comparison) -> list[Figure]:
         sides += [_peer_side(one, frames) for one in peers]
         with StateSampler() as sampler:
             taken = _alternate(comparison, sides)
-        agreement = _agreement(ours["fp16"], peers[0], frames)
+        same = agreement(ours["fp16"], peers[0], frames)
     theirs = min(peers, key=lambda one: median(medians(taken[one.name]))).name
     notes = (
         f"Whole frame: 720p frame to boxes, batch 1. Theirs is YOLO.predict on the {theirs}, the "
         "fastest of its exports, less the time in its non-maximum suppression (peer.py says why).",
-        agreement,
+        same,
         *_disturbed(comparison, sampler, taken[theirs]),
     )
     timed = [_frame_figure(name, taken[name], taken[theirs], notes) for name in PRECISIONS]
@@ -81,62 +79,6 @@ def _drop(comparison: Comparison, precision: str) -> Figure:
         limit=DROP_LIMITS.get(precision),
         raw={"map50_95": record.map50_95, "engine_sha256": record.engine_sha256},
     )
-
-
-def _agreement(ours: Detector, peer: Peer, frames: Sequence[Frame]) -> str:
-    """Whether both find the same boxes, as a sentence."""
-    pairs = [_differences(ours.detect([frame])[0], peer.detections(frame)) for frame in frames]
-    counts = [f"{one.ours}/{one.theirs}" for one in pairs]
-    boxes = max(one.box for one in pairs)
-    confidences = max(one.confidence for one in pairs)
-    alone = sum(one.alone for one in pairs)
-    return (
-        f"Boxes in the {len(frames)} frames, ours (fp16) / theirs ({peer.name}): "
-        f"{', '.join(counts)}. Without a partner of the same class at an IoU of 0.5: {alone}. The "
-        f"others differ by at most {boxes:.2f} pixels and {confidences:.4f} of confidence."
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Differences:
-    ours: int
-    theirs: int
-    alone: int
-    box: float
-    """Largest of a coordinate, in pixels of the frame."""
-    confidence: float
-
-
-def _differences(ours: Detections, theirs: Detections) -> _Differences:
-    left = np.ones(len(theirs), np.bool_)
-    box = confidence = 0.0
-    alone = 0
-    for row in range(len(ours)):
-        overlaps = _iou(ours.boxes[row], theirs.boxes) * (theirs.classes == ours.classes[row])
-        overlaps = overlaps * left
-        if not len(overlaps) or overlaps.max() < 0.5:
-            alone += 1
-            continue
-        partner = int(overlaps.argmax())
-        left[partner] = False
-        box = max(box, float(np.abs(ours.boxes[row] - theirs.boxes[partner]).max()))
-        apart = ours.confidences[row] - theirs.confidences[partner]
-        confidence = max(confidence, float(abs(apart)))
-    return _Differences(
-        ours=len(ours),
-        theirs=len(theirs),
-        alone=alone + int(left.sum()),
-        box=box,
-        confidence=confidence,
-    )
-
-
-def _iou(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    sizes = (others[:, 2:] - others[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return np.asarray(shared / np.maximum(sizes - shared, 1e-9))
 
 
 # --- several in flight -------------------------------------------------------------------------
@@ -205,24 +147,10 @@ def _peers(comparison: Comparison, *, batch: int | None = None) -> list[Peer]:
         exports[f"OpenVINO export with batch={batch}"] = {"batch": batch}
     stand_in = StandIn()
     stand_in.install()
-    rows = comparison.target.evaluate
-    thresholds = Thresholds(
-        confidence=rows.confidence, iou=rows.iou, max_detections=rows.max_detections
-    )
     return [
-        Peer(
-            name, _exported(comparison, name, options), comparison.model.imgsz, thresholds, stand_in
-        )
+        Peer(name, exported(comparison, **options), comparison, stand_in)
         for name, options in exports.items()
     ]
-
-
-def _exported(comparison: Comparison, name: str, options: dict[str, int | bool]) -> Path:
-    folder = comparison.scratch / name.replace(" ", "-")
-    found = list(folder.glob("*_openvino_model"))
-    return (
-        found[0] if found else export(comparison.weights, folder, comparison.model.imgsz, **options)
-    )
 
 
 def _alternate(comparison: Comparison, sides: Sequence[Side]) -> dict[str, Rounds]:

@@ -11,11 +11,11 @@ import sys
 import time
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from comparison import Comparison
 from numpy.typing import NDArray
 
 from engines.detections import Detections
@@ -72,38 +72,25 @@ class StandIn:
         return result
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    confidence: float
-    iou: float
-    max_detections: int
-
-
 class Peer:
     """Ultralytics' detector on one of its exports."""
 
-    def __init__(
-        self,
-        name: str,
-        model: Path,
-        imgsz: tuple[int, int],
-        thresholds: Thresholds,
-        stand_in: StandIn,
-    ) -> None:
-        """`model`: folder of the export. `imgsz`: height and width of its input, in pixels."""
+    def __init__(self, name: str, model: Path, comparison: Comparison, stand_in: StandIn) -> None:
+        """`model`: folder of the export."""
         from ultralytics.models import YOLO
 
+        thresholds = comparison.target.evaluate
         self.name = name
         self._model: Any = YOLO(model, task="detect")
         self._stand_in = stand_in
         self._options = {
-            "imgsz": list(imgsz),
+            "imgsz": list(comparison.model.imgsz),
             "conf": thresholds.confidence,
             "iou": thresholds.iou,
             "max_det": thresholds.max_detections,
             "device": "cpu",
             "verbose": False,
-            "project": str(model.parent / "runs"),
+            "project": str(comparison.scratch / "runs"),
         }
 
     def detect(self, frames: Sequence[Frame]) -> list[Any]:
@@ -128,13 +115,18 @@ class Peer:
         )
 
 
-def export(weights: Path, folder: Path, imgsz: tuple[int, int], **options: Any) -> Path:
-    """Export a copy of the weights to OpenVINO inside `folder`, which is made; returns the model.
+def exported(comparison: Comparison, **options: Any) -> Path:
+    """Ultralytics' OpenVINO export of the model, made when it is not there yet.
 
     `options` are Ultralytics' own, such as `half` and `batch`.
     """
     from ultralytics.models import YOLO
 
-    folder.mkdir(parents=True)
-    copy = Path(shutil.copy(weights, folder / "weights.pt"))
-    return Path(YOLO(copy).export(format="openvino", imgsz=list(imgsz), verbose=False, **options))
+    name = "-".join(["openvino", *(f"{key}-{value}" for key, value in options.items())])
+    folder = comparison.scratch / name
+    if found := list(folder.glob("*_openvino_model")):
+        return found[0]
+    folder.mkdir()
+    weights = Path(shutil.copy(comparison.weights, folder / "weights.pt"))
+    imgsz = list(comparison.model.imgsz)
+    return Path(YOLO(weights).export(format="openvino", imgsz=imgsz, verbose=False, **options))

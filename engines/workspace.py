@@ -55,7 +55,7 @@ def find_workspace(start: Path | None = None) -> Workspace:
     """The repository that `start` (default: the current folder) lies in.
 
     The root is the nearest folder upward that has a `dvc.yaml` and a `models` folder: a target's
-    folder has a linked `dvc.yaml` too and must not be taken for it.
+    folder has a `dvc.yaml` too and must not be taken for it.
     Raises InputError when there is none.
     """
     here = (start or Path.cwd()).resolve()

@@ -120,6 +120,11 @@ def _passed(workspace: Workspace, measured: Measured) -> None:
             f"{path} says PASS, but its checks do not: expected every one to be PASS, came "
             f"{', '.join(missed) or 'no check at all'}. Judge the engine again: run {gate}."
         )
+    if not measured.benchmark.validity.valid:
+        raise InputError(
+            f"{path} says PASS, but benchmark.json, measured again since, is INVALID: "
+            f"{' '.join(measured.benchmark.validity.reasons)} Judge the engine again: run {gate}."
+        )
     config = load_target(workspace, manifest.target)
     config.engine(manifest.engine)
     now = config.budgets_of(manifest.engine).model_dump()

@@ -10,7 +10,7 @@ from pipeline.names import check_new_name
 
 
 def add_target(workspace: Workspace, name: str, source: str) -> None:
-    """Copy the row of `source` to a new target and link the on-device pipeline into it.
+    """Copy the row of `source` to a new target, and the on-device pipeline beside it.
 
     Raises InputError when the name is not one, is taken, or `source` does not exist.
     """
@@ -21,7 +21,9 @@ def add_target(workspace: Workspace, name: str, source: str) -> None:
         row.write_bytes((workspace.target(source) / "params.yaml").read_bytes())
         with edited_yaml(row) as content:
             content["target"] = name
-        (folder / "dvc.yaml").symlink_to("../device.dvc.yaml")
+        # A copy and not a link: DVC does not follow links in commits, so that `dvc metrics diff`,
+        # `dvc plots diff` and `dvc params diff` would see no older state. A test keeps them equal.
+        (folder / "dvc.yaml").write_bytes((workspace.targets / "device.dvc.yaml").read_bytes())
     print(
         f"Added engines/targets/{name} with the row of {source}.\n"
         f"Next: adapt its params.yaml (device, budgets), then on that device run\n"

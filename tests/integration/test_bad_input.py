@@ -293,7 +293,7 @@ CASES = {
     "external data elsewhere in build": Case(
         spoil=external_data,
         words=("pipeline", "build", f"{MODEL}-fp32"),
-        said="Expected an ONNX file that OpenVINO takes",
+        said="some from another file (external data)",
     ),
     "unknown precision": Case(spoil=unknown_precision, words=BUILD, said="'fp32', 'fp16' or"),
     "unknown backend": Case(

@@ -262,13 +262,18 @@ def test_any_other_imgsz_is_refused(text: str) -> None:
 # --- add-target --------------------------------------------------------------------------------
 
 
-def test_a_target_is_a_row_and_a_link(workspace: Workspace) -> None:
+def test_every_target_runs_the_one_pipeline() -> None:
+    (one,) = {path.read_bytes() for path in (ROOT / "engines/targets").glob("*/dvc.yaml")}
+    assert one == (ROOT / "engines/targets/device.dvc.yaml").read_bytes()
+
+
+def test_a_target_is_a_row_and_a_copy_of_the_pipeline(workspace: Workspace) -> None:
     (workspace.targets / "device.dvc.yaml").write_text("stages: {}\n")
     add_target(workspace, "line-4", "x86-openvino")
     assert load_target(workspace, "line-4").target == "line-4"
-    link = workspace.target("line-4") / "dvc.yaml"
-    assert link.is_symlink()
-    assert link.resolve() == (workspace.targets / "device.dvc.yaml").resolve()
+    stages = workspace.target("line-4") / "dvc.yaml"
+    assert not stages.is_symlink()
+    assert stages.read_text() == "stages: {}\n"
     source = workspace.target("x86-openvino") / "params.yaml"
     copy = workspace.target("line-4") / "params.yaml"
     assert copy.read_text() == source.read_text().replace(

@@ -106,6 +106,16 @@ def test_pass_with_a_check_that_did_not(
         load_measured(workspace, TARGET, ENGINE)
 
 
+def test_pass_before_an_invalid_measurement(
+    workspace: Workspace, add_engine: Callable[..., str]
+) -> None:
+    add_engine("fp16")
+    validity = {"valid": False, "reasons": ["The machine was busy."], "attempts": 3}
+    _change(workspace, "benchmark", {"validity": validity})
+    with pytest.raises(InputError, match="measured again since, is INVALID: The machine was busy"):
+        load_measured(workspace, TARGET, ENGINE)
+
+
 def test_pass_without_checks(workspace: Workspace, add_engine: Callable[..., str]) -> None:
     add_engine("fp16")
     _change(workspace, "verdict", {"checks": []})

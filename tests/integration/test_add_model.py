@@ -1,0 +1,165 @@
+"""A checkpoint that nobody here made, through `pipeline add-model` and `dvc repro` to the end.
+
+Nothing is edited by hand: the commands alone must be enough.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from engines.config import load_model, load_target
+from engines.dataset import load_sets
+from engines.records import Manifest, Verdict
+from release.records import Published
+from tests.integration.conftest import MODEL, ROOT, ROW, TARGET, Clone, only_fp16
+
+pytestmark = pytest.mark.integration
+
+NAME = "valves"
+CLASSES = ("open", "closed", "it's: stuck")
+IMGSZ = (64, 96)
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained YOLOv8n with three classes, saved by Ultralytics itself.
+
+    Its scores are pushed to about a half, since nothing can be judged of a model that sees nothing.
+    """
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
+    os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
+    import torch
+
+    torch.manual_seed(0)
+    model: Any = import_module("ultralytics").YOLO("yolov8n.yaml")
+    network: Any = import_module("ultralytics.nn.tasks").DetectionModel
+    model.model = network("yolov8n.yaml", nc=len(CLASSES), verbose=False)
+    model.model.names = dict(enumerate(CLASSES))
+    for scores in model.model.model[-1].cv3:
+        scores[-1].bias.data.zero_()
+    path = tmp_path_factory.mktemp("theirs") / "best of all.pt"
+    model.save(str(path))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """24 pictures as Ultralytics wants them, made from the sample's, with labels of our classes."""
+    folder = tmp_path / "their data"
+    pictures = sorted((ROOT / f"models/{MODEL}/data/evaluation/images").iterdir())
+    labelled = [one for one in pictures if label_of(one).read_text().strip()][:24]
+    for number, picture in enumerate(labelled):
+        split = "val" if number % 3 == 0 else "train"
+        image = folder / split / "images" / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        pixels = cv2.imread(str(picture))
+        assert pixels is not None
+        assert cv2.imwrite(str(image), pixels[:200])
+        label = folder / split / "labels" / f"{number}.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text(f"{number % 3} 0.5 0.5 0.4 0.3\n0 0.2 0.2 0.1 0.1\n")
+    names = "".join(f"  {index}: {json.dumps(name)}\n" for index, name in enumerate(CLASSES))
+    path = folder / "data.yaml"
+    path.write_text(f"train: train/images\nval: val/images\nnames:\n{names}")
+    return path
+
+
+def label_of(image: Path) -> Path:
+    return image.parents[1] / "labels" / f"{image.stem}.txt"
+
+
+@pytest.fixture
+def empty(clone: Clone) -> Clone:
+    """A clone without the sample model, so that only the new one takes time."""
+    shutil.rmtree(clone.workspace.model(MODEL))
+    with clone.edited("params.yaml") as params:
+        params["models"] = []
+    with clone.edited(ROW) as row:
+        row["engines"] = {}
+    clone.run("git", "add", "--all")
+    clone.run("git", "commit", "--quiet", "--message=Without a model")
+    return clone
+
+
+def add(clone: Clone, checkpoint: Path, data: Path, track: str) -> None:
+    size = ",".join(map(str, IMGSZ))
+    words = ("--weights", str(checkpoint), "--data", str(data), "--imgsz", size, "--track", track)
+    said = clone.run("pipeline", "add-model", NAME, *words)
+    assert "Next: dvc repro" in said
+
+
+def test_with_dvc_to_the_end(empty: Clone, checkpoint: Path, data: Path) -> None:
+    add(empty, checkpoint, data, "dvc")
+    model = load_model(empty.workspace, NAME)
+    assert (model.classes, model.imgsz) == (CLASSES, IMGSZ)
+    sets = load_sets(empty.workspace.model(NAME), model)
+    assert {name: len(samples) for name, samples in sets.items()} == {
+        "calibration": 8,
+        "tuning": 8,
+        "evaluation": 8,
+    }
+    empty.run("git", "add", "--all")
+    tracked = empty.run("git", "ls-files", f"models/{NAME}").split()
+    names = {Path(file).name for file in tracked}
+    assert names == {".gitignore", "data.dvc", "model.yaml", "weights.pt.dvc"}
+
+    ran = empty.repro()
+    assert {f"export@{NAME}", f"build@{NAME}-int8", f"gate@{NAME}-fp32", "write"} <= set(ran)
+    for precision in PRECISIONS:
+        folder = empty.workspace.engine(TARGET, f"{NAME}-{precision}")
+        manifest = Manifest.read(folder / "manifest.json")
+        assert (manifest.classes, manifest.imgsz) == (CLASSES, IMGSZ)
+        assert manifest.outputs[0].shape == (None, 4 + len(CLASSES), 8 * 12 + 4 * 6 + 2 * 3)
+        assert Verdict.read(folder / "verdict.json").verdict == "PASS"
+    released = Published.read(empty.root / "release/published" / f"{TARGET}.json")
+    assert released.candidates[NAME].release in empty.workspace.fleet_file.read_text()
+    assert empty.repro() == ["probe"]
+
+
+def test_with_git_to_a_verdict(empty: Clone, checkpoint: Path, data: Path) -> None:
+    add(empty, checkpoint, data, "git")
+    empty.run("git", "add", "--all")
+    tracked = empty.run("git", "ls-files", f"models/{NAME}").split()
+    assert f"models/{NAME}/weights.pt" in tracked
+    assert sum(file.endswith(".png") for file in tracked) == 24
+    engine = f"{NAME}-fp16"
+    ran = empty.repro(f"engines/targets/{TARGET}/dvc.yaml:gate@{engine}")
+    model_side = [f"{step}@{NAME}" for step in ("export", "verify", "quantize")]
+    on_device = [f"{step}@{engine}" for step in ("build", "benchmark", "evaluate", "gate")]
+    assert sorted(ran) == sorted([*model_side, "probe", *on_device])
+    verdict = Verdict.read(empty.workspace.engine(TARGET, engine) / "verdict.json")
+    assert verdict.verdict == "PASS"
+
+
+def test_beside_the_sample_model(finished: Clone, checkpoint: Path, data: Path) -> None:
+    """What is there already stays as it is, and is not run again."""
+    add(finished, checkpoint, data, "git")
+    engines = load_target(finished.workspace, TARGET).engines
+    assert {row.model for row in engines.values()} == {MODEL, NAME}
+    ours = f"engines/targets/{TARGET}/dvc.yaml:gate@{MODEL}-fp16"
+    assert sorted(finished.repro(ours, f"export@{NAME}")) == [f"export@{NAME}", "probe"]
+
+
+def test_another_target(finished: Clone) -> None:
+    only_fp16(finished)
+    finished.run("pipeline", "add-target", "line-4", "--from", TARGET)
+    engine = f"{MODEL}-fp16"
+    on_device = [f"{step}@{engine}" for step in ("build", "benchmark", "evaluate", "gate")]
+    ran = finished.repro("engines/targets/line-4/dvc.yaml")
+    assert ran == ["probe", *on_device, "report"]
+    folder = finished.workspace.engine("line-4", engine)
+    assert Manifest.read(folder / "manifest.json").target == "line-4"
+    assert "Engines of line-4" in finished.run("pipeline", "report", "--target", "line-4")
+    finished.run("release", "publish", "--target", "line-4")
+    finished.run("release", "write", "--target", "line-4")
+    assert "device: line-4" in finished.workspace.fleet_file.read_text()
+    assert "line-4" not in finished.run("dvc", "repro", "--dry")
