@@ -25,10 +25,13 @@ RECALL_POINTS = np.linspace(0.0, 1.0, 101)
 class ClassMatches:
     """All detections of one class over a set, by falling confidence, matched to the labels."""
 
-    hits: NDArray[np.bool_]
-    """Whether a detection is a true positive at each IoU threshold, shape (n, 10)."""
     images: NDArray[np.int64]
     """Index of the picture of each detection, shape (n,)."""
+    rows: NDArray[np.int64]
+    """Detections that are a true positive at any IoU threshold, shape (m,). Precision rises only
+    there, so its envelope needs no others; that is a tenth of all."""
+    hits: NDArray[np.bool_]
+    """Whether each of those is a true positive at each IoU threshold, shape (m, 10)."""
     objects: NDArray[np.int64]
     """Labelled objects of the class in each picture, shape (pictures,)."""
 
@@ -54,9 +57,12 @@ def _match_class(
         images.append(np.full(len(chosen), index))
         confidences.append(found.confidences[chosen])
     order = np.argsort(-np.concatenate(confidences), kind="stable")
+    matched = np.concatenate(hits)[order]
+    rows = np.flatnonzero(matched.any(axis=1))
     return ClassMatches(
-        hits=np.concatenate(hits)[order],
         images=np.concatenate(images)[order],
+        rows=rows,
+        hits=matched[rows],
         objects=np.array(objects, np.int64),
     )
 
@@ -99,11 +105,9 @@ def mean_average_precision(matches: Sequence[ClassMatches], weights: NDArray[np.
 
 
 def _average_precision(matches: ClassMatches, weights: NDArray[np.float64]) -> float:
-    weight = weights[matches.images][:, None]
-    if not len(weight):
-        return 0.0
-    true = np.cumsum(matches.hits * weight, axis=0)
-    total = np.cumsum(weight, axis=0)
+    weight = weights[matches.images]
+    true = np.cumsum(matches.hits * weight[matches.rows, None], axis=0)
+    total = np.cumsum(weight)[matches.rows, None]
     recall = true / float(weights @ matches.objects)
     precision = true / np.maximum(total, np.finfo(np.float64).tiny)
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
