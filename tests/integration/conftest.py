@@ -36,6 +36,7 @@ SIDE = 160
 
 FILES = (
     *(".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"),
+    *(f".dvc/plots/{name}_by_engine.json" for name in ("bars", "line", "points")),
     *("engines/targets/device.dvc.yaml", f"engines/targets/{TARGET}/dvc.yaml", ROW),
     "release/fleet/inference/fleet.yaml",
     *(f"models/{MODEL}/model.yaml", f"models/{MODEL}/weights.pt"),
