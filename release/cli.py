@@ -68,7 +68,7 @@ def write(target: Target = DEFAULT_TARGET) -> None:
 @commands.command()
 @reports_errors
 def status(target: Target = DEFAULT_TARGET) -> None:
-    """Show what a target has in MLflow, and which tags fleet.yaml names.
+    """Show what a target has in MLflow and in its rings.
 
     Example:
 

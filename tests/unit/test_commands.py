@@ -47,16 +47,15 @@ def test_help_imports_nothing_heavy(line: str) -> None:
     arguments = [*line.split(), "--help"]
     script = (
         f"import sys, json; sys.argv = {arguments!r}\n"
+        "before = set(sys.modules)\n"
         f"from {name}.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print('\\n' + json.dumps(sorted({one.partition('.')[0] for one in sys.modules})))\n"
+        "new = {one.partition('.')[0] for one in set(sys.modules) - before}\n"
+        "print('\\n' + json.dumps(sorted(new)))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{script}"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     imported = set(json.loads(done.stdout.splitlines()[-1]))
     extra = {one for one in imported - set(sys.stdlib_module_names) if not one.startswith("_")}
