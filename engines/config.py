@@ -146,7 +146,9 @@ class BenchmarkRow(Part):
     on a busy machine can be several times itself, so that 1 is no natural bound)."""
     max_attempts: int = Field(ge=1, le=10)
     max_steal_share: Share
+    max_others_share: Share
     max_run_queue_wait_share: Share
+    """Threads of one process wait for each other too, so this is no fine measure of others."""
     max_drift_share: NotNegative
     max_temperature_c: Positive
 

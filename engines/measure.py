@@ -26,6 +26,8 @@ TICKS = 8
 """Columns of /proc/stat that add up to all of a processor's time: user to steal (proc(5)); the two
 guest columns after them are contained in user and nice."""
 STEAL = 7
+BUSY = (0, 1, 2, 5, 6)
+"""user, nice, system, irq and softirq: a processor worked."""
 
 # --- times -------------------------------------------------------------------------------------
 
@@ -129,6 +131,7 @@ class StateSampler:
         """What the machine did in the block; `drift` is the `drift_share` of the times."""
         return MachineState(
             steal_share=_steal_share(self._start.ticks, self._end.ticks),
+            others_share=_others_share(self._start, self._end),
             run_queue_wait_share=_wait_share(self._start.threads, self._end.threads),
             drift_share=drift,
             clock_min_mhz=min(self._mhz, default=None),
@@ -144,6 +147,7 @@ class StateSampler:
     def _counters(self) -> _Counters:
         return _Counters(
             ticks=_read_ticks(self._root, self._cpus),
+            own=_read_own_ticks(self._root),
             threads=_read_threads(self._root),
             throttles=_read_numbers(self._throttles),
         )
@@ -165,6 +169,12 @@ def invalid_reasons(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
             row.max_steal_share,
             "of the processors' time was taken by the hypervisor",
             "Measure when the host is less loaded, or on a machine of its own.",
+        ),
+        (
+            state.others_share,
+            row.max_others_share,
+            "of the processors' time was used by other programs",
+            "Stop other programs on this machine and measure again.",
         ),
         (
             state.run_queue_wait_share,
@@ -214,9 +224,15 @@ Threads = dict[str, tuple[int, int]]
 
 class _Counters:
     def __init__(
-        self, *, ticks: NDArray[np.int64], threads: Threads, throttles: list[float]
+        self,
+        *,
+        ticks: NDArray[np.int64],
+        own: int | None,
+        threads: Threads,
+        throttles: list[float],
     ) -> None:
         self.ticks = ticks
+        self.own = own
         self.threads = threads
         self.throttles = throttles
 
@@ -230,6 +246,13 @@ def _read_ticks(root: Path, cpus: Sequence[int]) -> NDArray[np.int64]:
         if line.split()[:1] and line.split()[0] in wanted
     ]
     return np.array(rows, np.int64).sum(axis=0) if rows else np.zeros(0, np.int64)
+
+
+def _read_own_ticks(root: Path) -> int | None:
+    """Ticks that this process used in user and kernel mode: fields 14 and 15 of proc(5)'s stat, of
+    which the second, the name, may hold spaces."""
+    fields = _read_text(root / "proc/self/stat").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12]) if len(fields) > 12 else None
 
 
 def _read_threads(root: Path) -> Threads:
@@ -259,6 +282,14 @@ def _steal_share(start: NDArray[np.int64], end: NDArray[np.int64]) -> float | No
         return None
     passed = end - start
     return float(passed[STEAL] / passed.sum()) if passed.sum() > 0 else None
+
+
+def _others_share(start: _Counters, end: _Counters) -> float | None:
+    if start.own is None or end.own is None or len(start.ticks) <= STEAL:
+        return None
+    passed = end.ticks - start.ticks
+    used = int(passed[list(BUSY)].sum()) - (end.own - start.own)
+    return max(0.0, float(used / passed.sum())) if passed.sum() > 0 else None
 
 
 def _wait_share(start: Threads, end: Threads) -> float | None:

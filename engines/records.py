@@ -206,6 +206,8 @@ class MachineState(Part):
 
     steal_share: float | None
     """Part of the processors' time that the hypervisor gave to others, 0 to 1."""
+    others_share: float | None
+    """Part of the processors' time that other programs used, 0 to 1."""
     run_queue_wait_share: float | None
     """Part of the measuring threads' time spent ready but waiting for a processor, 0 to 1."""
     drift_share: float

@@ -167,6 +167,7 @@ def _machine_state(measurements: Sequence[Measurement]) -> MachineState:
     throttled = known("throttle_events")
     return MachineState(
         steal_share=max(known("steal_share"), default=None),
+        others_share=max(known("others_share"), default=None),
         run_queue_wait_share=max(known("run_queue_wait_share"), default=None),
         drift_share=max(known("drift_share")),
         clock_min_mhz=min(known("clock_min_mhz"), default=None),

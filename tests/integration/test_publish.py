@@ -56,6 +56,7 @@ device: {kind: cpu}
 batch: {min: 1, opt: 2, max: 2}
 benchmark: {frame_size: [64, 64], warmup_seconds: 1, seconds: 1, max_seconds: 2,
   p99_interval_share: 0.2, max_attempts: 1, max_steal_share: 0.1, max_run_queue_wait_share: 0.1,
+  max_others_share: 0.1,
   max_drift_share: 0.1, max_temperature_c: 95}
 evaluate: {confidence: 0.25, iou: 0.7, max_detections: 300}
 budgets: %s
@@ -691,7 +692,9 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
             "throughput": {"frames_per_second": 100.0, "in_flight": 2, "count": 10},
             "memory_peak_mib": 100.0,
             "machine": {
-                **dict.fromkeys(("steal_share", "run_queue_wait_share", "clock_min_mhz")),
+                **dict.fromkeys(
+                    ("steal_share", "others_share", "run_queue_wait_share", "clock_min_mhz")
+                ),
                 **dict.fromkeys(("clock_max_mhz", "throttle_events", "temperature_max_c")),
                 "drift_share": 0.0,
             },

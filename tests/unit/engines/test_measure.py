@@ -107,6 +107,16 @@ def test_state_of_a_machine(machine: Path) -> None:
     assert found.drift_share == 0.03
 
 
+def test_what_others_used_is_all_work_less_our_own(machine: Path) -> None:
+    own = "7 (a name) with) spaces) R " + " ".join(["0"] * 10) + " {user} {system} 0 0 0"
+    _write(machine, "proc/self/stat", own.format(user=40, system=10))
+    with StateSampler(machine, cpus=[0, 1]) as sampler:
+        _stat(machine, (160, 30), (190, 20))
+        _write(machine, "proc/self/stat", own.format(user=100, system=30))
+    # 150 of 200 ticks were work, 50 were stolen; 80 were ours.
+    assert sampler.state(0).others_share == pytest.approx(70 / 200)
+
+
 def test_only_this_process_own_processors_count(machine: Path) -> None:
     with StateSampler(machine, cpus=[1]) as sampler:
         _stat(machine, (160, 90), (190, 10))
@@ -118,6 +128,7 @@ def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
         pass
     assert sampler.state(0.0) == MachineState(
         steal_share=None,
+        others_share=None,
         run_queue_wait_share=None,
         drift_share=0.0,
         clock_min_mhz=None,
@@ -162,6 +173,7 @@ def row() -> BenchmarkRow:
 
 QUIET = MachineState(
     steal_share=0.0,
+    others_share=0.01,
     run_queue_wait_share=0.01,
     drift_share=0.02,
     clock_min_mhz=None,
@@ -185,7 +197,8 @@ def test_a_quiet_machine_is_valid(row: BenchmarkRow) -> None:
     ("change", "parts"),
     [
         ({"steal_share": 0.2}, ("20.0%", "limit is 5.0%", "hypervisor", "own")),
-        ({"run_queue_wait_share": 0.5}, ("50.0%", "limit is 5.0%", "Stop other programs")),
+        ({"run_queue_wait_share": 0.5}, ("50.0%", "limit is 25.0%", "Stop other programs")),
+        ({"others_share": 0.4}, ("40.0%", "used by other programs", "limit is 5.0%")),
         ({"drift_share": 0.3}, ("30.0%", "limit is 10.0%", "settle")),
         ({"throttle_events": 4}, ("by 4", "limit is 0", "Cool")),
         ({"temperature_max_c": 101.0}, ("101 °C", "limit is 95 °C", "Cool")),

@@ -24,6 +24,7 @@ from pipeline.summary import table_text
 ROW = load_target(Workspace(root=Path(__file__).parents[3]), "x86-openvino").benchmark
 QUIET = {
     "steal_share": 0.0,
+    "others_share": 0.0,
     "run_queue_wait_share": 0.0,
     "drift_share": 0.0,
     "clock_min_mhz": None,

@@ -104,6 +104,7 @@ def benchmark(p99: float = 10, p50: float = 5, fps: float = 200, valid: bool = T
         memory_peak_mib=300,
         machine=MachineState(
             steal_share=0.21,
+            others_share=0,
             run_queue_wait_share=0,
             drift_share=0,
             clock_min_mhz=None,
