@@ -10,7 +10,16 @@ from typing import Literal
 from engines.config import Budgets, load_target
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
-from engines.records import Benchmark, Check, Evaluation, Manifest, Record, Verdict, VerdictName
+from engines.records import (
+    Benchmark,
+    Check,
+    Evaluation,
+    Latency,
+    Manifest,
+    Record,
+    Verdict,
+    VerdictName,
+)
 from engines.workspace import Workspace
 from pipeline.summary import summarise
 
@@ -76,8 +85,10 @@ def judge(
     """
     limits = budgets.model_dump()
     found_nothing = _found_nothing(evaluation)
+    undecided = _undecided(benchmark.frame["1"], budgets.frame_p99_ms)
     untrusted = TIMED if not benchmark.validity.valid else frozenset()
     untrusted |= {"confidence_shift"} if found_nothing else set()
+    untrusted |= {"frame_p99_ms"} if undecided else set()
     checks = tuple(
         _check(measured, limits[measured.name], trusted=measured.name not in untrusted)
         for measured in measurements(manifest, benchmark, evaluation)
@@ -89,7 +100,17 @@ def judge(
         engine_sha256=manifest.engine_sha256,
         verdict=next(one for one in ORDER if one in verdicts),
         checks=checks,
-        reasons=(*benchmark.validity.reasons, *found_nothing),
+        reasons=(*benchmark.validity.reasons, *undecided, *found_nothing),
+    )
+
+
+def _undecided(frame: Latency, limit: float) -> tuple[str, ...]:
+    if not frame.p99_low_ms <= limit < frame.p99_high_ms:
+        return ()
+    return (
+        f"The whole frame's p99 lies between {frame.p99_low_ms:.2f} and {frame.p99_high_ms:.2f} ms "
+        f"with 95 % certainty, and its budget of {limit:g} ms is in between. Measure longer "
+        "(benchmark.seconds in params.yaml), or on a quieter machine.",
     )
 
 

@@ -204,6 +204,15 @@ def test_nothing_to_compare_with_is_no_pass() -> None:
     assert "finds nothing at or above confidence 0.25" in verdict.reasons[0]
 
 
+def test_a_budget_within_the_interval_of_the_p99_is_undecided() -> None:
+    frame = {"1": benchmark().frame["1"].model_copy(update={"p99_low_ms": 9, "p99_high_ms": 31})}
+    verdict = judge(
+        manifest(), benchmark().model_copy(update={"frame": frame}), evaluation(), BUDGETS
+    )
+    assert verdict.verdict == "INVALID"
+    assert "between 9.00 and 31.00 ms" in verdict.reasons[0]
+
+
 def test_a_slow_engine_on_a_busy_machine_is_not_blamed() -> None:
     verdict = judge(manifest(), benchmark(p99=500, valid=False), evaluation(), BUDGETS)
     assert verdict.verdict == "INVALID"
