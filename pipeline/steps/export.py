@@ -27,7 +27,7 @@ def export(workspace: Workspace, model_name: str) -> Path:
     """Export one model; returns the ONNX file.
 
     Raises InputError when the weights are missing, damaged, not those of model.yaml or not a
-    YOLOv8 detect network, or when task, classes or image size do not fit them.
+    YOLOv8 detect network, or when classes or image size do not fit them.
     """
     model = load_model(workspace, model_name)
     out = workspace.model_out(model_name)
