@@ -10,7 +10,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from typing_extensions import Self
@@ -122,6 +130,12 @@ class Budgets(Part):
     confidence_shift: NotNegative
     memory_peak_mib: Positive
     engine_size_mib: Positive
+    hot_frame_p99_ms: Positive | None = None
+    """The whole frame's p99 at the end of a soak; needs `benchmark.soak_minutes`."""
+
+    def limits(self) -> dict[str, float]:
+        """The limits that there are, by name."""
+        return self.model_dump(exclude_none=True)
 
 
 class EngineRow(Part):
@@ -151,6 +165,12 @@ class BenchmarkRow(Part):
     """Threads of one process wait for each other too, so this is no fine measure of others."""
     max_drift_share: NotNegative
     max_temperature_c: Positive
+    max_clock_drift_share: Share | None = None
+    """How far the GPU's clock may move while the latencies are taken, as a part of its highest."""
+    power_mode: str | None = None
+    """The Jetson's power mode that the budgets are for, as `nvpmodel -q` names it."""
+    soak_minutes: NotNegative = 0
+    """How long to measure hot after the rest; 0: not at all."""
 
     @model_validator(mode="after")
     def _longer(self) -> Self:
@@ -172,6 +192,35 @@ class EvaluateRow(Part):
     max_detections: int = Field(ge=1)
 
 
+class OpenVINOBuilder(Part):
+    """OpenVINO needs no options."""
+
+
+class TensorRTBuilder(Part):
+    """What the TensorRT builder is told; what the TensorRT at hand cannot do is refused."""
+
+    package: Literal["tensorrt", "tensorrt_rtx"]
+    """The system's TensorRT, or TensorRT-RTX from the package index."""
+    device: dict[str, str] | None = None
+    """What the machine that builds must be, where it need not be the target's own device."""
+    workspace_mib: Annotated[int, Field(gt=0)]
+    """The most memory that one layer's algorithm may take."""
+    optimization_level: Annotated[int, Field(ge=0, le=5)]
+    timing_cache: bool
+    """Keep the timings of algorithms, by device and TensorRT version, for the next build."""
+    version_compatible: bool
+    """Build a plan that later versions of TensorRT load too."""
+    hardware_compatibility: Literal["none", "ampere+", "same-compute-capability"]
+    """Build a plan that other GPUs run too."""
+    dla_core: Annotated[int, Field(ge=0)] | None
+    """Run on this DLA core what can run there, and the rest on the GPU."""
+
+
+Builder = OpenVINOBuilder | TensorRTBuilder
+BUILDERS: dict[str, type[Builder]] = {"openvino": OpenVINOBuilder, "tensorrt": TensorRTBuilder}
+"""Backend name to the options in a target's row."""
+
+
 class TargetConfig(Part):
     """`params.yaml` of a target: its row of data."""
 
@@ -180,8 +229,13 @@ class TargetConfig(Part):
     backend: str
     engine_file: Literal["engine.blob", "engine.plan"]
     """Named here too because the stages of dvc.yaml, which only see this row, need it."""
+    runner_tag: str | None
+    """Tag of the GitLab runners on such devices; None: any runner will do."""
+    fleet_label: Name
+    """Value of the label `device` of the clusters that run this target's engines."""
     device: dict[str, str]
-    """What the fingerprint must say, for example `{kind: cpu, architecture: x86_64}`."""
+    """What the fingerprint must say, for example `{kind: jetson, family: orin-nx}`."""
+    builder: Builder
     batch: Batch
     benchmark: BenchmarkRow
     evaluate: EvaluateRow
@@ -189,6 +243,15 @@ class TargetConfig(Part):
     policy: Literal["fastest", "most-accurate", "smallest"]
     """Which passing engine of a model goes to the canary ring."""
     engines: dict[str, EngineRow]
+
+    @field_validator("builder", mode="wrap")
+    @classmethod
+    def _of_the_backend(
+        cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        """Read the options as those of the row's backend, which check_target knows or refuses."""
+        kind = BUILDERS.get(info.data.get("backend", ""))
+        return kind.model_validate(value) if kind and isinstance(value, dict) else check(value)
 
     @field_validator("batch")
     @classmethod
@@ -207,8 +270,23 @@ class TargetConfig(Part):
                     f"engine {key!r}: expected the key `{row.model}-{row.precision}`, "
                     "since an engine is named <model>-<precision>"
                 )
-            self.budgets_of(key)
+            if self.budgets_of(key).hot_frame_p99_ms and not self.benchmark.soak_minutes:
+                raise ValueError(
+                    f"engine {key!r}: expected benchmark.soak_minutes above 0, since "
+                    "budgets.hot_frame_p99_ms is measured by a soak; came 0"
+                )
         return self
+
+    @property
+    def package(self) -> str:
+        """The package that the target's backend runs on, a key of the fingerprint's `backends`."""
+        return self.builder.package if isinstance(self.builder, TensorRTBuilder) else self.backend
+
+    @property
+    def build_device(self) -> dict[str, str]:
+        """What the machine that builds must be."""
+        elsewhere = self.builder.device if isinstance(self.builder, TensorRTBuilder) else None
+        return self.device if elsewhere is None else elsewhere
 
     def budgets_of(self, engine: str) -> Budgets:
         """The budgets of one engine: the target's, with the engine's own over them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,14 +29,17 @@ KERNEL_FLAGS = frozenset({
 # fmt: on
 """Flags of /proc/cpuinfo that change which kernels a CPU engine is compiled to."""
 
-BACKEND_PACKAGES = {"openvino": "openvino"}
-"""Backend name to the package whose version counts."""
+PROCESSOR = ("architecture", "name", "isa", "cores")
+GPU = (
+    *("kind", "architecture", "gpu", "compute_capability", "driver", "cuda"),
+    *("family", "module", "l4t", "jetpack"),
+)
+COMPARED = {"openvino": PROCESSOR, "tensorrt": GPU, "tensorrt_rtx": ("architecture",)}
+"""Package to the fields of the fingerprint that tie its engines to a device.
 
-COMPARED = ("kind", "name", "architecture", "isa", "cores")
-"""Fields of the fingerprint that tie an engine to a device.
-
-`cores` is among them since latencies and the verdict were measured with that many; memory and the
-versions of other backends are not.
+`cores` is among the processor's since latencies and the verdict were measured with that many; on a
+Jetson the power mode changes them, so there they are not. Memory and the versions of other packages
+are nowhere. A plan of TensorRT-RTX is compiled for the GPU when it is loaded.
 """
 
 
@@ -65,54 +69,77 @@ def read_fingerprint(root: Path = ROOT, *, architecture: str | None = None) -> F
 
 
 def installed_backends() -> dict[str, str]:
-    """Backend name to installed version, without importing any."""
+    """Package of a backend to its installed version, without importing any."""
     found = {}
-    for backend, package in BACKEND_PACKAGES.items():
+    for package in (name for entry in BACKENDS.values() for name in entry.packages):
         try:
-            found[backend] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
             continue
     return found
 
 
-def differences(expected: Fingerprint, here: Fingerprint) -> list[str]:
-    """The compared fields that differ, each as `field: expected …, this device has …`."""
-    pairs = ((field, getattr(expected, field), getattr(here, field)) for field in COMPARED)
+def differences(expected: Fingerprint, here: Fingerprint, package: str) -> list[str]:
+    """The fields that differ of those that tie an engine of `package` to a device, each as
+    `field: expected …, this device has …`."""
+    fields = COMPARED[package]
+    pairs = ((field, getattr(expected, field), getattr(here, field)) for field in fields)
     return [f"{field}: {_difference(one, other)}" for field, one, other in pairs if one != other]
 
 
-def check_target(fingerprint: Fingerprint, target: TargetConfig) -> None:
-    """Raise WrongEngine unless this device is what the target's row asks for, and InputError when
-    the row asks for something that no fingerprint says."""
+def check_target(
+    fingerprint: Fingerprint, target: TargetConfig, expected: Mapping[str, str]
+) -> None:
+    """Raise WrongEngine unless this device is what the target's row asks for: `expected` is its
+    `device` or its `build_device`. Raises InputError when the row asks for something that no
+    fingerprint says."""
     if target.backend not in BACKENDS:
         raise InputError(
             f"Target {target.target}: expected one of the backends {', '.join(BACKENDS)}, came "
             f"{target.backend!r}. Mend `backend:` in its params.yaml."
         )
-    if unknown := target.device.keys() - Fingerprint.model_fields.keys():
+    if unknown := expected.keys() - Fingerprint.model_fields.keys():
         raise InputError(
             f"Target {target.target}: expected under `device:` the fields of a fingerprint "
-            f"({', '.join(COMPARED)}, …), came {', '.join(sorted(unknown))}. Mend its params.yaml."
+            f"({', '.join(PROCESSOR)}, …), came {', '.join(sorted(unknown))}. Mend its params.yaml."
         )
     wrong = [
         f"{key}: {value}"
-        for key, value in target.device.items()
+        for key, value in expected.items()
         if not _matches(fingerprint, key, value)
     ]
     if wrong:
         raise WrongEngine(
-            f"Expected a device of target {target.target} ({_row(target.device)}), came "
-            f"{describe(fingerprint)}, which is not {', '.join(wrong)}. Run this on such a device, "
-            "or add a target for this one with `pipeline add-target NAME --from TARGET` and set "
-            "its `device:`."
+            f"Expected a device of target {target.target} ({_row(expected)}), came "
+            f"{describe(fingerprint)}, which is not {', '.join(wrong)}. {_elsewhere(target)}"
         )
-    if target.backend not in fingerprint.backends:
+    if target.package not in fingerprint.backends:
         installed = ", ".join(fingerprint.backends) or "none"
         raise WrongEngine(
-            f"Expected the backend {target.backend!r} of target {target.target} on this device, "
-            f"came {installed} installed. Install it with `pip install '.[device]'` (TensorRT on a "
-            "Jetson comes from JetPack) and probe again."
+            f"Expected the package {target.package!r}, which target {target.target} runs on, on "
+            f"this device, came {installed} installed. "
+            + how_to_install(fingerprint, target.package)
         )
+
+
+def how_to_install(fingerprint: Fingerprint, package: str) -> str:
+    """The sentence that says how a backend's package comes onto this device."""
+    return f"Install {package} with `pip install '.[device]'` and probe again."
+
+
+def frames_in_flight(fingerprint: Fingerprint, package: str) -> tuple[int, int]:
+    """How many frames at once keep the device busy: a number to begin with, and a larger one."""
+    # One frame a core keeps them busy; the second hides the work between two inferences. A GPU runs
+    # one inference at a time, while the processors make the next frame ready.
+    return (fingerprint.cores, 2 * fingerprint.cores) if package == "openvino" else (2, 4)
+
+
+def _elsewhere(target: TargetConfig) -> str:
+    runner = f" (GitLab runners have the tag {target.runner_tag})" if target.runner_tag else ""
+    return (
+        f"Run this on such a device{runner}, or add a target for this one with `pipeline "
+        "add-target NAME --from TARGET` and set its `device:`."
+    )
 
 
 def describe(fingerprint: Fingerprint) -> str:
@@ -130,7 +157,7 @@ def _matches(fingerprint: Fingerprint, key: str, value: str) -> bool:
     return str(found) == value
 
 
-def _row(device: dict[str, str]) -> str:
+def _row(device: Mapping[str, str]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in device.items())
 
 

@@ -47,11 +47,11 @@ def _backend(manifest: Manifest) -> Backend:
             f"backend: expected one of {', '.join(BACKENDS)}, the manifest says "
             f"{manifest.backend!r}",
         )
-    return backend(manifest.backend)
+    return backend(manifest.backend, manifest.backend_package)
 
 
 def _check_device(manifest: Manifest, device: Fingerprint) -> None:
-    if found := differences(manifest.device, device):
+    if found := differences(manifest.device, device, manifest.backend_package):
         raise _refused(
             manifest, "it was built for another device: " + "; ".join(f"device {d}" for d in found)
         )
@@ -61,11 +61,12 @@ def _check_backend(manifest: Manifest, backend: Backend) -> None:
     try:
         installed = backend.version()
     except InputError as error:
-        raise _refused(manifest, f"backend {manifest.backend} is not installed here") from error
+        raise _refused(manifest, f"{manifest.backend_package} is not installed here") from error
     if installed != manifest.backend_version:
         raise _refused(
             manifest,
-            f"backend_version: it was built with {manifest.backend} {manifest.backend_version}, "
+            f"backend_version: it was built with {manifest.backend_package} "
+            f"{manifest.backend_version}, "
             f"here is {installed}",
         )
 

@@ -84,7 +84,8 @@ class Fingerprint(Record):
 
     written_by: ClassVar[str] = "pipeline probe"
 
-    kind: Literal["cpu"]
+    kind: Literal["cpu", "dgpu", "jetson"]
+    """What the machine computes with: processors alone, an NVIDIA card beside them, or a Jetson."""
     name: str
     """The processor as it names itself, for example `Intel(R) Xeon(R) Gold 6430`."""
     architecture: str
@@ -95,7 +96,29 @@ class Fingerprint(Record):
     """Processors that this process may run on."""
     memory_gib: int = Field(ge=1)
     backends: dict[str, str]
-    """Backend name to the version of it that is installed here."""
+    """Package that a backend runs on (`openvino`, `tensorrt`, `tensorrt_rtx`) to the version of it
+    that is installed here."""
+    gpu: str | None = None
+    """As the driver names it, for example `Orin` or `NVIDIA L4`. From here on: None without one."""
+    compute_capability: str | None = None
+    """The GPU's SM version, for example `8.7`."""
+    gpu_memory_gib: int | None = None
+    """Memory of the GPU; on a Jetson that of the whole machine."""
+    unified_memory: bool | None = None
+    """Whether GPU and processors share one memory."""
+    dla_cores: int | None = None
+    driver: str | None = None
+    """Version of NVIDIA's driver."""
+    cuda: str | None = None
+    """Version of CUDA that the driver takes, for example `12.6`."""
+    family: str | None = None
+    """Jetson family, for example `orin-nx`. From here on: None on any other machine."""
+    module: str | None = None
+    """Jetson module, for example `Jetson Orin NX 16GB`."""
+    l4t: str | None = None
+    """Jetson Linux, for example `36.4.3`."""
+    jetpack: str | None = None
+    """The JetPack that this Jetson Linux belongs to, for example `6.2`."""
 
 
 # --- manifest.json -----------------------------------------------------------------------------
@@ -144,6 +167,30 @@ class Source(Part):
     """Commit of the repository, with `-dirty` when the code differed from it; empty without git."""
 
 
+class Profile(Part):
+    """Shapes of one input that the engine takes, and the one that it is tuned for."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
+class TensorRTPlan(Part):
+    """How a plan was built: what TensorRT was told and what it said."""
+
+    profile: dict[str, Profile]
+    """Input to its optimization profile."""
+    strongly_typed: bool
+    """Whether the ONNX file alone decides the precision, or builder flags do (TensorRT 8.6)."""
+    workspace_mib: int
+    optimization_level: int
+    version_compatible: bool
+    hardware_compatibility: str
+    dla_core: int | None
+    timing_cache: Literal["off", "new", "used", "ignored"]
+    """`ignored`: one was there, but of another TensorRT or device, or damaged."""
+
+
 class Manifest(Record):
     """The sidecar of an engine: all that a loader must know, and check, before it deserialises."""
 
@@ -162,7 +209,10 @@ class Manifest(Record):
     engine_sha256: Sha256
     engine_bytes: int = Field(ge=1)
     backend: str
+    backend_package: str
+    """Package that the backend ran on, a key of the fingerprint's `backends`."""
     backend_version: str
+    """Version of that package."""
     device: Fingerprint
     batch: Batch
     inputs: tuple[Tensor, ...]
@@ -173,6 +223,8 @@ class Manifest(Record):
     preprocess: Preprocess
     postprocess: Postprocess
     source: Source
+    tensorrt: TensorRTPlan | None = None
+    """Of backend `tensorrt` alone."""
 
 
 # --- benchmark.json ----------------------------------------------------------------------------
@@ -216,6 +268,22 @@ class MachineState(Part):
     clock_max_mhz: float | None
     throttle_events: int | None
     temperature_max_c: float | None
+    gpu_clock_min_mhz: float | None = None
+    gpu_clock_max_mhz: float | None = None
+    memory_clock_min_mhz: float | None = None
+    memory_clock_max_mhz: float | None = None
+    """Of the GPU's memory; on a Jetson of the memory (EMC) that all share."""
+    power_mean_w: float | None = None
+    power_max_w: float | None = None
+    """Of the whole module on a Jetson (VDD_IN and its like), of the card on a dGPU."""
+    over_current_events: int | None = None
+    """How far the over-current counters of a Jetson rose."""
+    throttle_reasons: tuple[str, ...] = ()
+    """Why the GPU ran slower than it could, in NVML's words."""
+    gpu_memory_max_mib: float | None = None
+    """The most that was taken of the GPU's memory by all programs, unified memory included."""
+    power_mode: str | None = None
+    """A Jetson's, by name, for example `MAXN`."""
 
 
 class Validity(Part):
@@ -225,6 +293,46 @@ class Validity(Part):
     reasons: tuple[str, ...]
     attempts: int = Field(ge=1)
     """Measurements made until one was valid or the row's limit was reached."""
+
+
+class SoakWindow(Part):
+    """One stretch of a soak, whole frames at batch 1."""
+
+    start_s: float
+    """Since the soak began."""
+    p50_ms: float
+    p99_ms: float
+    count: int
+    gpu_clock_min_mhz: float | None
+    temperature_max_c: float | None
+    power_mean_w: float | None
+
+
+class Soak(Part):
+    """Whole frames at batch 1 without a pause, for so long that the device is as hot as it gets.
+
+    Throttling is what a soak looks for: it makes no measurement INVALID.
+    """
+
+    minutes: float
+    windows: Annotated[tuple[SoakWindow, ...], Field(min_length=1)]
+    hot: Latency
+    """Of the last third of the time."""
+    throttle_events: int | None
+    over_current_events: int | None
+    throttle_reasons: tuple[str, ...]
+
+
+class CrossCheck(Part):
+    """The same engine measured by trtexec, for the GPU's compute time at batch 1."""
+
+    command: tuple[str, ...]
+    version: str
+    """TensorRT's, as trtexec says it."""
+    ours_p50_ms: float
+    trtexec_p50_ms: float
+    difference_share: float
+    """Ours less trtexec's, as a part of trtexec's."""
 
 
 class Benchmark(Record):
@@ -243,6 +351,10 @@ class Benchmark(Record):
     memory_peak_mib: float
     machine: MachineState
     validity: Validity
+    energy_per_frame_mj: float | None = None
+    """Mean power times time of whole frames at batch 1. None where power cannot be read."""
+    soak: Soak | None = None
+    cross_check: CrossCheck | None = None
 
 
 # --- evaluation.json ---------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -41,3 +41,28 @@ def spinner(description: str) -> Iterator[None]:
     else:
         console.print(description)
         yield
+
+
+@contextmanager
+def steps_bar(description: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that is told the phase, its finished steps and how many it has; a single line where
+    there is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(description)
+        yield lambda phase, done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(description, total=None)
+
+        def tell(phase: str, done: int, total: int) -> None:
+            progress.update(
+                task, description=f"{description}: {phase}", completed=done, total=total
+            )
+
+        yield tell

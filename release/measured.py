@@ -127,7 +127,7 @@ def _passed(workspace: Workspace, measured: Measured) -> None:
         )
     config = load_target(workspace, manifest.target)
     config.engine(manifest.engine)
-    now = config.budgets_of(manifest.engine).model_dump()
+    now = config.budgets_of(manifest.engine).limits()
     then = {check.name: check.limit for check in verdict.checks}
     if then != now:
         raise InputError(

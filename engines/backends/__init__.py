@@ -14,8 +14,20 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.config import Builder
 from engines.errors import InputError
-from engines.records import Batch, Manifest, Precision, Preprocess, Tensor
+from engines.records import (
+    Batch,
+    Fingerprint,
+    Manifest,
+    Precision,
+    Preprocess,
+    Tensor,
+    TensorRTPlan,
+)
+
+Progress = Callable[[str, int, int], None]
+"""Told the phase of the build, how many of its steps are done, and how many it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +40,11 @@ class BuildRequest:
     batch: Batch
     imgsz: tuple[int, int]
     """Height and width, in pixels."""
+    device: Fingerprint
+    """The machine at hand."""
+    options: Builder
+    """`builder:` of the target's row."""
+    progress: Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +56,7 @@ class BuildResult:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     preprocess: Preprocess
+    tensorrt: TensorRTPlan | None = None
 
 
 class Session(Protocol):
@@ -57,6 +75,10 @@ class Session(Protocol):
         """Wait for the slot; its raw head output, shape (batch, 4 + classes, anchors), valid until
         the slot is started again."""
 
+    def gpu_times_ms(self, batch: int, rounds: int) -> NDArray[np.float64] | None:
+        """Times that the GPU alone took for what slot 0 holds, transfers left out, in
+        milliseconds, shape (rounds,); None where there is no GPU."""
+
     def close(self) -> None:
         """Free the engine."""
 
@@ -69,7 +91,8 @@ class Backend(Protocol):
     """`engine.blob` or `engine.plan`."""
 
     def version(self) -> str:
-        """Version of the SDK that is installed. Raises InputError when it is missing."""
+        """Version of the backend's package that is installed. Raises InputError when it is
+        missing, with how it is installed here."""
 
     def build(self, request: BuildRequest, engine: Path) -> BuildResult:
         """Build and write the engine to `engine` (a temporary path that the caller made)."""
@@ -78,17 +101,36 @@ class Backend(Protocol):
         """Deserialise an engine whose manifest was checked; `in_flight` 1 means lowest latency."""
 
 
-BACKENDS = {"openvino": "engines.backends.openvino:OpenVINO"}
-"""Backend name to `module:class`."""
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where a backend is, and what it runs on."""
+
+    location: str
+    """`module:class`; the class is made with the package's name."""
+    packages: tuple[str, ...]
+    """Packages that it can run on, named as their distributions are."""
 
 
-def backend(name: str) -> Backend:
-    """The backend of that name. Raises InputError when there is none."""
+BACKENDS = {
+    "openvino": Entry(location="engines.backends.openvino:OpenVINO", packages=("openvino",)),
+    "tensorrt": Entry(
+        location="engines.backends.tensorrt:TensorRT", packages=("tensorrt", "tensorrt_rtx")
+    ),
+}
+
+
+def backend(name: str, package: str) -> Backend:
+    """The backend of that name on that package. Raises InputError when there is none."""
     if name not in BACKENDS:
         raise InputError(
             f"Expected one of the backends {', '.join(BACKENDS)}; came {name!r}. "
             "Mend `backend:` in the target's params.yaml."
         )
-    module, attribute = BACKENDS[name].split(":")
-    make = cast("Callable[[], Backend]", getattr(import_module(module), attribute))
-    return make()
+    if package not in BACKENDS[name].packages:
+        raise InputError(
+            f"Expected one of the packages {', '.join(BACKENDS[name].packages)} for the backend "
+            f"{name}, came {package!r}. Mend `builder.package` in the target's params.yaml."
+        )
+    module, attribute = BACKENDS[name].location.split(":")
+    make = cast("Callable[[str], Backend]", getattr(import_module(module), attribute))
+    return make(package)

@@ -49,10 +49,13 @@ class OpenVINO:
     name = "openvino"
     engine_file = "engine.blob"
 
+    def __init__(self, package: str = "openvino") -> None:
+        self._package = package
+
     def version(self) -> str:
         """Version of OpenVINO that is installed. Raises InputError when it is missing."""
         try:
-            return version("openvino")
+            return version(self._package)
         except PackageNotFoundError as error:
             raise InputError(
                 "Expected the package openvino, which the backend `openvino` runs on, but it is "
@@ -130,6 +133,9 @@ class OpenVINOSession:
         for request in chosen.running:
             request.wait()
         return chosen.outputs[: len(chosen.running)]
+
+    def gpu_times_ms(self, batch: int, rounds: int) -> None:
+        """None: there is no GPU."""
 
     def close(self) -> None:
         """Free the engine. The session cannot be used afterwards."""

@@ -22,6 +22,7 @@ def edited_yaml(path: Path) -> Iterator[Any]:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.representer.add_representer(type(None), _null)
     before = path.read_text(encoding="utf-8")
     yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(before)
@@ -30,3 +31,8 @@ def edited_yaml(path: Path) -> Iterator[Any]:
     yaml.dump(content, text)
     if text.getvalue() != before:
         write_atomic(path, text.getvalue())
+
+
+def _null(representer: Any, value: None) -> Any:
+    """`null` in words, as people wrote it; ruamel's round trip would leave nothing there."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")

@@ -10,7 +10,7 @@ import numpy as np
 
 from engines.config import BenchmarkRow, TargetConfig, load_model, load_target
 from engines.dataset import load_set
-from engines.device import check_target, read_fingerprint
+from engines.device import check_target, frames_in_flight, read_fingerprint
 from engines.files import write_atomic
 from engines.manifest import check_engine
 from engines.measure import invalid_reasons, latency
@@ -36,14 +36,14 @@ def benchmark(workspace: Workspace, target_name: str, engine: str) -> Benchmark:
     """
     target = load_target(workspace, target_name)
     device = read_fingerprint()
-    check_target(device, target)
+    check_target(device, target, target.device)
     target.engine(engine)
     folder = workspace.engine(target_name, engine)
     manifest = Manifest.read(folder / "manifest.json")
     check_engine(folder, manifest, device)
     with tempfile.TemporaryDirectory(prefix="jetrail-") as name:
         scratch = Path(name)
-        plan = _plan(workspace, target, engine, device.cores)
+        plan = _plan(workspace, target, engine, frames_in_flight(device, target.package))
         measurements, validity = _measure_until_valid(plan, target.benchmark, scratch)
         record = _record(manifest, target, measurements, validity)
         histogram = _histogram(engine, _rounds(measurements, "test_frame", 1))
@@ -53,7 +53,9 @@ def benchmark(workspace: Workspace, target_name: str, engine: str) -> Benchmark:
     return record
 
 
-def _plan(workspace: Workspace, target: TargetConfig, engine: str, cores: int) -> Plan:
+def _plan(
+    workspace: Workspace, target: TargetConfig, engine: str, in_flight: tuple[int, int]
+) -> Plan:
     row = target.benchmark
     model = load_model(workspace, target.engine(engine).model)
     samples = load_set(workspace.model(model.name) / model.data.evaluation, "evaluation")[:FRAMES]
@@ -64,8 +66,7 @@ def _plan(workspace: Workspace, target: TargetConfig, engine: str, cores: int) -
         frames=tuple(sample.image for sample in samples),
         frame_size=row.frame_size,
         batches=tuple(sorted({1, target.batch.opt})),
-        # One frame a core keeps them busy; the second hides the work between two inferences.
-        in_flight=(cores, 2 * cores),
+        in_flight=in_flight,
         warmup_seconds=row.warmup_seconds,
         seconds=row.seconds,
         thresholds=target.evaluate,

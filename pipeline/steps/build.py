@@ -16,6 +16,7 @@ from engines.records import Fingerprint, Manifest, Postprocess, Precision, Sourc
 from engines.workspace import Workspace
 from pipeline.adapters import git
 from pipeline.adapters.onnx_metadata import check_self_contained, read_metadata
+from pipeline.progress import steps_bar
 
 PROBE_FILE = "device.json"
 
@@ -29,15 +30,21 @@ def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     target = load_target(workspace, target_name)
     row = target.engine(engine)
     model = load_model(workspace, row.model)
-    chosen = backend(target.backend)
+    chosen = backend(target.backend, target.package)
     device = _probed_device(workspace, target)
     onnx = _onnx_file(workspace, model, row.precision)
     folder = workspace.engine(target_name, engine)
-    request = BuildRequest(
-        onnx=onnx, precision=row.precision, batch=target.batch, imgsz=model.imgsz
-    )
     path = folder / chosen.engine_file
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, steps_bar(f"build {engine}") as progress:
+        request = BuildRequest(
+            onnx=onnx,
+            precision=row.precision,
+            batch=target.batch,
+            imgsz=model.imgsz,
+            device=device,
+            options=target.builder,
+            progress=progress,
+        )
         result = chosen.build(request, temporary)
         _check_output(onnx, model, result)
     # Last: until then a new engine does not fit the old manifest and is refused by its sha256.
@@ -53,6 +60,7 @@ def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         engine_sha256=sha256_file(path),
         engine_bytes=path.stat().st_size,
         backend=chosen.name,
+        backend_package=target.package,
         backend_version=chosen.version(),
         device=device,
         batch=target.batch,
@@ -63,6 +71,7 @@ def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         preprocess=result.preprocess,
         postprocess=Postprocess(),
         source=_source(workspace, model, onnx),
+        tensorrt=result.tensorrt,
     )
     manifest.write(folder / MANIFEST_FILE)
     return manifest
@@ -71,9 +80,9 @@ def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
 def _probed_device(workspace: Workspace, target: TargetConfig) -> Fingerprint:
     """This device, which must be the one in `device.json`."""
     here = read_fingerprint()
-    check_target(here, target)
+    check_target(here, target, target.build_device)
     probed = Fingerprint.read(workspace.target(target.target) / "out" / PROBE_FILE)
-    wrong = differences(probed, here)
+    wrong = differences(probed, here, target.package)
     if probed.backends != here.backends:
         wrong.append(f"backends: expected {probed.backends}, this device has {here.backends}")
     if wrong:

@@ -8,7 +8,7 @@ from engines.config import ModelConfig, TargetConfig, load_model, load_target
 from engines.dataset import Sample, load_sets
 from engines.detections import Detections, load_detections
 from engines.detector import Detector
-from engines.device import read_fingerprint
+from engines.device import frames_in_flight, read_fingerprint
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.records import Evaluation, Manifest
@@ -87,7 +87,7 @@ def _detect(
         iou=IOU,
         max_detections=MAX_DETECTIONS,
         multi_label=True,
-        in_flight=2 * device.cores,
+        in_flight=frames_in_flight(device, target.package)[1],
     ) as detector:
         frames = (sample.read_image() for sample in samples)
         found = track(detector.stream(frames), f"evaluate {engine}", total=len(samples))

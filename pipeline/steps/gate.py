@@ -83,7 +83,7 @@ def judge(
 
     Accuracy and size do not depend on how busy the machine was: a miss there is a FAIL at any time.
     """
-    limits = budgets.model_dump()
+    limits = budgets.limits()
     found_nothing = _found_nothing(evaluation)
     undecided = _undecided(benchmark.frame["1"], budgets.frame_p99_ms)
     untrusted = TIMED if not benchmark.validity.valid else frozenset()

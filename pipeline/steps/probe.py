@@ -20,7 +20,7 @@ def probe(workspace: Workspace, target_name: str) -> Fingerprint:
     """
     target = load_target(workspace, target_name)
     fingerprint = read_fingerprint()
-    check_target(fingerprint, target)
+    check_target(fingerprint, target, target.build_device)
     path = workspace.target(target_name) / "out" / FILE
     if _read(path) != fingerprint:
         fingerprint.write(path)

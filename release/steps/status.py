@@ -36,22 +36,25 @@ def status(workspace: Workspace, target: str) -> Status:
 
     Raises InputError when nothing was published yet, or fleet.yaml cannot be read.
     """
-    models = sorted({row.model for row in load_target(workspace, target).engines.values()})
+    row = load_target(workspace, target)
+    models = sorted({engine.model for engine in row.engines.values()})
     published = Published.read(published_path(workspace, target))
     fleet = read_fleet(workspace.fleet_file)
     return Status(
         target=target,
         fleet_file=workspace.relative(workspace.fleet_file),
-        models=tuple(_status(workspace, fleet, published, target, model) for model in models),
+        models=tuple(
+            _status(workspace, fleet, published, row.fleet_label, model) for model in models
+        ),
     )
 
 
 def _status(
-    workspace: Workspace, fleet: str, published: Published, target: str, model: str
+    workspace: Workspace, fleet: str, published: Published, label: str, model: str
 ) -> ModelStatus:
     chosen = published.candidates.get(model)
     return ModelStatus(
         model=model,
         candidate=ReleaseRecord.read(record_path(workspace, chosen.release)) if chosen else None,
-        rings={ring: tag_of(fleet, Place(device=target, ring=ring, model=model)) for ring in RINGS},
+        rings={ring: tag_of(fleet, Place(device=label, ring=ring, model=model)) for ring in RINGS},
     )

@@ -31,7 +31,7 @@ def write(workspace: Workspace, target: str, say: Say) -> dict[str, str]:
     The file is written once, or not at all when it says so already. Raises InputError for a
     candidate that is not the engine that is there now, did not pass, or has no record.
     """
-    load_target(workspace, target)
+    label = load_target(workspace, target).fleet_label
     published = Published.read(published_path(workspace, target))
     tags = {
         model: _tag(workspace, target, model, chosen)
@@ -44,7 +44,7 @@ def write(workspace: Workspace, target: str, say: Say) -> dict[str, str]:
         before = read_fleet(workspace.fleet_file)
         after = before
         for model, tag in tags.items():
-            written = set_tag(after, Place(device=target, ring=RING, model=model), tag)
+            written = set_tag(after, Place(device=label, ring=RING, model=model), tag)
             how = "is there already" if written == after else "written"
             say(f"{model} on {target}, ring {RING}: {tag} {how}")
             after = written

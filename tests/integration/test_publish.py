@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from engines.backends import BuildRequest, backend
+from engines.config import OpenVINOBuilder
 from engines.device import read_fingerprint
 from engines.errors import InputError, ServiceError
 from engines.files import sha256_file
@@ -52,7 +53,10 @@ schema: 1
 target: x86-openvino
 backend: openvino
 engine_file: engine.blob
-device: {kind: cpu}
+device: {architecture: x86_64}
+runner_tag: null
+fleet_label: x86-openvino
+builder: {}
 batch: {min: 1, opt: 2, max: 2}
 benchmark: {frame_size: [64, 64], warmup_seconds: 1, seconds: 1, max_seconds: 2,
   p99_interval_share: 0.2, max_attempts: 1, max_steal_share: 0.1, max_run_queue_wait_share: 0.1,
@@ -650,10 +654,18 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
     _make_onnx(onnx, score)
     folder = workspace.engine(TARGET, f"{MODEL}-{precision}")
     folder.mkdir(parents=True)
-    chosen = backend("openvino")
+    chosen = backend("openvino", "openvino")
     path = folder / chosen.engine_file
     batch = Batch(min=1, opt=2, max=2)
-    request = BuildRequest(onnx=onnx, precision=precision, batch=batch, imgsz=(SIDE, SIDE))
+    request = BuildRequest(
+        onnx=onnx,
+        precision=precision,
+        batch=batch,
+        imgsz=(SIDE, SIDE),
+        device=read_fingerprint(),
+        options=OpenVINOBuilder(),
+        progress=lambda phase, done, total: None,
+    )
     result = chosen.build(request, path)
     about = {"engine": folder.name, "target": TARGET, "engine_sha256": sha256_file(path)}
     Manifest(
@@ -666,6 +678,7 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
         engine_file=path.name,
         engine_bytes=path.stat().st_size,
         backend="openvino",
+        backend_package="openvino",
         backend_version=chosen.version(),
         device=read_fingerprint(),
         batch=batch,

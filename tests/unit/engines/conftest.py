@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engines.backends import BuildRequest
 from engines.backends.openvino import OpenVINO
+from engines.config import OpenVINOBuilder
 from engines.device import read_fingerprint
 from engines.files import sha256_file
 from engines.records import Batch, Manifest, Postprocess, Precision, Source
@@ -17,12 +21,32 @@ BATCH = Batch(min=1, opt=2, max=4)
 IMGSZ = (64, 96)
 
 
+def build_request(onnx: Path, **changes: Any) -> BuildRequest:
+    """Build `onnx` in fp32 for this machine with OpenVINO, but for the changes."""
+    request = BuildRequest(
+        onnx=onnx,
+        precision="fp32",
+        batch=BATCH,
+        imgsz=IMGSZ,
+        device=read_fingerprint(),
+        options=OpenVINOBuilder(),
+        progress=lambda phase, done, total: None,
+    )
+    return replace(request, **changes)
+
+
+@pytest.fixture(scope="session")
+def make_request() -> Callable[..., BuildRequest]:
+    """`build_request`, for tests that need a variant of it."""
+    return build_request
+
+
 def build_tiny(folder: Path, onnx: Path, precision: Precision = "fp32") -> Manifest:
     """Build the engine and its manifest in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     backend = OpenVINO()
     engine = folder / backend.engine_file
-    request = BuildRequest(onnx=onnx, precision=precision, batch=BATCH, imgsz=IMGSZ)
+    request = build_request(onnx, precision=precision)
     result = backend.build(request, engine)
     manifest = Manifest(
         engine=f"tiny-{precision}",
@@ -36,8 +60,9 @@ def build_tiny(folder: Path, onnx: Path, precision: Precision = "fp32") -> Manif
         engine_sha256=sha256_file(engine),
         engine_bytes=engine.stat().st_size,
         backend=backend.name,
+        backend_package="openvino",
         backend_version=backend.version(),
-        device=read_fingerprint(),
+        device=request.device,
         batch=BATCH,
         inputs=result.inputs,
         outputs=result.outputs,

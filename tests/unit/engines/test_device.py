@@ -80,7 +80,7 @@ def test_differences_name_field_and_both_values(tmp_path: Path) -> None:
     other = here.model_copy(
         update={"name": "AMD EPYC 9354", "isa": ("avx2", "avx512f", "fma"), "cores": 64}
     )
-    name, isa, cores = differences(here, other)
+    name, isa, cores = differences(here, other, "openvino")
     assert name == "name: expected 'Intel(R) Xeon(R) Gold 6430', this device has 'AMD EPYC 9354'"
     assert "lacks amx_bf16, amx_tile" in isa
     assert "has 64" in cores
@@ -89,13 +89,13 @@ def test_differences_name_field_and_both_values(tmp_path: Path) -> None:
 def test_memory_and_other_backends_do_not_matter(tmp_path: Path) -> None:
     here = read_fingerprint(_tree(tmp_path, XEON), architecture="x86_64")
     other = here.model_copy(update={"memory_gib": 64, "backends": {"tensorrt": "10.3.0"}})
-    assert differences(here, other) == []
+    assert differences(here, other, "openvino") == []
 
 
 def test_another_architecture_is_not_the_target(tmp_path: Path, target: TargetConfig) -> None:
     orin = read_fingerprint(_tree(tmp_path, ORIN), architecture="aarch64")
     with pytest.raises(WrongEngine) as raised:
-        check_target(orin, target)
+        check_target(orin, target, target.device)
     message = str(raised.value)
     assert raised.value.exit_code == 5
     for part in ("x86-openvino", "architecture: x86_64", "aarch64", "pipeline add-target"):
@@ -105,10 +105,10 @@ def test_another_architecture_is_not_the_target(tmp_path: Path, target: TargetCo
 def test_a_target_may_ask_for_instruction_sets(tmp_path: Path, target: TargetConfig) -> None:
     xeon = read_fingerprint(_tree(tmp_path, XEON), architecture="x86_64")
     row = target.model_copy(update={"device": {"kind": "cpu", "isa": "avx2 amx_bf16"}})
-    check_target(xeon, row)
+    check_target(xeon, row, row.device)
     row = target.model_copy(update={"device": {"isa": "avx2 avx512_fp16"}})
     with pytest.raises(WrongEngine, match="avx512_fp16"):
-        check_target(xeon, row)
+        check_target(xeon, row, row.device)
 
 
 def test_a_missing_backend_is_named(tmp_path: Path, target: TargetConfig) -> None:
@@ -116,10 +116,10 @@ def test_a_missing_backend_is_named(tmp_path: Path, target: TargetConfig) -> Non
         update={"backends": {}}
     )
     with pytest.raises(WrongEngine, match="came none installed"):
-        check_target(bare, target)
+        check_target(bare, target, target.device)
 
 
 def test_a_row_that_asks_for_an_unknown_field(target: TargetConfig) -> None:
     row = target.model_copy(update={"device": {"kind": "cpu", "architectur": "x86_64"}})
     with pytest.raises(InputError, match="came architectur"):
-        check_target(read_fingerprint(), row)
+        check_target(read_fingerprint(), row, row.device)

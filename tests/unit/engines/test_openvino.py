@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends import BuildRequest, Session, backend
+from engines.backends import Session, backend
 from engines.backends.openvino import OpenVINO, compute_type, keep_box_decode_exact
 from engines.device import read_fingerprint
 from engines.errors import InputError
@@ -34,9 +34,9 @@ def _run(session: Session, slot: int, pictures: Any) -> Any:
 
 
 def test_is_listed() -> None:
-    assert isinstance(backend("openvino"), OpenVINO)
+    assert isinstance(backend("openvino", "openvino"), OpenVINO)
     with pytest.raises(InputError, match="one of the backends openvino"):
-        backend("tflite")
+        backend("tflite", "tflite")
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
@@ -87,18 +87,13 @@ def test_a_batch_outside_the_profile(built_engine: Path, batch: int) -> None:
     session.close()
 
 
-def test_says_what_really_ran(tiny_onnx: Path, tmp_path: Path) -> None:
+def test_says_what_really_ran(tiny_onnx: Path, tmp_path: Path, make_request: Any) -> None:
     isa = read_fingerprint().isa
     for precision, expected in (
         ("fp32", "fp32"),
         ("fp16", {"bf16": "bf16", "f16": "fp16", "f32": "fp32"}[compute_type("fp16", isa)]),
     ):
-        request = BuildRequest(
-            onnx=tiny_onnx,
-            precision=precision,  # type: ignore[arg-type]
-            batch=BATCH,
-            imgsz=IMGSZ,
-        )
+        request = make_request(tiny_onnx, precision=precision)
         result = OpenVINO().build(request, tmp_path / "engine.blob")
         assert result.executed_precision == expected
         assert expected in result.executed_layers
@@ -139,13 +134,14 @@ def test_the_box_decode_is_rewritten_without_a_change(tiny_onnx: Path, pictures:
     np.testing.assert_allclose(found, _reference(tiny_onnx, pictures), rtol=1e-4, atol=1e-4)
 
 
-def test_the_box_decode_of_a_built_engine_runs_in_float32(tiny_onnx: Path, tmp_path: Path) -> None:
+def test_the_box_decode_of_a_built_engine_runs_in_float32(
+    tiny_onnx: Path, tmp_path: Path, make_request: Any
+) -> None:
     """Even in bf16, which this asks for on processors without it too."""
     import openvino as ov
 
     engine = tmp_path / "engine.blob"
-    request = BuildRequest(onnx=tiny_onnx, precision="fp16", batch=BATCH, imgsz=IMGSZ)
-    OpenVINO().build(request, engine)
+    OpenVINO().build(make_request(tiny_onnx, precision="fp16"), engine)
     bf16 = {"INFERENCE_PRECISION_HINT": "bf16"}
     compiled = ov.Core().import_model(engine.read_bytes(), "CPU", bf16)
     layers = [
@@ -161,9 +157,12 @@ def _info(op: Any, key: str) -> str:
 
 
 class TestRefusesToBuild:
+    @pytest.fixture(autouse=True)
+    def _requests(self, make_request: Any) -> None:
+        self.request = make_request
+
     def build(self, onnx: Path, tmp_path: Path, imgsz: tuple[int, int] = IMGSZ) -> None:
-        request = BuildRequest(onnx=onnx, precision="fp32", batch=BATCH, imgsz=imgsz)
-        OpenVINO().build(request, tmp_path / "engine.blob")
+        OpenVINO().build(self.request(onnx, imgsz=imgsz), tmp_path / "engine.blob")
 
     def test_another_image_size(self, tiny_onnx: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected the input images as"):

@@ -19,7 +19,10 @@ schema: 1
 target: x86-openvino
 backend: openvino
 engine_file: engine.blob
-device: {kind: cpu}
+device: {architecture: x86_64}
+runner_tag: null
+fleet_label: x86-openvino
+builder: {}
 batch: {min: 1, opt: 4, max: 8}
 benchmark: {frame_size: [720, 1280], warmup_seconds: 1, seconds: 1, max_seconds: 2,
   p99_interval_share: 0.2, max_attempts: 1, max_steal_share: 0.1, max_run_queue_wait_share: 0.1,
@@ -105,6 +108,7 @@ def _manifest(precision: str, content: bytes, onnx: str) -> dict[str, Any]:
         "engine_file": "engine.blob",
         "engine_bytes": len(content),
         "backend": "openvino",
+        "backend_package": "openvino",
         "backend_version": "2026.4.1",
         "device": {
             "kind": "cpu",
