@@ -31,6 +31,8 @@ check: lint test
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[export,device,release,dev]'
+	# Types of TensorRT's API alone; it asks for TensorRT itself, which cannot be had everywhere.
+	$(PIP) --no-deps tensorrt-stubs==10.13.0.35.1
 	@touch $@ .venv/.demo
 
 .venv/bin/python:
