@@ -1,4 +1,4 @@
-"""One build or measurement on a device at a time: two would spoil each other's timings and memory."""
+"""One build or measurement on a device at a time: two spoil each other's timings and memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def device_lock(work: str, folder: Path | None = None) -> Iterator[None]:
     with the holder's work and process when the device is taken.
     """
     path = (folder or Path(tempfile.gettempdir())) / FILE
-    with path.open("a+", opener=_shared) as file:
+    with open(path, "a+", opener=_shared) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
