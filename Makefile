@@ -31,8 +31,12 @@ check: lint test
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[export,device,release,dev]'
-	# Types of TensorRT's API alone; it asks for TensorRT itself, which cannot be had everywhere.
-	$(PIP) --no-deps tensorrt-stubs==10.13.0.35.1
+	# Types of TensorRT's API: aside, since they would pass for TensorRT itself, and mended, since
+	# they use names that Python keeps for itself.
+	$(PIP) --quiet --no-deps --upgrade --target .venv/stubs tensorrt-stubs==10.13.0.35.1
+	sed -i -e 's/, in: /, in_: /' -e 's/channel_axis: int)/channel_axis: int = 0)/' \
+	    -e '/^bool: DataType/d' \
+	    .venv/stubs/tensorrt_bindings/tensorrt.pyi
 	@touch $@ .venv/.demo
 
 .venv/bin/python:

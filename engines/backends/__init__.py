@@ -94,6 +94,9 @@ class Backend(Protocol):
         """Version of the backend's package that is installed. Raises InputError when it is
         missing, with how it is installed here."""
 
+    def onnx_precision(self, precision: Precision) -> Precision:
+        """Precision of the ONNX file that an engine of `precision` is built from."""
+
     def build(self, request: BuildRequest, engine: Path) -> BuildResult:
         """Build and write the engine to `engine` (a temporary path that the caller made)."""
 

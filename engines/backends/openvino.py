@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.backends import BuildRequest, BuildResult
+from engines.backends.layers import main_precision
 from engines.device import read_fingerprint
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records import Manifest, Precision, Preprocess, Tensor
@@ -62,6 +63,10 @@ class OpenVINO:
                 "not installed. Install it with `pip install '.[device]'`."
             ) from error
 
+    def onnx_precision(self, precision: Precision) -> Precision:
+        """Every precision has an ONNX file of its own."""
+        return precision
+
     def build(self, request: BuildRequest, engine: Path) -> BuildResult:
         """Compile the ONNX file for this CPU and write the blob to `engine`.
 
@@ -79,7 +84,7 @@ class OpenVINO:
         height, width = request.imgsz
         channels, anchors = (int(side) for side in compiled.output(0).shape[1:])
         return BuildResult(
-            executed_precision=_main_precision(layers),
+            executed_precision=main_precision(layers),
             executed_layers=dict(Counter(precision for _, precision in layers).most_common()),
             inputs=(Tensor(name=INPUT, dtype="uint8", shape=(None, height, width, 3)),),
             outputs=(Tensor(name=OUTPUT, dtype="float32", shape=(None, channels, anchors)),),
@@ -346,12 +351,6 @@ def _computing_layers(compiled: ov.CompiledModel) -> list[tuple[str, str]]:
 def _info(op: ov.Node, key: str) -> str:
     value = op.get_rt_info()[key]
     return str(getattr(value, "value", value))
-
-
-def _main_precision(layers: Sequence[tuple[str, str]]) -> str:
-    """The precision of most convolutions, or of most layers where there is none."""
-    heavy = [precision for kind, precision in layers if kind == "Convolution"]
-    return Counter(heavy or [precision for _, precision in layers]).most_common(1)[0][0]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     model = load_model(workspace, row.model)
     chosen = backend(target.backend, target.package)
     device = _probed_device(workspace, target)
-    onnx = _onnx_file(workspace, model, row.precision)
+    onnx = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
     folder = workspace.engine(target_name, engine)
     path = folder / chosen.engine_file
     with atomic_path(path) as temporary, steps_bar(f"build {engine}") as progress:
