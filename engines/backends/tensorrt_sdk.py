@@ -52,6 +52,19 @@ def choose(package: str) -> None:
     if package == RTX:
         os.environ[POLYGRAPHY_SWITCH] = "1"
     vars(trt)["package"] = package
+    _quiet_polygraphy()
+
+
+def _quiet_polygraphy() -> None:
+    """What it would print is in our own messages, with what to do."""
+    try:
+        from polygraphy.logger import G_LOGGER
+    except ImportError as error:
+        raise WrongEngine(
+            "Expected the package polygraphy, which builds with TensorRT, but it is not installed. "
+            "Install it with `pip install '.[device]'`."
+        ) from error
+    G_LOGGER.module_severity = G_LOGGER.CRITICAL + 1
 
 
 def is_rtx(package: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 from pathlib import Path
 
 from engines.backends import BuildRequest, BuildResult, backend
@@ -11,6 +12,7 @@ from engines.config import ModelConfig, TargetConfig, load_model, load_target
 from engines.device import check_target, differences, read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.files import atomic_path, sha256_file
+from engines.lock import device_lock
 from engines.manifest import MANIFEST_FILE
 from engines.records import Fingerprint, Manifest, Postprocess, Precision, Source
 from engines.workspace import Workspace
@@ -24,9 +26,15 @@ PROBE_FILE = "device.json"
 def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     """Build the engine and write its file, then its manifest.
 
-    Raises InputError when the ONNX file is missing or not what model.yaml says, WrongEngine when
-    this device is not the target's or not the one that was probed.
+    Raises InputError when the ONNX file is missing, is not what model.yaml says or cannot be
+    built, WrongEngine when this device is not the target's or not the one that was probed, Conflict
+    when another build or measurement holds this device.
     """
+    with device_lock(f"pipeline build {engine} --target {target_name}"):
+        return _build(workspace, target_name, engine)
+
+
+def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     target = load_target(workspace, target_name)
     row = target.engine(engine)
     model = load_model(workspace, row.model)
@@ -74,7 +82,18 @@ def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         tensorrt=result.tensorrt,
     )
     manifest.write(folder / MANIFEST_FILE)
+    _warn(manifest)
     return manifest
+
+
+def _warn(manifest: Manifest) -> None:
+    if manifest.tensorrt and manifest.tensorrt.timing_cache == "ignored":
+        print(
+            f"warning: the timing cache of {manifest.backend_package} {manifest.backend_version} "
+            "was not taken: it is of another TensorRT or device, or damaged. The engine was built "
+            "without it, and a new one written.",
+            file=sys.stderr,
+        )
 
 
 def _probed_device(workspace: Workspace, target: TargetConfig) -> Fingerprint:
