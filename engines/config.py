@@ -7,6 +7,8 @@ file and the key.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -323,6 +325,18 @@ def load_target(workspace: Workspace, name: str) -> TargetConfig:
             "Make the two the same."
         )
     return target
+
+
+def target_names(workspace: Workspace) -> list[str]:
+    """The folders under engines/targets that hold a row, by name."""
+    return sorted(path.parent.name for path in workspace.targets.glob("*/params.yaml"))
+
+
+def readable_targets(workspace: Workspace) -> Iterator[TargetConfig]:
+    """The rows under engines/targets, without those that do not parse."""
+    for name in target_names(workspace):
+        with suppress(InputError):
+            yield load_target(workspace, name)
 
 
 Config = TypeVar("Config", bound=BaseModel)

@@ -1,33 +1,25 @@
 """Which machine this is: the fingerprint that engines are tied to.
 
-Read from `/proc` below a root that tests replace with a file tree; nothing is imported and no
-device is opened.
+Read from files below a root that tests replace with a file tree, and, on a machine that is no
+Jetson, from NVIDIA's driver. No backend is imported: `pipeline probe` runs with every `dvc repro`.
 """
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from engines.backends import BACKENDS
 from engines.config import TargetConfig
 from engines.errors import InputError, WrongEngine
+from engines.installing import how_to_install
+from engines.jetson import ROOT, Jetson, read_jetson
+from engines.nvml import Card, read_card
+from engines.processor import read_processor
 from engines.records import Fingerprint
-
-ROOT = Path("/")
-
-# fmt: off
-KERNEL_FLAGS = frozenset({
-    "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl",
-    "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "avx_vnni_int8",
-    "avx_ne_convert", "amx_tile", "amx_bf16", "amx_int8", "amx_fp16", "avx10", "asimd",
-    "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "svebf16", "svei8mm", "sme",
-})
-# fmt: on
-"""Flags of /proc/cpuinfo that change which kernels a CPU engine is compiled to."""
 
 PROCESSOR = ("architecture", "name", "isa", "cores")
 GPU = (
@@ -43,40 +35,94 @@ are nowhere. A plan of TensorRT-RTX is compiled for the GPU when it is loaded.
 """
 
 
-def read_fingerprint(root: Path = ROOT, *, architecture: str | None = None) -> Fingerprint:
-    """The fingerprint of this machine's CPU; `root` holds `proc/`.
+DISTRIBUTIONS = {"tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")}
+"""Package of a backend to the names that its installations go by; one's own name where not here."""
 
-    Raises InputError where /proc cannot be read (any system but Linux).
+
+def read_fingerprint(
+    root: Path = ROOT,
+    *,
+    architecture: str | None = None,
+    card: Callable[[], Card | None] | None = None,
+) -> Fingerprint:
+    """The fingerprint of the machine whose files lie below `root`.
+
+    `card` says which NVIDIA card there is; by default the driver does, on the real root alone. A
+    Jetson is not asked: its GPU is known from its module. Raises InputError where /proc cannot be
+    read (any system but Linux).
     """
-    try:
-        cpuinfo = _parse_cpuinfo((root / "proc/cpuinfo").read_text(errors="replace"))
-        memory_kib = _memory_kib((root / "proc/meminfo").read_text())
-    except OSError as error:
-        raise InputError(
-            f"Expected Linux's /proc/cpuinfo and /proc/meminfo, but {error.filename} cannot be "
-            f"read ({error.strerror}). Run this on the Linux device itself."
-        ) from error
-    flags = (cpuinfo.get("flags") or cpuinfo.get("Features") or "").split()
+    processor = read_processor(root)
+    memory = max(1, round(processor.memory_gib))
+    jetson = read_jetson(root, memory_gib=processor.memory_gib)
     return Fingerprint(
-        kind="cpu",
-        name=_cpu_name(cpuinfo, root),
+        name=processor.name,
         architecture=architecture or platform.machine(),
-        isa=tuple(sorted(KERNEL_FLAGS.intersection(flags))),
-        cores=len(os.sched_getaffinity(0)),
-        memory_gib=max(1, round(memory_kib / 2**20)),
+        isa=processor.isa,
+        cores=(jetson and processor.present) or processor.usable,
+        memory_gib=memory,
         backends=installed_backends(),
+        **(_of_jetson(jetson, memory) if jetson else _of_card(_card(root, card), memory)),
     )
 
 
+def _card(root: Path, card: Callable[[], Card | None] | None) -> Card | None:
+    if card is not None:
+        return card()
+    return read_card() if root == ROOT else None
+
+
+def _of_jetson(jetson: Jetson, memory_gib: int) -> dict[str, Any]:
+    return {
+        "kind": "jetson",
+        "gpu": jetson.gpu,
+        "compute_capability": jetson.compute_capability,
+        "gpu_memory_gib": memory_gib,
+        "unified_memory": True,
+        "dla_cores": jetson.dla_cores,
+        "driver": jetson.l4t,  # the driver is a part of Jetson Linux
+        "cuda": jetson.cuda,
+        "family": jetson.family,
+        "module": jetson.module,
+        "l4t": jetson.l4t,
+        "jetpack": jetson.jetpack,
+    }
+
+
+def _of_card(card: Card | None, memory_gib: int) -> dict[str, Any]:
+    if card is None:
+        return {"kind": "cpu"}
+    unified = card.memory_mib is None
+    own = memory_gib if card.memory_mib is None else max(1, round(card.memory_mib / 2**10))
+    return {
+        "kind": "dgpu",
+        "gpu": card.name,
+        "compute_capability": card.compute_capability,
+        "gpu_memory_gib": own,
+        "unified_memory": unified,
+        "dla_cores": 0,
+        "driver": card.driver,
+        "cuda": card.cuda,
+    }
+
+
 def installed_backends() -> dict[str, str]:
-    """Package of a backend to its installed version, without importing any."""
-    found = {}
-    for package in (name for entry in BACKENDS.values() for name in entry.packages):
+    """Package of a backend to its installed version, without importing any.
+
+    JetPack's `python3-libnvinfer` is seen too, where the system's packages are.
+    """
+    packages = (package for entry in BACKENDS.values() for package in entry.packages)
+    versions = {package: installed_version(package) for package in packages}
+    return {package: found for package, found in versions.items() if found is not None}
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a Python package that is installed here; None where none is."""
+    for name in DISTRIBUTIONS.get(package, (package,)):
         try:
-            found[package] = version(package)
+            return version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return None
 
 
 def differences(expected: Fingerprint, here: Fingerprint, package: str) -> list[str]:
@@ -88,11 +134,14 @@ def differences(expected: Fingerprint, here: Fingerprint, package: str) -> list[
 
 
 def check_target(
-    fingerprint: Fingerprint, target: TargetConfig, expected: Mapping[str, str]
+    fingerprint: Fingerprint,
+    target: TargetConfig,
+    expected: Mapping[str, str],
+    others: Callable[[], Iterable[TargetConfig]] = tuple,
 ) -> None:
     """Raise WrongEngine unless this device is what the target's row asks for: `expected` is its
-    `device` or its `build_device`. Raises InputError when the row asks for something that no
-    fingerprint says."""
+    `device` or its `build_device`. `others` gives the targets to name instead, where one is for
+    this device. Raises InputError when the row asks for something that no fingerprint says."""
     if target.backend not in BACKENDS:
         raise InputError(
             f"Target {target.target}: expected one of the backends {', '.join(BACKENDS)}, came "
@@ -103,15 +152,11 @@ def check_target(
             f"Target {target.target}: expected under `device:` the fields of a fingerprint "
             f"({', '.join(PROCESSOR)}, …), came {', '.join(sorted(unknown))}. Mend its params.yaml."
         )
-    wrong = [
-        f"{key}: {value}"
-        for key, value in expected.items()
-        if not _matches(fingerprint, key, value)
-    ]
-    if wrong:
+    if wrong := mismatches(fingerprint, expected):
         raise WrongEngine(
             f"Expected a device of target {target.target} ({_row(expected)}), came "
-            f"{describe(fingerprint)}, which is not {', '.join(wrong)}. {_elsewhere(target)}"
+            f"{describe(fingerprint)}, which is not {', '.join(wrong)}. "
+            + _elsewhere(target, [row.target for row in others() if suits(fingerprint, row)])
         )
     if target.package not in fingerprint.backends:
         installed = ", ".join(fingerprint.backends) or "none"
@@ -122,9 +167,16 @@ def check_target(
         )
 
 
-def how_to_install(fingerprint: Fingerprint, package: str) -> str:
-    """The sentence that says how a backend's package comes onto this device."""
-    return f"Install {package} with `pip install '.[device]'` and probe again."
+def mismatches(fingerprint: Fingerprint, expected: Mapping[str, str]) -> list[str]:
+    """What a row asks for and this device is not, each as `key: value`."""
+    asked = expected.items()
+    return [f"{key}: {value}" for key, value in asked if not _matches(fingerprint, key, value)]
+
+
+def suits(fingerprint: Fingerprint, target: TargetConfig) -> bool:
+    """Whether this is a device of the target, with the package that its engines run on."""
+    at_home = target.package in fingerprint.backends
+    return at_home and not mismatches(fingerprint, target.device)
 
 
 def frames_in_flight(fingerprint: Fingerprint, package: str) -> tuple[int, int]:
@@ -134,20 +186,36 @@ def frames_in_flight(fingerprint: Fingerprint, package: str) -> tuple[int, int]:
     return (fingerprint.cores, 2 * fingerprint.cores) if package == "openvino" else (2, 4)
 
 
-def _elsewhere(target: TargetConfig) -> str:
+def _elsewhere(target: TargetConfig, suiting: list[str]) -> str:
     runner = f" (GitLab runners have the tag {target.runner_tag})" if target.runner_tag else ""
+    if suiting:
+        here = f"take a target of this one: `--target {suiting[0]}`"
+        more = f" (or {', '.join(suiting[1:])})" if suiting[1:] else ""
+        return f"Run this on such a device{runner}, or {here}{more}."
     return (
         f"Run this on such a device{runner}, or add a target for this one with `pipeline "
-        "add-target NAME --from TARGET` and set its `device:`."
+        "add-target NAME --from TARGET` and set its `device:`. `pipeline doctor` says what this "
+        "machine can do."
     )
 
 
 def describe(fingerprint: Fingerprint) -> str:
     """The device in words, for messages."""
-    return (
-        f"{fingerprint.kind} {fingerprint.name!r} ({fingerprint.architecture}, "
-        f"{fingerprint.cores} cores)"
-    )
+    sm = f"SM {fingerprint.compute_capability or 'unknown'}"
+    if fingerprint.kind == "jetson":
+        jetpack = f"JetPack {fingerprint.jetpack or 'unknown'}"
+        name = fingerprint.module or f"a Jetson of the family {fingerprint.family or 'unknown'}"
+        return f"{name} ({jetpack}, L4T {fingerprint.l4t or 'unknown'}, {sm})"
+    if fingerprint.kind == "dgpu":
+        memory = f"{fingerprint.gpu_memory_gib} GiB"
+        driver = f"driver {fingerprint.driver}"
+        return f"{fingerprint.gpu} ({sm}, {memory}, {driver}) in {_processor(fingerprint)}"
+    return f"{_processor(fingerprint)} without an NVIDIA GPU"
+
+
+def _processor(fingerprint: Fingerprint) -> str:
+    cores = f"{fingerprint.cores} core{'s' if fingerprint.cores != 1 else ''}"
+    return f"{fingerprint.name!r} ({fingerprint.architecture}, {cores})"
 
 
 def _matches(fingerprint: Fingerprint, key: str, value: str) -> bool:
@@ -167,30 +235,3 @@ def _difference(expected: object, here: object) -> str:
         added = ", ".join(sorted(set(here) - set(expected))) or "nothing"
         return f"this device lacks {missing} and has {added} more"
     return f"expected {expected!r}, this device has {here!r}"
-
-
-def _parse_cpuinfo(text: str) -> dict[str, str]:
-    """The keys of the first processor, and those after all processors (ARM's `Hardware`)."""
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if colon:
-            found.setdefault(key.strip(), value.strip())
-    return found
-
-
-def _cpu_name(cpuinfo: dict[str, str], root: Path) -> str:
-    if name := cpuinfo.get("model name") or cpuinfo.get("Model"):
-        return name
-    board = root / "proc/device-tree/model"
-    if board.is_file():
-        return board.read_text(errors="replace").strip("\0 \n")
-    maker, part = cpuinfo.get("CPU implementer", "?"), cpuinfo.get("CPU part", "?")
-    return f"CPU implementer {maker} part {part}"
-
-
-def _memory_kib(meminfo: str) -> int:
-    for line in meminfo.splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1])
-    return 0

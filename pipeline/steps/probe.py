@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from engines.config import load_target
+from engines.config import load_target, readable_targets
 from engines.device import check_target, read_fingerprint
 from engines.errors import InputError
 from engines.records import Fingerprint
@@ -16,11 +17,12 @@ FILE = "device.json"
 def probe(workspace: Workspace, target_name: str) -> Fingerprint:
     """Read the fingerprint, and write it when it changed.
 
-    Raises WrongEngine when this device is not the target's.
+    Raises WrongEngine when this device is not the target's, with the targets that it is of.
     """
     target = load_target(workspace, target_name)
     fingerprint = read_fingerprint()
-    check_target(fingerprint, target, target.build_device)
+    others = partial(readable_targets, workspace)
+    check_target(fingerprint, target, target.build_device, others)
     path = workspace.target(target_name) / "out" / FILE
     if _read(path) != fingerprint:
         fingerprint.write(path)

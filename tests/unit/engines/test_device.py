@@ -6,13 +6,20 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from engines.config import TargetConfig, load_target
-from engines.device import check_target, differences, read_fingerprint
+from engines import device
+from engines.config import TargetConfig, TensorRTBuilder, load_target
+from engines.device import check_target, describe, differences, read_fingerprint
 from engines.errors import InputError, WrongEngine
+from engines.installing import how_to_install
+from engines.nvml import Card
 from engines.records import Fingerprint
 from engines.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[3]
+JETSONS = REPOSITORY / "tests/documented/jetson"
+L4 = Card(
+    name="NVIDIA L4", compute_capability="8.9", memory_mib=23034, driver="560.35.05", cuda="12.6"
+)
 
 XEON = """\
 processor\t: 0
@@ -36,6 +43,33 @@ CPU part\t: 0xd42
 @pytest.fixture
 def target() -> TargetConfig:
     return load_target(Workspace(root=REPOSITORY), "x86-openvino")
+
+
+@pytest.fixture
+def orin_row(target: TargetConfig) -> TargetConfig:
+    """A row for Orin NX."""
+    builder = TensorRTBuilder(
+        package="tensorrt",
+        workspace_mib=2048,
+        optimization_level=3,
+        timing_cache=True,
+        version_compatible=False,
+        hardware_compatibility="none",
+        dla_core=None,
+    )
+    row = {
+        "target": "jetson-orin-nx",
+        "backend": "tensorrt",
+        "builder": builder,
+        "runner_tag": "orin-nx",
+        "device": {"kind": "jetson", "family": "orin-nx"},
+    }
+    return target.model_copy(update=row)
+
+
+def _orin(name: str = "orin-nx-16gb", **changes: object) -> Fingerprint:
+    found = read_fingerprint(JETSONS / name, architecture="aarch64")
+    return found.model_copy(update=changes)
 
 
 def _tree(root: Path, cpuinfo: str, memory_kib: int = 16_200_000) -> Path:
@@ -123,3 +157,130 @@ def test_a_row_that_asks_for_an_unknown_field(target: TargetConfig) -> None:
     row = target.model_copy(update={"device": {"kind": "cpu", "architectur": "x86_64"}})
     with pytest.raises(InputError, match="came architectur"):
         check_target(read_fingerprint(), row, row.device)
+
+
+def test_reads_a_jetson() -> None:
+    def no_card() -> Card | None:
+        raise AssertionError("NVML was asked on a Jetson")
+
+    found = read_fingerprint(JETSONS / "orin-nx-16gb", architecture="aarch64", card=no_card)
+    assert (found.kind, found.family, found.module) == ("jetson", "orin-nx", "Jetson Orin NX 16GB")
+    assert (found.gpu, found.compute_capability, found.dla_cores) == ("Orin", "8.7", 2)
+    assert (found.memory_gib, found.gpu_memory_gib, found.unified_memory) == (15, 15, True)
+    assert (found.l4t, found.driver, found.jetpack, found.cuda) == (
+        *("36.4.3", "36.4.3"),
+        *("6.2", "12.6"),
+    )
+
+
+def test_the_power_mode_does_not_change_a_jetsons_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    assert _orin("agx-orin-64gb").cores == 12
+    xeon = _tree(tmp_path, XEON)
+    (xeon / "sys/devices/system/cpu").mkdir(parents=True)
+    (xeon / "sys/devices/system/cpu/present").write_text("0,2-95\n")
+    assert read_fingerprint(xeon).cores == 4, "elsewhere what this process may use counts"
+
+
+def test_reads_a_card(tmp_path: Path) -> None:
+    root = _tree(tmp_path, XEON)
+    found = read_fingerprint(root, architecture="x86_64", card=lambda: L4)
+    assert (found.kind, found.gpu, found.compute_capability) == ("dgpu", "NVIDIA L4", "8.9")
+    assert (found.driver, found.cuda, found.dla_cores) == ("560.35.05", "12.6", 0)
+    assert (found.gpu_memory_gib, found.unified_memory) == (22, False)
+    assert found.name == "Intel(R) Xeon(R) Gold 6430"
+    assert found.family is None
+    shared = Card(
+        name="NVIDIA GB10", compute_capability="12.1", memory_mib=None, driver="580", cuda="13.0"
+    )
+    found = read_fingerprint(root, card=lambda: shared)
+    assert (found.gpu_memory_gib, found.unified_memory) == (15, True)
+
+
+def test_the_driver_is_asked_on_the_real_root_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "read_card", lambda: L4)
+    assert read_fingerprint().kind == "dgpu"
+    assert read_fingerprint(_tree(tmp_path, XEON)).kind == "cpu"
+
+
+def test_tensorrt_counts_by_each_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name != "tensorrt-cu12":
+            raise device.PackageNotFoundError
+        return "10.7.0"
+
+    monkeypatch.setattr(device, "version", version)
+    assert device.installed_backends() == {"tensorrt": "10.7.0"}
+
+
+def test_devices_in_words(tmp_path: Path) -> None:
+    assert describe(_orin()) == "Jetson Orin NX 16GB (JetPack 6.2, L4T 36.4.3, SM 8.7)"
+    root = _tree(tmp_path, XEON)
+    card = describe(read_fingerprint(root, architecture="x86_64", card=lambda: L4))
+    assert card.startswith("NVIDIA L4 (SM 8.9, 22 GiB, driver 560.35.05) in 'Intel(R) Xeon")
+    bare = describe(read_fingerprint(root, architecture="x86_64"))
+    assert bare.endswith("without an NVIDIA GPU")
+    unknown = _orin(module=None, family=None, jetpack=None, l4t=None, compute_capability=None)
+    assert "None" not in describe(unknown)
+
+
+def test_another_jetson_is_not_the_target(orin_row: TargetConfig) -> None:
+    with pytest.raises(WrongEngine) as raised:
+        check_target(_orin("orin-nano-8gb"), orin_row, orin_row.device)
+    message = str(raised.value)
+    for part in (
+        "target jetson-orin-nx (kind: jetson, family: orin-nx)",
+        "Jetson Orin Nano 8GB (JetPack 6.2.1, L4T 36.4.7, SM 8.7)",
+        "which is not family: orin-nx",
+        "GitLab runners have the tag orin-nx",
+        "pipeline add-target",
+        "pipeline doctor",
+    ):
+        assert part in message
+
+
+def test_the_target_of_this_device_is_named(target: TargetConfig, orin_row: TargetConfig) -> None:
+    here = _orin(backends={"tensorrt": "10.3.0"})
+    with pytest.raises(WrongEngine, match=r"this one: `--target jetson-orin-nx`\.$"):
+        check_target(here, target, target.device, lambda: [target, orin_row])
+    bare = _orin(backends={})
+    with pytest.raises(WrongEngine, match="pipeline add-target"):
+        check_target(bare, target, target.device, lambda: [target, orin_row])
+
+
+def test_a_missing_tensorrt_says_how_jetpack_brings_it(orin_row: TargetConfig) -> None:
+    with pytest.raises(WrongEngine) as raised:
+        check_target(_orin(backends={}), orin_row, orin_row.device)
+    message = str(raised.value)
+    for part in (
+        "JetPack 6.2 (TensorRT 10.3 for Python 3.10)",
+        "`sudo apt-get install python3-libnvinfer libnvinfer-bin`",
+        "nvidia-jetpack",
+        "`pip install tensorrt` fails on a Jetson",
+        "`python3.10 -m venv --system-site-packages .venv`",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "package", "command"),
+    [
+        ({"jetpack": None}, "tensorrt", "python3 -m venv --system-site-packages"),
+        ({"jetpack": "5.1.2"}, "tensorrt", "flash JetPack 6"),
+        ({"jetpack": "7.2.1"}, "tensorrt", "python3.12 -m venv"),
+        ({"kind": "dgpu", "cuda": "12.6"}, "tensorrt", "`pip install tensorrt-cu12`"),
+        ({"kind": "dgpu", "cuda": "13.0"}, "tensorrt", "`pip install tensorrt-cu13`"),
+        ({"kind": "dgpu", "cuda": None}, "tensorrt", "`pip install tensorrt-cu12`"),
+        ({"kind": "cpu"}, "tensorrt", "install the driver"),
+        ({}, "tensorrt_rtx", "x86_64"),
+        ({"architecture": "x86_64"}, "tensorrt_rtx", "`pip install '.[rtx]'`"),
+        ({"architecture": "x86_64"}, "openvino", "`pip install '.[device]'`"),
+        ({}, "openvino", "x86_64"),
+    ],
+)
+def test_how_to_install(changes: dict[str, str], package: str, command: str) -> None:
+    assert command in how_to_install(_orin(**changes), package)
