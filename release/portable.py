@@ -17,16 +17,21 @@ from engines.records import Manifest
 _PACKAGES = ("numpy", "opencv-python-headless", "pandas", "pydantic", "ruamel.yaml")
 """What `release.pyfunc` and `engines.detector` import, with any backend."""
 
-_RUNTIMES = {"openvino": "openvino"}
-"""Backend to the package that runs its engines; TensorRT comes with the device's system."""
+_RUNTIMES = {"openvino": "openvino", "tensorrt_rtx": "tensorrt-rtx"}
+"""Backend's package to the distribution that runs its engines. TensorRT is not there: it comes with
+the device's system."""
+
+_ON_A_GPU = ("cuda-bindings",)
+"""What the backend `tensorrt` imports beside it."""
 
 
 def requirements(manifest: Manifest) -> tuple[str, ...]:
     """What pip has to install, pinned: the runtime to the version that the engine was built with,
     the rest to what is installed here (where it is)."""
-    runtime = _RUNTIMES.get(manifest.backend)
+    runtime = _RUNTIMES.get(manifest.backend_package)
     first = (f"{runtime}=={manifest.backend_version}",) if runtime else ()
-    return (*first, *map(_pinned, _PACKAGES))
+    beside = _ON_A_GPU if manifest.backend == "tensorrt" else ()
+    return (*first, *map(_pinned, (*beside, *_PACKAGES)))
 
 
 def copy_code(folder: Path) -> list[str]:

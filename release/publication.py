@@ -11,7 +11,7 @@ from pathlib import Path
 from engines.config import EvaluateRow, load_model
 from engines.errors import InputError
 from engines.files import sha256_file
-from engines.records import Latency
+from engines.records import Benchmark, Latency
 from engines.workspace import Workspace
 from release.lineage import dvc_md5, dvc_md5_folder
 from release.measured import Measured
@@ -99,6 +99,7 @@ def _params(measured: Measured) -> dict[str, str]:
         "precision": manifest.precision,
         "executed_precision": manifest.executed_precision,
         "backend": manifest.backend,
+        "backend_package": manifest.backend_package,
         "backend_version": manifest.backend_version,
         "imgsz": "x".join(str(side) for side in manifest.imgsz),
         "batch_min": str(manifest.batch.min),
@@ -120,7 +121,18 @@ def _metrics(measured: Measured) -> dict[str, float]:
         "engine_size_mib": measured.manifest.engine_bytes / 2**20,
         **_latencies("frame", benchmark.frame),
         **_latencies("inference", benchmark.inference),
+        **_where_measured(benchmark),
     }
+
+
+def _where_measured(benchmark: Benchmark) -> dict[str, float]:
+    """Figures that not every device or every measurement has."""
+    figures = {
+        "energy_per_frame_mj": benchmark.energy_per_frame_mj,
+        "hot_frame_p99_ms": benchmark.soak.hot.p99_ms if benchmark.soak else None,
+        "power_mean_w": benchmark.machine.power_mean_w,
+    }
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _latencies(name: str, batches: Mapping[str, Latency]) -> dict[str, float]:
@@ -134,7 +146,7 @@ def _latencies(name: str, batches: Mapping[str, Latency]) -> dict[str, float]:
 
 def _tags(workspace: Workspace, measured: Measured) -> dict[str, str]:
     """Where the engine comes from and what it runs on; an empty tag is left out."""
-    manifest = measured.manifest
+    manifest, device = measured.manifest, measured.manifest.device
     tags = {
         "verdict": measured.verdict.verdict,
         "engine": manifest.engine,
@@ -143,8 +155,8 @@ def _tags(workspace: Workspace, measured: Measured) -> dict[str, str]:
         "weights_sha256": manifest.source.weights_sha256,
         "git_commit": manifest.source.git_commit,
         "mlflow.source.git.commit": manifest.source.git_commit,
-        "device": manifest.device.name,
-        "device_fingerprint": manifest.device.model_dump_json(by_alias=True),
+        "device": device.module or device.gpu or device.name,
+        "device_fingerprint": device.model_dump_json(by_alias=True),
         **_dvc_hashes(workspace, measured),
     }
     return {key: value for key, value in tags.items() if value}

@@ -36,8 +36,20 @@ def test_jetrail_is_no_requirement(manifest: Manifest) -> None:
 
 
 def test_runtime_that_comes_with_the_device(manifest: Manifest) -> None:
-    found = portable.requirements(manifest.model_copy(update={"backend": "tensorrt"}))
-    assert found[0].startswith("numpy==")
+    changed = {"backend": "tensorrt", "backend_package": "tensorrt"}
+    found = portable.requirements(manifest.model_copy(update=changed))
+    assert found[0].startswith("cuda-bindings==")
+    assert not [one for one in found if "tensorrt" in one]
+
+
+def test_runtime_from_the_package_index(manifest: Manifest) -> None:
+    changed = {
+        "backend": "tensorrt",
+        "backend_package": "tensorrt_rtx",
+        "backend_version": "1.7.1.116",
+    }
+    found = portable.requirements(manifest.model_copy(update=changed))
+    assert found[:1] == ("tensorrt-rtx==1.7.1.116",)
 
 
 def test_package_that_is_not_here(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:

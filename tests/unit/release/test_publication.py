@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,25 @@ def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) 
     }
     assert json.loads(publication.tags["device_fingerprint"])["isa"] == ["avx2"]
     assert publication.thresholds == {"confidence": 0.25, "iou": 0.7, "max_detections": 300}
+
+
+def test_figures_of_a_gpu(workspace: Workspace, add_engine: Callable[..., str]) -> None:
+    add_engine("fp16")
+    folder = workspace.engine(TARGET, "meter-fp16")
+    _edit(folder / "manifest.json", lambda one: one["device"].update(module="Orin NX 16GB"))
+    _edit(folder / "benchmark.json", lambda one: one.update(energy_per_frame_mj=150.0))
+    _edit(folder / "benchmark.json", lambda one: one["machine"].update(power_mean_w=12.5))
+    publication = describe_fp16(workspace)
+    assert publication.tags["device"] == "Orin NX 16GB"
+    assert publication.metrics["energy_per_frame_mj"] == 150.0
+    assert publication.metrics["power_mean_w"] == 12.5
+    assert "hot_frame_p99_ms" not in publication.metrics
+
+
+def _edit(path: Path, change: Callable[[Any], object]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
 
 
 def test_fingerprint_follows_the_measurement(
