@@ -82,7 +82,7 @@ class Tool:
 
     path: Path
     version: str
-    """For example `10.3.0`; with the build, `10.7.0.23`, where the banner has it (from 10.7 on)."""
+    """For example `10.3.0`; with the build, `10.7.0.23`, where the banner has it (from 10.4 on)."""
     flags: frozenset[str]
     """Those that its help lists."""
 
