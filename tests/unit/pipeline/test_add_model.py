@@ -259,6 +259,24 @@ def test_any_other_imgsz_is_refused(text: str) -> None:
         parse_imgsz(text)
 
 
+def test_a_model_goes_to_the_chosen_targets_alone(
+    tmp_path: Path, workspace: Workspace, data: Path
+) -> None:
+    for target in ("jetson-orin-nx", "jetson-thor"):
+        workspace.target(target).mkdir()
+        row = ROOT / "engines/targets" / target / "params.yaml"
+        (workspace.target(target) / "params.yaml").write_bytes(row.read_bytes())
+    others = (workspace.target("jetson-thor") / "params.yaml").read_bytes()
+    add_model(workspace, new(tmp_path, data, targets=("x86-openvino", "jetson-orin-nx")))
+    changed = load_target(workspace, "jetson-orin-nx")
+    helmets = {f"helmets-{precision}" for precision in ("fp32", "fp16", "int8")}
+    assert helmets <= changed.engines.keys()
+    # Limits for a network of one size are no other's: the new engines have the target's own.
+    assert all(changed.budgets_of(engine) == changed.budgets for engine in helmets)
+    assert changed.budgets_of("meter-yolov8n-int8").frame_p50_ms == 8
+    assert (workspace.target("jetson-thor") / "params.yaml").read_bytes() == others
+
+
 # --- add-target --------------------------------------------------------------------------------
 
 
