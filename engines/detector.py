@@ -114,6 +114,11 @@ class Detector:
         self._session.start(slot)
         return self._session.wait(slot)
 
+    def gpu_times_ms(self, rounds: int) -> NDArray[np.float64] | None:
+        """Times that the GPU alone took for the one frame that was filled in, in milliseconds,
+        shape (rounds,); None where the engine does not run on a GPU."""
+        return self._session.gpu_times_ms(1, rounds)
+
     def close(self) -> None:
         """Free the engine."""
         self._session.close()

@@ -1,7 +1,7 @@
 """Times, and what the machine did while they were taken.
 
-Everything is read from files below a root that tests replace with a tree of their own; what cannot
-be read is None, which is not a reason to distrust a measurement.
+What is read of the machine is in `engines.sensors`; when a measurement is INVALID, in
+`engines.validity`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,17 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from engines.config import BenchmarkRow
 from engines.records import Latency, MachineState
+from engines.sensors import open_sensors
+from engines.sensors.jetson import read_power_mode
+from engines.sensors.processors import others_share, steal_share, wait_share
+from engines.sensors.reading import Counters, Reading, count_all, read_all, rise
 
 ROOT = Path("/")
 SAMPLE_SECONDS = 0.2
-TICKS = 8
-"""Columns of /proc/stat that add up to all of a processor's time: user to steal (proc(5)); the two
-guest columns after them are contained in user and nice."""
-STEAL = 7
-BUSY = (0, 1, 2, 5, 6)
-"""user, nice, system, irq and softirq: a processor worked."""
 
 # --- times -------------------------------------------------------------------------------------
 
@@ -91,26 +89,29 @@ def drift_share(times: Sequence[float] | NDArray[np.float64]) -> float:
 class StateSampler:
     """Watches the machine inside a `with` block; `state` then says what it did.
 
-    Counters are read at both ends. Clocks and temperatures are read five times a second by a thread
-    of its own, which is not started where there are none.
+    Counters are read at both ends. Clocks, temperatures, power and memory are read five times a
+    second by a thread of its own, which is not started where there is nothing to read.
     """
 
-    def __init__(self, root: Path = ROOT, *, cpus: Iterable[int] | None = None) -> None:
-        """`cpus`: the processors to watch; those that this process may use, when not given."""
+    def __init__(
+        self, root: Path = ROOT, *, cpus: Iterable[int] | None = None, gpu: bool = False
+    ) -> None:
+        """`cpus`: the processors to watch; those that this process may use, when not given. `gpu`:
+        whether to watch the GPU too, which is idle where the engine does not run on it."""
         self._root = root
-        self._cpus = sorted(os.sched_getaffinity(0) if cpus is None else cpus)
-        self._clocks = self._files("cpufreq/scaling_cur_freq")
-        self._throttles = self._files("thermal_throttle/*_throttle_count")
-        self._zones = sorted(root.glob("sys/class/thermal/thermal_zone*/temp"))
-        self._mhz: list[float] = []
-        self._celsius: list[float] = []
+        self._cpus = os.sched_getaffinity(0) if cpus is None else cpus
+        self._gpu = gpu
+        self._power_mode = read_power_mode(root) if gpu else None
+        self._samples: list[tuple[float, Reading]] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._start = self._counters()
+        self._sensors = open_sensors(self._root, self._cpus, gpu=self._gpu)
+        self._begin = time.perf_counter()
+        self._start = count_all(self._sensors)
         self._sample()
-        if self._clocks or self._zones:
+        if self._samples[0][1] != Reading():
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
         return self
@@ -125,87 +126,95 @@ class StateSampler:
         if self._thread is not None:
             self._thread.join()
         self._sample()
-        self._end = self._counters()
+        self._end = count_all(self._sensors)
+        self._seconds = time.perf_counter() - self._begin
+        for sensor in self._sensors:
+            sensor.close()
 
     def state(self, drift: float) -> MachineState:
         """What the machine did in the block; `drift` is the `drift_share` of the times."""
+        start, end, readings = self._start, self._end, self.readings()
+        clocks = [value for one in readings for value in one.clocks_mhz]
+        # The card's own count holds what happens between two readings.
+        power_w = _counted_power_w(start, end, self._seconds) or mean_power_w(readings)
         return MachineState(
-            steal_share=_steal_share(self._start.ticks, self._end.ticks),
-            others_share=_others_share(self._start, self._end),
-            run_queue_wait_share=_wait_share(self._start.threads, self._end.threads),
+            steal_share=steal_share(start, end),
+            others_share=others_share(start, end),
+            run_queue_wait_share=wait_share(start, end),
             drift_share=drift,
-            clock_min_mhz=min(self._mhz, default=None),
-            clock_max_mhz=max(self._mhz, default=None),
-            throttle_events=_events(self._start.throttles, self._end.throttles),
-            temperature_max_c=max(self._celsius, default=None),
+            clock_min_mhz=lowest(clocks),
+            clock_max_mhz=highest(clocks),
+            throttle_events=rise(start.throttles, end.throttles),
+            temperature_max_c=hottest_c(readings),
+            gpu_clock_min_mhz=lowest(one.gpu_clock_mhz for one in readings),
+            gpu_clock_max_mhz=highest(one.gpu_clock_mhz for one in readings),
+            memory_clock_min_mhz=lowest(one.memory_clock_mhz for one in readings),
+            memory_clock_max_mhz=highest(one.memory_clock_mhz for one in readings),
+            power_mean_w=power_w,
+            power_max_w=highest([power_w, *(one.power_w for one in readings)]),
+            over_current_events=rise(start.over_currents, end.over_currents),
+            throttle_reasons=_union(one.throttle_reasons for one in readings),
+            gpu_memory_max_mib=highest(one.gpu_memory_mib for one in readings),
+            power_mode=self._power_mode,
         )
 
-    def _files(self, pattern: str) -> list[Path]:
-        folder = self._root / "sys/devices/system/cpu"
-        return [path for cpu in self._cpus for path in sorted(folder.glob(f"cpu{cpu}/{pattern}"))]
-
-    def _counters(self) -> _Counters:
-        return _Counters(
-            ticks=_read_ticks(self._root, self._cpus),
-            own=_read_own_ticks(self._root),
-            threads=_read_threads(self._root),
-            throttles=_read_numbers(self._throttles),
-        )
+    def readings(self, start: float = -math.inf, end: float = math.inf) -> list[Reading]:
+        """What was read from `start` until before `end`, in time.perf_counter's seconds."""
+        return [reading for when, reading in self._samples if start <= when < end]
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
             self._sample()
 
     def _sample(self) -> None:
-        self._mhz += [khz / 1e3 for khz in _read_numbers(self._clocks)]
-        self._celsius += [milli / 1e3 for milli in _read_numbers(self._zones)]
+        self._samples.append((time.perf_counter(), read_all(self._sensors)))
 
 
-def invalid_reasons(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
-    """Why a measurement cannot be trusted, each with what to do; none when it can."""
-    shares = (
-        (
-            state.steal_share,
-            row.max_steal_share,
-            "of the processors' time was taken by the hypervisor",
-            "Measure when the host is less loaded, or on a machine of its own.",
-        ),
-        (
-            state.others_share,
-            row.max_others_share,
-            "of the processors' time was used by other programs",
-            "Stop other programs on this machine and measure again.",
-        ),
-        (
-            state.run_queue_wait_share,
-            row.max_run_queue_wait_share,
-            "of the measuring threads' time was spent waiting for a processor",
-            "Stop other programs on this machine and measure again.",
-        ),
-        (
-            state.drift_share,
-            row.max_drift_share,
-            "lies between the medians of the first and the last third of the times",
-            "Let the machine settle (clock, temperature, other programs) and measure again.",
-        ),
+def worst_of(states: Sequence[MachineState]) -> MachineState:
+    """The worst that the machine did during any of several measurements, of which there is one."""
+    return MachineState(
+        steal_share=highest(one.steal_share for one in states),
+        others_share=highest(one.others_share for one in states),
+        run_queue_wait_share=highest(one.run_queue_wait_share for one in states),
+        drift_share=max(one.drift_share for one in states),
+        clock_min_mhz=lowest(one.clock_min_mhz for one in states),
+        clock_max_mhz=highest(one.clock_max_mhz for one in states),
+        throttle_events=_total(one.throttle_events for one in states),
+        temperature_max_c=highest(one.temperature_max_c for one in states),
+        gpu_clock_min_mhz=lowest(one.gpu_clock_min_mhz for one in states),
+        gpu_clock_max_mhz=highest(one.gpu_clock_max_mhz for one in states),
+        memory_clock_min_mhz=lowest(one.memory_clock_min_mhz for one in states),
+        memory_clock_max_mhz=highest(one.memory_clock_max_mhz for one in states),
+        power_mean_w=highest(one.power_mean_w for one in states),
+        power_max_w=highest(one.power_max_w for one in states),
+        over_current_events=_total(one.over_current_events for one in states),
+        throttle_reasons=_union(one.throttle_reasons for one in states),
+        gpu_memory_max_mib=highest(one.gpu_memory_max_mib for one in states),
+        # Two of them mean that somebody changed it meanwhile, and neither is the row's then.
+        power_mode=", then ".join(dict.fromkeys(one.power_mode for one in states if one.power_mode))
+        or None,
     )
-    reasons = [
-        f"{share:.1%} {what}; the limit is {limit:.1%}. {todo}"
-        for share, limit, what, todo in shares
-        if share is not None and share > limit
-    ]
-    if state.throttle_events:
-        reasons.append(
-            f"The processors' throttle counters rose by {state.throttle_events}; the limit is 0. "
-            "Cool the machine and measure again."
-        )
-    hottest = state.temperature_max_c
-    if hottest is not None and hottest > row.max_temperature_c:
-        reasons.append(
-            f"The machine reached {hottest:.0f} °C; the limit is {row.max_temperature_c:.0f} °C. "
-            "Cool it and measure again."
-        )
-    return tuple(reasons)
+
+
+def lowest(values: Iterable[float | None]) -> float | None:
+    """The lowest of those that are known."""
+    return min((value for value in values if value is not None), default=None)
+
+
+def highest(values: Iterable[float | None]) -> float | None:
+    """The highest of those that are known."""
+    return max((value for value in values if value is not None), default=None)
+
+
+def hottest_c(readings: Iterable[Reading]) -> float | None:
+    """The highest temperature that any sensor said."""
+    return highest(value for one in readings for value in one.temperatures_c)
+
+
+def mean_power_w(readings: Iterable[Reading]) -> float | None:
+    """Mean of the power at the moments of reading, which are evenly apart."""
+    watts = [one.power_w for one in readings if one.power_w is not None]
+    return float(np.mean(watts)) if watts else None
 
 
 def peak_memory_mib(root: Path = ROOT) -> float:
@@ -216,87 +225,16 @@ def peak_memory_mib(root: Path = ROOT) -> float:
     raise ValueError(f"expected VmHWM in {root}/proc/self/status, came none")
 
 
-# --- reading -----------------------------------------------------------------------------------
-
-Threads = dict[str, tuple[int, int]]
-"""Thread id to nanoseconds on a processor, and nanoseconds ready but waiting for one."""
-
-
-class _Counters:
-    def __init__(
-        self,
-        *,
-        ticks: NDArray[np.int64],
-        own: int | None,
-        threads: Threads,
-        throttles: list[float],
-    ) -> None:
-        self.ticks = ticks
-        self.own = own
-        self.threads = threads
-        self.throttles = throttles
-
-
-def _read_ticks(root: Path, cpus: Sequence[int]) -> NDArray[np.int64]:
-    """Time of the processors by kind, shape (8,), in ticks; empty where it cannot be read."""
-    wanted = {f"cpu{cpu}" for cpu in cpus}
-    rows = [
-        [int(field) for field in line.split()[1 : 1 + TICKS]]
-        for line in _read_text(root / "proc/stat").splitlines()
-        if line.split()[:1] and line.split()[0] in wanted
-    ]
-    return np.array(rows, np.int64).sum(axis=0) if rows else np.zeros(0, np.int64)
-
-
-def _read_own_ticks(root: Path) -> int | None:
-    """Ticks that this process used in user and kernel mode: fields 14 and 15 of proc(5)'s stat, of
-    which the second, the name, may hold spaces."""
-    fields = _read_text(root / "proc/self/stat").rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12]) if len(fields) > 12 else None
-
-
-def _read_threads(root: Path) -> Threads:
-    found = {}
-    for path in root.glob("proc/self/task/*/schedstat"):
-        fields = _read_text(path).split()
-        if len(fields) >= 2:
-            found[path.parent.name] = (int(fields[0]), int(fields[1]))
-    return found
-
-
-def _read_numbers(paths: Iterable[Path]) -> list[float]:
-    texts = (_read_text(path).strip() for path in paths)
-    return [float(text) for text in texts if text.lstrip("-").isdigit()]
-
-
-def _read_text(path: Path) -> str:
-    """The content, or nothing: a thread may end, and a sensor may refuse, while we read."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _steal_share(start: NDArray[np.int64], end: NDArray[np.int64]) -> float | None:
-    if len(start) <= STEAL or len(end) <= STEAL:
+def _counted_power_w(start: Counters, end: Counters, seconds: float) -> float | None:
+    if start.energy_mj is None or end.energy_mj is None or end.energy_mj <= start.energy_mj:
         return None
-    passed = end - start
-    return float(passed[STEAL] / passed.sum()) if passed.sum() > 0 else None
+    return (end.energy_mj - start.energy_mj) / 1e3 / seconds
 
 
-def _others_share(start: _Counters, end: _Counters) -> float | None:
-    if start.own is None or end.own is None or len(start.ticks) <= STEAL:
-        return None
-    passed = end.ticks - start.ticks
-    used = int(passed[list(BUSY)].sum()) - (end.own - start.own)
-    return max(0.0, float(used / passed.sum())) if passed.sum() > 0 else None
+def _total(events: Iterable[int | None]) -> int | None:
+    counted = [value for value in events if value is not None]
+    return sum(counted) if counted else None
 
 
-def _wait_share(start: Threads, end: Threads) -> float | None:
-    run = sum(value[0] - start.get(thread, (0, 0))[0] for thread, value in end.items())
-    wait = sum(value[1] - start.get(thread, (0, 0))[1] for thread, value in end.items())
-    return wait / (run + wait) if run > 0 else None
-
-
-def _events(start: list[float], end: list[float]) -> int | None:
-    return int(sum(end) - sum(start)) if start and len(start) == len(end) else None
+def _union(reasons: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(sorted({reason for some in reasons for reason in some}))

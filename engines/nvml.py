@@ -1,8 +1,9 @@
 """NVIDIA's management library (NVML): what card this machine has, and what it does.
 
 The only module that imports pynvml (the distribution `nvidia-ml-py`), inside functions. NVML comes
-with the driver of a discrete card; a Jetson has none before JetPack 7, and there it answers only a
-part of the questions. What NVML does not say is None; nothing here raises.
+with the driver of a discrete card. A Jetson from JetPack 6 on has one that starts, and then says
+"Not Supported" to nearly all questions (an Orin) or to some (a Thor). What NVML does not say is
+None; nothing here raises.
 
 Which card: the first of `CUDA_VISIBLE_DEVICES` (a number, a UUID or the beginning of one, a MIG
 device's UUID, which stands for its card), else card 0. NVML numbers cards by their PCI bus, CUDA by
@@ -12,12 +13,20 @@ their speed unless `CUDA_DEVICE_ORDER=PCI_BUS_ID` is set: on a machine with diff
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from engines.sensors.reading import Counters, Reading
+
 Answer = TypeVar("Answer")
+
+HARMLESS = ("GpuIdle", "ApplicationsClocksSetting")
+"""Reasons that are no throttling: the card has nothing to do, or somebody set its clocks, which is
+how they are held still."""
+
+REASONS = ("nvmlClocksThrottleReason", "nvmlClocksEventReason")
+"""What begins the names of pynvml's constants; the first is the older."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,33 +46,88 @@ class Card:
 
 def read_card(environment: Mapping[str, str] = os.environ) -> Card | None:
     """The card that CUDA uses first; None without library, driver or card."""
-    with _opened(environment) as (nvml, handle):
-        return _ask(nvml, lambda: _card(nvml, handle)) if handle is not None else None
+    sensor = open_card(environment)
+    if sensor is None:
+        return None
+    try:
+        return sensor.card()
+    finally:
+        sensor.close()
 
 
-def _card(nvml: Any, handle: Any) -> Card:
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    cuda = nvml.nvmlSystemGetCudaDriverVersion_v2()  # 1000 * major + 10 * minor
-    return Card(
-        name=nvml.nvmlDeviceGetName(handle),
-        compute_capability=f"{major}.{minor}",
-        memory_mib=_ask(nvml, lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total) >> 20),
-        driver=nvml.nvmlSystemGetDriverVersion(),
-        cuda=f"{cuda // 1000}.{cuda % 1000 // 10}",
-    )
+class CardSensor:
+    """A card while it works: what `nvidia-smi` shows."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml = nvml
+        self._handle = handle
+        self._reasons = _reason_names(nvml)
+
+    def card(self) -> Card | None:
+        """What it is; None where the driver does not say."""
+        return _ask(self._nvml, lambda: _card(self._nvml, self._handle))
+
+    def read(self) -> Reading:
+        """NVML says MHz, degrees, milliwatts and bytes."""
+        nvml = self._nvml
+        milliwatts = self._ask("nvmlDeviceGetPowerUsage")
+        celsius = self._ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU)
+        memory = self._ask("nvmlDeviceGetMemoryInfo")
+        return Reading(
+            temperatures_c=() if celsius is None else (float(celsius),),
+            gpu_clock_mhz=self._ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_GRAPHICS),
+            memory_clock_mhz=self._ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
+            power_w=None if milliwatts is None else milliwatts / 1e3,
+            gpu_memory_mib=None if memory is None else memory.used / (1 << 20),
+            throttle_reasons=self._throttle_reasons(),
+        )
+
+    def count(self) -> Counters:
+        """Energy since the driver was loaded (Volta and later)."""
+        return Counters(energy_mj=self._ask("nvmlDeviceGetTotalEnergyConsumption"))
+
+    def close(self) -> None:
+        """Let go of the library."""
+        _ask(self._nvml, self._nvml.nvmlShutdown)
+
+    def _throttle_reasons(self) -> frozenset[str]:
+        mask = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
+        if mask is None:
+            mask = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons") or 0
+        return frozenset(name for bit, name in self._reasons.items() if mask & bit)
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        question = getattr(
+            self._nvml, function, None
+        )  # pynvml and the driver may be older or newer
+        if question is None:
+            return None
+        return _ask(self._nvml, lambda: question(self._handle, *arguments))
 
 
-@contextmanager
-def _opened(environment: Mapping[str, str]) -> Iterator[tuple[Any, Any]]:
-    """pynvml and the handle of the card; None in its place where there is none."""
+def open_card(environment: Mapping[str, str] = os.environ) -> CardSensor | None:
+    """The sensor of the card that CUDA uses first, to be closed; None where there is no card."""
     nvml = _library()
     if nvml is None:
-        yield None, None
-        return
-    try:
-        yield nvml, _ask(nvml, lambda: _handle(nvml, environment.get("CUDA_VISIBLE_DEVICES")))
-    finally:
+        return None
+    handle = _ask(nvml, lambda: _handle(nvml, environment.get("CUDA_VISIBLE_DEVICES")))
+    if handle is None:
         _ask(nvml, nvml.nvmlShutdown)
+        return None
+    return CardSensor(nvml, handle)
+
+
+def _reason_names(nvml: Any) -> dict[int, str]:
+    """Bit to its name in NVML's words, for example `SwThermalSlowdown`; no bit that is harmless."""
+    bits: dict[str, int] = {
+        constant.removeprefix(begin): getattr(nvml, constant)
+        for begin in REASONS
+        for constant in dir(nvml)
+        if constant.startswith(begin)
+    }
+    harmless = {bits.get(name) for name in HARMLESS}
+    # Not the masks, which are none or all of the bits.
+    return {bit: name for name, bit in bits.items() if bit.bit_count() == 1 and bit not in harmless}
 
 
 def _library() -> Any:
@@ -102,3 +166,15 @@ def _ask(nvml: Any, question: Callable[[], Answer]) -> Answer | None:
         return question()
     except nvml.NVMLError:
         return None
+
+
+def _card(nvml: Any, handle: Any) -> Card:
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    cuda = nvml.nvmlSystemGetCudaDriverVersion_v2()  # 1000 * major + 10 * minor
+    return Card(
+        name=nvml.nvmlDeviceGetName(handle),
+        compute_capability=f"{major}.{minor}",
+        memory_mib=_ask(nvml, lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total) >> 20),
+        driver=nvml.nvmlSystemGetDriverVersion(),
+        cuda=f"{cuda // 1000}.{cuda % 1000 // 10}",
+    )

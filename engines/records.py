@@ -279,11 +279,11 @@ class MachineState(Part):
     over_current_events: int | None = None
     """How far the over-current counters of a Jetson rose."""
     throttle_reasons: tuple[str, ...] = ()
-    """Why the GPU ran slower than it could, in NVML's words."""
+    """Why the GPU ran slower than it could: in NVML's words, or a Jetson's alerts by name."""
     gpu_memory_max_mib: float | None = None
     """The most that was taken of the GPU's memory by all programs, unified memory included."""
     power_mode: str | None = None
-    """A Jetson's, by name, for example `MAXN`."""
+    """A Jetson's, by name, for example `MAXN`; two of them when it was changed meanwhile."""
 
 
 class Validity(Part):

@@ -138,14 +138,30 @@ def build(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
 
 @commands.command()
 @reports_errors
-def benchmark(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
+def benchmark(
+    engine: Engine,
+    target: Target = DEFAULT_TARGET,
+    soak: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            min=0,
+            max=24 * 60,
+            help="Then measure hot for so long; the row's benchmark.soak_minutes if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Compare with trtexec, which must be installed.")
+    ] = False,
+) -> None:
     """Measure latency, throughput and memory of the engine here.
 
     Example: pipeline benchmark meter-yolov8n-fp16 --target x86-openvino
     """
     from pipeline.steps.benchmark import benchmark
 
-    benchmark(_workspace(), target, engine)
+    benchmark(_workspace(), target, engine, soak_minutes=soak, cross_check=cross_check)
 
 
 @commands.command()
@@ -177,8 +193,8 @@ def gate(
     from pipeline.steps.gate import gate, raise_unless_pass
     from pipeline.tables import print_verdict
 
-    verdict = gate(_workspace(), target, engine)
-    print_verdict(verdict)
+    verdict, summary = gate(_workspace(), target, engine)
+    print_verdict(verdict, summary)
     if not exit_zero:
         raise_unless_pass(verdict)
 

@@ -66,3 +66,26 @@ def steps_bar(description: str) -> Iterator[Callable[[str, int, int], None]]:
             )
 
         yield tell
+
+
+@contextmanager
+def seconds_bar(description: str, seconds: float) -> Iterator[Callable[[float, str], None]]:
+    """A bar over a known time that is told the seconds that are over, and a note; a line for each
+    time that it is told where there is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"{description}: {seconds:g} s")
+        yield lambda done, note: console.print(f"{description}: {done:g} of {seconds:g} s, {note}")
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(description, total=seconds)
+
+        def tell(done: float, note: str) -> None:
+            progress.update(task, description=f"{description}, {note}", completed=done)
+
+        yield tell

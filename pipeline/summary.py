@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import ClassVar
 
+from engines.files import write_atomic
 from engines.records import (
     Benchmark,
     Evaluation,
@@ -38,6 +40,13 @@ class Summary(Record):
     confidence_shift: float
     memory_peak_mib: float
     engine_size_mib: float
+    hot_frame_p99_ms: float | None = None
+    energy_per_frame_mj: float | None = None
+
+    def write(self, path: Path) -> None:
+        """Write without what was not measured, since DVC's metrics are numbers."""
+        text = self.model_dump_json(indent=2, by_alias=True, exclude_none=True)
+        write_atomic(path, text + "\n")
 
 
 def summarise(
@@ -57,6 +66,8 @@ def summarise(
         confidence_shift=evaluation.confidence_shift,
         memory_peak_mib=benchmark.memory_peak_mib,
         engine_size_mib=manifest.engine_bytes / (1 << 20),
+        hot_frame_p99_ms=benchmark.soak.hot.p99_ms if benchmark.soak else None,
+        energy_per_frame_mj=benchmark.energy_per_frame_mj,
     )
 
 

@@ -13,8 +13,10 @@ from pipeline.summary import Summary
 COLOURS: dict[VerdictName, str] = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
 
 
-def print_verdict(verdict: Verdict, console: Console | None = None) -> None:
-    """One line a budget, the verdict in the title, and why if it is INVALID."""
+def print_verdict(
+    verdict: Verdict, summary: Summary | None = None, console: Console | None = None
+) -> None:
+    """One line a budget, the verdict in the title, what else was measured, and why if INVALID."""
     console = console or Console()
     table = Table(
         title=f"{verdict.engine} on {verdict.target}: {_coloured(verdict.verdict)}",
@@ -28,6 +30,8 @@ def print_verdict(verdict: Verdict, console: Console | None = None) -> None:
         limit = f"{'≤' if check.rule == 'at most' else '≥'} {check.limit:g} {check.unit}"
         table.add_row(check.name, _measured(check), limit.rstrip(), _coloured(check.verdict))
     console.print(table)
+    if summary and (more := ", ".join(_more(summary))):
+        console.print(f"  {more}", markup=False)
     for reason in verdict.reasons:
         console.print(f"  {reason}", markup=False)
 
@@ -53,9 +57,21 @@ def print_report(
             _coloured(row.verdict),
         )
     console.print(table)
+    for row, _ in rows:  # below it, since two more columns would not fit
+        if more := ", ".join(_more(row)):
+            console.print(f"  {row.engine}: {more}", markup=False)
     for row, verdict in rows:
         for reason in verdict.reasons:
             console.print(f"  {row.engine}: {reason}", markup=False)
+
+
+def _more(summary: Summary) -> list[str]:
+    """What only some devices and measurements have."""
+    hot, energy = summary.hot_frame_p99_ms, summary.energy_per_frame_mj
+    return [
+        *([f"hot p99 {hot:.2f} ms"] if hot is not None else []),
+        *([f"{energy:.1f} mJ a frame"] if energy is not None else []),
+    ]
 
 
 def _measured(check: Check) -> str:

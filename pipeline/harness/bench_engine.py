@@ -1,4 +1,5 @@
-"""The measurements of one engine: inference alone and whole frames by batch, then throughput.
+"""The measurements of one engine: inference alone and whole frames by batch, then throughput; and,
+where they are asked for, the GPU's compute time and a soak.
 
 Rounds are single calls (`iterations=1`), since a percentile of means is not a percentile of frames.
 """
@@ -19,7 +20,9 @@ from engines.dataset import Sample
 from engines.detector import Detector, Frame
 from engines.device import read_fingerprint
 from engines.measure import StateSampler, drift_share, peak_memory_mib
-from pipeline.harness.plan import Plan
+from engines.records import Latency
+from pipeline.harness.plan import PROGRESS, Plan
+from pipeline.harness.soak import run_frames, soak
 
 LEAST_ROUNDS = 300
 """From 299 rounds on, the largest one is above the true p99 with 95 % certainty: 1 - 0.99^299."""
@@ -58,6 +61,36 @@ class TestLatency:
         turns = cycle(frames)
         _measure(benchmark, plan, lambda: detector.detect(list(islice(turns, batch))))
 
+    def test_gpu_time(
+        self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame]
+    ) -> None:
+        detector.fill(frames[:1])
+        pace = _warm_up(detector.infer, plan.warmup_seconds)
+        rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
+        times = benchmark.pedantic(detector.gpu_times_ms, args=(rounds,), rounds=1)
+        benchmark.extra_info["gpu_p50_ms"] = None if times is None else float(np.median(times))
+        benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+
+    def test_soak(
+        self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame]
+    ) -> None:
+        turns = cycle(frames)
+
+        def frame() -> None:
+            detector.detect([next(turns)])
+
+        _warm_up(frame, plan.warmup_seconds)
+        with StateSampler(gpu=plan.gpu) as sampler:
+            done = benchmark.pedantic(run_frames, args=(frame, plan.soak_seconds, _tell), rounds=1)
+        state = sampler.state(drift_share(done.times))
+        benchmark.extra_info["machine"] = state.model_dump()
+        benchmark.extra_info["soak"] = soak(done, sampler, state).model_dump()
+        benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+
+
+def _tell(seconds: float, times: Latency) -> None:
+    print(f"\n{PROGRESS}{seconds:.1f} {times.p99_ms:.2f}", flush=True)
+
 
 def test_throughput(benchmark: Any, plan: Plan, frames: list[Frame], in_flight: int) -> None:
     with plan.open_detector(read_fingerprint(), in_flight=in_flight) as detector:
@@ -74,7 +107,7 @@ def test_throughput(benchmark: Any, plan: Plan, frames: list[Frame], in_flight: 
         frame_count = max(10 * in_flight, math.ceil(pace * plan.seconds / THROUGHPUT_ROUNDS))
         benchmark.extra_info["frames"] = frame_count
         benchmark.extra_info["in_flight"] = in_flight
-        with StateSampler() as sampler:
+        with StateSampler(gpu=plan.gpu) as sampler:
             benchmark.pedantic(run, args=(frame_count,), rounds=THROUGHPUT_ROUNDS)
         state = sampler.state(drift_share(benchmark.stats.stats.data))
         # With more frames in flight than processors, waiting for one is the plan.
@@ -87,7 +120,7 @@ def _measure(benchmark: Any, plan: Plan, call: Callable[[], object]) -> None:
     """Warm up for the plan's time, then run rounds for the plan's time, 300 at least."""
     pace = _warm_up(call, plan.warmup_seconds)
     rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
-    with StateSampler() as sampler:
+    with StateSampler(gpu=plan.gpu) as sampler:
         benchmark.pedantic(call, rounds=rounds)
     drift = drift_share(benchmark.stats.stats.data)
     benchmark.extra_info["machine"] = sampler.state(drift).model_dump()

@@ -12,12 +12,24 @@ from engines.records import Fingerprint, Record
 PLAN_VARIABLE = "JETRAIL_BENCHMARK_PLAN"
 """Environment variable with the path of the plan; pytest has no better way to pass data in."""
 
+PROGRESS = "jetrail-soak "
+"""Begins a line of the harness that says the seconds of a soak that are over, and the p99 of the
+last window in milliseconds."""
+
+LATENCY = ("TestLatency::test_inference", "TestLatency::test_frame")
+THROUGHPUT = ("test_throughput",)
+GPU_TIME = ("TestLatency::test_gpu_time",)
+SOAK = ("TestLatency::test_soak",)
+"""What the harness can measure, as pytest calls it."""
+
 
 class Plan(Record):
     """Times are for each measurement."""
 
     written_by: ClassVar[str] = "pipeline benchmark"
 
+    tests: tuple[str, ...]
+    """What to measure, in this order."""
     engine_folder: Path
     frames: tuple[Path, ...]
     """Pictures that the camera frames are made from."""
@@ -27,6 +39,9 @@ class Plan(Record):
     in_flight: tuple[int, ...]
     warmup_seconds: float
     seconds: float
+    gpu: bool
+    """Whether the engine runs on a GPU, which is watched then."""
+    soak_seconds: float
     thresholds: EvaluateRow
 
     def open_detector(self, device: Fingerprint, *, in_flight: int) -> Detector:

@@ -1,4 +1,8 @@
-"""`pipeline benchmark`: latency, throughput and memory of an engine, and whether to trust them."""
+"""`pipeline benchmark`: latency, throughput and memory of an engine, and whether to trust them.
+
+Where that is asked for: what becomes of them when the device is hot, and what NVIDIA's own tool
+says.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,49 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from engines.config import BenchmarkRow, TargetConfig, load_model, load_target
 from engines.dataset import load_set
 from engines.device import check_target, frames_in_flight, read_fingerprint
+from engines.errors import InputError
 from engines.files import write_atomic
+from engines.lock import device_lock
 from engines.manifest import check_engine
-from engines.measure import invalid_reasons, latency
-from engines.records import Benchmark, Latency, MachineState, Manifest, Throughput, Validity
+from engines.measure import latency
+from engines.records import (
+    Benchmark,
+    CrossCheck,
+    MachineState,
+    Manifest,
+    Soak,
+    Validity,
+)
+from engines.validity import disturbances, invalid_reasons
 from engines.workspace import Workspace
+from pipeline import measured
+from pipeline.adapters import trtexec
 from pipeline.adapters.pytest_benchmark import RAW_FILE, Measurement, measure
-from pipeline.harness.plan import Plan
-from pipeline.progress import spinner
+from pipeline.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, Plan
+from pipeline.progress import seconds_bar, spinner
 from pipeline.summary import table_text
 
 FRAMES = 8
 """Pictures that the camera frames are made from, in turns, so that no one picture decides."""
 
-HISTOGRAM_BINS = 60
 
-
-def benchmark(workspace: Workspace, target_name: str, engine: str) -> Benchmark:
+def benchmark(
+    workspace: Workspace,
+    target_name: str,
+    engine: str,
+    *,
+    soak_minutes: float | None = None,
+    cross_check: bool = False,
+) -> Benchmark:
     """Measure one engine; write `pytest-benchmark.json`, `latency/<engine>.csv`, `benchmark.json`.
 
     Measures again, longer if the p99 was not stable, until a measurement can be trusted or the
-    row's attempts are used up; the last one is kept. Raises WrongEngine for an engine that is not
-    this device's, InputError for bad configuration or data.
+    row's attempts are used up; the last one is kept. `soak_minutes` stands in for the row's.
+    Raises WrongEngine for an engine that is not this device's, InputError for bad configuration or
+    data, or a cross-check that cannot be, and Conflict while another command uses the device.
     """
     target = load_target(workspace, target_name)
     device = read_fingerprint()
@@ -41,20 +61,39 @@ def benchmark(workspace: Workspace, target_name: str, engine: str) -> Benchmark:
     folder = workspace.engine(target_name, engine)
     manifest = Manifest.read(folder / "manifest.json")
     check_engine(folder, manifest, device)
-    with tempfile.TemporaryDirectory(prefix="jetrail-") as name:
+    if cross_check:
+        trtexec.find(manifest.backend_package)  # before minutes are spent
+    minutes = target.benchmark.soak_minutes if soak_minutes is None else soak_minutes
+    with (
+        tempfile.TemporaryDirectory(prefix="jetrail-") as name,
+        device_lock(f"pipeline benchmark {engine} --target {target_name}"),
+    ):
         scratch = Path(name)
-        plan = _plan(workspace, target, engine, frames_in_flight(device, target.package))
+        in_flight = frames_in_flight(device, target.package)
+        plan = _plan(workspace, target, engine, in_flight, cross_check=cross_check)
         measurements, validity = _measure_until_valid(plan, target.benchmark, scratch)
-        record = _record(manifest, target, measurements, validity)
-        histogram = _histogram(engine, _rounds(measurements, "test_frame", 1))
-        write_atomic(folder / RAW_FILE, (scratch / RAW_FILE).read_bytes())
-    write_atomic(folder.parent / "latency" / f"{engine}.csv", table_text(histogram))
+        raw = (scratch / RAW_FILE).read_bytes()
+        checked = _cross_check(folder, manifest, measurements) if cross_check else None
+        soaked, disturbed = _soak(plan, minutes, target.benchmark, scratch)
+    why = disturbed + (trtexec.disagreement(checked) if checked else ())
+    validity = validity.model_copy(
+        update={"valid": validity.valid and not why, "reasons": validity.reasons + why}
+    )
+    write_atomic(folder / RAW_FILE, raw)
+    record = _record(manifest, target, measurements, validity, soaked, checked)
+    rows = measured.histogram(engine, measured.of(measurements, "test_frame", 1).seconds)
+    write_atomic(folder.parent / "latency" / f"{engine}.csv", table_text(rows))
     record.write(folder / "benchmark.json")
     return record
 
 
 def _plan(
-    workspace: Workspace, target: TargetConfig, engine: str, in_flight: tuple[int, int]
+    workspace: Workspace,
+    target: TargetConfig,
+    engine: str,
+    in_flight: tuple[int, int],
+    *,
+    cross_check: bool,
 ) -> Plan:
     row = target.benchmark
     model = load_model(workspace, target.engine(engine).model)
@@ -62,6 +101,7 @@ def _plan(
     for sample in samples:
         sample.read_image()  # an unreadable one is bad input here, and a defect in the harness
     return Plan(
+        tests=(*LATENCY, *(GPU_TIME if cross_check else ()), *THROUGHPUT),
         engine_folder=workspace.engine(target.target, engine),
         frames=tuple(sample.image for sample in samples),
         frame_size=row.frame_size,
@@ -69,6 +109,8 @@ def _plan(
         in_flight=in_flight,
         warmup_seconds=row.warmup_seconds,
         seconds=row.seconds,
+        gpu=target.package != "openvino",
+        soak_seconds=0,
         thresholds=target.evaluate,
     )
 
@@ -79,7 +121,7 @@ def _measure_until_valid(
     for attempt in range(1, row.max_attempts + 1):
         with spinner(f"benchmark {plan.engine_folder.name}, attempt {attempt}"):
             measurements = measure(plan, scratch)
-        why = invalid_reasons(_machine_state(measurements), row)
+        why = invalid_reasons(measured.machine_state(measurements), row)
         # On a disturbed machine the p99 is unstable too, and measuring longer would not help.
         unstable = () if why else _unstable(measurements, row)
         why += unstable
@@ -89,6 +131,34 @@ def _measure_until_valid(
             longer = min(2 * plan.seconds, row.max_seconds)
             plan = plan.model_copy(update={"seconds": longer})
     return measurements, Validity(valid=not why, reasons=why, attempts=attempt)
+
+
+def _cross_check(
+    folder: Path, manifest: Manifest, measurements: Sequence[Measurement]
+) -> CrossCheck:
+    ours = next(one.extra["gpu_p50_ms"] for one in measurements if one.name == "test_gpu_time")
+    if ours is None:
+        raise InputError(
+            f"Expected a TensorRT engine on a GPU for --cross-check, came {manifest.engine} on "
+            f"{manifest.backend}, which has no GPU time. Run `pipeline benchmark` without "
+            "--cross-check."
+        )
+    with spinner(f"cross-check {manifest.engine}"):
+        return trtexec.cross_check(folder / manifest.engine_file, manifest, ours)
+
+
+def _soak(
+    plan: Plan, minutes: float, row: BenchmarkRow, scratch: Path
+) -> tuple[Soak | None, tuple[str, ...]]:
+    """The soak, and what of other programs' doing makes it INVALID: being throttled does not."""
+    if not minutes:
+        return None, ()
+    plan = plan.model_copy(update={"tests": SOAK, "soak_seconds": 60 * minutes})
+    with seconds_bar(f"soak {plan.engine_folder.name}", plan.soak_seconds) as tell:
+        (one,) = measure(plan, scratch, lambda done, p99: tell(done, f"p99 {p99} ms"))
+    state = MachineState.model_validate(one.extra["machine"])
+    why = tuple(f"During the soak: {reason}" for reason in disturbances(state, row))
+    return Soak.model_validate(one.extra["soak"]), why
 
 
 def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:
@@ -115,77 +185,21 @@ def _record(
     target: TargetConfig,
     measurements: Sequence[Measurement],
     validity: Validity,
+    soak: Soak | None,
+    cross_check: CrossCheck | None,
 ) -> Benchmark:
     return Benchmark(
         engine=manifest.engine,
         target=target.target,
         engine_sha256=manifest.engine_sha256,
         frame_size=target.benchmark.frame_size,
-        inference=_latencies(measurements, "test_inference"),
-        frame=_latencies(measurements, "test_frame"),
-        throughput=_best_throughput(measurements),
+        inference=measured.latencies(measurements, "test_inference"),
+        frame=measured.latencies(measurements, "test_frame"),
+        throughput=measured.best_throughput(measurements),
         memory_peak_mib=max(one.extra["memory_peak_mib"] for one in measurements),
-        machine=_machine_state(measurements),
+        machine=measured.machine_state(measurements),
         validity=validity,
+        energy_per_frame_mj=measured.energy_per_frame_mj(measurements),
+        soak=soak,
+        cross_check=cross_check,
     )
-
-
-def _latencies(measurements: Sequence[Measurement], name: str) -> dict[str, Latency]:
-    return {
-        str(one.parameters["batch"]): latency(one.seconds)
-        for one in measurements
-        if one.name == name
-    }
-
-
-def _rounds(measurements: Sequence[Measurement], name: str, batch: int) -> tuple[float, ...]:
-    return next(
-        one.seconds for one in measurements if one.name == name and one.parameters["batch"] == batch
-    )
-
-
-def _best_throughput(measurements: Sequence[Measurement]) -> Throughput:
-    tried = [
-        Throughput(
-            frames_per_second=one.extra["frames"] / float(np.median(one.seconds)),
-            in_flight=one.extra["in_flight"],
-            count=one.extra["frames"] * len(one.seconds),
-        )
-        for one in measurements
-        if one.name == "test_throughput"
-    ]
-    return max(tried, key=lambda one: one.frames_per_second)
-
-
-def _machine_state(measurements: Sequence[Measurement]) -> MachineState:
-    """The worst that the machine did during any of the measurements."""
-    timed = [one for one in measurements if "machine" in one.extra]
-
-    def known(key: str) -> list[float]:
-        values = (one.extra["machine"][key] for one in timed)
-        return [value for value in values if value is not None]
-
-    throttled = known("throttle_events")
-    return MachineState(
-        steal_share=max(known("steal_share"), default=None),
-        others_share=max(known("others_share"), default=None),
-        run_queue_wait_share=max(known("run_queue_wait_share"), default=None),
-        drift_share=max(known("drift_share")),
-        clock_min_mhz=min(known("clock_min_mhz"), default=None),
-        clock_max_mhz=max(known("clock_max_mhz"), default=None),
-        throttle_events=int(sum(throttled)) if throttled else None,
-        temperature_max_c=max(known("temperature_max_c"), default=None),
-    )
-
-
-def _histogram(engine: str, seconds: Sequence[float]) -> list[dict[str, object]]:
-    """Shares of frames by time, up to the p99.5: one outlier would flatten the picture."""
-    times = np.asarray(seconds) * 1000
-    counts, edges = np.histogram(
-        times, bins=HISTOGRAM_BINS, range=(times.min(), np.quantile(times, 0.995))
-    )
-    centres = (edges[:-1] + edges[1:]) / 2
-    return [
-        {"engine": engine, "latency_ms": round(float(centre), 4), "share": count / len(times)}
-        for centre, count in zip(centres, counts.tolist(), strict=True)
-    ]

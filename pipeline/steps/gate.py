@@ -21,12 +21,12 @@ from engines.records import (
     VerdictName,
 )
 from engines.workspace import Workspace
-from pipeline.summary import summarise
+from pipeline.summary import Summary, summarise
 
 ORDER: tuple[VerdictName, ...] = ("FAIL", "INVALID", "PASS")
 """The first of these that a check has is the verdict."""
 
-TIMED = frozenset({"frame_p99_ms", "frame_p50_ms", "throughput_fps"})
+TIMED = frozenset({"frame_p99_ms", "frame_p50_ms", "throughput_fps", "hot_frame_p99_ms"})
 """Budgets that depend on a quiet machine."""
 
 
@@ -40,7 +40,7 @@ class Measured:
     rule: Literal["at most", "at least"] = "at most"
 
 
-def gate(workspace: Workspace, target_name: str, engine: str) -> Verdict:
+def gate(workspace: Workspace, target_name: str, engine: str) -> tuple[Verdict, Summary]:
     """Judge one engine; write `verdict.json`, `verdict.junit.xml` and its summary.
 
     Raises InputError when a measurement is missing or is not of the engine that lies there.
@@ -57,7 +57,7 @@ def gate(workspace: Workspace, target_name: str, engine: str) -> Verdict:
     summary = summarise(manifest, benchmark, evaluation, verdict)
     summary.write(folder.parent / "summary" / f"{engine}.json")
     verdict.write(folder / "verdict.json")
-    return verdict
+    return verdict, summary
 
 
 def _check_same_engine(
@@ -84,33 +84,61 @@ def judge(
     Accuracy and size do not depend on how busy the machine was: a miss there is a FAIL at any time.
     """
     limits = budgets.limits()
-    found_nothing = _found_nothing(evaluation)
-    undecided = _undecided(benchmark.frame["1"], budgets.frame_p99_ms)
+    doubts = {
+        "frame_p99_ms": _undecided(
+            "whole frame's p99", benchmark.frame["1"], budgets.frame_p99_ms, "benchmark.seconds"
+        ),
+        "hot_frame_p99_ms": _hot_undecided(benchmark, budgets.hot_frame_p99_ms),
+        "confidence_shift": _found_nothing(evaluation),
+    }
     untrusted = TIMED if not benchmark.validity.valid else frozenset()
-    untrusted |= {"confidence_shift"} if found_nothing else set()
-    untrusted |= {"frame_p99_ms"} if undecided else set()
+    untrusted |= {name for name, reasons in doubts.items() if reasons}
     checks = tuple(
         _check(measured, limits[measured.name], trusted=measured.name not in untrusted)
         for measured in measurements(manifest, benchmark, evaluation)
+        if measured.name in limits
     )
-    verdicts = {check.verdict for check in checks}
+    not_soaked = _not_soaked(benchmark, budgets)
+    verdicts = {check.verdict for check in checks} | {"INVALID" for _ in not_soaked}
     return Verdict(
         engine=manifest.engine,
         target=manifest.target,
         engine_sha256=manifest.engine_sha256,
         verdict=next(one for one in ORDER if one in verdicts),
         checks=checks,
-        reasons=(*benchmark.validity.reasons, *undecided, *found_nothing),
+        reasons=(
+            *benchmark.validity.reasons,
+            *(reason for reasons in doubts.values() for reason in reasons),
+            *not_soaked,
+        ),
     )
 
 
-def _undecided(frame: Latency, limit: float) -> tuple[str, ...]:
-    if not frame.p99_low_ms <= limit < frame.p99_high_ms:
+def _undecided(what: str, times: Latency, limit: float, longer: str) -> tuple[str, ...]:
+    if not times.p99_low_ms <= limit < times.p99_high_ms:
         return ()
     return (
-        f"The whole frame's p99 lies between {frame.p99_low_ms:.2f} and {frame.p99_high_ms:.2f} ms "
+        f"The {what} lies between {times.p99_low_ms:.2f} and {times.p99_high_ms:.2f} ms "
         f"with 95 % certainty, and its budget of {limit:g} ms is in between. Measure longer "
-        "(benchmark.seconds in params.yaml), or on a quieter machine.",
+        f"({longer} in params.yaml), or on a quieter machine.",
+    )
+
+
+def _hot_undecided(benchmark: Benchmark, limit: float | None) -> tuple[str, ...]:
+    if benchmark.soak is None or limit is None:
+        return ()
+    return _undecided("hot frame's p99", benchmark.soak.hot, limit, "benchmark.soak_minutes")
+
+
+def _not_soaked(benchmark: Benchmark, budgets: Budgets) -> tuple[str, ...]:
+    """Why a hot p99 that has a budget cannot be judged: there is no figure to make a check of."""
+    if budgets.hot_frame_p99_ms is None or benchmark.soak is not None:
+        return ()
+    return (
+        f"Expected a soak in benchmark.json, since budgets.hot_frame_p99_ms is "
+        f"{budgets.hot_frame_p99_ms:g} ms, came none. Run `pipeline benchmark {benchmark.engine} "
+        f"--target {benchmark.target} --soak MINUTES`, or set benchmark.soak_minutes in "
+        "params.yaml.",
     )
 
 
@@ -128,8 +156,9 @@ def _found_nothing(evaluation: Evaluation) -> tuple[str, ...]:
 def measurements(
     manifest: Manifest, benchmark: Benchmark, evaluation: Evaluation
 ) -> tuple[Measured, ...]:
-    """Every measurement that has a budget, in the order of the table."""
-    frame = benchmark.frame["1"]
+    """Every measurement that can have a budget, in the order of the table."""
+    frame, soak = benchmark.frame["1"], benchmark.soak
+    hot = Measured(name="hot_frame_p99_ms", value=soak.hot.p99_ms, unit="ms") if soak else None
     engine_size = manifest.engine_bytes / (1 << 20)
     return (
         Measured(name="frame_p99_ms", value=frame.p99_ms, unit="ms"),
@@ -144,6 +173,7 @@ def measurements(
         Measured(name="confidence_shift", value=evaluation.confidence_shift, unit=""),
         Measured(name="memory_peak_mib", value=benchmark.memory_peak_mib, unit="MiB"),
         Measured(name="engine_size_mib", value=engine_size, unit="MiB"),
+        *([hot] if hot else []),
     )
 
 
@@ -165,15 +195,17 @@ def _check(measured: Measured, limit: float, *, trusted: bool) -> Check:
 def junit(verdict: Verdict) -> str:
     """The verdict as JUnit XML, which GitLab shows in the merge request: one test case a budget.
 
-    INVALID is an `error` (the measurement broke), FAIL a `failure` (the engine did).
+    INVALID is an `error` (the measurement broke), FAIL a `failure` (the engine did). A verdict that
+    is INVALID for what was not measured at all has a case of its own.
     """
     checks = verdict.checks
+    missing = verdict.verdict == "INVALID" and all(check.verdict == "PASS" for check in checks)
     suite = ET.Element(
         "testsuite",
         name=f"{verdict.target}/{verdict.engine}",
-        tests=str(len(checks)),
+        tests=str(len(checks) + missing),
         failures=str(sum(check.verdict == "FAIL" for check in checks)),
-        errors=str(sum(check.verdict == "INVALID" for check in checks)),
+        errors=str(sum(check.verdict == "INVALID" for check in checks) + missing),
     )
     for check in checks:
         case = ET.SubElement(
@@ -184,6 +216,11 @@ def junit(verdict: Verdict) -> str:
             ET.SubElement(case, "failure", message=text)
         elif check.verdict == "INVALID":
             ET.SubElement(case, "error", message=" ".join((text + ".", *verdict.reasons)))
+    if missing:
+        case = ET.SubElement(
+            suite, "testcase", classname=f"{verdict.target}.{verdict.engine}", name="measured"
+        )
+        ET.SubElement(case, "error", message=" ".join(verdict.reasons))
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)

@@ -5,20 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from engines.config import BenchmarkRow, load_target
 from engines.measure import (
     StateSampler,
     drift_share,
-    invalid_reasons,
     latency,
     peak_memory_mib,
     quantile_ranks,
+    worst_of,
 )
 from engines.records import MachineState
-from engines.workspace import Workspace
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 def test_latency_of_known_times() -> None:
@@ -166,47 +164,65 @@ def test_peak_memory(tmp_path: Path) -> None:
     assert 10 < peak_memory_mib() < os.sysconf("SC_PHYS_PAGES") * 4096 / 2**20
 
 
-@pytest.fixture
-def row() -> BenchmarkRow:
-    return load_target(Workspace(root=REPOSITORY), "x86-openvino").benchmark
+def test_a_throttle_counter_that_began_anew_is_not_negative(machine: Path) -> None:
+    with StateSampler(machine, cpus=[0, 1]) as sampler:
+        _write(machine, f"{CPU}/cpu1/thermal_throttle/core_throttle_count", 2)
+    assert sampler.state(0).throttle_events == 2
 
 
-QUIET = MachineState(
-    steal_share=0.0,
-    others_share=0.01,
-    run_queue_wait_share=0.01,
-    drift_share=0.02,
-    clock_min_mhz=None,
-    clock_max_mhz=None,
-    throttle_events=0,
-    temperature_max_c=60.0,
+# --- several measurements ----------------------------------------------------------------------
+
+SHARES = st.none() | st.floats(0, 1)
+MHZ = st.none() | st.floats(100, 3000)
+EVENTS = st.none() | st.integers(0, 50)
+STATES = st.builds(
+    MachineState,
+    steal_share=SHARES,
+    others_share=SHARES,
+    run_queue_wait_share=SHARES,
+    drift_share=st.floats(0, 1),
+    clock_min_mhz=MHZ,
+    clock_max_mhz=MHZ,
+    throttle_events=EVENTS,
+    temperature_max_c=st.none() | st.floats(-20, 110),
+    gpu_clock_min_mhz=MHZ,
+    gpu_clock_max_mhz=MHZ,
+    memory_clock_min_mhz=MHZ,
+    memory_clock_max_mhz=MHZ,
+    power_mean_w=st.none() | st.floats(0, 700),
+    power_max_w=st.none() | st.floats(0, 700),
+    over_current_events=EVENTS,
+    throttle_reasons=st.lists(st.sampled_from(["SwPowerCap", "HwSlowdown"]), unique=True).map(
+        tuple
+    ),
+    gpu_memory_max_mib=st.none() | st.floats(0, 80_000),
+    power_mode=st.none() | st.sampled_from(["MAXN", "15W"]),
 )
 
 
-def test_a_quiet_machine_is_valid(row: BenchmarkRow) -> None:
-    assert invalid_reasons(QUIET, row) == ()
-    nothing_readable = QUIET.model_copy(
-        update=dict.fromkeys(
-            ("steal_share", "run_queue_wait_share", "throttle_events", "temperature_max_c")
-        )
-    )
-    assert invalid_reasons(nothing_readable, row) == ()
+@given(st.lists(STATES, min_size=1, max_size=4))
+def test_the_worst_of_several_is_no_better_than_any(states: list[MachineState]) -> None:
+    worst = worst_of(states)
+    for field in MachineState.model_fields:
+        values = [getattr(one, field) for one in states]
+        known = [value for value in values if value is not None]
+        found = getattr(worst, field)
+        if not known:
+            assert found is None
+        elif field.endswith("_min_mhz"):
+            assert found == min(known)
+        elif field.endswith("_events"):
+            assert found == sum(known)
+        elif field == "throttle_reasons":
+            assert set(found) == {reason for value in values for reason in value}
+        elif field == "power_mode":
+            assert found == ", then ".join(dict.fromkeys(known))
+        else:
+            assert found == max(known)
 
 
-@pytest.mark.parametrize(
-    ("change", "parts"),
-    [
-        ({"steal_share": 0.2}, ("20.0%", "limit is 5.0%", "hypervisor", "own")),
-        ({"run_queue_wait_share": 0.5}, ("50.0%", "limit is 25.0%", "Stop other programs")),
-        ({"others_share": 0.4}, ("40.0%", "used by other programs", "limit is 5.0%")),
-        ({"drift_share": 0.3}, ("30.0%", "limit is 10.0%", "settle")),
-        ({"throttle_events": 4}, ("by 4", "limit is 0", "Cool")),
-        ({"temperature_max_c": 101.0}, ("101 °C", "limit is 95 °C", "Cool")),
-    ],
-)
-def test_each_reason_says_measured_limit_and_what_to_do(
-    row: BenchmarkRow, change: dict[str, float], parts: tuple[str, ...]
-) -> None:
-    (reason,) = invalid_reasons(QUIET.model_copy(update=change), row)
-    for part in parts:
-        assert part in reason
+@given(STATES)
+def test_the_worst_of_one_is_itself(state: MachineState) -> None:
+    same = state.model_copy(update={"throttle_reasons": tuple(sorted(state.throttle_reasons))})
+    assert worst_of([state]) == same
+    assert worst_of([state, state]).power_mode == state.power_mode

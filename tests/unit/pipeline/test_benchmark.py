@@ -9,15 +9,19 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from engines.config import EvaluateRow, load_target
+from engines.errors import InputError
+from engines.records import CrossCheck, Manifest, Soak
 from engines.workspace import Workspace
+from pipeline import measured as figures
 from pipeline.adapters.pytest_benchmark import Measurement, parse
-from pipeline.harness.plan import Plan
+from pipeline.harness.plan import LATENCY, SOAK, THROUGHPUT, Plan
 from pipeline.steps import benchmark as step
 from pipeline.summary import table_text
 
@@ -71,6 +75,7 @@ def whole(seconds: tuple[float, ...], **machine: Any) -> tuple[Measurement, ...]
 
 def plan() -> Plan:
     return Plan(
+        tests=(*LATENCY, *THROUGHPUT),
         engine_folder=Path("m-fp16"),
         frames=(),
         frame_size=(720, 1280),
@@ -78,6 +83,8 @@ def plan() -> Plan:
         in_flight=(2, 4),
         warmup_seconds=1,
         seconds=2,
+        gpu=False,
+        soak_seconds=0,
         thresholds=EvaluateRow(confidence=0.25, iou=0.7, max_detections=300),
     )
 
@@ -88,7 +95,7 @@ def run(
     """The plans that were measured, and the validity of the end, for the given answers."""
     asked: list[Plan] = []
 
-    def answer(asked_plan: Plan, _: Path) -> tuple[Measurement, ...]:
+    def answer(asked_plan: Plan, _: Path, __: Any = None) -> tuple[Measurement, ...]:
         asked.append(asked_plan)
         return answers[len(asked) - 1]
 
@@ -132,18 +139,18 @@ def test_the_worst_moment_speaks_for_the_whole() -> None:
         measured("test_frame", 1, times(), temperature_max_c=celsius, throttle_events=events)
         for celsius, events in ((50.0, 1), (90.0, 2))
     )
-    state = step._machine_state([calm, hot])
+    state = figures.machine_state([calm, hot])
     assert (state.temperature_max_c, state.throttle_events) == (90.0, 3)
     assert state.clock_min_mhz is None
 
 
 def test_the_better_number_in_flight_counts() -> None:
-    best = step._best_throughput(whole(times()))
+    best = figures.best_throughput(whole(times()))
     assert (best.frames_per_second, best.in_flight) == (250.0, 4)
 
 
 def test_the_histogram_holds_nearly_every_frame() -> None:
-    rows = list(csv.DictReader(io.StringIO(table_text(step._histogram("m-fp16", times())))))
+    rows = list(csv.DictReader(io.StringIO(table_text(figures.histogram("m-fp16", times())))))
     assert {row["engine"] for row in rows} == {"m-fp16"}
     assert sum(float(row["share"]) for row in rows) == pytest.approx(0.995, abs=0.005)
     assert all(5 <= float(row["latency_ms"]) < 6 for row in rows)
@@ -166,3 +173,116 @@ def test_pytest_benchmark_s_json_is_read(tmp_path: Path) -> None:
             extra={"memory_peak_mib": 3},
         ),
     )
+
+
+# --- energy ------------------------------------------------------------------------------------
+
+
+def test_energy_is_the_power_while_frames_were_measured_times_their_time() -> None:
+    frames = (0.010, 0.014, 0.012)
+    measurements = (
+        measured("test_inference", 1, frames, power_mean_w=99.0),
+        measured("test_frame", 1, frames, power_mean_w=7.5),
+        measured("test_frame", 4, frames, power_mean_w=50.0),
+    )
+    assert figures.energy_per_frame_mj(measurements) == pytest.approx(7.5 * 12)
+
+
+def test_energy_is_unknown_where_power_is() -> None:
+    assert figures.energy_per_frame_mj(whole(times())) is None
+
+
+# --- soak --------------------------------------------------------------------------------------
+
+
+def soaked(**machine: Any) -> tuple[Measurement, ...]:
+    frame = figures.latencies(whole(times()), "test_frame")["1"]
+    window = {"start_s": 0, "p50_ms": 5, "p99_ms": 6, "count": 9, "gpu_clock_min_mhz": None}
+    found = {
+        "minutes": 1,
+        "windows": [window | {"temperature_max_c": 83.0, "power_mean_w": None}],
+        "hot": frame.model_dump(),
+        "throttle_events": 4,
+        "over_current_events": None,
+        "throttle_reasons": ["HwThermalSlowdown"],
+    }
+    extra = {"machine": QUIET | machine, "soak": found, "memory_peak_mib": 1}
+    return (Measurement(name="test_soak", parameters={}, seconds=(60.0,), extra=extra),)
+
+
+def soak(
+    monkeypatch: pytest.MonkeyPatch, minutes: float, **machine: Any
+) -> tuple[list[Plan], Soak | None, tuple[str, ...]]:
+    asked: list[Plan] = []
+
+    def answer(plan: Plan, _: Path, tell: Any) -> tuple[Measurement, ...]:
+        asked.append(plan)
+        tell(30.0, "6.00")
+        return soaked(**machine)
+
+    monkeypatch.setattr(step, "measure", answer)
+    return (asked, *step._soak(plan(), minutes, ROW, Path()))
+
+
+def test_no_soak_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert soak(monkeypatch, 0) == ([], None, ())
+
+
+def test_a_soak_runs_alone_and_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    (asked,), found, reasons = soak(monkeypatch, 1.5)
+    assert (asked.tests, asked.soak_seconds) == (SOAK, 90)
+    assert found is not None
+    assert found.windows[0].temperature_max_c == 83
+    assert reasons == ()
+
+
+def test_throttling_in_a_soak_is_the_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    hot = {"throttle_events": 4, "throttle_reasons": ["HwThermalSlowdown"], "drift_share": 0.8}
+    _, found, reasons = soak(monkeypatch, 1, **hot, temperature_max_c=120.0)
+    assert found is not None
+    assert found.throttle_reasons == ("HwThermalSlowdown",)
+    assert reasons == ()
+
+
+def test_other_programs_in_a_soak_make_it_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, (reason,) = soak(monkeypatch, 1, others_share=0.5)
+    assert reason.startswith("During the soak: 50.0% of the processors' time was used by other")
+
+
+# --- cross-check -------------------------------------------------------------------------------
+
+
+def gpu_time(p50_ms: float | None) -> Measurement:
+    return Measurement(
+        name="test_gpu_time",
+        parameters={},
+        seconds=(1.0,),
+        extra={"gpu_p50_ms": p50_ms, "memory_peak_mib": 1.0},
+    )
+
+
+ENGINE = SimpleNamespace(engine="m-fp16", engine_file="engine.plan", backend="tensorrt")
+"""What the cross-check reads of a manifest."""
+
+
+def test_the_gpu_time_is_compared_with_trtexec_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(engine: Path, _: Any, ours_p50_ms: float) -> CrossCheck:
+        return CrossCheck(
+            command=("trtexec", f"--loadEngine={engine.name}"),
+            version="10.3.0",
+            ours_p50_ms=ours_p50_ms,
+            trtexec_p50_ms=4.0,
+            difference_share=ours_p50_ms / 4.0 - 1,
+        )
+
+    monkeypatch.setattr(step.trtexec, "cross_check", answer)
+    found = step._cross_check(
+        Path("m-fp16"), cast(Manifest, ENGINE), (*whole(times()), gpu_time(5.0))
+    )
+    assert found.command[1] == "--loadEngine=engine.plan"
+    assert found.difference_share == pytest.approx(0.25)
+
+
+def test_an_engine_without_gpu_times_cannot_be_cross_checked() -> None:
+    with pytest.raises(InputError, match="TensorRT engine on a GPU for --cross-check"):
+        step._cross_check(Path("m-fp16"), cast(Manifest, ENGINE), (gpu_time(None),))

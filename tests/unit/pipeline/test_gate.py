@@ -25,12 +25,15 @@ from engines.records import (
     Manifest,
     Postprocess,
     Preprocess,
+    Soak,
+    SoakWindow,
     Source,
     Throughput,
     Validity,
 )
 from pipeline.steps.gate import judge, junit, raise_unless_pass
-from pipeline.tables import print_verdict
+from pipeline.summary import Summary, summarise
+from pipeline.tables import print_report, print_verdict
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 BUDGETS = Budgets(
@@ -247,7 +250,128 @@ def test_junit_tells_failures_from_errors() -> None:
     assert BUSY in str(error.get("message"))
 
 
+# --- hot ---------------------------------------------------------------------------------------
+
+HOT = BUDGETS.model_copy(update={"hot_frame_p99_ms": 35.0})
+
+
+def soaked(
+    p99: float, low: float | None = None, high: float | None = None, valid: bool = True
+) -> Benchmark:
+    cool = benchmark(valid=valid)
+    interval = {"p99_low_ms": low or p99, "p99_high_ms": high or p99}
+    hot = cool.frame["1"].model_copy(update={"p99_ms": p99} | interval)
+    window = SoakWindow(
+        start_s=0,
+        p50_ms=5,
+        p99_ms=p99,
+        count=100,
+        gpu_clock_min_mhz=612,
+        temperature_max_c=84,
+        power_mean_w=12,
+    )
+    soak = Soak(
+        minutes=10,
+        windows=(window,),
+        hot=hot,
+        throttle_events=3,
+        over_current_events=1,
+        throttle_reasons=("HwThermalSlowdown",),
+    )
+    return cool.model_copy(update={"soak": soak, "energy_per_frame_mj": 93.25})
+
+
+@pytest.mark.parametrize(("p99", "expected"), [(34.9, "PASS"), (35.0, "PASS"), (40.0, "FAIL")])
+def test_a_hot_p99_has_a_budget_of_its_own(p99: float, expected: str) -> None:
+    verdict = judge(manifest(), soaked(p99), evaluation(), HOT)
+    assert verdict.verdict == expected
+    hot = verdict.checks[-1]
+    assert (hot.name, hot.measured, hot.limit) == ("hot_frame_p99_ms", p99, 35)
+    assert {check.verdict for check in verdict.checks[:-1]} == {"PASS"}
+    assert [check.name for check in verdict.checks] == list(HOT.limits())
+
+
+def test_throttling_in_the_soak_is_no_reason_for_invalid() -> None:
+    assert judge(manifest(), soaked(20), evaluation(), HOT).reasons == ()
+
+
+def test_a_hot_p99_whose_interval_holds_the_budget_is_undecided() -> None:
+    verdict = judge(manifest(), soaked(34, low=33, high=36), evaluation(), HOT)
+    assert verdict.verdict == "INVALID"
+    assert [check.name for check in verdict.checks if check.verdict == "INVALID"] == [
+        "hot_frame_p99_ms"
+    ]
+    (reason,) = verdict.reasons
+    assert "The hot frame's p99 lies between 33.00 and 36.00 ms" in reason
+    assert "benchmark.soak_minutes" in reason
+
+
+def test_a_hot_p99_of_a_disturbed_machine_is_not_judged() -> None:
+    verdict = judge(manifest(), soaked(500, valid=False), evaluation(), HOT)
+    assert (verdict.verdict, verdict.checks[-1].verdict) == ("INVALID", "INVALID")
+
+
+def test_a_budget_without_a_soak_is_invalid_and_says_which_command_to_run() -> None:
+    verdict = judge(manifest(), benchmark(), evaluation(), HOT)
+    assert verdict.verdict == "INVALID"
+    (reason,) = verdict.reasons
+    assert "came none" in reason
+    assert "pipeline benchmark m-fp16 --target t --soak MINUTES" in reason
+    with pytest.raises(GateInvalid):
+        raise_unless_pass(verdict)
+    suite = ET.fromstring(junit(verdict)).find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("errors")) == ("8", "1")
+    error = suite.find("testcase[@name='measured']/error")
+    assert error is not None
+    assert "--soak MINUTES" in str(error.get("message"))
+
+
+def test_a_missing_soak_does_not_excuse_an_inaccurate_engine() -> None:
+    assert judge(manifest(), benchmark(), evaluation(drop=0.5), HOT).verdict == "FAIL"
+
+
+def test_a_soak_without_a_budget_is_no_check() -> None:
+    verdict = judge(manifest(), soaked(500), evaluation(), BUDGETS)
+    assert verdict.verdict == "PASS"
+    assert [check.name for check in verdict.checks] == list(BUDGETS.limits())
+
+
+def _summary(of: Benchmark) -> Summary:
+    return summarise(manifest(), of, evaluation(), judge(manifest(), of, evaluation(), BUDGETS))
+
+
+def test_the_summary_leaves_out_what_was_not_measured(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    _summary(benchmark()).write(path)
+    assert "hot" not in path.read_text()
+    assert "null" not in path.read_text()
+    assert Summary.read(path).energy_per_frame_mj is None
+    _summary(soaked(20)).write(path)
+    assert (Summary.read(path).hot_frame_p99_ms, Summary.read(path).energy_per_frame_mj) == (
+        20,
+        93.25,
+    )
+
+
+def test_energy_and_hot_p99_are_printed_where_they_were_measured() -> None:
+    def printed(of: Benchmark) -> str:
+        console = Console(width=80, file=io.StringIO())
+        verdict = judge(manifest(), of, evaluation(), BUDGETS)
+        print_verdict(verdict, _summary(of), console)
+        print_report("t", [(_summary(of), verdict)], console)
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert max(len(line) for line in text.splitlines()) <= 80
+        return str(text)
+
+    assert "hot" not in printed(benchmark())
+    assert "mJ" not in printed(benchmark())
+    text = printed(soaked(20))
+    assert text.count("hot p99 20.00 ms, 93.2 mJ a frame") == 2
+
+
 def test_the_table_is_as_people_know_it() -> None:
     console = Console(width=80, file=io.StringIO())
-    print_verdict(judge(manifest(), benchmark(valid=False), evaluation(0.5), BUDGETS), console)
+    verdict = judge(manifest(), benchmark(valid=False), evaluation(0.5), BUDGETS)
+    print_verdict(verdict, console=console)
     assert console.file.getvalue() == (GOLDEN / "verdict-table.txt").read_text()

@@ -1,0 +1,123 @@
+"""When a measurement cannot be trusted: what the machine did against the target's row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engines.config import BenchmarkRow
+from engines.records import MachineState
+
+
+def invalid_reasons(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
+    """Why a measurement cannot be trusted, each with what to do; none when it can."""
+    return (
+        *disturbances(state, row),
+        *_drift(state, row),
+        *_throttling(state),
+        *_over_currents(state),
+        *_clock(state, row),
+        *_temperature(state, row),
+        *_power_mode(state, row),
+    )
+
+
+def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
+    """What others did to the measurement. A soak is INVALID for these alone."""
+    quieter = "Stop other programs on this machine and measure again."
+    shares = (
+        (
+            state.steal_share,
+            row.max_steal_share,
+            "of the processors' time was taken by the hypervisor",
+            "Measure when the host is less loaded, or on a machine of its own.",
+        ),
+        (
+            state.others_share,
+            row.max_others_share,
+            "of the processors' time was used by other programs",
+            quieter,
+        ),
+        (
+            state.run_queue_wait_share,
+            row.max_run_queue_wait_share,
+            "of the measuring threads' time was spent waiting for a processor",
+            quieter,
+        ),
+    )
+    return tuple(
+        f"{share:.1%} {what}; the limit is {limit:.1%}. {todo}"
+        for share, limit, what, todo in shares
+        if share is not None and share > limit
+    )
+
+
+def _drift(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+    if state.drift_share > row.max_drift_share:
+        yield (
+            f"{state.drift_share:.1%} lies between the medians of the first and the last third of "
+            f"the times; the limit is {row.max_drift_share:.1%}. Let the machine settle (clock, "
+            "temperature, other programs) and measure again."
+        )
+
+
+def _throttling(state: MachineState) -> Iterator[str]:
+    if state.throttle_events:
+        yield (
+            f"The processors' throttle counters rose by {state.throttle_events}; the limit is 0. "
+            "Cool the machine and measure again."
+        )
+    if state.throttle_reasons:
+        yield (
+            "Expected a GPU that nothing slows down, but it was held back by "
+            f"{', '.join(state.throttle_reasons)}. Cool the device, give it the power that it "
+            "asks for or set a lower clock that it can hold, and measure again."
+        )
+
+
+def _over_currents(state: MachineState) -> Iterator[str]:
+    if state.over_current_events:
+        yield (
+            f"The Jetson's over-current and under-voltage counters rose by "
+            f"{state.over_current_events}; the limit is 0. Use a stronger power supply or a lower "
+            "power mode (`sudo nvpmodel -m NUMBER`, and `benchmark.power_mode` in params.yaml), "
+            "and measure again."
+        )
+
+
+def _clock(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+    low, high = state.gpu_clock_min_mhz, state.gpu_clock_max_mhz
+    if low is None or high is None or row.max_clock_drift_share is None:
+        return
+    if high - low > row.max_clock_drift_share * high:
+        yield (
+            f"The GPU's clock moved between {low:.0f} and {high:.0f} MHz, {1 - low / high:.1%} of "
+            f"the higher; the limit is {row.max_clock_drift_share:.1%}. Hold it still with `sudo "
+            "jetson_clocks` on a Jetson, with `sudo nvidia-smi -lgc MHZ` elsewhere, and measure "
+            "again."
+        )
+
+
+def _temperature(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+    hottest = state.temperature_max_c
+    if hottest is not None and hottest > row.max_temperature_c:
+        yield (
+            f"The machine reached {hottest:.0f} °C; the limit is {row.max_temperature_c:.0f} °C. "
+            "Cool it and measure again."
+        )
+
+
+def _power_mode(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+    if row.power_mode is None or state.power_mode == row.power_mode:
+        return
+    if state.power_mode is None:
+        yield (
+            f"Expected the power mode {row.power_mode}, but this machine does not say which it is "
+            "in. Run where `nvpmodel -q` answers, or take `benchmark.power_mode` out of "
+            "params.yaml."
+        )
+        return
+    yield (
+        f"Expected the power mode {row.power_mode}, came {state.power_mode}. Set it with `sudo "
+        "nvpmodel -m NUMBER` (`/etc/nvpmodel.conf` has the numbers), let the device settle, and "
+        "measure again."
+    )

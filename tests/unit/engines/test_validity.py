@@ -1,0 +1,135 @@
+"""When a measurement is INVALID, and that each reason says what was measured and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.config import BenchmarkRow, load_target
+from engines.records import MachineState
+from engines.validity import disturbances, invalid_reasons
+from engines.workspace import Workspace
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def row() -> BenchmarkRow:
+    return load_target(Workspace(root=REPOSITORY), "x86-openvino").benchmark
+
+
+QUIET = MachineState(
+    steal_share=0.0,
+    others_share=0.01,
+    run_queue_wait_share=0.01,
+    drift_share=0.02,
+    clock_min_mhz=None,
+    clock_max_mhz=None,
+    throttle_events=0,
+    temperature_max_c=60.0,
+)
+
+
+def test_a_quiet_machine_is_valid(row: BenchmarkRow) -> None:
+    assert invalid_reasons(QUIET, row) == ()
+    nothing_readable = QUIET.model_copy(
+        update=dict.fromkeys(
+            ("steal_share", "run_queue_wait_share", "throttle_events", "temperature_max_c")
+        )
+    )
+    assert invalid_reasons(nothing_readable, row) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"steal_share": 0.2}, ("20.0%", "limit is 5.0%", "hypervisor", "own")),
+        ({"run_queue_wait_share": 0.5}, ("50.0%", "limit is 25.0%", "Stop other programs")),
+        ({"others_share": 0.4}, ("40.0%", "used by other programs", "limit is 5.0%")),
+        ({"drift_share": 0.3}, ("30.0%", "limit is 10.0%", "settle")),
+        ({"throttle_events": 4}, ("by 4", "limit is 0", "Cool")),
+        ({"temperature_max_c": 101.0}, ("101 °C", "limit is 95 °C", "Cool")),
+    ],
+)
+def test_each_reason_says_measured_limit_and_what_to_do(
+    row: BenchmarkRow, change: dict[str, object], parts: tuple[str, ...]
+) -> None:
+    (reason,) = invalid_reasons(QUIET.model_copy(update=change), row)
+    for part in parts:
+        assert part in reason
+
+
+JETSON = QUIET.model_copy(
+    update={
+        "gpu_clock_min_mhz": 918.0,
+        "gpu_clock_max_mhz": 918.0,
+        "over_current_events": 0,
+        "power_mode": "MAXN",
+    }
+)
+
+
+@pytest.fixture
+def jetson_row(row: BenchmarkRow) -> BenchmarkRow:
+    return row.model_copy(update={"max_clock_drift_share": 0.05, "power_mode": "MAXN"})
+
+
+def test_a_jetson_that_holds_its_clock_and_mode_is_valid(jetson_row: BenchmarkRow) -> None:
+    assert invalid_reasons(JETSON, jetson_row) == ()
+    within = JETSON.model_copy(update={"gpu_clock_min_mhz": 918.0 * 0.96})
+    assert invalid_reasons(within, jetson_row) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (
+            {"gpu_clock_min_mhz": 612.0},
+            ("between 612 and 918 MHz", "33.3%", "limit is 5.0%", "sudo jetson_clocks", "-lgc"),
+        ),
+        ({"over_current_events": 3}, ("rose by 3", "limit is 0", "power supply", "nvpmodel -m")),
+        (
+            {"throttle_reasons": ("HwSlowdown", "SwPowerCap")},
+            ("nothing slows down", "HwSlowdown, SwPowerCap", "Cool the device"),
+        ),
+        (
+            {"power_mode": "15W"},
+            ("Expected the power mode MAXN, came 15W", "sudo nvpmodel -m"),
+        ),
+        ({"power_mode": "MAXN, then 15W"}, ("came MAXN, then 15W",)),
+        ({"power_mode": None}, ("does not say", "nvpmodel -q", "params.yaml")),
+    ],
+)
+def test_each_reason_of_a_gpu(
+    jetson_row: BenchmarkRow, change: dict[str, object], parts: tuple[str, ...]
+) -> None:
+    (reason,) = invalid_reasons(JETSON.model_copy(update=change), jetson_row)
+    for part in parts:
+        assert part in reason
+
+
+def test_a_row_without_a_clock_limit_and_mode_asks_for_none(row: BenchmarkRow) -> None:
+    moved = JETSON.model_copy(update={"gpu_clock_min_mhz": 100.0, "power_mode": "15W"})
+    assert invalid_reasons(moved, row) == ()
+
+
+def test_a_clock_that_cannot_be_read_invalidates_nothing(jetson_row: BenchmarkRow) -> None:
+    unread = {"gpu_clock_min_mhz": None, "gpu_clock_max_mhz": None, "over_current_events": None}
+    assert invalid_reasons(JETSON.model_copy(update=unread), jetson_row) == ()
+
+
+def test_heat_disturbs_no_soak_but_other_programs_do(jetson_row: BenchmarkRow) -> None:
+    hot = {
+        "throttle_events": 9,
+        "over_current_events": 9,
+        "throttle_reasons": ("HwThermalSlowdown",),
+        "temperature_max_c": 105.0,
+        "drift_share": 0.9,
+        "gpu_clock_min_mhz": 100.0,
+    }
+    state = JETSON.model_copy(update=hot)
+    assert len(invalid_reasons(state, jetson_row)) == 6
+    assert disturbances(state, jetson_row) == ()
+    (reason,) = disturbances(state.model_copy(update={"others_share": 0.4}), jetson_row)
+    assert "used by other programs" in reason
