@@ -29,13 +29,19 @@ def _tensorrt_on_jetson(jetpack: str | None) -> str:
             "3.10 or later: flash JetPack 6 or later, which runs on Orin and Thor."
         )
     tensorrt = f" (TensorRT {brings.tensorrt} for Python {brings.python})" if brings else ""
-    python = f"python{brings.python}" if brings else "python3"
     return (
         f"It comes with JetPack{f' {jetpack}' if jetpack else ''}{tensorrt}: `sudo apt-get install "
         "python3-libnvinfer libnvinfer-bin`, or `sudo apt-get install nvidia-jetpack` for all of "
         "JetPack; `pip install tensorrt` fails on a Jetson. A virtual environment sees it only "
-        f"when made with `{python} -m venv --system-site-packages .venv`."
+        f"when made with {environment_command(jetpack)}."
     )
+
+
+def environment_command(jetpack: str | None) -> str:
+    """The command for a virtual environment that sees the TensorRT of that JetPack."""
+    brings = jetpack_brings(jetpack)
+    python = f"python{brings.python}" if brings else "python3"
+    return f"`{python} -m venv --system-site-packages .venv`"
 
 
 def _tensorrt_elsewhere(fingerprint: Fingerprint) -> str:

@@ -159,10 +159,18 @@ def nvpmodel_query() -> str:
     return done.stdout
 
 
+def power_mode_number(root: Path, mode: str) -> int | None:
+    """The number that `nvpmodel -m` takes for a mode; None where this device has no such mode."""
+    return {name: number for number, name in _power_modes(root).items()}.get(mode)
+
+
 def _stored_power_mode(root: Path) -> str | None:
     number = STATUS.search(_text(root / POWER_STATUS))
-    modes = {int(key): name for key, name in POWER_MODEL.findall(_text(root / POWER_MODES))}
-    return modes.get(int(number[1])) if number else None
+    return _power_modes(root).get(int(number[1])) if number else None
+
+
+def _power_modes(root: Path) -> dict[int, str]:
+    return {int(key): name for key, name in POWER_MODEL.findall(_text(root / POWER_MODES))}
 
 
 def _family(compatible: tuple[str, ...], model: str) -> str | None:

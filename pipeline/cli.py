@@ -220,6 +220,32 @@ def report(
         raise_unless_all_pass(rows)
 
 
+@commands.command()
+@reports_errors
+def doctor(
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also save this device's files, without serial numbers, to a new folder.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Say what this machine is, what it can do, what is missing.
+
+    Exits 5 if it can build no target's engines. Example: pipeline doctor
+    """
+    from pipeline.doctor_tables import print_diagnosis
+    from pipeline.steps import doctor as step
+
+    if record is not None:
+        print(step.record(record))
+    diagnosis = step.doctor(_workspace())
+    print_diagnosis(diagnosis)
+    step.raise_unless_useful(diagnosis)
+
+
 def _workspace() -> Workspace:
     from engines.workspace import find_workspace
 

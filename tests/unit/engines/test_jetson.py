@@ -197,6 +197,12 @@ def test_junk_is_no_error(
     assert power_mode(root) is None
 
 
+def test_a_number_too_long_for_python_is_no_mode(orin: Path) -> None:
+    (orin / "var/lib/nvpmodel/status").write_text(f"pmode:{'9' * 5000}")
+    (orin / "etc/nvpmodel.conf").write_text(f"< POWER_MODEL ID={'9' * 5000} NAME=MAXN >")
+    assert power_mode(orin) is None
+
+
 def test_the_tables_fit_together() -> None:
     assert set(PARTS.values()) == set(MODELS.values()) == set(FAMILIES)
     assert {".".join(found.split(".")[:2]) for found in JETPACK_OF_L4T.values()} == set(JETPACKS)
