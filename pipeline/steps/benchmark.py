@@ -6,6 +6,7 @@ says.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,8 @@ def benchmark(
     if cross_check:
         trtexec.find(manifest.backend_package)  # before minutes are spent
     minutes = target.benchmark.soak_minutes if soak_minutes is None else soak_minutes
+    if not 0 <= minutes < math.inf:
+        raise InputError(f"Expected --soak in minutes, 0 for none, came {minutes}.")
     with (
         tempfile.TemporaryDirectory(prefix="jetrail-") as name,
         device_lock(f"pipeline benchmark {engine} --target {target_name}"),

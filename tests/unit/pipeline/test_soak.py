@@ -200,6 +200,12 @@ def test_a_cross_check_of_another_backend_is_refused_before_anything_is_measured
     assert not (built.engine(TARGET, ENGINE) / "benchmark.json").exists()
 
 
+@pytest.mark.parametrize("minutes", [-1, math.nan, math.inf])
+def test_what_is_no_number_of_minutes(built: Workspace, minutes: float) -> None:
+    with pytest.raises(InputError, match="in minutes, 0 for none"):
+        benchmark(built, TARGET, ENGINE, soak_minutes=minutes)
+
+
 def test_a_device_that_is_taken_is_not_measured(
     built: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
