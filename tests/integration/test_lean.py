@@ -8,17 +8,26 @@ import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from engines.records import Manifest, Verdict
-from tests.integration.conftest import MODEL, ROOT, TARGET, Clone
+from tests.integration.conftest import MODEL, ROOT, TARGET, Clone, stages
 
 pytestmark = pytest.mark.integration
 
 PYTHONS = ("3.10", "3.12")
 ENGINE = f"{MODEL}-fp16"
-NEEDED_ON_A_LAPTOP_ALONE = {"torch", "torchvision", "ultralytics", "mlflow", "onnx", "onnxruntime"}
+GLIBC = {"3.10": 35, "3.12": 39}
+"""Minor version of glibc 2 on JetPack 6 (Ubuntu 22.04) and JetPack 7 (Ubuntu 24.04)."""
+NEEDED_ON_A_LAPTOP_ALONE = ("torch", "ultralytics", "mlflow", "onnxruntime", "onnxsim")
+"""Beginnings of names."""
+SOURCE_ALONE = {"antlr4-python3-runtime"}
+"""Packages without any wheel: ANTLR's 4.9, which OmegaConf and Hydra want for DVC, is source only.
+pip installs it on the device with nothing to compile."""
 COMMANDS = (
     ("probe",),
     *((step, ENGINE) for step in ("build", "benchmark", "evaluate", "gate")),
@@ -75,9 +84,93 @@ def test_nothing_of_the_model_side_is_installed(
     python = str(environments[version] / "python")
     listed = json.loads(run(python, "-m", "pip", "list", "--format=json"))
     names = {one["name"].lower() for one in listed}
-    assert {"jetrail", "openvino"} <= names
-    assert names.isdisjoint(NEEDED_ON_A_LAPTOP_ALONE)
+    assert {"jetrail", "openvino", "cuda-bindings", "polygraphy"} <= names
+    assert not {name for name in names if name.startswith(NEEDED_ON_A_LAPTOP_ALONE)}
     assert run(python, "--version").startswith(f"Python {version}.")
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_every_dependency_comes_to_a_jetson_as_a_wheel(
+    environments: dict[str, Path], version: str, tmp_path: Path
+) -> None:
+    python = str(environments[version] / "python")
+    inspected = json.loads(run(python, "-m", "pip", "inspect", "--local"))
+    pins, built = needed_on_a_jetson(inspected)
+    assert "openvino" not in pins
+    assert built.keys() == SOURCE_ALONE
+    for metadata in built.values():
+        (module,) = (metadata / "top_level.txt").read_text().split()
+        files = (file for file in (metadata.parent / module).rglob("*") if file.is_file())
+        assert {file.suffix for file in files} - {".pyc"} == {".py"}
+    wanted = tmp_path / "pins.txt"
+    wanted.write_text("".join(f"{name}=={pin}\n" for name, pin in pins.items()))
+    report = tmp_path / "report.json"
+    run(
+        *(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run"),
+        *("--ignore-installed", "--no-deps", "--target", str(tmp_path / "nowhere")),
+        *("--only-binary=:all:", "--implementation", "cp", "--python-version", version),
+        *(word for tag in platforms(version) for word in ("--platform", tag)),
+        *("--report", str(report), "--requirement", str(wanted)),
+    )
+    found = {one["download_info"]["url"] for one in json.loads(report.read_text())["install"]}
+    assert len(found) == len(pins)
+    assert {"any", "aarch64"} == {file_platform(url) for url in found}
+
+
+def needed_on_a_jetson(inspected: dict[str, Any]) -> tuple[dict[str, str], dict[str, Path]]:
+    """Versions of what `jetrail[device]` needs on an aarch64 machine with this Python, and the
+    metadata of those that come as source; from what `pip inspect` says of the environment.
+
+    Markers are asked anew, since pip asks them for the machine that it runs on.
+    """
+    marker = inspected["environment"] | {"platform_machine": "aarch64"}
+    packages = {canonicalize_name(one["metadata"]["name"]): one for one in inspected["installed"]}
+    todo, seen = [("jetrail", "device")], set[tuple[str, str]]()
+    while todo:
+        name, extra = todo.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for text in packages[name]["metadata"].get("requires_dist", []):
+            need = Requirement(text)
+            if need.marker is None or need.marker.evaluate(marker | {"extra": extra}):
+                todo += [(canonicalize_name(need.name), one) for one in ("", *need.extras)]
+    names = {name for name, _ in seen} - {"jetrail"}
+    pins = {name: packages[name]["metadata"]["version"] for name in names - SOURCE_ALONE}
+    built = {name: Path(packages[name]["metadata_location"]) for name in names & SOURCE_ALONE}
+    return pins, built
+
+
+def platforms(version: str) -> tuple[str, ...]:
+    """The tags of the wheels that pip takes on an aarch64 machine with that JetPack's glibc."""
+    return (
+        "manylinux2014_aarch64",
+        *(f"manylinux_2_{minor}_aarch64" for minor in range(17, GLIBC[version] + 1)),
+    )
+
+
+def file_platform(url: str) -> str:
+    """`any`, or the architecture in the name of a wheel."""
+    tag = url.removesuffix(".whl").rpartition("-")[2]
+    return "aarch64" if tag.endswith("aarch64") else tag
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_models_are_taken_over_from_ci(
+    environments: dict[str, Path], finished: Clone, version: str
+) -> None:
+    """As the GitLab jobs of devices do: dvc.lock and out/ of the models come as artifacts."""
+    shutil.rmtree(finished.root / ".dvc" / "cache")
+    shutil.rmtree(finished.out)
+    lean = environments[version]
+    variables = {
+        "PATH": f"{lean}{os.pathsep}{os.environ['PATH']}",
+        "DVC_SITE_CACHE_DIR": str(finished.root.parent / "another-site-cache"),
+    }
+    finished.run(str(lean / "dvc"), "commit", "export", "verify", "quantize", **variables)
+    build = f"engines/targets/{TARGET}/dvc.yaml:build@{ENGINE}"
+    said = finished.run(str(lean / "dvc"), "repro", build, **variables)
+    assert stages(said) == ["probe", f"build@{ENGINE}"]
 
 
 @pytest.mark.parametrize("version", PYTHONS)
