@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+from engines.backends.tensorrt_memory import lack_of_memory
 from engines.backends.tensorrt_sdk import Messages, new_logger, trt
+from engines.errors import JetrailError
 
 Layers = list[tuple[str, str]]
 """Kind and precision, in the project's names, of each layer that computes something."""
@@ -15,10 +18,18 @@ COMPUTING = frozenset(
     | {"REDUCE", "RESIZE", "SCALE", "SOFTMAX", "UNARY"}
 )
 """Kinds in a network; the others move data, or tell shapes."""
-
 NETWORK_TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
-PLAN_TYPES = (("int8", "int8"), ("fp16", "fp16"), ("half", "fp16"), ("fp32", "fp32"))
-"""What the engine inspector's `Format/Datatype` contains, and what it means."""
+
+MOVING = frozenset(
+    {"reformat", "noop", "shuffle", "constant", "concat", "concatenation", "slice", "gather"}
+    | {"cast", "shapehosttodevicenode", "signal", "wait"}
+)
+"""Kinds in a plan that compute nothing."""
+PLAN_TYPES = {
+    **{"int8": "int8", "fp8": "fp8", "bfloat16": "bf16", "bf16": "bf16"},
+    **{"fp16": "fp16", "half": "fp16", "fp32": "fp32", "float": "fp32"},
+}
+"""Words in the engine inspector's `Format/Datatype` and in its types of weights, in lower case."""
 
 
 def network_layers(network: trt.INetworkDefinition) -> Layers:
@@ -34,9 +45,9 @@ def network_layers(network: trt.INetworkDefinition) -> Layers:
         for index in range(layer.num_outputs)
     }
     found = []
-    for layer in layers:
+    for layer in (layer for layer in layers if layer.type.name in COMPUTING):
         precision = NETWORK_TYPES.get(layer.get_output(0).dtype.name)
-        if layer.type.name not in COMPUTING or precision is None:
+        if precision is None:
             continue
         source = made_by.get(layer.get_input(0).name)
         quantized = source is not None and source.type.name == "DEQUANTIZE"
@@ -46,22 +57,50 @@ def network_layers(network: trt.INetworkDefinition) -> Layers:
 
 
 def plan_layers(plan: bytes) -> Layers:
-    """The layers of a plan as TensorRT's engine inspector tells them; needs the GPU."""
-    runtime = trt.Runtime(new_logger(Messages()))
-    inspector = runtime.deserialize_cuda_engine(plan).create_engine_inspector()
-    return inspected_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    """The layers of a plan as TensorRT's engine inspector tells them; needs the GPU.
+
+    Raises MemoryError when memory runs out, JetrailError when TensorRT cannot say them.
+    """
+    messages = Messages()
+    engine = trt.Runtime(new_logger(messages)).deserialize_cuda_engine(plan)
+    if engine is None and (short := lack_of_memory(messages.errors, messages.warnings)):
+        raise MemoryError(short)
+    inspector = engine.create_engine_inspector() if engine else None
+    form = trt.LayerInformationFormat.JSON
+    layers = inspected_layers(inspector.get_engine_information(form)) if inspector else []
+    if not layers:
+        raise JetrailError(
+            "Expected TensorRT's engine inspector to tell the layers of the plan that was just "
+            f"built, but it says: {messages.reason()}. Run it again; if it is the same again, "
+            "report it with what `pipeline doctor` says."
+        )
+    return layers
 
 
 def inspected_layers(text: str) -> Layers:
-    """The layers in the engine inspector's JSON, by the type of their first output."""
+    """The layers in the engine inspector's JSON that compute something.
+
+    As NVIDIA's engine explorer does, the kind is `ParameterType` where there is one and the
+    precision is that of the first input; for layers with weights it is theirs.
+    """
+    layers = [layer for layer in json.loads(text)["Layers"] if isinstance(layer, dict)]
+    found = ((_kind(layer), _precision(layer)) for layer in layers)
     return [
-        (str(layer.get("LayerType", "")), precision)
-        for layer in json.loads(text)["Layers"]
-        if isinstance(layer, dict) and (precision := _plan_precision(layer)) is not None
+        (kind, precision) for kind, precision in found if precision and kind.lower() not in MOVING
     ]
 
 
-def _plan_precision(layer: dict[str, Any]) -> str | None:
-    outputs = layer.get("Outputs") or [{}]
-    kind = str(outputs[0].get("Format/Datatype", "")).lower()
-    return next((name for part, name in PLAN_TYPES if part in kind), None)
+def _kind(layer: dict[str, Any]) -> str:
+    return str(layer.get("ParameterType") or layer.get("LayerType") or "")
+
+
+def _precision(layer: dict[str, Any]) -> str | None:
+    weights = layer.get("Weights") or {}
+    inputs = layer.get("Inputs") or [{}]
+    return _named(weights.get("Type")) or _named(inputs[0].get("Format/Datatype"))
+
+
+def _named(words: object) -> str | None:
+    """The precision that a text such as `Channel major FP16 format` names."""
+    parts = re.findall(r"\w+", str(words or "").lower())
+    return next((PLAN_TYPES[part] for part in parts if part in PLAN_TYPES), None)

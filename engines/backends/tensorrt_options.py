@@ -1,7 +1,8 @@
 """The options of a row that not every TensorRT or device has: refused with a reason before a build.
 
-Sources: TensorRT's developer guide, chapters "Version Compatibility", "Hardware Compatibility" and
-"Working with DLA".
+Sources: TensorRT's developer guide, chapters "Version Compatibility", "Hardware Compatibility",
+"Working with DLA" and "Strongly Typed Networks for DLA" (11.3.0 and 11.4.1: 10.7 was the last
+release with DLA, and 11.4.1 has it again); TensorRT-RTX's support matrix.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _hardware(request: BuildRequest, options: TensorRTBuilder, package: str) -> 
     if name is None:
         return ""
     if is_rtx(package):
-        return "its plans run on every RTX GPU as they are"
+        return "its plans run on RTX GPUs from Ampere on as they are"
     if request.device.kind == "jetson":
         return "TensorRT has no hardware compatibility on JetPack"
     if not hasattr(trt.HardwareCompatibilityLevel, name):
@@ -73,6 +74,8 @@ def _dla(request: BuildRequest, options: TensorRTBuilder, package: str) -> str:
         return ""
     if is_rtx(package) or not cores:
         return "there is no DLA here"
+    if (10, 8) <= release() < (11, 4, 1):
+        return "TensorRT has no DLA from 10.8 until 11.4.1"
     if options.dla_core >= cores:
         return f"the DLA cores here are 0 to {cores - 1}"
     if request.precision == "fp32":

@@ -11,6 +11,7 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from engines.backends.tensorrt_memory import about_memory
 from engines.errors import InputError, WrongEngine
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ POLYGRAPHY_SWITCH = "POLYGRAPHY_USE_TENSORRT_RTX"
 def choose(package: str) -> None:
     """Let `trt` and Polygraphy mean this package.
 
-    Raises WrongEngine when it cannot be imported, InputError when this process uses the other one.
+    Raises WrongEngine when it cannot be imported, MemoryError when memory is too short for that,
+    InputError when this process uses the other one.
     """
     chosen = vars(trt).get("package")
     if chosen not in (None, package):
@@ -45,6 +47,8 @@ def choose(package: str) -> None:
     try:
         import_module(package)
     except (ImportError, OSError) as error:
+        if about_memory([str(error)]):
+            raise MemoryError(f"{package} cannot be loaded: {error}") from error
         raise WrongEngine(
             f"Expected the package {package} to be importable, but Python says: {error}. Run "
             "`pipeline doctor`: it says how it is installed on this device."
@@ -72,10 +76,9 @@ def is_rtx(package: str) -> bool:
     return package == RTX
 
 
-def release() -> tuple[int, int]:
-    """Major and minor version of the chosen package, for example (10, 3)."""
-    numbers = re.findall(r"\d+", trt.__version__)
-    return int(numbers[0]), int(numbers[1])
+def release() -> tuple[int, ...]:
+    """Version of the chosen package in numbers, for example (10, 3, 0)."""
+    return tuple(int(number) for number in re.findall(r"\d+", trt.__version__)[:3])
 
 
 class Messages:
@@ -84,6 +87,15 @@ class Messages:
     def __init__(self) -> None:
         self.errors: list[str] = []
         self.warnings: list[str] = []
+
+    def all(self) -> tuple[str, ...]:
+        """Warnings, then errors."""
+        return (*self.warnings, *self.errors)
+
+    def clear(self) -> None:
+        """Forget what was said, so that a later failure is not given an earlier reason."""
+        self.errors.clear()
+        self.warnings.clear()
 
     def reason(self) -> str:
         """The last errors in one line, or the last warnings where there was no error."""

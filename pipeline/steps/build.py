@@ -90,8 +90,8 @@ def _warn(manifest: Manifest) -> None:
     if manifest.tensorrt and manifest.tensorrt.timing_cache == "ignored":
         print(
             f"warning: the timing cache of {manifest.backend_package} {manifest.backend_version} "
-            "was not taken: it is of another TensorRT or device, or damaged. The engine was built "
-            "without it, and a new one written.",
+            "was not taken: it is of another TensorRT or device, it is damaged, or there is no "
+            "GPU to read it with. The engine was built without it, and a new one written.",
             file=sys.stderr,
         )
 
