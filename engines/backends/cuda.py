@@ -1,24 +1,31 @@
-"""CUDA's driver API, as far as running an engine needs it: memory, a stream, events and graphs.
+"""CUDA's driver API, as far as running an engine needs it: the GPU and its memory.
+
+Streams, graphs and events: `engines.backends.cuda_stream`.
 
 The driver API and not the runtime's: it comes with the driver, on a Jetson too, so that nothing
 must fit the CUDA toolkit's version. It works in the primary context, which is TensorRT's as well.
+All but `Gpu` needs that context current in the calling thread: call `Gpu.use` first.
 Source: CUDA Driver API reference.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import weakref
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError, JetrailError, WrongEngine
 
+if TYPE_CHECKING:
+    from engines.backends.cuda_stream import Stream
 
-def _driver() -> Any:
+
+@cache
+def driver() -> Any:
+    """NVIDIA's bindings: each function gives a tuple, the status first."""
     from cuda.bindings import driver
 
     return driver
@@ -29,23 +36,31 @@ def call(name: str, *arguments: Any) -> Any:
 
     Raises InputError when the GPU's memory is used up, JetrailError for all else that fails.
     """
-    driver = _driver()
-    status, *values = getattr(driver, name)(*arguments)
-    if status != driver.CUresult.CUDA_SUCCESS:
-        raise _failed(name, driver.CUresult(status).name)
+    try:
+        status, *values = getattr(driver(), name)(*arguments)
+    except (RuntimeError, ValueError) as error:  # not in this driver, or a status it does not know
+        raise _failed(name, str(error)) from error
+    if status != driver().CUresult.CUDA_SUCCESS:
+        raise _failed(name, status.name)
     return values[0] if len(values) == 1 else tuple(values)
 
 
 def _failed(function: str, status: str) -> JetrailError:
     if status == "CUDA_ERROR_OUT_OF_MEMORY":
         return InputError(
-            f"Expected enough GPU memory to load the engine, but {function} says {status}. Stop "
+            f"Expected enough GPU memory to run the engine, but {function} says {status}. Stop "
             "other programs on the GPU, or lower `batch.max` in the target's params.yaml and build "
             "the engine again."
         )
+    if status == "CUDA_ERROR_NOT_INITIALIZED":
+        return JetrailError(
+            f"Expected an engine to run in the process that loaded it, but {function} says "
+            f"{status}: CUDA does not work in a fork of a process that used it. Load the engine in "
+            "the new process, and start that one with `spawn`."
+        )
     return JetrailError(
         f"Expected the GPU to do {function}, but the driver says {status}. Run the command again; "
-        "if it says the same, reset the GPU or restart the device, and see `dmesg`."
+        "if it says the same, restart the device, and see `dmesg` for the driver's own words."
     )
 
 
@@ -54,118 +69,119 @@ class Gpu:
 
     def __init__(self) -> None:
         """Raises WrongEngine where there is no driver or no GPU."""
-        try:
-            call("cuInit", 0)
-            self._device = call("cuDeviceGet", 0)
-        except (ImportError, RuntimeError, OSError, JetrailError) as error:
-            raise WrongEngine(
-                f"Expected an NVIDIA GPU with its driver to run this engine, but: {error}. An "
-                "engine is run and measured on its target's own device; `pipeline doctor` says "
-                "what this machine is."
-            ) from error
+        self._device = _first_device()
         self._context = call("cuDevicePrimaryCtxRetain", self._device)
+        self._is_open = True
         self.use()
 
     def use(self) -> None:
         """Make the context current in the calling thread."""
         call("cuCtxSetCurrent", self._context)
 
+    def pinned(self, size: int) -> Pinned:
+        """Page-locked host memory of `size` bytes."""
+        return Pinned(self._device, size)
+
     def close(self) -> None:
-        call("cuDevicePrimaryCtxRelease", self._device)
+        """Let go of the context; CUDA ends it when nobody else holds it. May be called twice."""
+        if self._is_open:
+            self._is_open = False
+            call("cuDevicePrimaryCtxRelease", self._device)
 
 
-class Memory:
+def _first_device() -> Any:
+    """CUDA's device 0. No driver is a RuntimeError of the bindings, no GPU a status."""
+    try:
+        for function in ("cuInit", "cuDeviceGet"):
+            status, *device = getattr(driver(), function)(0)
+            if status != driver().CUresult.CUDA_SUCCESS:
+                raise _no_gpu(f"{function} says {status.name}")
+    except (ImportError, RuntimeError, OSError, ValueError) as error:
+        raise _no_gpu(str(error)) from error
+    return device[0]
+
+
+def _no_gpu(reason: str) -> WrongEngine:
+    return WrongEngine(
+        f"Expected an NVIDIA GPU with its driver to run this engine, but: {reason.rstrip('.')}. An "
+        "engine is run and measured on its target's own device; `pipeline doctor` says what this "
+        "machine is."
+    )
+
+
+class Pinned:
+    """Page-locked host memory, which lives as long as an array looks into it.
+
+    Whoever keeps a result after its engine was closed must not read freed memory. So arrays keep
+    this object, and this object keeps the primary context, without which the memory would go.
+    """
+
+    def __init__(self, device: Any, size: int) -> None:
+        context = call("cuDevicePrimaryCtxRetain", device)
+        try:
+            self.address = int(call("cuMemHostAlloc", size, 0))
+        except JetrailError:
+            call("cuDevicePrimaryCtxRelease", device)
+            raise
+        self.__array_interface__ = {
+            "shape": (size,),
+            "typestr": "|u1",
+            "data": (self.address, False),
+            "version": 3,
+        }
+        last = weakref.finalize(self, _free_pinned, driver(), device, context, self.address)
+        last.atexit = False  # the driver frees all that a process leaves
+
+
+def _free_pinned(bindings: Any, device: Any, context: Any, address: int) -> None:
+    """Statuses are not looked at: nobody is left to hear of them."""
+    bindings.cuCtxSetCurrent(context)  # the last array may go in any thread
+    bindings.cuMemFreeHost(address)
+    bindings.cuDevicePrimaryCtxRelease(device)
+
+
+class DeviceMemory:
+    """Memory on the GPU. Fresh memory holds anything."""
+
+    def __init__(self, size: int) -> None:
+        # CUDA refuses to allocate nothing. The memory begins at a multiple of 256 bytes at least.
+        self.address = int(call("cuMemAlloc", max(size, 1)))
+        self.size = max(size, 1)
+
+    def close(self) -> None:
+        call("cuMemFree", self.address)
+
+
+class Buffer:
     """The same number of bytes twice: in pinned host memory, seen as an array, and on the GPU."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-        self._bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        self._host = call("cuMemHostAlloc", self._bytes, 0)
-        self._gpu = call("cuMemAlloc", self._bytes)
-        raw = (ctypes.c_uint8 * self._bytes).from_address(int(self._host))
-        self.array: NDArray[Any] = np.ctypeslib.as_array(raw).view(dtype).reshape(shape)
+    def __init__(self, gpu: Gpu, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self._row = size // shape[0]
+        self._device = DeviceMemory(size)
+        try:
+            host = gpu.pinned(size)
+        except JetrailError:
+            self._device.close()
+            raise
+        self._host = host.address
+        self.array: NDArray[Any] = np.asarray(host).view(dtype).reshape(shape)
         self.array[...] = 0
 
     @property
     def address(self) -> int:
         """On the GPU."""
-        return int(self._gpu)
+        return self._device.address
 
     def upload(self, rows: int, stream: Stream) -> None:
         """Copy the first `rows` to the GPU when the stream comes to it."""
-        call("cuMemcpyHtoDAsync", self._gpu, int(self._host), self._part(rows), stream.handle)
+        call("cuMemcpyHtoDAsync", self.address, self._host, self._row * rows, stream.handle)
 
     def download(self, rows: int, stream: Stream) -> None:
         """Copy the first `rows` back when the stream comes to it."""
-        call("cuMemcpyDtoHAsync", int(self._host), self._gpu, self._part(rows), stream.handle)
+        call("cuMemcpyDtoHAsync", self._host, self.address, self._row * rows, stream.handle)
 
     def close(self) -> None:
-        """Free both. The array must not be used afterwards."""
+        """Free the GPU's side at once, the host's with the last array that looks into it."""
         self.array = np.empty(0, self.array.dtype)
-        call("cuMemFree", self._gpu)
-        call("cuMemFreeHost", int(self._host))
-
-    def _part(self, rows: int) -> int:
-        return self._bytes // len(self.array) * rows
-
-
-class Stream:
-    """Work for the GPU, done in order."""
-
-    def __init__(self) -> None:
-        driver = _driver()
-        # Not the default stream's kind, which would wait for all others and could not be captured.
-        self.handle = call("cuStreamCreate", driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
-
-    def wait(self) -> None:
-        """Return when all work is done."""
-        call("cuStreamSynchronize", self.handle)
-
-    def capture(self, work: Callable[[], bool]) -> Graph | None:
-        """What `work` hands to this stream as a graph; None where it cannot be captured, or `work`
-        says that it failed."""
-        driver = _driver()
-        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        call("cuStreamBeginCapture", self.handle, mode)
-        done = False
-        try:
-            done = work()
-        finally:
-            # Even after a failure: the stream could not be used again.
-            status, graph = driver.cuStreamEndCapture(self.handle)
-        return Graph(graph) if done and status == driver.CUresult.CUDA_SUCCESS else None
-
-    def close(self) -> None:
-        call("cuStreamDestroy", self.handle)
-
-
-class Graph:
-    """Captured work, ready to be launched as a whole."""
-
-    def __init__(self, graph: Any) -> None:
-        self._executable = call("cuGraphInstantiate", graph, 0)
-        call("cuGraphDestroy", graph)
-
-    def launch(self, stream: Stream) -> None:
-        call("cuGraphLaunch", self._executable, stream.handle)
-
-    def close(self) -> None:
-        call("cuGraphExecDestroy", self._executable)
-
-
-@contextmanager
-def stopwatch(stream: Stream) -> Iterator[Callable[[Callable[[], object]], float]]:
-    """Yield a function that gives the milliseconds which the GPU takes for work on the stream."""
-    start, end = call("cuEventCreate", 0), call("cuEventCreate", 0)
-
-    def measure(work: Callable[[], object]) -> float:
-        call("cuEventRecord", start, stream.handle)
-        work()
-        call("cuEventRecord", end, stream.handle)
-        call("cuEventSynchronize", end)
-        return float(call("cuEventElapsedTime", start, end))
-
-    try:
-        yield measure
-    finally:
-        call("cuEventDestroy", start)
-        call("cuEventDestroy", end)
+        self._device.close()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engines.backends import BuildRequest
@@ -93,3 +98,62 @@ def built_engine(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> P
 def engine_folder(built_engine: Path, tmp_path: Path) -> Path:
     """A copy of the tiny engine's folder that a test may damage."""
     return Path(shutil.copytree(built_engine, tmp_path / "tiny-fp32"))
+
+
+@pytest.fixture(scope="session")
+def standin() -> Callable[[str], ModuleType]:
+    """Loads a module of tests/standins: what stands in for a GPU, and was confirmed by none."""
+
+    def load(name: str) -> ModuleType:
+        path = Path(__file__).parents[2] / "standins" / f"{name}.py"
+        spec = spec_from_file_location(f"standin_{name}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look there
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(
+    params=[("tensorrt", "8.6.2"), ("tensorrt", "10.3.0"), ("tensorrt_rtx", "1.7.1")],
+    ids="-".join,
+)
+def machine(
+    request: pytest.FixtureRequest,
+    standin: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_onnx: Path,
+    built_engine: Path,
+    tmp_path: Path,
+) -> Iterator[Any]:
+    """A machine with a stand-in for its GPU, one for each TensorRT; checks that all was freed."""
+    made = standin("machine").Machine(
+        standin("cuda_driver"),
+        standin("tensorrt"),
+        monkeypatch,
+        tmp_path,
+        tiny_onnx,
+        Manifest.read(built_engine / "manifest.json"),
+        request.param,
+    )
+    yield made
+    if made.driver.leaks():
+        gc.collect()
+    assert not made.driver.leaks()
+
+
+@pytest.fixture(scope="session")
+def expected(tiny_onnx: Path) -> Callable[[Any], Any]:
+    """ONNX Runtime on the tiny network as it is, with the preprocessing written out."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(tiny_onnx), providers=["CPUExecutionProvider"])
+
+    def run(pictures: Any) -> Any:
+        planes = pictures[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 255
+        return session.run(None, {"images": planes})[0]
+
+    return run
