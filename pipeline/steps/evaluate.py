@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
-from engines.config import ModelConfig, TargetConfig, load_model, load_target
+from engines.config import (
+    ModelConfig,
+    TargetConfig,
+    load_model,
+    load_target,
+    readable_targets,
+)
 from engines.dataset import Sample, load_sets
 from engines.detections import Detections, load_detections
 from engines.detector import Detector
-from engines.device import frames_in_flight, read_fingerprint
+from engines.device import check_target, frames_in_flight, read_fingerprint
 from engines.errors import InputError
 from engines.files import sha256_file
-from engines.records import Evaluation, Manifest
+from engines.lock import device_lock
+from engines.records import Evaluation, Fingerprint, Manifest
 from engines.workspace import Workspace
 from pipeline.adapters.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.bootstrap import drop_interval, match
@@ -24,19 +33,29 @@ from pipeline.records import Verify
 def evaluate(workspace: Workspace, target_name: str, engine: str) -> Evaluation:
     """Run the engine on the evaluation set and write `evaluation.json`.
 
-    Raises InputError for bad data or a missing reference, WrongEngine for an engine that is not
-    this device's.
+    Raises InputError for bad data or a missing reference, WrongEngine when target or engine are not
+    this device's, and Conflict while another command uses the device.
     """
     target = load_target(workspace, target_name)
+    device = read_fingerprint()
+    check_target(device, target, target.device, partial(readable_targets, workspace))
+    with device_lock(f"pipeline evaluate {engine} --target {target_name}"):
+        return _evaluate(workspace, target, engine, device)
+
+
+def _evaluate(
+    workspace: Workspace, target: TargetConfig, engine: str, device: Fingerprint
+) -> Evaluation:
+    folder = workspace.engine(target.target, engine)
     model = load_model(workspace, target.engine(engine).model)
-    manifest = Manifest.read(workspace.engine(target_name, engine) / "manifest.json")
+    manifest = Manifest.read(folder / "manifest.json")
     reference = _read_reference(workspace, model, manifest)
     samples = load_sets(workspace.model(model.name), model)["evaluation"]
     truth = read_truth(samples, len(model.classes))
     _check_same_pictures(truth, reference, model.name)
-    found = _detect(workspace, target, engine, samples)
+    found = _detect(folder, frames_in_flight(device, target.package)[1], device, samples)
     record = _compare(target, model, manifest, truth, reference, found)
-    record.write(workspace.engine(target_name, engine) / "evaluation.json")
+    record.write(folder / "evaluation.json")
     return record
 
 
@@ -77,20 +96,19 @@ def _check_same_pictures(
 
 
 def _detect(
-    workspace: Workspace, target: TargetConfig, engine: str, samples: Sequence[Sample]
+    folder: Path, in_flight: int, device: Fingerprint, samples: Sequence[Sample]
 ) -> dict[str, Detections]:
-    device = read_fingerprint()
     with Detector.open(
-        workspace.engine(target.target, engine),
+        folder,
         device,
         confidence=CONFIDENCE,
         iou=IOU,
         max_detections=MAX_DETECTIONS,
         multi_label=True,
-        in_flight=frames_in_flight(device, target.package)[1],
+        in_flight=in_flight,
     ) as detector:
         frames = (sample.read_image() for sample in samples)
-        found = track(detector.stream(frames), f"evaluate {engine}", total=len(samples))
+        found = track(detector.stream(frames), f"evaluate {folder.name}", total=len(samples))
         names = (sample.image.name for sample in samples)
         return dict(zip(names, found, strict=True))
 
