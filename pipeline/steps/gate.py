@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ ORDER: tuple[VerdictName, ...] = ("FAIL", "INVALID", "PASS")
 TIMED = frozenset({"frame_p99_ms", "frame_p50_ms", "throughput_fps", "hot_frame_p99_ms"})
 """Budgets that depend on a quiet machine."""
 
+LEAST_HOT_FRAMES = 368
+"""With fewer, the upper bound of the p99's 95 % interval lies beyond the slowest frame
+(`engines.measure.quantile_ranks`), so that no interval says how well the p99 is known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -52,7 +57,13 @@ def gate(workspace: Workspace, target_name: str, engine: str) -> tuple[Verdict, 
     benchmark = Benchmark.read(folder / "benchmark.json")
     evaluation = Evaluation.read(folder / "evaluation.json")
     _check_same_engine(folder, manifest, benchmark, evaluation)
-    verdict = judge(manifest, benchmark, evaluation, target.budgets_of(engine))
+    verdict = judge(
+        manifest,
+        benchmark,
+        evaluation,
+        target.budgets_of(engine),
+        soak_minutes=target.benchmark.soak_minutes,
+    )
     write_atomic(folder / "verdict.junit.xml", junit(verdict))
     summary = summarise(manifest, benchmark, evaluation, verdict)
     summary.write(folder.parent / "summary" / f"{engine}.json")
@@ -77,18 +88,24 @@ def _check_same_engine(
 
 
 def judge(
-    manifest: Manifest, benchmark: Benchmark, evaluation: Evaluation, budgets: Budgets
+    manifest: Manifest,
+    benchmark: Benchmark,
+    evaluation: Evaluation,
+    budgets: Budgets,
+    *,
+    soak_minutes: float = 0,
 ) -> Verdict:
     """FAIL if a trusted measurement misses its budget, INVALID if one is not trusted, else PASS.
 
     Accuracy and size do not depend on how busy the machine was: a miss there is a FAIL at any time.
+    `soak_minutes` is the row's: a shorter soak says nothing of a hot device.
     """
     limits = budgets.limits()
     doubts = {
         "frame_p99_ms": _undecided(
             "whole frame's p99", benchmark.frame["1"], budgets.frame_p99_ms, "benchmark.seconds"
         ),
-        "hot_frame_p99_ms": _hot_undecided(benchmark, budgets.hot_frame_p99_ms),
+        "hot_frame_p99_ms": _hot_undecided(benchmark, budgets.hot_frame_p99_ms, soak_minutes),
         "confidence_shift": _found_nothing(evaluation),
     }
     untrusted = TIMED if not benchmark.validity.valid else frozenset()
@@ -124,10 +141,25 @@ def _undecided(what: str, times: Latency, limit: float, longer: str) -> tuple[st
     )
 
 
-def _hot_undecided(benchmark: Benchmark, limit: float | None) -> tuple[str, ...]:
-    if benchmark.soak is None or limit is None:
+def _hot_undecided(benchmark: Benchmark, limit: float | None, minutes: float) -> tuple[str, ...]:
+    soak = benchmark.soak
+    if soak is None or limit is None:
         return ()
-    return _undecided("hot frame's p99", benchmark.soak.hot, limit, "benchmark.soak_minutes")
+    again = f"`pipeline benchmark {benchmark.engine} --target {benchmark.target}`"
+    # Minutes become seconds and come back: the last digits may differ.
+    if soak.minutes < minutes and not math.isclose(soak.minutes, minutes):
+        return (
+            f"Expected a soak of at least {minutes:g} minutes (benchmark.soak_minutes in "
+            f"params.yaml), came one of {soak.minutes:.3g}: a device that is not hot yet says "
+            f"nothing of budgets.hot_frame_p99_ms. Run {again} without --soak.",
+        )
+    if soak.hot.count < LEAST_HOT_FRAMES:
+        return (
+            f"Expected at least {LEAST_HOT_FRAMES} frames in the last third of the soak, which the "
+            f"interval of a p99 needs, came {soak.hot.count}. Raise benchmark.soak_minutes in "
+            f"params.yaml and run {again}.",
+        )
+    return _undecided("hot frame's p99", soak.hot, limit, "benchmark.soak_minutes")
 
 
 def _not_soaked(benchmark: Benchmark, budgets: Budgets) -> tuple[str, ...]:

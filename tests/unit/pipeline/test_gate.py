@@ -31,11 +31,13 @@ from engines.records import (
     Throughput,
     Validity,
 )
-from pipeline.steps.gate import judge, junit, raise_unless_pass
+from engines.workspace import Workspace
+from pipeline.steps.gate import gate, judge, junit, raise_unless_pass
 from pipeline.summary import Summary, summarise
 from pipeline.tables import print_report, print_verdict
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+REPOSITORY = Path(__file__).parents[3]
+GOLDEN = REPOSITORY / "tests" / "golden"
 BUDGETS = Budgets(
     frame_p99_ms=30,
     frame_p50_ms=20,
@@ -256,11 +258,16 @@ HOT = BUDGETS.model_copy(update={"hot_frame_p99_ms": 35.0})
 
 
 def soaked(
-    p99: float, low: float | None = None, high: float | None = None, valid: bool = True
+    p99: float,
+    low: float | None = None,
+    high: float | None = None,
+    valid: bool = True,
+    minutes: float = 10,
+    count: int = 400,
 ) -> Benchmark:
     cool = benchmark(valid=valid)
     interval = {"p99_low_ms": low or p99, "p99_high_ms": high or p99}
-    hot = cool.frame["1"].model_copy(update={"p99_ms": p99} | interval)
+    hot = cool.frame["1"].model_copy(update={"p99_ms": p99, "count": count} | interval)
     window = SoakWindow(
         start_s=0,
         p50_ms=5,
@@ -271,7 +278,7 @@ def soaked(
         power_mean_w=12,
     )
     soak = Soak(
-        minutes=10,
+        minutes=minutes,
         windows=(window,),
         hot=hot,
         throttle_events=3,
@@ -304,6 +311,48 @@ def test_a_hot_p99_whose_interval_holds_the_budget_is_undecided() -> None:
     (reason,) = verdict.reasons
     assert "The hot frame's p99 lies between 33.00 and 36.00 ms" in reason
     assert "benchmark.soak_minutes" in reason
+
+
+@pytest.mark.parametrize("p99", [20, 500])
+def test_a_soak_shorter_than_the_row_s_is_not_judged(p99: float) -> None:
+    verdict = judge(manifest(), soaked(p99, minutes=0.05), evaluation(), HOT, soak_minutes=30)
+    assert (verdict.verdict, verdict.checks[-1].verdict) == ("INVALID", "INVALID")
+    (reason,) = verdict.reasons
+    assert "at least 30 minutes" in reason
+    assert "came one of 0.05" in reason
+    assert "`pipeline benchmark m-fp16 --target t` without --soak" in reason
+    # 60 times 0.7 and a 60th of it again is a little less.
+    same = judge(manifest(), soaked(20, minutes=60 * 0.7 / 60), evaluation(), HOT, soak_minutes=0.7)
+    assert same.verdict == "PASS"
+
+
+def test_a_hot_p99_of_too_few_frames_is_not_judged() -> None:
+    verdict = judge(manifest(), soaked(20, count=367), evaluation(), HOT, soak_minutes=10)
+    assert (verdict.verdict, verdict.checks[-1].verdict) == ("INVALID", "INVALID")
+    (reason,) = verdict.reasons
+    assert "at least 368 frames" in reason
+    assert "came 367" in reason
+    assert judge(manifest(), soaked(20, count=368), evaluation(), HOT).verdict == "PASS"
+
+
+def test_the_gate_reads_how_long_the_row_s_soak_is(
+    tmp_path: Path,
+) -> None:
+    text = (REPOSITORY / "engines/targets/x86-openvino/params.yaml").read_text()
+    text = text.replace("benchmark:\n", "benchmark:\n  soak_minutes: 30\n", 1)
+    text = text.replace("budgets:\n", "budgets:\n  hot_frame_p99_ms: 35\n", 1)
+    workspace = Workspace(root=tmp_path)
+    folder = workspace.engine("x86-openvino", "meter-yolov8n-fp16")
+    folder.mkdir(parents=True)
+    (workspace.target("x86-openvino") / "params.yaml").write_text(text)
+    manifest().write(folder / "manifest.json")
+    evaluation().write(folder / "evaluation.json")
+    soaked(20, minutes=0.05).write(folder / "benchmark.json")
+    verdict, _ = gate(workspace, "x86-openvino", "meter-yolov8n-fp16")
+    assert verdict.verdict == "INVALID"
+    soaked(20, minutes=30).write(folder / "benchmark.json")
+    verdict, _ = gate(workspace, "x86-openvino", "meter-yolov8n-fp16")
+    assert verdict.verdict == "PASS"
 
 
 def test_a_hot_p99_of_a_disturbed_machine_is_not_judged() -> None:
