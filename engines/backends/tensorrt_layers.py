@@ -21,10 +21,10 @@ COMPUTING = frozenset(
 NETWORK_TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
 
 MOVING = frozenset(
-    {"reformat", "noop", "shuffle", "constant", "concat", "concatenation", "slice", "gather"}
-    | {"cast", "shapehosttodevicenode", "signal", "wait"}
+    {"cast", "concat", "concatenation", "constant", "gather", "noop", "reformat", "shuffle"}
+    | {"signal", "slice", "wait"}
 )
-"""Kinds in a plan that compute nothing."""
+"""Kinds in a plan that compute nothing, in lower case."""
 PLAN_TYPES = {
     **{"int8": "int8", "fp8": "fp8", "bfloat16": "bf16", "bf16": "bf16"},
     **{"fp16": "fp16", "half": "fp16", "fp32": "fp32", "float": "fp32"},
@@ -85,13 +85,13 @@ def inspected_layers(text: str) -> Layers:
     """
     layers = [layer for layer in json.loads(text)["Layers"] if isinstance(layer, dict)]
     found = ((_kind(layer), _precision(layer)) for layer in layers)
-    return [
-        (kind, precision) for kind, precision in found if precision and kind.lower() not in MOVING
-    ]
+    return [(kind, precision) for kind, precision in found if precision and kind not in MOVING]
 
 
 def _kind(layer: dict[str, Any]) -> str:
-    return str(layer.get("ParameterType") or layer.get("LayerType") or "")
+    kind = str(layer.get("ParameterType") or layer.get("LayerType") or "").lower()
+    # A convolution and what was fused into it, as `CaskConvActPool`.
+    return "convolution" if "conv" in kind and "deconv" not in kind else kind
 
 
 def _precision(layer: dict[str, Any]) -> str | None:

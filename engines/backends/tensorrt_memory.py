@@ -7,7 +7,7 @@ of TensorRT-RTX 1.7 as tried, and of the system's loader and allocator.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from engines.backends import BuildRequest
 from engines.config import TensorRTBuilder
@@ -25,7 +25,7 @@ WORKSPACE = re.compile(
 REQUESTED = re.compile(r"requested size was (\d+) bytes", re.IGNORECASE)
 """Either. In TensorRT-RTX 1.7 the size is that of workspace and weights together."""
 OTHERS = re.compile(
-    r"out ?of ?memory|allocation failed|insufficient memory|memory is insufficient"
+    r"out ?of ?memory|allocation failed|insuff?icient memory|memory is insufficient"
     r"|not enough (free )?memory|failed to map segment",
     re.IGNORECASE,
 )
@@ -34,19 +34,20 @@ MIB = 1 << 20
 
 
 def about_memory(lines: Iterable[str]) -> str:
-    """The last of these lines that say that memory ran out, in one; empty where none does."""
-    found = [" ".join(line.split()) for line in lines if any(one.search(line) for one in PHRASES)]
-    return " | ".join(found[-2:])[:600]
+    """The last of these lines that says that memory ran out; empty where none does."""
+    found = [line for line in lines if any(one.search(line) for one in PHRASES)]
+    return " ".join(found[-1].split())[:400] if found else ""
 
 
-def lack_of_memory(errors: Iterable[str], warnings: Iterable[str]) -> str:
+def lack_of_memory(errors: Sequence[str], warnings: Sequence[str]) -> str:
     """What TensorRT said of memory when it failed; empty where that was not the matter.
 
-    It warns of each algorithm that memory is too short for. That counts when it found none at all.
+    It warns of each algorithm that memory is too short for. That counts where it then found none at
+    all, or an error is of memory too.
     """
-    errors = list(errors)
+    error, warning = about_memory(errors), about_memory(warnings)
     none_left = any("could not find any implementation" in line.lower() for line in errors)
-    return about_memory(errors) or (about_memory(warnings) if none_left else "")
+    return " | ".join(filter(None, (warning, error))) if error or none_left else ""
 
 
 def out_of_memory(request: BuildRequest, reason: str) -> InputError:

@@ -79,17 +79,20 @@ def parser_errors(errors: Iterable[Any], content: bytes) -> str:
     `content` is what was parsed: TensorRT 8.6 gives a node's number alone.
     """
     nodes = _nodes(content)
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for error in errors:
-        number = error.node()
-        known = nodes[number] if 0 <= number < len(nodes) else None
-        name = _said(error, "node_name") or (
-            known and (known.name or f"without name, of {known.output[0]}")
-        )
-        operator = _said(error, "node_operator") or (known and known.op_type)
-        found.setdefault(f"{operator or 'the file'}: {_problem(error)}", []).append(name or "")
-    problems = [_with_nodes(problem, names) for problem, names in found.items()]
-    return _listed(problems, "; ")
+        operator, name = _where(error, nodes)
+        found.setdefault((operator, _problem(error)), []).extend([name] if name else [])
+    return _listed([_in_words(*key, names) for key, names in found.items()], "; ")
+
+
+def _where(error: Any, nodes: Sequence[Any]) -> tuple[str, str]:
+    """Operator and name of the node; empty where the error is of the whole file."""
+    number = error.node()
+    known = nodes[number] if 0 <= number < len(nodes) else None
+    operator = _said(error, "node_operator") or (known.op_type if known else "")
+    name = _said(error, "node_name") or (known.name if known else "")
+    return operator, name or (f"without name, of {known.output[0]}" if known else "")
 
 
 def _nodes(content: bytes) -> Sequence[Any]:
@@ -116,12 +119,9 @@ def _problem(error: Any) -> str:
     return text
 
 
-def _with_nodes(problem: str, names: Sequence[str]) -> str:
-    named = [name for name in names if name]
-    if not named:
-        return problem
-    operator, _, rest = problem.partition(": ")
-    return f"{operator} (node{'s' * (len(named) > 1)} {_listed(named, ', ')}): {rest}"
+def _in_words(operator: str, problem: str, names: Sequence[str]) -> str:
+    nodes = f" (node{'s' * (len(names) > 1)} {_listed(names, ', ')})" if names else ""
+    return f"{operator or 'the file'}{nodes}: {problem}"
 
 
 def _listed(words: Sequence[str], separator: str) -> str:

@@ -11,7 +11,6 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from engines.backends.tensorrt_memory import about_memory
 from engines.errors import InputError, WrongEngine
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ POLYGRAPHY_SWITCH = "POLYGRAPHY_USE_TENSORRT_RTX"
 def choose(package: str) -> None:
     """Let `trt` and Polygraphy mean this package.
 
-    Raises WrongEngine when it cannot be imported, MemoryError when memory is too short for that,
-    InputError when this process uses the other one.
+    Raises WrongEngine when it cannot be imported, InputError when this process uses the other one.
     """
     chosen = vars(trt).get("package")
     if chosen not in (None, package):
@@ -47,8 +45,6 @@ def choose(package: str) -> None:
     try:
         import_module(package)
     except (ImportError, OSError) as error:
-        if about_memory([str(error)]):
-            raise MemoryError(f"{package} cannot be loaded: {error}") from error
         raise WrongEngine(
             f"Expected the package {package} to be importable, but Python says: {error}. Run "
             "`pipeline doctor`: it says how it is installed on this device."
