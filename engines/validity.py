@@ -8,9 +8,15 @@ from engines.config import BenchmarkRow
 from engines.records import MachineState
 
 
-def invalid_reasons(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
-    """Why a measurement cannot be trusted, each with what to do; none when it can."""
+def invalid_reasons(
+    state: MachineState, row: BenchmarkRow, *, jetson: bool = False
+) -> tuple[str, ...]:
+    """Why a measurement cannot be trusted, each with what to do; none when it can.
+
+    `jetson`: whether the target's devices are Jetsons, which all count over-current events.
+    """
     return (
+        *unread(state, row, jetson=jetson),
         *disturbances(state, row),
         *_drift(state, row),
         *_throttling(state),
@@ -49,6 +55,29 @@ def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
         for share, limit, what, todo in shares
         if share is not None and share > limit
     )
+
+
+def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> tuple[str, ...]:
+    """What must be known and the device does not say: measuring again would not change that."""
+    found = []
+    if row.max_clock_drift_share is not None and state.gpu_clock_max_mhz is None:
+        where = (
+            "Run where /sys/class/devfreq shows the GPU (in a container: with /sys of the device)"
+            if jetson
+            else "Run where `nvidia-smi --query-gpu=clocks.gr --format=csv` answers, with "
+            "nvidia-ml-py installed"
+        )
+        found.append(
+            "Expected the GPU's clock, which benchmark.max_clock_drift_share limits, but this "
+            f"machine does not say it. {where}, or take the limit out of params.yaml."
+        )
+    if jetson and state.over_current_events is None:
+        found.append(
+            "Expected the Jetson's over-current counters, but they cannot be read at both ends of "
+            "the measurement. Run where /sys/class/hwmon/hwmon*/oc1_event_cnt is there (in a "
+            "container: with /sys of the device), and measure again."
+        )
+    return tuple(found)
 
 
 def _drift(state: MachineState, row: BenchmarkRow) -> Iterator[str]:

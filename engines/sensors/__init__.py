@@ -3,7 +3,7 @@
 `reading.py` holds the protocol and what all of them say; `processors.py` reads /proc and /sys of
 any Linux machine, `jetson.py` those of a Jetson, and `engines.nvml` asks the driver of a card.
 Everything that is a file is read below a root that tests replace with a tree of their own; what
-cannot be read is None, which is no reason to distrust a measurement.
+cannot be read is None, and `engines.validity` says where that is reason to distrust a measurement.
 """
 
 from __future__ import annotations

@@ -74,7 +74,9 @@ def benchmark(
         scratch = Path(name)
         in_flight = frames_in_flight(device, target.package)
         plan = _plan(workspace, target, engine, in_flight, cross_check=cross_check)
-        measurements, validity = _measure_until_valid(plan, target.benchmark, scratch)
+        measurements, validity = _measure_until_valid(
+            plan, target.benchmark, scratch, jetson=target.device.get("kind") == "jetson"
+        )
         raw = (scratch / RAW_FILE).read_bytes()
         checked = _cross_check(folder, manifest, measurements) if cross_check else None
         soaked, disturbed = _soak(plan, minutes, target.benchmark, scratch)
@@ -119,12 +121,12 @@ def _plan(
 
 
 def _measure_until_valid(
-    plan: Plan, row: BenchmarkRow, scratch: Path
+    plan: Plan, row: BenchmarkRow, scratch: Path, *, jetson: bool
 ) -> tuple[tuple[Measurement, ...], Validity]:
     for attempt in range(1, row.max_attempts + 1):
         with spinner(f"benchmark {plan.engine_folder.name}, attempt {attempt}"):
             measurements = measure(plan, scratch)
-        why = invalid_reasons(measured.machine_state(measurements), row)
+        why = invalid_reasons(measured.machine_state(measurements), row, jetson=jetson)
         # On a disturbed machine the p99 is unstable too, and measuring longer would not help.
         unstable = () if why else _unstable(measurements, row)
         why += unstable

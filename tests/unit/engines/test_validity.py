@@ -114,9 +114,25 @@ def test_a_row_without_a_clock_limit_and_mode_asks_for_none(row: BenchmarkRow) -
     assert invalid_reasons(moved, row) == ()
 
 
-def test_a_clock_that_cannot_be_read_invalidates_nothing(jetson_row: BenchmarkRow) -> None:
-    unread = {"gpu_clock_min_mhz": None, "gpu_clock_max_mhz": None, "over_current_events": None}
-    assert invalid_reasons(JETSON.model_copy(update=unread), jetson_row) == ()
+def test_a_clock_with_a_limit_that_cannot_be_read_is_invalid(jetson_row: BenchmarkRow) -> None:
+    unread = {"gpu_clock_min_mhz": None, "gpu_clock_max_mhz": None}
+    state = JETSON.model_copy(update=unread)
+    (reason,) = invalid_reasons(state, jetson_row, jetson=True)
+    assert "Expected the GPU's clock, which benchmark.max_clock_drift_share limits" in reason
+    assert "/sys/class/devfreq" in reason
+    (reason,) = invalid_reasons(state, jetson_row)
+    assert "nvidia-smi" in reason
+    assert (
+        invalid_reasons(state, jetson_row.model_copy(update={"max_clock_drift_share": None})) == ()
+    )
+
+
+def test_over_current_counters_are_asked_of_a_jetson_alone(jetson_row: BenchmarkRow) -> None:
+    state = JETSON.model_copy(update={"over_current_events": None})
+    (reason,) = invalid_reasons(state, jetson_row, jetson=True)
+    assert "Expected the Jetson's over-current counters" in reason
+    assert "oc1_event_cnt" in reason
+    assert invalid_reasons(state, jetson_row) == ()
 
 
 def test_heat_disturbs_no_soak_but_other_programs_do(jetson_row: BenchmarkRow) -> None:

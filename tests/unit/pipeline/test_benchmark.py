@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from engines.config import EvaluateRow, load_target
+from engines.config import BenchmarkRow, EvaluateRow, load_target
 from engines.errors import InputError
 from engines.records import CrossCheck, Manifest, Soak
 from engines.workspace import Workspace
@@ -90,7 +90,11 @@ def plan() -> Plan:
 
 
 def run(
-    monkeypatch: pytest.MonkeyPatch, answers: list[tuple[Measurement, ...]]
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[tuple[Measurement, ...]],
+    row: BenchmarkRow = ROW,
+    *,
+    jetson: bool = False,
 ) -> tuple[list[Plan], Any]:
     """The plans that were measured, and the validity of the end, for the given answers."""
     asked: list[Plan] = []
@@ -100,7 +104,7 @@ def run(
         return answers[len(asked) - 1]
 
     monkeypatch.setattr(step, "measure", answer)
-    _, validity = step._measure_until_valid(plan(), ROW, Path())
+    _, validity = step._measure_until_valid(plan(), row, Path(), jetson=jetson)
     return asked, validity
 
 
@@ -125,6 +129,14 @@ def test_a_machine_that_stays_disturbed_is_invalid_and_says_why(
     assert not validity.valid
     assert len(validity.reasons) == 1
     assert "20.0% of the processors' time was taken by the hypervisor" in validity.reasons[0]
+
+
+def test_a_jetson_that_counts_no_over_currents_is_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, validity = run(monkeypatch, [whole(times())] * ROW.max_attempts, jetson=True)
+    (reason,) = validity.reasons
+    assert "over-current counters" in reason
 
 
 def test_an_uncertain_p99_is_measured_longer(monkeypatch: pytest.MonkeyPatch) -> None:
