@@ -89,15 +89,17 @@ def _first(values: Iterable[Any]) -> Any:
 
 
 def rise(start: Events | None, end: Events | None) -> int | None:
-    """How far counters rose in all; None where there are none, or not the same at both ends.
+    """How far the counters that are there at both ends rose in all; None where there are none.
 
-    One that is below its start began anew (a driver was loaded again), so all that it says is new.
+    One that came or went is not known to have stood still: what the others rose by is a fact all
+    the same, but that nothing rose is None then. One that is below its start began anew (a driver
+    was loaded again), so all that it says is new.
     """
-    if not start or end is None or start.keys() != end.keys():
+    if not start or end is None:
         return None
-    return sum(
-        end[name] - begin if end[name] >= begin else end[name] for name, begin in start.items()
-    )
+    both = start.keys() & end.keys()
+    risen = sum(end[name] - start[name] if end[name] >= start[name] else end[name] for name in both)
+    return risen if risen or start.keys() == end.keys() else None
 
 
 def read_text(path: Path) -> str:
