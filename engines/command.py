@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -23,12 +26,14 @@ def app(help_text: str) -> typer.Typer:
 
 
 def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Turn a JetrailError into its sentence on stderr and its exit code."""
+    """Turn a JetrailError into its sentence on stderr and its exit code, and SIGTERM into an end
+    that cleans up."""
 
     @wraps(command)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
-            return command(*args, **kwargs)
+            with _ended_by_sigterm():
+                return command(*args, **kwargs)
         except JetrailError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
@@ -41,3 +46,21 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
             raise typer.Exit(InputError.exit_code) from error
 
     return wrapper
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM, which a cancelled GitLab job gets, ends the block as Ctrl-C does: what it started is
+    ended and temporary files go. By default Python would just vanish."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may ask for signals
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)

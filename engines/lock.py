@@ -19,8 +19,9 @@ def device_lock(work: str, folder: Path | None = None) -> Iterator[None]:
     """Hold this device for `work`, for example `pipeline build meter-fp16`.
 
     The lock's file lies in the system's folder for temporary files, so that clones and users share
-    it; the kernel frees the lock when the process ends, by kill -9 too. Raises Conflict (exit 7)
-    with the holder's work and process when the device is taken.
+    it; the kernel frees the lock when the process ends, by kill -9 too. So whatever else does the
+    work must end with it (`engines.child`, `engines.orphans`). Raises Conflict (exit 7) with the
+    holder's work and process when the device is taken.
     """
     path = (folder or Path(tempfile.gettempdir())) / FILE
     with open(path, "a+", opener=_shared) as file:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import JetrailError
+from engines.orphans import ends_with_us
 from pipeline.harness.plan import PLAN_VARIABLE, PROGRESS, Plan
 
 RAW_FILE = "pytest-benchmark.json"
@@ -74,7 +75,7 @@ def _run(
     """Exit status and lines of the harness, whose progress is told while it runs."""
     lines = []
     with subprocess.Popen(
-        command,
+        ends_with_us(command),
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -88,7 +89,7 @@ def _run(
                     tell(float(seconds), p99)
                 else:
                     lines.append(line.rstrip())
-        except BaseException:  # Ctrl-C too must not leave an hour's soak behind
+        except BaseException:  # Ctrl-C and SIGTERM too must not leave an hour's soak behind
             child.kill()
             raise
     return child.returncode, lines

@@ -1,0 +1,44 @@
+"""Programs that end with the process that started them, however that one ended.
+
+The kernel frees the device's lock when its holder is killed. A measurement that went on without its
+parent would spoil the next one, which has the lock by then. `engines.child` does the same for work
+that is Python in this package.
+
+Run as a program, this asks the kernel for the signal (PR_SET_PDEATHSIG in prctl(2), which outlives
+the exec) and becomes the command. Not `preexec_fn`, which may deadlock where other threads run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+NOT_STARTED = 126
+"""Exit status when the command cannot be started, as a shell has it."""
+
+
+def ends_with_us(command: Sequence[str]) -> list[str]:
+    """The command so that it is killed when this process ends. Start it from the main thread: the
+    kernel means the end of the thread that started it."""
+    # -I and -S: nothing of the user's or of site-packages is loaded before the command.
+    return [sys.executable, "-I", "-S", str(Path(__file__)), str(os.getpid()), *command]
+
+
+def _become(parent: int, command: list[str]) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel was asked
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        print(error.strerror, file=sys.stderr)
+        sys.exit(NOT_STARTED)
+
+
+if __name__ == "__main__":
+    _become(int(sys.argv[1]), sys.argv[2:])
