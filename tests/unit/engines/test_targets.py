@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +83,36 @@ def test_orin_nx_has_the_budgets_of_the_article() -> None:
         assert budgets.frame_p50_ms == ARTICLE_MS[content.precision]
         assert budgets.frame_p99_ms == 30
         assert budgets.map50_95_drop == 0.01
+
+
+# --- dvc.yaml ----------------------------------------------------------------------------------
+
+WORKS = {
+    "build": {"engines/backends", "engines/child.py"},
+    "benchmark": {
+        *("engines/dataset.py", "engines/device.py", "engines/jetson.py", "engines/sensors"),
+        *("pipeline/adapters/pytest_benchmark.py", "pipeline/harness", "pipeline/measured.py"),
+    },
+    "evaluate": {"engines/dataset.py", "engines/detector.py", "pipeline/adapters/coco.py"},
+}
+"""Stage to code that decides what comes out."""
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("stage", WORKS)
+def test_a_stage_runs_again_with_other_code(name: str, stage: str) -> None:
+    folder = REPOSITORY.target(name)
+    content = load_yaml(folder / "dvc.yaml")["stages"][stage]["do"]
+    code = [one for one in content["deps"] if one.startswith("../../") and "$" not in one]
+    paths = {os.path.normpath(folder / one) for one in code}
+    assert {str(REPOSITORY.root / path) for path in WORKS[stage]} <= paths
+    assert all(Path(path).exists() for path in paths)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_another_length_of_the_soak_is_judged_again(name: str) -> None:
+    stages = load_yaml(REPOSITORY.target(name) / "dvc.yaml")["stages"]
+    assert "benchmark" in stages["gate"]["do"]["params"]
 
 
 # --- .gitlab-ci.yml ----------------------------------------------------------------------------
