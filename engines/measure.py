@@ -22,7 +22,14 @@ from engines.records import Latency, MachineState
 from engines.sensors import open_sensors
 from engines.sensors.jetson import read_power_mode
 from engines.sensors.processors import others_share, steal_share, wait_share
-from engines.sensors.reading import Counters, Reading, count_all, read_all, rise
+from engines.sensors.reading import (
+    Counters,
+    Reading,
+    count_all,
+    read_all,
+    read_memory_used_mib,
+    rise,
+)
 
 ROOT = Path("/")
 SAMPLE_SECONDS = 0.2
@@ -223,6 +230,25 @@ def peak_memory_mib(root: Path = ROOT) -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise ValueError(f"expected VmHWM in {root}/proc/self/status, came none")
+
+
+def used_memory_mib(root: Path = ROOT) -> float | None:
+    """What all programs have taken of the machine's memory, in MiB."""
+    return read_memory_used_mib(root)
+
+
+def memory_peak_mib(state: MachineState, used_before: float | None, root: Path = ROOT) -> float:
+    """The most memory that this process took, in MiB: resident, and where GPU and processors share
+    one memory, at least what the machine's used memory rose by since `used_before`.
+
+    CUDA's memory is not resident, so that on such a machine the resident memory misses the engine.
+    `used_before`: `used_memory_mib` before the engine was loaded; None where the GPU has memory of
+    its own, which is not counted here. Read five times a second, while `state` was watched.
+    """
+    risen = None
+    if used_before is not None and state.gpu_memory_max_mib is not None:
+        risen = state.gpu_memory_max_mib - used_before
+    return max(peak_memory_mib(root), risen or 0)
 
 
 def _counted_power_w(start: Counters, end: Counters, seconds: float) -> float | None:

@@ -349,6 +349,9 @@ class Benchmark(Record):
     frame: dict[str, Latency]
     throughput: Throughput
     memory_peak_mib: float
+    """The most that the measuring process had resident, soak included. Where GPU and processors
+    share one memory (a Jetson), what the machine's used memory rose by since before the engine was
+    loaded, if that is more: CUDA's memory is not resident. A card's own memory is not in it."""
     machine: MachineState
     validity: Validity
     energy_per_frame_mj: float | None = None

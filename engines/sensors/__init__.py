@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engines.sensors.jetson import JetsonSensor, is_jetson
 from engines.sensors.processors import ProcessorSensor
-from engines.sensors.reading import Sensor
+from engines.sensors.reading import Counters, Reading, Sensor, read_memory_used_mib
 
 
 def open_sensors(root: Path, cpus: Iterable[int], *, gpu: bool) -> Sequence[Sensor]:
@@ -28,4 +28,25 @@ def open_sensors(root: Path, cpus: Iterable[int], *, gpu: bool) -> Sequence[Sens
     from engines.nvml import open_card
 
     card = open_card()
-    return (processors,) if card is None else (processors, card)
+    if card is None:
+        return (processors,)
+    shared = card.read().gpu_memory_mib is None
+    return (processors, card, SharedMemorySensor(root)) if shared else (processors, card)
+
+
+class SharedMemorySensor:
+    """The memory that processors and GPU share, where the driver says nothing of the GPU's."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self) -> Reading:
+        """What all programs have taken."""
+        return Reading(gpu_memory_mib=read_memory_used_mib(self._root))
+
+    def count(self) -> Counters:
+        """Nothing is counted."""
+        return Counters()
+
+    def close(self) -> None:
+        """Nothing is held."""

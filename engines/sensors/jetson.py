@@ -15,6 +15,7 @@ from engines.sensors.reading import (
     Counters,
     Reading,
     read_events,
+    read_memory_used_mib,
     read_number,
     read_text,
 )
@@ -68,7 +69,7 @@ class JetsonSensor:
     """What `tegrastats` shows, from the files that it reads."""
 
     def __init__(self, root: Path) -> None:
-        self._meminfo = root / "proc/meminfo"
+        self._root = root
         self._gpu_clock = _gpu_clock(root)
         self._memory_clock = _first_readable([root / path for path in MEMORY_CLOCKS])
         self._over_currents = sorted(root.glob("sys/class/hwmon/hwmon*/oc[0-9]_event_cnt"))
@@ -81,7 +82,7 @@ class JetsonSensor:
             gpu_clock_mhz=_mhz(self._gpu_clock),
             memory_clock_mhz=_mhz(self._memory_clock),
             power_w=self._watts(),
-            gpu_memory_mib=_memory_used_mib(self._meminfo),
+            gpu_memory_mib=read_memory_used_mib(self._root),
             throttle_reasons=frozenset(
                 name for name, path in self._alerts.items() if (read_number(path) or 0) > 0
             ),
@@ -148,13 +149,3 @@ def _alerts(root: Path) -> dict[str, Path]:
 def _mhz(path: Path | None) -> float | None:
     hertz = read_number(path)
     return None if hertz is None else hertz / 1e6
-
-
-def _memory_used_mib(meminfo: Path) -> float | None:
-    """What is taken of the memory that processors and GPU share."""
-    lines = (line.partition(":") for line in read_text(meminfo).splitlines())
-    kib = {key: value.split()[0] for key, _, value in lines if value.split()}
-    try:
-        return (int(kib["MemTotal"]) - int(kib["MemAvailable"])) / 1024
-    except (KeyError, ValueError):
-        return None

@@ -126,3 +126,13 @@ def read_events(paths: Iterable[Path]) -> Events:
     """Counters by path; those that cannot be read are left out."""
     found = ((str(path), read_number(path)) for path in paths)
     return {path: value for path, value in found if value is not None}
+
+
+def read_memory_used_mib(root: Path) -> float | None:
+    """What is taken of the machine's memory, in MiB: MemTotal less MemAvailable of proc(5)."""
+    lines = (line.partition(":") for line in read_text(root / "proc/meminfo").splitlines())
+    kib = {key: value.split()[0] for key, _, value in lines if value.split()}
+    try:
+        return (int(kib["MemTotal"]) - int(kib["MemAvailable"])) / 1024
+    except (KeyError, ValueError):
+        return None

@@ -19,7 +19,7 @@ import pytest
 from engines.dataset import Sample
 from engines.detector import Detector, Frame
 from engines.device import read_fingerprint
-from engines.measure import StateSampler, drift_share, peak_memory_mib
+from engines.measure import StateSampler, drift_share, memory_peak_mib, peak_memory_mib
 from engines.records import Latency
 from pipeline.harness.plan import PROGRESS, Plan
 from pipeline.harness.soak import run_frames, soak
@@ -50,16 +50,28 @@ class TestLatency:
     """One loaded engine for all, which is freed before the throughput is measured."""
 
     def test_inference(
-        self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame], batch: int
+        self,
+        benchmark: Any,
+        plan: Plan,
+        used_before: float | None,
+        detector: Detector,
+        frames: list[Frame],
+        batch: int,
     ) -> None:
         detector.fill(list(islice(cycle(frames), batch)))
-        _measure(benchmark, plan, detector.infer)
+        _measure(benchmark, plan, used_before, detector.infer)
 
     def test_frame(
-        self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame], batch: int
+        self,
+        benchmark: Any,
+        plan: Plan,
+        used_before: float | None,
+        detector: Detector,
+        frames: list[Frame],
+        batch: int,
     ) -> None:
         turns = cycle(frames)
-        _measure(benchmark, plan, lambda: detector.detect(list(islice(turns, batch))))
+        _measure(benchmark, plan, used_before, lambda: detector.detect(list(islice(turns, batch))))
 
     def test_gpu_time(
         self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame]
@@ -72,7 +84,12 @@ class TestLatency:
         benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
 
     def test_soak(
-        self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame]
+        self,
+        benchmark: Any,
+        plan: Plan,
+        used_before: float | None,
+        detector: Detector,
+        frames: list[Frame],
     ) -> None:
         turns = cycle(frames)
 
@@ -85,14 +102,16 @@ class TestLatency:
         state = sampler.state(drift_share(done.times))
         benchmark.extra_info["machine"] = state.model_dump()
         benchmark.extra_info["soak"] = soak(done, sampler, state).model_dump()
-        benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+        benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
 
 
 def _tell(seconds: float, times: Latency) -> None:
     print(f"\n{PROGRESS}{seconds:.1f} {times.p99_ms:.2f}", flush=True)
 
 
-def test_throughput(benchmark: Any, plan: Plan, frames: list[Frame], in_flight: int) -> None:
+def test_throughput(
+    benchmark: Any, plan: Plan, used_before: float | None, frames: list[Frame], in_flight: int
+) -> None:
     with plan.open_detector(read_fingerprint(), in_flight=in_flight) as detector:
 
         def run(count: int) -> int:
@@ -113,18 +132,20 @@ def test_throughput(benchmark: Any, plan: Plan, frames: list[Frame], in_flight: 
         # With more frames in flight than processors, waiting for one is the plan.
         own = state.model_copy(update={"run_queue_wait_share": None})
         benchmark.extra_info["machine"] = own.model_dump()
-        benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+        benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
 
 
-def _measure(benchmark: Any, plan: Plan, call: Callable[[], object]) -> None:
+def _measure(
+    benchmark: Any, plan: Plan, used_before: float | None, call: Callable[[], object]
+) -> None:
     """Warm up for the plan's time, then run rounds for the plan's time, 300 at least."""
     pace = _warm_up(call, plan.warmup_seconds)
     rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
     with StateSampler(gpu=plan.gpu) as sampler:
         benchmark.pedantic(call, rounds=rounds)
-    drift = drift_share(benchmark.stats.stats.data)
-    benchmark.extra_info["machine"] = sampler.state(drift).model_dump()
-    benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+    state = sampler.state(drift_share(benchmark.stats.stats.data))
+    benchmark.extra_info["machine"] = state.model_dump()
+    benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
 
 
 def _warm_up(call: Callable[[], object], seconds: float) -> float:

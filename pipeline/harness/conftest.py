@@ -30,8 +30,14 @@ def plan() -> Plan:
     return _plan()
 
 
+@pytest.fixture(scope="session")
+def used_before(plan: Plan) -> float | None:
+    """The machine's used memory in MiB before any engine is loaded, where that tells of engines."""
+    return plan.used_memory_mib(read_fingerprint())
+
+
 @pytest.fixture(scope="class")
-def detector(plan: Plan) -> Iterator[Detector]:
+def detector(plan: Plan, used_before: float | None) -> Iterator[Detector]:
     """The engine as a pod loads it for the lowest latency."""
     with plan.open_detector(read_fingerprint(), in_flight=1) as detector:
         yield detector

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from engines.config import EvaluateRow
 from engines.detector import Detector
+from engines.measure import used_memory_mib
 from engines.records import Fingerprint, Record
 
 PLAN_VARIABLE = "JETRAIL_BENCHMARK_PLAN"
@@ -54,3 +55,8 @@ class Plan(Record):
             max_detections=self.thresholds.max_detections,
             in_flight=in_flight,
         )
+
+    def used_memory_mib(self, device: Fingerprint) -> float | None:
+        """What is taken of the machine's memory; None where the engine does not run on a GPU that
+        shares it."""
+        return used_memory_mib() if self.gpu and device.unified_memory else None

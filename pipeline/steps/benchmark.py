@@ -79,8 +79,10 @@ def benchmark(
         )
         raw = (scratch / RAW_FILE).read_bytes()
         checked = _cross_check(folder, manifest, measurements) if cross_check else None
-        soaked, disturbed = _soak(plan, minutes, target.benchmark, scratch)
-    why = disturbed + (trtexec.disagreement(checked) if checked else ())
+        soaked = _soak(plan, minutes, scratch)
+    why = _soak_reasons(soaked, target.benchmark) + (
+        trtexec.disagreement(checked) if checked else ()
+    )
     validity = validity.model_copy(
         update={"valid": validity.valid and not why, "reasons": validity.reasons + why}
     )
@@ -152,18 +154,20 @@ def _cross_check(
         return trtexec.cross_check(folder / manifest.engine_file, manifest, ours)
 
 
-def _soak(
-    plan: Plan, minutes: float, row: BenchmarkRow, scratch: Path
-) -> tuple[Soak | None, tuple[str, ...]]:
-    """The soak, and what of other programs' doing makes it INVALID: being throttled does not."""
+def _soak(plan: Plan, minutes: float, scratch: Path) -> tuple[Measurement, ...]:
+    """The soak as its one measurement; none for no minutes."""
     if not minutes:
-        return None, ()
+        return ()
     plan = plan.model_copy(update={"tests": SOAK, "soak_seconds": 60 * minutes})
     with seconds_bar(f"soak {plan.engine_folder.name}", plan.soak_seconds) as tell:
-        (one,) = measure(plan, scratch, lambda done, p99: tell(done, f"p99 {p99} ms"))
-    state = MachineState.model_validate(one.extra["machine"])
-    why = tuple(f"During the soak: {reason}" for reason in disturbances(state, row))
-    return Soak.model_validate(one.extra["soak"]), why
+        return measure(plan, scratch, lambda done, p99: tell(done, f"p99 {p99} ms"))
+
+
+def _soak_reasons(soaked: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:
+    """What makes the soak INVALID: other programs' doing does, being throttled does not."""
+    states = (MachineState.model_validate(one.extra["machine"]) for one in soaked)
+    why = (reason for state in states for reason in disturbances(state, row))
+    return tuple(f"During the soak: {reason}" for reason in why)
 
 
 def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:
@@ -190,7 +194,7 @@ def _record(
     target: TargetConfig,
     measurements: Sequence[Measurement],
     validity: Validity,
-    soak: Soak | None,
+    soaked: Sequence[Measurement],
     cross_check: CrossCheck | None,
 ) -> Benchmark:
     return Benchmark(
@@ -201,10 +205,10 @@ def _record(
         inference=measured.latencies(measurements, "test_inference"),
         frame=measured.latencies(measurements, "test_frame"),
         throughput=measured.best_throughput(measurements),
-        memory_peak_mib=max(one.extra["memory_peak_mib"] for one in measurements),
+        memory_peak_mib=max(one.extra["memory_peak_mib"] for one in (*measurements, *soaked)),
         machine=measured.machine_state(measurements),
         validity=validity,
         energy_per_frame_mj=measured.energy_per_frame_mj(measurements),
-        soak=soak,
+        soak=next((Soak.model_validate(one.extra["soak"]) for one in soaked), None),
         cross_check=cross_check,
     )

@@ -12,8 +12,10 @@ from engines.measure import (
     StateSampler,
     drift_share,
     latency,
+    memory_peak_mib,
     peak_memory_mib,
     quantile_ranks,
+    used_memory_mib,
     worst_of,
 )
 from engines.records import MachineState
@@ -162,6 +164,25 @@ def test_peak_memory(tmp_path: Path) -> None:
     _write(tmp_path, "proc/self/status", "Name:\tpython\nVmHWM:\t  204800 kB\nVmRSS:\t 100 kB")
     assert peak_memory_mib(tmp_path) == 200
     assert 10 < peak_memory_mib() < os.sysconf("SC_PHYS_PAGES") * 4096 / 2**20
+
+
+def test_memory_that_is_shared_with_the_gpu_is_what_the_machine_s_rose_by(
+    tmp_path: Path, machine: Path
+) -> None:
+    _write(tmp_path, "proc/self/status", "VmHWM:\t  204800 kB")
+    with StateSampler(machine, cpus=[0]) as sampler:
+        pass
+    state = sampler.state(0).model_copy(update={"gpu_memory_max_mib": 3000.0})
+    assert memory_peak_mib(state, 2000.0, tmp_path) == 1000
+    assert memory_peak_mib(state, 2900.0, tmp_path) == 200  # resident is more
+    assert memory_peak_mib(state, None, tmp_path) == 200  # a card has memory of its own
+    assert memory_peak_mib(sampler.state(0), 2000.0, tmp_path) == 200
+
+
+def test_used_memory(tmp_path: Path) -> None:
+    assert used_memory_mib(tmp_path) is None
+    _write(tmp_path, "proc/meminfo", "MemTotal: 16000000 kB\nMemAvailable: 8000000 kB")
+    assert used_memory_mib(tmp_path) == 7812.5
 
 
 def test_a_throttle_counter_that_began_anew_is_not_negative(machine: Path) -> None:

@@ -223,3 +223,18 @@ def test_a_count_that_began_anew_is_not_the_mean(nvml: FakeNvml, tmp_path: Path)
     with StateSampler(tmp_path, cpus=[0], gpu=True) as sampler:
         nvml.millijoules = 10
     assert sampler.state(0).power_mean_w == 40.5
+
+
+def test_a_card_that_shares_the_memory_takes_it_from_the_machine_s(
+    nvml: FakeNvml, tmp_path: Path
+) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\n")
+    with StateSampler(tmp_path, cpus=[0], gpu=True) as sampler:
+        pass
+    assert sampler.state(0).gpu_memory_max_mib == 1500
+    nvml.refused = {"nvmlDeviceGetMemoryInfo"}
+    with StateSampler(tmp_path, cpus=[0], gpu=True) as sampler:
+        pass
+    assert sampler.state(0).gpu_memory_max_mib == 7812.5
+    assert nvml.open == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,17 +18,17 @@ import pytest
 
 from engines.config import BenchmarkRow, EvaluateRow, load_target
 from engines.errors import InputError
-from engines.records import CrossCheck, Manifest, Soak
+from engines.records import Benchmark, CrossCheck, Fingerprint, Manifest, Soak, Validity
 from engines.workspace import Workspace
 from pipeline import measured as figures
 from pipeline.adapters.pytest_benchmark import Measurement, parse
+from pipeline.harness import bench_engine
 from pipeline.harness.plan import LATENCY, SOAK, THROUGHPUT, Plan
 from pipeline.steps import benchmark as step
 from pipeline.summary import table_text
 
-ROW = load_target(Workspace(root=Path(__file__).parents[3]), "x86-openvino").benchmark.model_copy(
-    update={"p99_interval_share": 0.25}
-)
+TARGET = load_target(Workspace(root=Path(__file__).parents[3]), "x86-openvino")
+ROW = TARGET.benchmark.model_copy(update={"p99_interval_share": 0.25})
 QUIET = {
     "steal_share": 0.0,
     "others_share": 0.0,
@@ -233,7 +234,9 @@ def soak(
         return soaked(**machine)
 
     monkeypatch.setattr(step, "measure", answer)
-    return (asked, *step._soak(plan(), minutes, ROW, Path()))
+    measurements = step._soak(plan(), minutes, Path())
+    found = next((Soak.model_validate(one.extra["soak"]) for one in measurements), None)
+    return asked, found, step._soak_reasons(measurements, ROW)
 
 
 def test_no_soak_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +262,57 @@ def test_throttling_in_a_soak_is_the_finding(monkeypatch: pytest.MonkeyPatch) ->
 def test_other_programs_in_a_soak_make_it_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, (reason,) = soak(monkeypatch, 1, others_share=0.5)
     assert reason.startswith("During the soak: 50.0% of the processors' time was used by other")
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def record(soaked: tuple[Measurement, ...] = ()) -> Benchmark:
+    manifest = cast(Manifest, SimpleNamespace(engine="m-fp16", engine_sha256="a" * 64))
+    valid = Validity(valid=True, reasons=(), attempts=1)
+    return step._record(manifest, TARGET, whole(times()), valid, soaked, None)
+
+
+def test_memory_is_the_most_of_all_measurements_and_of_the_soak() -> None:
+    assert record().memory_peak_mib == 300
+    (one,) = soaked()
+    grown = replace(one, extra=one.extra | {"memory_peak_mib": 900.0})
+    assert record((grown,)).memory_peak_mib == 900
+    assert record((one,)).memory_peak_mib == 300
+
+
+@pytest.mark.parametrize(
+    ("gpu", "unified", "counted"),
+    [(True, True, True), (True, False, False), (True, None, False), (False, True, False)],
+)
+def test_used_memory_counts_where_the_gpu_shares_it(
+    gpu: bool, unified: bool | None, counted: bool
+) -> None:
+    device = cast(Fingerprint, SimpleNamespace(unified_memory=unified))
+    found = plan().model_copy(update={"gpu": gpu}).used_memory_mib(device)
+    assert (found is not None) == counted
+
+
+class Rounds:
+    """Stands in for pytest-benchmark's fixture."""
+
+    def __init__(self) -> None:
+        self.extra_info: dict[str, Any] = {}
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[0.1] * 9))
+
+    def pedantic(self, call: Any, *, rounds: int) -> None:
+        for _ in range(rounds):
+            call()
+
+
+def test_the_harness_compares_the_memory_with_that_before_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float | None] = []
+    monkeypatch.setattr(bench_engine, "memory_peak_mib", lambda _, before: asked.append(before))
+    quick = plan().model_copy(update={"warmup_seconds": 0, "seconds": 0})
+    bench_engine._measure(Rounds(), quick, 1234.0, lambda: None)
+    assert asked == [1234.0]
 
 
 # --- cross-check -------------------------------------------------------------------------------
