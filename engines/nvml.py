@@ -6,8 +6,8 @@ with the driver of a discrete card. A Jetson from JetPack 6 on has one that star
 None; nothing here raises.
 
 Which card: the first of `CUDA_VISIBLE_DEVICES` (a number, a UUID or the beginning of one, a MIG
-device's UUID, which stands for its card), else card 0. NVML numbers cards by their PCI bus, CUDA by
-their speed unless `CUDA_DEVICE_ORDER=PCI_BUS_ID` is set: on a machine with different cards set it.
+device's UUID, which stands for its card), else card 0. NVML numbers cards by their PCI bus, and
+`engines.backends.cuda.number_by_bus` makes CUDA do so too.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ Source: CUDA Driver API reference.
 
 from __future__ import annotations
 
+import os
 import weakref
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,12 @@ def _failed(function: str, status: str) -> JetrailError:
     )
 
 
+def number_by_bus() -> None:
+    """Let CUDA number cards as NVML does, by their PCI bus and not by their speed: the card that
+    runs is then the one that is watched. Counts where this process has not started CUDA yet."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+
+
 class Gpu:
     """The first GPU that CUDA shows, and its primary context."""
 
@@ -91,6 +98,7 @@ class Gpu:
 
 def _first_device() -> Any:
     """CUDA's device 0. No driver is a RuntimeError of the bindings, no GPU a status."""
+    number_by_bus()
     try:
         for function in ("cuInit", "cuDeviceGet"):
             status, *device = getattr(driver(), function)(0)

@@ -14,7 +14,15 @@ from engines.backends.tensorrt_layers import network_layers, plan_layers
 from engines.backends.tensorrt_memory import MIB, lack_of_memory
 from engines.backends.tensorrt_options import check_options, hardware_level
 from engines.backends.tensorrt_parse import parse, profile_of, tensor_of
-from engines.backends.tensorrt_sdk import Messages, choose, is_rtx, new_logger, release, trt
+from engines.backends.tensorrt_sdk import (
+    Messages,
+    choose,
+    is_rtx,
+    new_logger,
+    quiet_polygraphy,
+    release,
+    trt,
+)
 from engines.backends.timing_cache import Use
 from engines.backends.uint8_input import IN_ENGINE
 from engines.child import tell
@@ -42,6 +50,7 @@ def build(job: Job) -> BuildResult:
     """Build the plan and write it. Raises InputError with TensorRT's reason, MemoryError when
     memory runs out, WrongEngine when TensorRT cannot be imported."""
     choose(job.package)
+    quiet_polygraphy()
     check_options(job.request, job.options, job.package)
     timings = timing_cache.prepared(job.request.device, job.package, job.options.timing_cache)
     messages = Messages()
@@ -128,6 +137,9 @@ def config_of(
         progress_monitor=_progress_monitor(),
     )
     config: trt.IBuilderConfig = create(builder, network)
+    if not is_rtx(job.package) and release() < (10, 0):
+        # A session has several contexts on the one profile; later versions share it by themselves.
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     if options.dla_core is not None:
         config.DLA_core = options.dla_core
     return config

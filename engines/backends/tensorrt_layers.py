@@ -62,7 +62,9 @@ def plan_layers(plan: bytes) -> Layers:
     Raises MemoryError when memory runs out, JetrailError when TensorRT cannot say them.
     """
     messages = Messages()
-    engine = trt.Runtime(new_logger(messages)).deserialize_cuda_engine(plan)
+    runtime = trt.Runtime(new_logger(messages))
+    runtime.engine_host_code_allowed = True  # a version-compatible plan has a runtime of its own
+    engine = runtime.deserialize_cuda_engine(plan)
     if engine is None and (short := lack_of_memory(messages.errors, messages.warnings)):
         raise MemoryError(short)
     inspector = engine.create_engine_inspector() if engine else None

@@ -11,6 +11,7 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from engines.backends.cuda import number_by_bus
 from engines.errors import InputError, WrongEngine
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ else:
 
     trt = _Chosen()
 
-__all__ = ["Messages", "choose", "is_rtx", "new_logger", "release", "trt"]
+__all__ = ["Messages", "choose", "is_rtx", "new_logger", "quiet_polygraphy", "release", "trt"]
 
 RTX = "tensorrt_rtx"
 POLYGRAPHY_SWITCH = "POLYGRAPHY_USE_TENSORRT_RTX"
@@ -42,6 +43,7 @@ def choose(package: str) -> None:
             f"Expected this process to go on with {chosen}, came {package}: Polygraphy takes one "
             "TensorRT a process. Run the two in processes of their own."
         )
+    number_by_bus()
     try:
         import_module(package)
     except (ImportError, OSError) as error:
@@ -52,11 +54,13 @@ def choose(package: str) -> None:
     if package == RTX:
         os.environ[POLYGRAPHY_SWITCH] = "1"
     vars(trt)["package"] = package
-    _quiet_polygraphy()
 
 
-def _quiet_polygraphy() -> None:
-    """What it would print is in our own messages, with what to do."""
+def quiet_polygraphy() -> None:
+    """What it would print is in our own messages, with what to do.
+
+    Raises WrongEngine where Polygraphy is not installed; running an engine does not need it.
+    """
     try:
         from polygraphy.logger import G_LOGGER
     except ImportError as error:

@@ -291,3 +291,16 @@ class TestTimes:
         with pytest.raises(ZeroDivisionError):
             list(times_ms(Stream(), lambda: 1 // 0, 3))
         assert not driver.leaks().get("events")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, "PCI_BUS_ID"), ("FASTEST_FIRST", "FASTEST_FIRST")]
+)
+def test_cards_are_numbered_as_nvml_does(
+    driver: Any, monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
+) -> None:
+    """Unless somebody chose an order."""
+    environment = {"CUDA_DEVICE_ORDER": before} if before else {}
+    monkeypatch.setattr(os, "environ", environment)
+    Gpu().close()
+    assert environment == {"CUDA_DEVICE_ORDER": after}

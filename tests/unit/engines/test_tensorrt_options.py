@@ -54,6 +54,7 @@ def stand_in(version: str) -> SimpleNamespace:
         HardwareCompatibilityLevel=Enum("HardwareCompatibilityLevel", levels),
         BuilderFlag=Enum("BuilderFlag", flags),
         MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
+        PreviewFeature=SimpleNamespace(PROFILE_SHARING_0806="profile sharing"),
     )
 
 
@@ -191,7 +192,8 @@ class Told:
     last: dict[str, Any]
 
     def __call__(self, builder: object, network: object) -> SimpleNamespace:
-        return SimpleNamespace(DLA_core=0)
+        preview: dict[str, bool] = {}
+        return SimpleNamespace(DLA_core=0, preview=preview, set_preview_feature=preview.__setitem__)
 
 
 @pytest.fixture
@@ -206,7 +208,8 @@ def told(
         request, _, package = ask(tmp_path / "model.onnx", ORIN, precision, **row)
         job = Job(request=request, package=package, engine=tmp_path / "engine.plan")
         config = config_of(None, None, job, {}, None)  # type: ignore[arg-type]
-        return Told.last | {"typed": is_strongly_typed(job), "DLA_core": config.DLA_core}
+        rest = {"DLA_core": config.DLA_core, "preview": config.preview}
+        return Told.last | {"typed": is_strongly_typed(job)} | rest
 
     return ask_config
 
@@ -234,6 +237,16 @@ def test_flags_where_the_types_of_the_file_are_not_the_law(
     assert (found["typed"], found["fp16"], found["int8"]) == (typed, fp16, int8)
     assert found["memory_pool_limits"] == {"workspace": 2048 << 20}
     assert found["builder_optimization_level"] == 3
+
+
+@pytest.mark.parametrize(
+    ("version", "told_so"), [("8.6.2", {"profile sharing": True}), ("10.3.0", {})]
+)
+def test_contexts_may_share_the_profile(
+    told: Callable[..., dict[str, Any]], version: str, told_so: dict[str, bool]
+) -> None:
+    """A session has one for each batch; without it TensorRT 8.6 refuses the second."""
+    assert told(version, "fp16")["preview"] == told_so
 
 
 @pytest.mark.parametrize(("version", "typed"), [("10.3.0", False), ("11.4.1", True)])
