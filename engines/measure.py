@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ from engines.sensors.reading import (
 
 ROOT = Path("/")
 SAMPLE_SECONDS = 0.2
+
+Named = TypeVar("Named", str, int)
 
 # --- times -------------------------------------------------------------------------------------
 
@@ -153,6 +156,7 @@ class StateSampler:
             clock_max_mhz=highest(clocks),
             throttle_events=rise(start.throttles, end.throttles),
             temperature_max_c=hottest_c(readings),
+            gpu_temperature_max_c=highest(one.gpu_temperature_c for one in readings),
             gpu_clock_min_mhz=lowest(one.gpu_clock_mhz for one in readings),
             gpu_clock_max_mhz=highest(one.gpu_clock_mhz for one in readings),
             memory_clock_min_mhz=lowest(one.memory_clock_mhz for one in readings),
@@ -162,6 +166,7 @@ class StateSampler:
             over_current_events=rise(start.over_currents, end.over_currents),
             throttle_reasons=_union(one.throttle_reasons for one in readings),
             gpu_memory_max_mib=highest(one.gpu_memory_mib for one in readings),
+            other_gpu_processes=_union(one.other_gpu_processes for one in readings),
             power_mode=self._power_mode,
         )
 
@@ -188,6 +193,7 @@ def worst_of(states: Sequence[MachineState]) -> MachineState:
         clock_max_mhz=highest(one.clock_max_mhz for one in states),
         throttle_events=_total(one.throttle_events for one in states),
         temperature_max_c=highest(one.temperature_max_c for one in states),
+        gpu_temperature_max_c=highest(one.gpu_temperature_max_c for one in states),
         gpu_clock_min_mhz=lowest(one.gpu_clock_min_mhz for one in states),
         gpu_clock_max_mhz=highest(one.gpu_clock_max_mhz for one in states),
         memory_clock_min_mhz=lowest(one.memory_clock_min_mhz for one in states),
@@ -197,6 +203,7 @@ def worst_of(states: Sequence[MachineState]) -> MachineState:
         over_current_events=_total(one.over_current_events for one in states),
         throttle_reasons=_union(one.throttle_reasons for one in states),
         gpu_memory_max_mib=highest(one.gpu_memory_max_mib for one in states),
+        other_gpu_processes=_union(one.other_gpu_processes for one in states),
         # Two of them mean that somebody changed it meanwhile, and neither is the row's then.
         power_mode=", then ".join(dict.fromkeys(one.power_mode for one in states if one.power_mode))
         or None,
@@ -262,5 +269,5 @@ def _total(events: Iterable[int | None]) -> int | None:
     return sum(counted) if counted else None
 
 
-def _union(reasons: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    return tuple(sorted({reason for some in reasons for reason in some}))
+def _union(parts: Iterable[Iterable[Named]]) -> tuple[Named, ...]:
+    return tuple(sorted({one for part in parts for one in part}))

@@ -75,11 +75,13 @@ class CardSensor:
         memory = self._ask("nvmlDeviceGetMemoryInfo")
         return Reading(
             temperatures_c=() if celsius is None else (float(celsius),),
+            gpu_temperature_c=None if celsius is None else float(celsius),
             gpu_clock_mhz=self._ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_GRAPHICS),
             memory_clock_mhz=self._ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
             power_w=None if milliwatts is None else milliwatts / 1e3,
             gpu_memory_mib=None if memory is None else memory.used / (1 << 20),
             throttle_reasons=self._throttle_reasons(),
+            other_gpu_processes=self._other_processes(),
         )
 
     def count(self) -> Counters:
@@ -89,6 +91,19 @@ class CardSensor:
     def close(self) -> None:
         """Let go of the library."""
         _ask(self._nvml, self._nvml.nvmlShutdown)
+
+    def _other_processes(self) -> frozenset[int]:
+        """Processes with a CUDA context on the card, but this one.
+
+        In a container the driver may number them as its host does. Where this process is not in the
+        list, one of them is it: a single one is nobody else's, and of several each may be.
+        """
+        listed = self._ask("nvmlDeviceGetComputeRunningProcesses") or ()
+        found = frozenset(int(process.pid) for process in listed)
+        own = os.getpid()
+        if own in found:
+            return found - {own}
+        return found if len(found) > 1 else frozenset()
 
     def _throttle_reasons(self) -> frozenset[str]:
         mask = self._ask("nvmlDeviceGetCurrentClocksEventReasons")

@@ -268,6 +268,9 @@ class MachineState(Part):
     clock_max_mhz: float | None
     throttle_events: int | None
     temperature_max_c: float | None
+    """Of all zones of the machine, a card among them."""
+    gpu_temperature_max_c: float | None = None
+    """Of a card; a Jetson's GPU is one of its zones."""
     gpu_clock_min_mhz: float | None = None
     gpu_clock_max_mhz: float | None = None
     memory_clock_min_mhz: float | None = None
@@ -282,6 +285,9 @@ class MachineState(Part):
     """Why the GPU ran slower than it could: in NVML's words, or a Jetson's alerts by name."""
     gpu_memory_max_mib: float | None = None
     """The most that was taken of the GPU's memory by all programs, unified memory included."""
+    other_gpu_processes: tuple[int, ...] = ()
+    """Ids of other processes that computed on the card, as its driver counts them. A Jetson does
+    not say."""
     power_mode: str | None = None
     """A Jetson's, by name, for example `MAXN`; two of them when it was changed meanwhile."""
 

@@ -50,11 +50,22 @@ def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
             quieter,
         ),
     )
-    return tuple(
+    taken = tuple(
         f"{share:.1%} {what}; the limit is {limit:.1%}. {todo}"
         for share, limit, what, todo in shares
         if share is not None and share > limit
     )
+    return (*taken, *_gpu_processes(state))
+
+
+def _gpu_processes(state: MachineState) -> Iterator[str]:
+    if state.other_gpu_processes:
+        pids = ", ".join(map(str, state.other_gpu_processes))
+        yield (
+            f"Expected the GPU to itself, but other programs computed on it: process {pids} as its "
+            "driver counts them (in a container, as its host does: there this measurement is one "
+            "of them). `nvidia-smi` names them: stop them and measure again."
+        )
 
 
 def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> tuple[str, ...]:
@@ -127,10 +138,12 @@ def _clock(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
 
 
 def _temperature(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
-    hottest = state.temperature_max_c
+    """A card has the limit of a card: the processors beside it may be hotter."""
+    card = state.gpu_temperature_max_c
+    what, hottest = ("GPU", card) if card is not None else ("machine", state.temperature_max_c)
     if hottest is not None and hottest > row.max_temperature_c:
         yield (
-            f"The machine reached {hottest:.0f} °C; the limit is {row.max_temperature_c:.0f} °C. "
+            f"The {what} reached {hottest:.0f} °C; the limit is {row.max_temperature_c:.0f} °C. "
             "Cool it and measure again."
         )
 

@@ -24,12 +24,17 @@ class Reading:
     clocks_mhz: tuple[float, ...] = ()
     """Of the processors."""
     temperatures_c: tuple[float, ...] = ()
+    """Of all zones, the card's among them."""
+    gpu_temperature_c: float | None = None
+    """Of a card; a Jetson's GPU is one of its zones."""
     gpu_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None
     power_w: float | None = None
     gpu_memory_mib: float | None = None
     """Taken by all programs; on a Jetson that of the whole machine."""
     throttle_reasons: frozenset[str] = frozenset()
+    other_gpu_processes: frozenset[int] = frozenset()
+    """Ids of the processes that compute on the card, but this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +70,13 @@ def read_all(sensors: Iterable[Sensor]) -> Reading:
     return Reading(
         clocks_mhz=tuple(value for one in readings for value in one.clocks_mhz),
         temperatures_c=tuple(value for one in readings for value in one.temperatures_c),
+        gpu_temperature_c=_first(one.gpu_temperature_c for one in readings),
         gpu_clock_mhz=_first(one.gpu_clock_mhz for one in readings),
         memory_clock_mhz=_first(one.memory_clock_mhz for one in readings),
         power_w=_first(one.power_w for one in readings),
         gpu_memory_mib=_first(one.gpu_memory_mib for one in readings),
         throttle_reasons=frozenset().union(*(one.throttle_reasons for one in readings)),
+        other_gpu_processes=frozenset().union(*(one.other_gpu_processes for one in readings)),
     )
 
 

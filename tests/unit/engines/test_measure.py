@@ -206,6 +206,7 @@ STATES = st.builds(
     clock_max_mhz=MHZ,
     throttle_events=EVENTS,
     temperature_max_c=st.none() | st.floats(-20, 110),
+    gpu_temperature_max_c=st.none() | st.floats(-20, 110),
     gpu_clock_min_mhz=MHZ,
     gpu_clock_max_mhz=MHZ,
     memory_clock_min_mhz=MHZ,
@@ -217,6 +218,7 @@ STATES = st.builds(
         tuple
     ),
     gpu_memory_max_mib=st.none() | st.floats(0, 80_000),
+    other_gpu_processes=st.sets(st.integers(1, 9)).map(sorted).map(tuple),
     power_mode=st.none() | st.sampled_from(["MAXN", "15W"]),
 )
 
@@ -234,8 +236,8 @@ def test_the_worst_of_several_is_no_better_than_any(states: list[MachineState]) 
             assert found == min(known)
         elif field.endswith("_events"):
             assert found == sum(known)
-        elif field == "throttle_reasons":
-            assert set(found) == {reason for value in values for reason in value}
+        elif field in ("throttle_reasons", "other_gpu_processes"):
+            assert set(found) == {one for value in values for one in value}
         elif field == "power_mode":
             assert found == ", then ".join(dict.fromkeys(known))
         else:

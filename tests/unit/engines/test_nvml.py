@@ -5,6 +5,7 @@ Its constants are those of the real pynvml, which is installed beside it without
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -34,6 +35,7 @@ class FakeNvml:
         self.open = 0
         self.reasons = 0
         self.millijoules = 1_000_000
+        self.pids: tuple[int, ...] = (os.getpid(),)
         for name in dir(pynvml):
             if name.startswith(("nvmlClocksEventReason", "nvmlClocksThrottleReason")):
                 setattr(self, name, getattr(pynvml, name))
@@ -81,6 +83,9 @@ class FakeNvml:
             "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: self.reasons,
             "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: self.reasons,
             "nvmlDeviceGetTotalEnergyConsumption": lambda handle: self.millijoules,
+            "nvmlDeviceGetComputeRunningProcesses": lambda handle: [
+                SimpleNamespace(pid=pid, usedGpuMemory=1 << 20) for pid in self.pids
+            ],
         }
         if name not in answers:
             raise AttributeError(name)
@@ -157,6 +162,7 @@ def test_readings(nvml: FakeNvml) -> None:
     found = card.read()
     assert (found.gpu_clock_mhz, found.memory_clock_mhz) == (1500, 6251)
     assert (found.power_w, found.temperatures_c) == (40.5, (61.0,))
+    assert (found.gpu_temperature_c, found.other_gpu_processes) == (61.0, frozenset())
     assert found.gpu_memory_mib == 1500
     assert card.count().energy_mj == 1_000_000
     card.close()
@@ -168,12 +174,14 @@ def test_a_card_that_does_not_say_is_unknown_not_wrong(nvml: FakeNvml) -> None:
     nvml.refused = {f"nvmlDeviceGet{name}" for name in names} | {
         "nvmlDeviceGetCurrentClocksEventReasons",
         "nvmlDeviceGetCurrentClocksThrottleReasons",
+        "nvmlDeviceGetComputeRunningProcesses",
     }
     card = open_card()
     assert card is not None
     found = card.read()
     assert (found.gpu_clock_mhz, found.power_w, found.gpu_memory_mib) == (None, None, None)
     assert (found.temperatures_c, found.throttle_reasons) == ((), frozenset())
+    assert (found.gpu_temperature_c, found.other_gpu_processes) == (None, frozenset())
     assert card.count().energy_mj is None
 
 
@@ -215,7 +223,7 @@ def test_the_card_s_own_count_of_energy_is_the_mean_power(nvml: FakeNvml, tmp_pa
     assert found.power_max_w == max(found.power_mean_w or 0, 40.5)
     assert found.throttle_reasons == ("HwThermalSlowdown",)
     assert (found.gpu_clock_min_mhz, found.memory_clock_max_mhz) == (1500, 6251)
-    assert found.temperature_max_c == 61
+    assert (found.temperature_max_c, found.gpu_temperature_max_c) == (61, 61)
     assert nvml.open == 0
 
 
@@ -238,3 +246,25 @@ def test_a_card_that_shares_the_memory_takes_it_from_the_machine_s(
         pass
     assert sampler.state(0).gpu_memory_max_mib == 7812.5
     assert nvml.open == 0
+
+
+OWN = os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("pids", "others"),
+    [
+        ((OWN,), ()),
+        ((OWN, 4_000_001, 4_000_002), (4_000_001, 4_000_002)),
+        # In a container, with the host's numbers: one of them is this process.
+        ((4_000_001,), ()),
+        ((4_000_001, 4_000_002), (4_000_001, 4_000_002)),
+        ((), ()),
+    ],
+)
+def test_other_programs_on_the_card(
+    nvml: FakeNvml, tmp_path: Path, pids: tuple[int, ...], others: tuple[int, ...]
+) -> None:
+    with StateSampler(tmp_path, cpus=[0], gpu=True) as sampler:
+        nvml.pids = pids
+    assert sampler.state(0).other_gpu_processes == others

@@ -94,6 +94,10 @@ def test_a_jetson_that_holds_its_clock_and_mode_is_valid(jetson_row: BenchmarkRo
             ("nothing slows down", "HwSlowdown, SwPowerCap", "Cool the device"),
         ),
         (
+            {"other_gpu_processes": (812, 913)},
+            ("process 812, 913", "GPU to itself", "`nvidia-smi` names them"),
+        ),
+        (
             {"power_mode": "15W"},
             ("Expected the power mode MAXN, came 15W", "sudo nvpmodel -m"),
         ),
@@ -107,6 +111,17 @@ def test_each_reason_of_a_gpu(
     (reason,) = invalid_reasons(JETSON.model_copy(update=change), jetson_row)
     for part in parts:
         assert part in reason
+
+
+def test_a_card_is_judged_by_its_own_temperature(jetson_row: BenchmarkRow) -> None:
+    row = jetson_row.model_copy(update={"max_temperature_c": 83.0})
+    hot_processors = {"temperature_max_c": 97.0, "gpu_temperature_max_c": 61.0}
+    assert invalid_reasons(JETSON.model_copy(update=hot_processors), row) == ()
+    hot_card = {"temperature_max_c": 97.0, "gpu_temperature_max_c": 84.0}
+    (reason,) = invalid_reasons(JETSON.model_copy(update=hot_card), row)
+    assert "The GPU reached 84 °C; the limit is 83 °C" in reason
+    (reason,) = invalid_reasons(JETSON.model_copy(update={"temperature_max_c": 97.0}), row)
+    assert "The machine reached 97 °C" in reason
 
 
 def test_a_row_without_a_clock_limit_and_mode_asks_for_none(row: BenchmarkRow) -> None:
@@ -149,3 +164,5 @@ def test_heat_disturbs_no_soak_but_other_programs_do(jetson_row: BenchmarkRow) -
     assert disturbances(state, jetson_row) == ()
     (reason,) = disturbances(state.model_copy(update={"others_share": 0.4}), jetson_row)
     assert "used by other programs" in reason
+    (reason,) = disturbances(state.model_copy(update={"other_gpu_processes": (812,)}), jetson_row)
+    assert "process 812" in reason
