@@ -206,14 +206,24 @@ def report(
     exit_zero: Annotated[
         bool, typer.Option("--exit-zero", help="Exit 0 also when an engine does not pass.")
     ] = False,
+    invalid: Annotated[
+        bool,
+        typer.Option(
+            "--invalid", help="Only name the engines that were last judged INVALID, one a line."
+        ),
+    ] = False,
 ) -> None:
     """Print all verdicts of a target; write the data of its plots.
 
     Exits 3 if an engine fails, else 4 if one is INVALID. Example: pipeline report
     """
-    from pipeline.steps.report import raise_unless_all_pass, report
+    from pipeline.steps.report import invalid_engines, raise_unless_all_pass, report
     from pipeline.tables import print_report
 
+    if invalid:
+        for engine in invalid_engines(_workspace(), target):
+            print(engine)
+        return
     rows = report(_workspace(), target)
     print_report(target, rows)
     if not exit_zero:

@@ -30,6 +30,20 @@ def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdic
     return rows
 
 
+def invalid_engines(workspace: Workspace, target_name: str) -> list[str]:
+    """Engines of the target whose last verdict is INVALID; one that has none yet is left out."""
+    out = workspace.target(target_name) / "out"
+    engines = load_target(workspace, target_name).engines
+    return [engine for engine in engines if _last_verdict(out / engine) == "INVALID"]
+
+
+def _last_verdict(folder: Path) -> str | None:
+    try:
+        return Verdict.read(folder / "verdict.json").verdict
+    except InputError:  # not judged yet, or by another version: `dvc repro` judges it anyway
+        return None
+
+
 def _row(out: Path, engine: str) -> tuple[Summary, Verdict]:
     manifest = Manifest.read(out / engine / "manifest.json")
     verdict = Verdict.read(out / engine / "verdict.json")

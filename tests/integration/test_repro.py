@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from engines.config import load_yaml
 from engines.detections import load_detections
 from engines.device import read_fingerprint
 from engines.files import sha256_file
@@ -19,7 +20,16 @@ from engines.manifest import check_engine
 from engines.records import Benchmark, Evaluation, Fingerprint, Manifest, Verdict
 from pipeline.records import Quantize, Verify
 from release.records import Published, ReleaseRecord
-from tests.integration.conftest import ENGINES, MODEL, ROW, TARGET, Clone, only_fp16, stages
+from tests.integration.conftest import (
+    ENGINES,
+    MODEL,
+    ROOT,
+    ROW,
+    TARGET,
+    Clone,
+    only_fp16,
+    stages,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -287,3 +297,19 @@ def test_an_untrusted_measurement_is_invalid_and_not_published(finished: Clone) 
     assert finished.command("pipeline", "gate", FP16).returncode == 4
     assert published(finished).engines == ()
     assert canary_tag(finished) == tag
+
+
+def test_a_retried_job_measures_again_what_was_invalid(finished: Clone) -> None:
+    """The lines of the job `device`, on a runner that keeps dvc.lock and out/."""
+    script = load_yaml(ROOT / ".gitlab-ci.yml")["device"]["script"]
+    first = next(i for i, line in enumerate(script) if "--invalid" in line)
+    assert script[first + 1] == 'dvc repro "engines/targets/$TARGET/dvc.yaml"'
+    job = ("bash", "-eo", "pipefail", "-c", "\n".join(script[first : first + 2]))
+
+    assert stages(finished.run(*job, TARGET=TARGET)) == ["probe"]  # all was PASS
+    only_fp16(finished)
+    with finished.edited(ROW) as row:
+        row["benchmark"]["max_drift_share"] = 0
+    finished.repro(TARGET_YAML)
+    assert finished.repro(TARGET_YAML) == ["probe"]  # for DVC nothing changed
+    assert f"benchmark@{FP16}" in stages(finished.run(*job, TARGET=TARGET))
