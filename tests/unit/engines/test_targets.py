@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -34,6 +35,16 @@ def row(name: str) -> TargetConfig:
 def gitlab() -> dict[str, Any]:
     content: dict[str, Any] = load_yaml(REPOSITORY.root / ".gitlab-ci.yml")
     return content
+
+
+def resource_groups() -> dict[str, str]:
+    """Target to the group of whose jobs GitLab runs one at a time."""
+    job, found = gitlab()["device"], {}
+    for entry in job["parallel"]["matrix"]:
+        targets = [entry["TARGET"]] if isinstance(entry["TARGET"], str) else entry["TARGET"]
+        group = job["resource_group"].replace("$GROUP", entry["GROUP"])
+        found |= dict.fromkeys(targets, group)
+    return found
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -119,11 +130,17 @@ def test_another_length_of_the_soak_is_judged_again(name: str) -> None:
 
 
 def test_gitlab_has_a_job_for_each_device_on_runners_with_its_tag() -> None:
-    job = gitlab()["device"]
-    (matrix,) = job["parallel"]["matrix"]
-    assert set(matrix["TARGET"]) == {name for name in TARGETS if row(name).runner_tag}
-    for name in matrix["TARGET"]:
+    job, groups = gitlab()["device"], resource_groups()
+    assert groups.keys() == {name for name in TARGETS if row(name).runner_tag}
+    for name in groups:
         assert [tag.replace("$TARGET", name) for tag in job["tags"]] == [row(name).runner_tag]
+
+
+def test_gitlab_runs_one_job_at_a_time_on_a_machine() -> None:
+    groups = resource_groups()
+    for name, other in itertools.combinations(groups, 2):
+        one_machine_may_be_both = row(name).device == row(other).device
+        assert (groups[name] == groups[other]) == one_machine_may_be_both
 
 
 def test_gitlab_waits_for_no_runner_that_is_not_named() -> None:
