@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from engines.records import Latency, MachineState
+from engines.records import MODE_CHANGED, Latency, MachineState
 from engines.sensors import open_sensors
 from engines.sensors.jetson import read_power_mode
 from engines.sensors.processors import others_share, steal_share, wait_share
@@ -99,8 +99,10 @@ def drift_share(times: Sequence[float] | NDArray[np.float64]) -> float:
 class StateSampler:
     """Watches the machine inside a `with` block; `state` then says what it did.
 
-    Counters are read at both ends. Clocks, temperatures, power and memory are read five times a
-    second by a thread of its own, which is not started where there is nothing to read.
+    Made before the warm-up, since finding the sensors and asking for the power mode (a program) let
+    the GPU fall idle. Counters and power mode are read at both ends; clocks, temperatures, power
+    and memory five times a second by a thread of its own, which is not started where there is
+    nothing to read.
     """
 
     def __init__(
@@ -109,15 +111,15 @@ class StateSampler:
         """`cpus`: the processors to watch; those that this process may use, when not given. `gpu`:
         whether to watch the GPU too, which is idle where the engine does not run on it."""
         self._root = root
-        self._cpus = os.sched_getaffinity(0) if cpus is None else cpus
         self._gpu = gpu
-        self._power_mode = read_power_mode(root) if gpu else None
+        watched = os.sched_getaffinity(0) if cpus is None else cpus
+        self._sensors = open_sensors(root, watched, gpu=gpu)
+        self._power_modes = [self._power_mode()]
         self._samples: list[tuple[float, Reading]] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self._sensors = open_sensors(self._root, self._cpus, gpu=self._gpu)
         self._begin = time.perf_counter()
         self._start = count_all(self._sensors)
         self._sample()
@@ -138,6 +140,7 @@ class StateSampler:
         self._sample()
         self._end = count_all(self._sensors)
         self._seconds = time.perf_counter() - self._begin
+        self._power_modes.append(self._power_mode())
         for sensor in self._sensors:
             sensor.close()
 
@@ -167,12 +170,15 @@ class StateSampler:
             throttle_reasons=_union(one.throttle_reasons for one in readings),
             gpu_memory_max_mib=highest(one.gpu_memory_mib for one in readings),
             other_gpu_processes=_union(one.other_gpu_processes for one in readings),
-            power_mode=self._power_mode,
+            power_mode=_one_after_the_other(self._power_modes),
         )
 
     def readings(self, start: float = -math.inf, end: float = math.inf) -> list[Reading]:
         """What was read from `start` until before `end`, in time.perf_counter's seconds."""
         return [reading for when, reading in self._samples if start <= when < end]
+
+    def _power_mode(self) -> str | None:
+        return read_power_mode(self._root) if self._gpu else None
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
@@ -204,9 +210,7 @@ def worst_of(states: Sequence[MachineState]) -> MachineState:
         throttle_reasons=_union(one.throttle_reasons for one in states),
         gpu_memory_max_mib=highest(one.gpu_memory_max_mib for one in states),
         other_gpu_processes=_union(one.other_gpu_processes for one in states),
-        # Two of them mean that somebody changed it meanwhile, and neither is the row's then.
-        power_mode=", then ".join(dict.fromkeys(one.power_mode for one in states if one.power_mode))
-        or None,
+        power_mode=_one_after_the_other(one.power_mode for one in states),
     )
 
 
@@ -262,6 +266,11 @@ def _counted_power_w(start: Counters, end: Counters, seconds: float) -> float | 
     if start.energy_mj is None or end.energy_mj is None or end.energy_mj <= start.energy_mj:
         return None
     return (end.energy_mj - start.energy_mj) / 1e3 / seconds
+
+
+def _one_after_the_other(modes: Iterable[str | None]) -> str | None:
+    """The mode; several of them when somebody changed it meanwhile."""
+    return MODE_CHANGED.join(dict.fromkeys(mode for mode in modes if mode)) or None
 
 
 def _total(events: Iterable[int | None]) -> int | None:

@@ -253,6 +253,10 @@ class Throughput(Part):
     count: int
 
 
+MODE_CHANGED = ", then "
+"""Between the names of power modes that a machine was in one after the other."""
+
+
 class MachineState(Part):
     """What the machine did while it measured. `None`: cannot be read here."""
 

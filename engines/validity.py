@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engines.config import BenchmarkRow
-from engines.records import MachineState
+from engines.records import MODE_CHANGED, MachineState
 
 
 def invalid_reasons(
@@ -21,14 +21,14 @@ def invalid_reasons(
         *_drift(state, row),
         *_throttling(state),
         *_over_currents(state),
-        *_clock(state, row),
+        *_clocks(state, row),
         *_temperature(state, row),
-        *_power_mode(state, row),
     )
 
 
 def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
-    """What others did to the measurement. A soak is INVALID for these alone."""
+    """What others did to the measurement, and another power mode. A soak is INVALID for these
+    alone."""
     quieter = "Stop other programs on this machine and measure again."
     shares = (
         (
@@ -55,7 +55,7 @@ def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
         for share, limit, what, todo in shares
         if share is not None and share > limit
     )
-    return (*taken, *_gpu_processes(state))
+    return (*taken, *_gpu_processes(state), *_power_mode(state, row))
 
 
 def _gpu_processes(state: MachineState) -> Iterator[str]:
@@ -124,16 +124,21 @@ def _over_currents(state: MachineState) -> Iterator[str]:
         )
 
 
-def _clock(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
-    low, high = state.gpu_clock_min_mhz, state.gpu_clock_max_mhz
-    if low is None or high is None or row.max_clock_drift_share is None:
+def _clocks(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+    if row.max_clock_drift_share is None:
         return
-    if high - low > row.max_clock_drift_share * high:
+    clocks = (
+        ("clock", state.gpu_clock_min_mhz, state.gpu_clock_max_mhz, "-lgc"),
+        ("memory clock", state.memory_clock_min_mhz, state.memory_clock_max_mhz, "-lmc"),
+    )
+    for what, low, high, option in clocks:
+        if low is None or high is None or high - low <= row.max_clock_drift_share * high:
+            continue
         yield (
-            f"The GPU's clock moved between {low:.0f} and {high:.0f} MHz, {1 - low / high:.1%} of "
+            f"The GPU's {what} moved between {low:.0f} and {high:.0f} MHz, {1 - low / high:.1%} of "
             f"the higher; the limit is {row.max_clock_drift_share:.1%}. Hold it still with `sudo "
-            "jetson_clocks` on a Jetson, with `sudo nvidia-smi -lgc MHZ` elsewhere, and measure "
-            "again."
+            f"jetson_clocks` on a Jetson, with `sudo nvidia-smi {option} MHZ` elsewhere, and "
+            "measure again."
         )
 
 
@@ -149,6 +154,12 @@ def _temperature(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
 
 
 def _power_mode(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+    if MODE_CHANGED in (state.power_mode or ""):
+        yield (
+            f"Expected one power mode all the time, came {state.power_mode}. Let nobody change it "
+            "(`nvpmodel -q` says which it is), and measure again."
+        )
+        return
     if row.power_mode is None or state.power_mode == row.power_mode:
         return
     if state.power_mode is None:

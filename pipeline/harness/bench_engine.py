@@ -96,8 +96,9 @@ class TestLatency:
         def frame() -> None:
             detector.detect([next(turns)])
 
+        sampler = StateSampler(gpu=plan.gpu)
         _warm_up(frame, plan.warmup_seconds)
-        with StateSampler(gpu=plan.gpu) as sampler:
+        with sampler:
             done = benchmark.pedantic(run_frames, args=(frame, plan.soak_seconds, _tell), rounds=1)
         state = sampler.state(drift_share(done.times))
         benchmark.extra_info["machine"] = state.model_dump()
@@ -117,6 +118,7 @@ def test_throughput(
         def run(count: int) -> int:
             return sum(1 for _ in detector.stream(islice(cycle(frames), count)))
 
+        sampler = StateSampler(gpu=plan.gpu)
         started = time.perf_counter()
         run(2 * in_flight)
         count = 2 * in_flight
@@ -126,7 +128,7 @@ def test_throughput(
         frame_count = max(10 * in_flight, math.ceil(pace * plan.seconds / THROUGHPUT_ROUNDS))
         benchmark.extra_info["frames"] = frame_count
         benchmark.extra_info["in_flight"] = in_flight
-        with StateSampler(gpu=plan.gpu) as sampler:
+        with sampler:
             benchmark.pedantic(run, args=(frame_count,), rounds=THROUGHPUT_ROUNDS)
         state = sampler.state(drift_share(benchmark.stats.stats.data))
         # With more frames in flight than processors, waiting for one is the plan.
@@ -139,9 +141,10 @@ def _measure(
     benchmark: Any, plan: Plan, used_before: float | None, call: Callable[[], object]
 ) -> None:
     """Warm up for the plan's time, then run rounds for the plan's time, 300 at least."""
+    sampler = StateSampler(gpu=plan.gpu)
     pace = _warm_up(call, plan.warmup_seconds)
     rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
-    with StateSampler(gpu=plan.gpu) as sampler:
+    with sampler:
         benchmark.pedantic(call, rounds=rounds)
     state = sampler.state(drift_share(benchmark.stats.stats.data))
     benchmark.extra_info["machine"] = state.model_dump()

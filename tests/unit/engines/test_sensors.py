@@ -122,6 +122,14 @@ def test_what_a_jetson_did_while_it_was_measured(nx: Path, monkeypatch: pytest.M
     assert found.memory_clock_max_mhz is None
 
 
+def test_a_power_mode_that_was_changed_meanwhile_is_two(nx: Path) -> None:
+    before = read_power_mode(nx)
+    with StateSampler(nx, cpus=[0], gpu=True) as sampler:
+        _write(nx, "var/lib/nvpmodel/status", "pmode:0001")
+    assert read_power_mode(nx) not in (before, None)
+    assert sampler.state(0).power_mode == f"{before}, then {read_power_mode(nx)}"
+
+
 def test_the_gpu_is_not_watched_for_an_engine_that_does_not_run_on_it(nx: Path) -> None:
     with StateSampler(nx, cpus=[0]) as sampler:
         _write(nx, "sys/class/hwmon/hwmon3/oc3_event_cnt", 4)

@@ -101,7 +101,14 @@ def test_a_jetson_that_holds_its_clock_and_mode_is_valid(jetson_row: BenchmarkRo
             {"power_mode": "15W"},
             ("Expected the power mode MAXN, came 15W", "sudo nvpmodel -m"),
         ),
-        ({"power_mode": "MAXN, then 15W"}, ("came MAXN, then 15W",)),
+        (
+            {"power_mode": "MAXN, then 15W"},
+            ("one power mode", "came MAXN, then 15W", "nvpmodel -q"),
+        ),
+        (
+            {"memory_clock_min_mhz": 2133.0, "memory_clock_max_mhz": 3199.0},
+            ("memory clock moved between 2133 and 3199 MHz", "33.3%", "sudo jetson_clocks", "-lmc"),
+        ),
         ({"power_mode": None}, ("does not say", "nvpmodel -q", "params.yaml")),
     ],
 )
@@ -125,8 +132,11 @@ def test_a_card_is_judged_by_its_own_temperature(jetson_row: BenchmarkRow) -> No
 
 
 def test_a_row_without_a_clock_limit_and_mode_asks_for_none(row: BenchmarkRow) -> None:
-    moved = JETSON.model_copy(update={"gpu_clock_min_mhz": 100.0, "power_mode": "15W"})
+    unsteady = {"gpu_clock_min_mhz": 100.0, "memory_clock_min_mhz": 9.0, "power_mode": "15W"}
+    moved = JETSON.model_copy(update=unsteady | {"memory_clock_max_mhz": 99.0})
     assert invalid_reasons(moved, row) == ()
+    changed = JETSON.model_copy(update={"power_mode": "MAXN, then 15W"})
+    assert len(invalid_reasons(changed, row)) == 1
 
 
 def test_a_clock_with_a_limit_that_cannot_be_read_is_invalid(jetson_row: BenchmarkRow) -> None:
@@ -164,5 +174,7 @@ def test_heat_disturbs_no_soak_but_other_programs_do(jetson_row: BenchmarkRow) -
     assert disturbances(state, jetson_row) == ()
     (reason,) = disturbances(state.model_copy(update={"others_share": 0.4}), jetson_row)
     assert "used by other programs" in reason
+    for mode in ("15W", "MAXN, then 15W", None):
+        assert len(disturbances(state.model_copy(update={"power_mode": mode}), jetson_row)) == 1
     (reason,) = disturbances(state.model_copy(update={"other_gpu_processes": (812,)}), jetson_row)
     assert "process 812" in reason

@@ -16,9 +16,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from engines import measure
 from engines.config import BenchmarkRow, EvaluateRow, load_target
 from engines.errors import InputError
 from engines.records import Benchmark, CrossCheck, Fingerprint, Manifest, Soak, Validity
+from engines.sensors.reading import Counters
 from engines.workspace import Workspace
 from pipeline import measured as figures
 from pipeline.adapters.pytest_benchmark import Measurement, parse
@@ -313,6 +315,28 @@ def test_the_harness_compares_the_memory_with_that_before_the_engine(
     quick = plan().model_copy(update={"warmup_seconds": 0, "seconds": 0})
     bench_engine._measure(Rounds(), quick, 1234.0, lambda: None)
     assert asked == [1234.0]
+
+
+def test_nothing_lets_the_gpu_fall_idle_between_the_warm_up_and_the_first_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str] = []
+
+    def tells(name: str, answer: Any) -> Any:
+        def told(*_: Any, **__: Any) -> Any:
+            happened.append(name)
+            return answer
+
+        return told
+
+    for name, answer in (("open_sensors", ()), ("read_power_mode", "MAXN")):
+        monkeypatch.setattr(measure, name, tells(name, answer))
+    monkeypatch.setattr(measure, "count_all", tells("count", Counters()))
+    quick = plan().model_copy(update={"gpu": True, "warmup_seconds": 0, "seconds": 0})
+    bench_engine._measure(Rounds(), quick, None, tells("call", None))
+    rounds = ["call"] * bench_engine.LEAST_ROUNDS
+    expected = ["open_sensors", "read_power_mode", "call", "count", *rounds, "count"]
+    assert happened == [*expected, "read_power_mode"]
 
 
 # --- cross-check -------------------------------------------------------------------------------
