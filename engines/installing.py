@@ -18,7 +18,7 @@ def how_to_install(fingerprint: Fingerprint, package: str) -> str:
         return _tensorrt_rtx(fingerprint)
     if fingerprint.architecture != "x86_64":
         return f"Jetrail installs {package} on x86_64 machines alone: run this on one."
-    return f"Install {package} with `pip install '.[device]'` and probe again."
+    return f"Install {package} with `pip install --editable '.[device]'` and probe again."
 
 
 def _tensorrt_on_jetson(jetpack: str | None) -> str:
@@ -64,7 +64,7 @@ def _tensorrt_elsewhere(fingerprint: Fingerprint) -> str:
 def _tensorrt_rtx(fingerprint: Fingerprint) -> str:
     if fingerprint.architecture != "x86_64":
         return (
-            "TensorRT-RTX is for x86_64 machines: run this on one, after `pip install '.[rtx]'` "
-            "there."
+            "TensorRT-RTX is for x86_64 machines: run this on one, after `pip install --editable "
+            "'.[rtx]'` there."
         )
-    return "Install TensorRT-RTX with `pip install '.[rtx]'` and probe again."
+    return "Install TensorRT-RTX with `pip install --editable '.[rtx]'` and probe again."

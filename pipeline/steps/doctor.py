@@ -21,7 +21,7 @@ from engines.records import Fingerprint
 from engines.workspace import Workspace
 from pipeline.adapters.device_record import record_device
 
-DEVICE_EXTRA = "Install it with `pip install '.[device]'`."
+DEVICE_EXTRA = "Install it with `pip install --editable '.[device]'`."
 TRTEXEC = "/usr/src/tensorrt/bin"
 """Where NVIDIA's package libnvinfer-bin puts trtexec."""
 

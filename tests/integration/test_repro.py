@@ -313,3 +313,23 @@ def test_a_retried_job_measures_again_what_was_invalid(finished: Clone) -> None:
     finished.repro(TARGET_YAML)
     assert finished.repro(TARGET_YAML) == ["probe"]  # for DVC nothing changed
     assert f"benchmark@{FP16}" in stages(finished.run(*job, TARGET=TARGET))
+
+
+def test_a_measurement_by_hand_is_judged_once_it_is_committed(finished: Clone) -> None:
+    """docs/jetson.md, Hot: `dvc repro` would otherwise measure over it."""
+    stage = f"{TARGET_YAML}:benchmark@{FP16}"
+    finished.run("pipeline", "benchmark", FP16, "--soak", "0.02")
+    finished.run("dvc", "commit", "--force", stage)
+    assert finished.repro(TARGET_YAML)[:2] == ["probe", f"gate@{FP16}"]
+    assert read(finished.out / FP16 / "benchmark.json")["soak"] is not None
+
+    finished.run("pipeline", "benchmark", FP16, "--soak", "0.02")
+    assert f"benchmark@{FP16}" in finished.repro(TARGET_YAML)
+    assert read(finished.out / FP16 / "benchmark.json")["soak"] is None
+
+
+def test_one_engine_is_measured_again_by_force(finished: Clone) -> None:
+    """docs/jetson.md, When it says INVALID."""
+    stage = f"{TARGET_YAML}:benchmark@{FP16}"
+    assert finished.repro("--force", "--single-item", stage) == [f"benchmark@{FP16}"]
+    assert finished.repro(TARGET_YAML)[:2] == ["probe", f"gate@{FP16}"]
