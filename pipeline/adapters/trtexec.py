@@ -15,34 +15,21 @@ import json
 import math
 import re
 import shlex
-import shutil
 import statistics
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records import CrossCheck, Manifest, Tensor
+from pipeline.adapters.trtexec_tool import Tool, ended, find, probe, run, tail
+
+__all__ = ["cross_check", "disagreement", "find", "probe"]
 
 LIMIT_SHARE = 0.03
 """How far the two medians may lie apart, as a part of trtexec's."""
 TIMEOUT_S = 300.0
-HELP_TIMEOUT_S = 60.0
-JETPACK = Path("/usr/src/tensorrt/bin/trtexec")
-"""Where NVIDIA's package libnvinfer-bin puts it, which is not on PATH."""
 TIMES_FILE = "trtexec-times.json"
-INSTALL = {
-    "tensorrt": ("trtexec", "`sudo apt-get install libnvinfer-bin`; the wheel does not bring it"),
-    "tensorrt_rtx": (
-        "tensorrt_rtx",
-        "unpack NVIDIA's TensorRT-RTX SDK of the wheel's version, and put its bin folder on PATH "
-        "and its lib folder on LD_LIBRARY_PATH; the wheel does not bring it",
-    ),
-}
-"""Package that a plan was built with to its tool, and how that is installed."""
-
 # trtexec keeps times as float32 milliseconds since its start and subtracts those: before 4096 ms
 # they are exact to 0.00024 ms, after ten seconds to 0.001 ms, 0.5 % of an engine of 0.2 ms. In the
 # first second, five times the default, the clocks rise.
@@ -66,76 +53,11 @@ VALUES = {
 }
 """Flags of tensorrt_rtx, where it has them, to the value that is ours."""
 
-BANNER = re.compile(r"^&&&& RUNNING \S+ \[\S+ v(\d{4,6})\](?: \[b(\d+)\])?", re.MULTILINE)
-HELP_FLAG = re.compile(r"^\s*(--\w+)", re.MULTILINE)
-SAID = re.compile(r"\[[EF]\] ")
 NO_GRAPH = re.compile(r".*(?:without using CUDA graph|CUDA graph option has been disabled).*")
 REFUSED = re.compile(
     r"version tag does not match|not compatible with this version|incompatible device|magic ?tag",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tool:
-    """A trtexec or tensorrt_rtx that is installed here."""
-
-    path: Path
-    version: str
-    """For example `10.3.0`; with the build, `10.7.0.23`, where the banner has it (from 10.4 on)."""
-    flags: frozenset[str]
-    """Those that its help lists."""
-
-
-def find(package: str = "tensorrt") -> Path:
-    """The tool for plans of a package. Raises InputError with how to install it."""
-    if package not in INSTALL:
-        raise InputError(
-            f"Expected an engine of TensorRT or TensorRT-RTX to cross-check, came one of {package}."
-            " Run `pipeline benchmark` without --cross-check."
-        )
-    name, how = INSTALL[package]
-    if found := shutil.which(name):
-        return Path(found).absolute()
-    if name == JETPACK.name and JETPACK.is_file():
-        return JETPACK
-    raise InputError(
-        f"Expected {name} on PATH{f' or at {JETPACK}' if name == JETPACK.name else ''} for "
-        f"--cross-check, but it is not there. To install it: {how}."
-    )
-
-
-def probe(path: Path) -> Tool:
-    """Ask a tool for its version and flags, which needs no GPU. Raises InputError or JetrailError.
-
-    The banner is printed before anything else, `--help` included.
-    """
-    code, said = _run([str(path), "--help"], Path.cwd(), HELP_TIMEOUT_S)
-    flags = frozenset(HELP_FLAG.findall(said))
-    if not {"--loadEngine", "--shapes", "--exportTimes"} <= flags:
-        raise JetrailError(
-            f"Expected `{path} --help` to list its flags, but it {_ended(code)}:\n{_tail(said)}\n"
-            "If a library is missing, put TensorRT's lib folder on LD_LIBRARY_PATH; otherwise "
-            "install the tool again."
-        )
-    return Tool(path=path, version=read_version(said), flags=flags)
-
-
-def read_version(output: str) -> str:
-    """TensorRT's version from the banner. Raises JetrailError when there is none.
-
-    `[TensorRT v8602]` is 8.6.2, `[TensorRT v100300]` 10.3.0: until 9 the major version counts
-    thousands, from 10 on (and in TensorRT-RTX) ten thousands.
-    """
-    banner = BANNER.search(output)
-    if banner is None:
-        raise JetrailError(
-            "Expected the line `&&&& RUNNING TensorRT.trtexec [TensorRT v…]`, came:\n"
-            f"{_tail(output)}\nInstall the trtexec of TensorRT 8.6 or later."
-        )
-    number, build = int(banner[1]), banner[2]
-    major, rest = divmod(number, 10_000 if number >= 10_000 else 1_000)
-    return ".".join([str(major), str(rest // 100), str(rest % 100), *([build] if build else [])])
 
 
 def arguments(tool: Tool, manifest: Manifest) -> tuple[str, ...]:
@@ -193,7 +115,7 @@ def cross_check(
     # wherever the plan is.
     with TemporaryDirectory(prefix="jetrail-") as folder:
         (Path(folder) / manifest.engine_file).symlink_to(engine.resolve())
-        code, said = _run(command, Path(folder), timeout_s)
+        code, said = run(command, Path(folder), timeout_s)
         _check_run(tool, manifest, code, said)
         theirs = statistics.median(read_times(Path(folder) / TIMES_FILE))
     return CrossCheck(
@@ -264,15 +186,15 @@ def _check_run(tool: Tool, manifest: Manifest, code: int, said: str) -> None:
     if code == 0 and results and results[-1].startswith("&&&& PASSED"):
         _check_graph(manifest, said)
         return
-    if REFUSED.search(_tail(said)):
+    if REFUSED.search(tail(said)):
         raise WrongEngine(
             f"Expected {tool.path.name} {tool.version} to load {manifest.engine}, but it refused:\n"
-            f"{_tail(said)}\nThe plan is of another TensorRT, JetPack or GPU, or was altered. "
+            f"{tail(said)}\nThe plan is of another TensorRT, JetPack or GPU, or was altered. "
             f"Build it again on this device: {_build(manifest)}."
         )
     raise JetrailError(
         f"Expected {tool.path.name} {tool.version} to measure {manifest.engine}, but it "
-        f"{_ended(code)}:\n{_tail(said)}\nIf memory ran out, stop other programs on the GPU; "
+        f"{ended(code)}:\n{tail(said)}\nIf memory ran out, stop other programs on the GPU; "
         "otherwise report it with these lines. Without --cross-check nothing of this is needed."
     )
 
@@ -288,43 +210,3 @@ def _check_graph(manifest: Manifest, said: str) -> None:
 
 def _build(manifest: Manifest) -> str:
     return f"`pipeline build {manifest.engine} --target {manifest.target}`"
-
-
-def _run(command: list[str] | tuple[str, ...], folder: Path, timeout_s: float) -> tuple[int, str]:
-    """Exit status and all output, errors among it in the order that they came."""
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        said = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else ""
-        raise JetrailError(
-            f"Expected `{shlex.join(command)}` to be done within {timeout_s:g} s, but it was not, "
-            f"and was ended. It had said:\n{_tail(said)}\nStop other programs on the GPU and "
-            "measure again."
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"Expected {command[0]} to be a program for this machine, but it does not start: "
-            f"{error.strerror}. Install it again."
-        ) from error
-    return done.returncode, done.stdout
-
-
-def _ended(code: int) -> str:
-    return f"ended with {code}" if code >= 0 else f"was ended by signal {-code}"
-
-
-def _tail(said: str, lines: int = 12) -> str:
-    """Its errors, or else its last lines: after some errors trtexec prints all of its help."""
-    every = [line.rstrip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in every if SAID.search(line)]
-    return "\n".join((errors or every)[-lines:]) or "(nothing)"

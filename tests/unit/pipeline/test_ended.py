@@ -68,7 +68,7 @@ commands()
 """
 
 
-def _until(condition: Callable[[], bool]) -> bool:
+def until(condition: Callable[[], bool]) -> bool:
     """Whether it comes true within half a minute."""
     end = time.monotonic() + 30
     while not condition():
@@ -78,7 +78,7 @@ def _until(condition: Callable[[], bool]) -> bool:
     return True
 
 
-def _runs(process: int) -> bool:
+def runs(process: int) -> bool:
     """Whether a process is there and is not waiting for its burial alone."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
@@ -92,7 +92,7 @@ def measuring(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A command that holds the device, and the process of its harness, which would never end."""
     (tmp_path / "bench_engine.py").write_text(HARNESS)
     command = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path)])
-    assert _until((tmp_path / "pid").exists)
+    assert until((tmp_path / "pid").exists)
     harness = int((tmp_path / "pid").read_text())
     yield command, harness
     command.kill()
@@ -113,7 +113,7 @@ def test_the_harness_ends_with_its_command(
     command, harness = measuring
     command.send_signal(number)
     assert command.wait(30) == exit_status
-    assert _until(lambda: not _runs(harness))
+    assert until(lambda: not runs(harness))
     with device_lock("pipeline build meter-int8", tmp_path):
         pass
 
@@ -126,4 +126,4 @@ def test_a_cancelled_command_cleans_up(
     command.terminate()
     command.wait(30)
     assert not list(tmp_path.glob("scratch-*"))
-    assert not _runs(harness)  # at once: the command waited for it
+    assert not runs(harness)  # at once: the command waited for it

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import shlex
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,8 @@ from engines.records import (
     Tensor,
     TensorRTPlan,
 )
-from pipeline.adapters import trtexec
+from pipeline.adapters import trtexec, trtexec_tool
+from tests.unit.pipeline.test_ended import runs, until
 
 DOCUMENTED = Path(__file__).parents[2] / "documented" / "trtexec"
 MEDIAN_MS = 12.0044
@@ -139,8 +142,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 def test_the_tool_on_path_comes_first(
     stand_in: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trtexec, "JETPACK", tmp_path / "trtexec")
-    (tmp_path / "trtexec").touch()
+    monkeypatch.setattr(trtexec_tool, "FOLDER", tmp_path)
+    (tmp_path / "trtexec").touch(0o755)
     script = stand_in()
     assert trtexec.find() == script
 
@@ -156,9 +159,9 @@ def test_a_relative_path_stays_right_from_another_folder(
 
 def test_jetpack_s_place_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
-    assert Path("/usr/src/tensorrt/bin/trtexec") == trtexec.JETPACK
-    monkeypatch.setattr(trtexec, "JETPACK", tmp_path / "trtexec")
-    (tmp_path / "trtexec").touch()
+    assert Path("/usr/src/tensorrt/bin") == trtexec_tool.FOLDER
+    monkeypatch.setattr(trtexec_tool, "FOLDER", tmp_path)
+    (tmp_path / "trtexec").touch(0o755)
     assert trtexec.find() == tmp_path / "trtexec"
     with pytest.raises(InputError, match="Expected tensorrt_rtx on PATH for"):
         trtexec.find("tensorrt_rtx")
@@ -176,7 +179,7 @@ def test_a_missing_tool_says_how_to_install_it(
     package: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(trtexec, "JETPACK", tmp_path / "trtexec")
+    monkeypatch.setattr(trtexec_tool, "FOLDER", tmp_path)
     with pytest.raises(InputError, match=says):
         trtexec.find(package)
 
@@ -194,13 +197,13 @@ def test_a_missing_tool_says_how_to_install_it(
     ],
 )
 def test_version_of_the_banner(banner: str, version: str) -> None:
-    assert trtexec.read_version(f"warning\n&&&& RUNNING {banner} --help\nmore") == version
+    assert trtexec_tool.read_version(f"warning\n&&&& RUNNING {banner} --help\nmore") == version
 
 
 @pytest.mark.parametrize("banner", ["", "trtexec 1", "&&&& RUNNING TensorRT.trtexec # old"])
 def test_no_version_in_the_banner(banner: str) -> None:
     with pytest.raises(JetrailError, match="(?s)Expected the line .* 8.6 or later"):
-        trtexec.read_version(banner)
+        trtexec_tool.read_version(banner)
 
 
 def test_a_tool_that_misses_its_library(tmp_path: Path) -> None:
@@ -229,6 +232,19 @@ def test_a_tool_that_does_not_start(tmp_path: Path, mode: int) -> None:
     program.chmod(mode)
     with pytest.raises(InputError, match="does not start: "):
         trtexec.probe(program)
+
+
+def test_a_tool_ends_with_the_command_that_asked_it(tmp_path: Path) -> None:
+    """By kill -9 too: the lock of the device is free then."""
+    script, pid = tmp_path / "trtexec", tmp_path / "pid"
+    script.write_text(f"#!/bin/sh\necho $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 600\n")
+    script.chmod(0o755)
+    ask = "import sys, pathlib; from pipeline.adapters import trtexec as t; t.probe(pathlib.Path("
+    command = subprocess.Popen([sys.executable, "-c", f"{ask}sys.argv[1]))", str(script)])
+    assert until(pid.exists)
+    command.kill()
+    command.wait()
+    assert until(lambda: not runs(int(pid.read_text())))
 
 
 # --- what it is asked --------------------------------------------------------------------------
@@ -261,8 +277,8 @@ def test_every_version_is_made_to_measure_the_same(
     assert len(set(asked)) == len(asked)
 
 
-def tool(*flags: str) -> trtexec.Tool:
-    return trtexec.Tool(path=Path("trtexec"), version="10.3.0", flags=frozenset(flags))
+def tool(*flags: str) -> trtexec_tool.Tool:
+    return trtexec_tool.Tool(path=Path("trtexec"), version="10.3.0", flags=frozenset(flags))
 
 
 def test_shapes_of_dynamic_inputs_alone() -> None:
