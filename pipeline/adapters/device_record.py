@@ -24,19 +24,25 @@ from engines.errors import InputError
 from engines.files import atomic_folder
 from engines.jetson import ROOT, nvidia_stanzas
 from engines.nvml import Card, read_card
+from engines.sensors.jetson import MEMORY_CLOCKS
+from pipeline.adapters import trtexec_tool
 
 FILES = (
     *("proc/device-tree/compatible", "proc/device-tree/model", "proc/cpuinfo", "proc/meminfo"),
     *("etc/nv_tegra_release", "etc/nvpmodel.conf", "var/lib/nvpmodel/status"),
-    "sys/devices/system/cpu/present",
+    *("proc/stat", "sys/devices/system/cpu/present"),
+    "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq",
+    "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count",
     *("sys/class/thermal/thermal_zone*/type", "sys/class/thermal/thermal_zone*/temp"),
     *(f"sys/class/thermal/cooling_device*/{name}" for name in ("type", "cur_state", "max_state")),
     *("sys/class/hwmon/hwmon*/name", "sys/class/hwmon/hwmon*/oc*_event_cnt"),
     "sys/class/hwmon/hwmon*/oc*_throt_en",
     *(f"sys/class/hwmon/hwmon*/{kind}[0-9]_*" for kind in ("in", "curr", "power", "temp")),
     *(f"sys/class/devfreq/*/{name}" for name in ("cur_freq", "min_freq", "max_freq", "governor")),
+    *MEMORY_CLOCKS,
 )
-"""Files and patterns below the root."""
+"""Files and patterns below the root: all that `engines.jetson` and `engines.sensors` read, but what
+is of a single process."""
 
 COMMANDS = {
     "nvpmodel-q.txt": (("nvpmodel", "-q"), None),
@@ -45,7 +51,7 @@ COMMANDS = {
 }
 """File to the command whose output it holds, and how many lines of it (None: all)."""
 
-PATH = ("/usr/bin", "/usr/sbin", "/usr/src/tensorrt/bin")
+PATH = ("/usr/bin", "/usr/sbin", str(trtexec_tool.FOLDER))
 COMMAND_SECONDS = 15.0
 STANZA_FIELDS = ("Package", "Status", "Architecture", "Version")
 

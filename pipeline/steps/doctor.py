@@ -19,11 +19,10 @@ from engines.installing import environment_command, how_to_install
 from engines.jetson import ROOT, installed_packages, power_mode, power_mode_number
 from engines.records import Fingerprint
 from engines.workspace import Workspace
+from pipeline.adapters import trtexec_tool
 from pipeline.adapters.device_record import record_device
 
 DEVICE_EXTRA = "Install it with `pip install --editable '.[device]'`."
-TRTEXEC = "/usr/src/tensorrt/bin"
-"""Where NVIDIA's package libnvinfer-bin puts trtexec."""
 
 BUILDING = {"openvino": (), "tensorrt": ("polygraphy",), "tensorrt_rtx": ("polygraphy",)}
 """Package of a backend to what building wants beside it."""
@@ -122,19 +121,29 @@ def _parts(device: Fingerprint, root: Path, version: Callable[[str], str | None]
         *("polygraphy", "cuda-bindings"),
     ]
     yield from (Part(name=name, found=version(name)) for name in names)
+    if device.kind != "jetson":
+        yield Part(name="nvidia-ml-py (sees NVIDIA cards)", found=version("nvidia-ml-py"))
     if device.kind == "jetson":
         debian = installed_packages(root)
         for name in ("nvidia-jetpack", "python3-libnvinfer"):
             yield Part(name=f"{name} (apt)", found=debian.get(name))
         yield Part(name="nvpmodel", found=_tool("nvpmodel", root))
     if nvidia:
-        yield Part(name="trtexec", found=_tool("trtexec", root))
+        yield Part(name="trtexec", found=_cross_checker("tensorrt", root))
+    if nvidia and x86:
+        yield Part(name="tensorrt_rtx (tool)", found=_cross_checker("tensorrt_rtx", root))
 
 
 def _tool(name: str, root: Path) -> str | None:
     """Where a command is; on the real root alone."""
-    folders = f"{os.environ.get('PATH', '')}:/usr/sbin:{TRTEXEC}"
+    folders = f"{os.environ.get('PATH', '')}:/usr/sbin"
     return shutil.which(name, path=folders) if root == ROOT else None
+
+
+def _cross_checker(package: str, root: Path) -> str | None:
+    """Where NVIDIA's tool for `--cross-check` is; on the real root alone."""
+    found = trtexec_tool.locate(package) if root == ROOT else None
+    return str(found) if found else None
 
 
 def _target(

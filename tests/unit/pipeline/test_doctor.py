@@ -18,6 +18,9 @@ from typer.testing import CliRunner
 from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.jetson import read_jetson
+from engines.records import Fingerprint
+from engines.sensors import open_sensors
+from engines.sensors.reading import Counters, Reading, count_all, read_all
 from engines.workspace import Workspace
 from pipeline.adapters.device_record import record_device, run_command
 from pipeline.cli import commands
@@ -28,6 +31,13 @@ from pipeline.steps.doctor import Diagnosis, TargetState, doctor, raise_unless_u
 REPOSITORY = Path(__file__).parents[3]
 JETSONS = REPOSITORY / "tests/documented/jetson"
 EVERYTHING = {"tensorrt": "10.3.0", "polygraphy": "0.53.6", "cuda-bindings": "12.9.10"}
+
+CARD = Fingerprint(
+    **{"kind": "dgpu", "gpu": "NVIDIA L4", "compute_capability": "8.9", "gpu_memory_gib": 24},
+    **{"unified_memory": False, "dla_cores": 0, "driver": "570.86", "cuda": "12.8"},
+    **{"name": "Xeon", "architecture": "x86_64", "isa": (), "cores": 8, "memory_gib": 32},
+    backends={},
+)
 
 Version = Callable[[str], str | None]
 
@@ -135,6 +145,29 @@ def test_an_x86_machine_builds_for_rtx_and_measures_its_own(
     assert targets["jetson-orin-nx"].wants == "jetson, orin-nx"
 
 
+def test_what_sees_a_card_and_what_cross_checks_its_plans_are_listed(
+    workspace: Workspace, x86: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def parts() -> dict[str, str | None]:
+        diagnosis = doctor(workspace, x86, version={"nvidia-ml-py": "13.580"}.get)
+        return {part.name: part.found for part in diagnosis.parts}
+
+    assert parts()["nvidia-ml-py (sees NVIDIA cards)"] == "13.580"
+    assert "tensorrt_rtx (tool)" not in parts()
+
+    monkeypatch.setattr(step, "read_fingerprint", lambda _: CARD)
+    monkeypatch.setattr(step, "ROOT", x86)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert parts()["tensorrt_rtx (tool)"] is None
+    (tmp_path / "tensorrt_rtx").touch(0o755)
+    assert parts()["tensorrt_rtx (tool)"] == str(tmp_path / "tensorrt_rtx")
+
+
+def test_a_jetson_is_seen_without_its_driver(workspace: Workspace, orin: Path) -> None:
+    parts = {part.name for part in doctor(workspace, orin, version=EVERYTHING.get).parts}
+    assert not [name for name in parts if "nvidia-ml-py" in name or name == "tensorrt_rtx (tool)"]
+
+
 def test_a_machine_for_which_there_is_no_target(workspace: Workspace, x86: Path) -> None:
     for name in ("x86-openvino", "rtx-x86"):
         shutil.rmtree(workspace.target(name))
@@ -236,6 +269,40 @@ def test_a_record_can_be_read_like_the_device(orin: Path, tmp_path: Path) -> Non
         assert (folder / path).read_bytes() == (orin / path).read_bytes(), path
     assert "commands/trtexec-help.txt" not in files
     assert "Jetson Orin NX 16GB" in (folder / "SOURCE.md").read_text()
+
+
+def _sampled(root: Path) -> tuple[Reading, Counters]:
+    sensors = open_sensors(root, (0, 1), gpu=True)
+    return read_all(sensors), count_all(sensors)
+
+
+def _counts(events: dict[str, int] | None) -> list[int]:
+    return [] if events is None else list(events.values())
+
+
+def test_a_record_replays_the_sampler(orin: Path, tmp_path: Path) -> None:
+    cpus = orin / "sys/devices/system/cpu"
+    for number in (0, 1):
+        for name, value in (
+            ("cpufreq/scaling_cur_freq", 1_984_000 + number),
+            ("thermal_throttle/core_throttle_count", 3 + number),
+        ):
+            (cpus / f"cpu{number}" / name).parent.mkdir(parents=True)
+            (cpus / f"cpu{number}" / name).write_text(f"{value}\n")
+    (orin / "proc/stat").write_text("cpu0 1 2 3 4 5 6 7 8 0 0\ncpu1 8 7 6 5 4 3 2 1 0 0\n")
+    emc = orin / "sys/kernel/debug/bpmp/debug/clk/emc/rate"
+    emc.parent.mkdir(parents=True)
+    emc.write_text("3199000000\n")
+    record_device(tmp_path / "record", orin, run=_says)
+
+    (expected, counted), (came, replayed) = _sampled(orin), _sampled(tmp_path / "record")
+    assert came == expected
+    assert came.clocks_mhz == (1984.0, 1984.001)
+    assert came.memory_clock_mhz == 3199
+    assert replayed.ticks is not None
+    assert replayed.ticks.tolist() == [9] * 8
+    assert _counts(replayed.throttles) == [3, 4]
+    assert _counts(replayed.over_currents) == _counts(counted.over_currents) != []
 
 
 def test_a_record_holds_nothing_of_this_one_machine(marked: Path, tmp_path: Path) -> None:
