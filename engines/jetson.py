@@ -34,6 +34,8 @@ DPKG_STATUS = "var/lib/dpkg/status"
 POWER_MODES = "etc/nvpmodel.conf"
 POWER_STATUS = "var/lib/nvpmodel/status"
 
+TEGRA = "nvidia,tegra"
+"""Begins the name of the system on chip in the device tree's `compatible`."""
 PART = re.compile(r"p\d{4}-\d{4}")
 RELEASE = re.compile(r"^#\s*R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)", re.MULTILINE)
 NVIDIA_PACKAGE = re.compile(r"nvidia-|libnv|libcuda|cuda-|libcudnn|tensorrt|python3-libnvinfer")
@@ -70,9 +72,9 @@ def read_jetson(root: Path = ROOT, *, memory_gib: float) -> Jetson | None:
 
     `memory_gib` is the whole memory, which tells modules of one family apart.
     """
-    compatible = read_compatible(root)
-    if not any(entry.startswith("nvidia,tegra") for entry in compatible):
+    if not is_jetson(root):
         return None
+    compatible = read_compatible(root)
     model = _device_tree(root, "model").strip("\0 \n")
     soc = next((SOCS[entry] for entry in compatible if entry in SOCS), None)
     family = _family(compatible, model)
@@ -91,6 +93,11 @@ def read_jetson(root: Path = ROOT, *, memory_gib: float) -> Jetson | None:
         jetpack=jetpack,
         cuda=brings.cuda if brings else None,
     )
+
+
+def is_jetson(root: Path = ROOT) -> bool:
+    """Whether the device tree names a Tegra."""
+    return any(entry.startswith(TEGRA) for entry in read_compatible(root))
 
 
 def jetpack_brings(jetpack: str | None) -> JetPack | None:

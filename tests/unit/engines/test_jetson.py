@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engines.jetson import (
     installed_packages,
+    is_jetson,
     parse_compatible,
     parse_power_mode,
     parse_release,
@@ -53,6 +54,7 @@ def orin(tmp_path: Path) -> Path:
 def test_reads_the_documented_jetsons(name: str) -> None:
     root = DOCUMENTED / name
     found = read_jetson(root, memory_gib=_memory_gib(root))
+    assert is_jetson(root)
     assert found is not None
     assert EXPECTED[name] == (
         *(found.family, found.module, found.compute_capability, found.dla_cores),
@@ -76,6 +78,7 @@ def test_another_machine_is_no_jetson(tmp_path: Path) -> None:
     (tmp_path / "proc/device-tree").mkdir(parents=True)
     (tmp_path / "proc/device-tree/compatible").write_bytes(b"raspberrypi,5\0brcm,bcm2712\0")
     assert read_jetson(tmp_path, memory_gib=8) is None
+    assert not is_jetson(tmp_path)
 
 
 def test_the_other_place_of_the_device_tree(orin: Path) -> None:
