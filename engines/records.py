@@ -364,6 +364,8 @@ class Benchmark(Record):
     loaded, if that is more: CUDA's memory is not resident. A card's own memory is not in it."""
     machine: MachineState
     validity: Validity
+    device: Fingerprint | None = None
+    """What measured it: another machine than the one that built the engine, where any may build."""
     energy_per_frame_mj: float | None = None
     """Mean power times time of whole frames at batch 1. None where power cannot be read."""
     soak: Soak | None = None

@@ -68,6 +68,14 @@ def _gpu_processes(state: MachineState) -> Iterator[str]:
         )
 
 
+def lasting_reasons(
+    state: MachineState, row: BenchmarkRow, *, jetson: bool = False
+) -> tuple[str, ...]:
+    """Those of `invalid_reasons` that stay until somebody acts, however often one measures."""
+    changing = MODE_CHANGED in (state.power_mode or "")
+    return (*unread(state, row, jetson=jetson), *(() if changing else _power_mode(state, row)))
+
+
 def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> tuple[str, ...]:
     """What must be known and the device does not say: measuring again would not change that."""
     found = []

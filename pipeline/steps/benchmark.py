@@ -10,6 +10,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from engines.config import BenchmarkRow, TargetConfig, load_model, load_target
 from engines.dataset import load_set
@@ -22,15 +23,16 @@ from engines.measure import latency
 from engines.records import (
     Benchmark,
     CrossCheck,
+    Fingerprint,
     MachineState,
     Manifest,
     Soak,
     Validity,
 )
-from engines.validity import disturbances, invalid_reasons
+from engines.validity import disturbances, invalid_reasons, lasting_reasons
 from engines.workspace import Workspace
 from pipeline import measured
-from pipeline.adapters import trtexec
+from pipeline.adapters import trtexec, trtexec_tool
 from pipeline.adapters.pytest_benchmark import RAW_FILE, Measurement, measure
 from pipeline.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, Plan
 from pipeline.progress import seconds_bar, spinner
@@ -50,8 +52,10 @@ def benchmark(
 ) -> Benchmark:
     """Measure one engine; write `pytest-benchmark.json`, `latency/<engine>.csv`, `benchmark.json`.
 
-    Measures again, longer if the p99 was not stable, until a measurement can be trusted or the
-    row's attempts are used up; the last one is kept. `soak_minutes` stands in for the row's.
+    Measures again, longer if the p99 was not stable, until a measurement can be trusted, the row's
+    attempts are used up, or it is INVALID for what another one would not mend; the last one is
+    kept. `soak_minutes` stands in for the row's. What was measured is written before the
+    cross-check, and again before the soak, so that neither can lose it.
     Raises WrongEngine for an engine that is not this device's, InputError for bad configuration or
     data, or a cross-check that cannot be, and Conflict while another command uses the device.
     """
@@ -62,8 +66,8 @@ def benchmark(
     folder = workspace.engine(target_name, engine)
     manifest = Manifest.read(folder / "manifest.json")
     check_engine(folder, manifest, device)
-    if cross_check:
-        trtexec.find(manifest.backend_package)  # before minutes are spent
+    if cross_check:  # before minutes are spent
+        trtexec.arguments(trtexec_tool.probe(trtexec_tool.find(manifest.backend_package)), manifest)
     minutes = target.benchmark.soak_minutes if soak_minutes is None else soak_minutes
     if not 0 <= minutes < math.inf:
         raise InputError(f"Expected --soak in minutes, 0 for none, came {minutes}.")
@@ -74,23 +78,20 @@ def benchmark(
         scratch = Path(name)
         in_flight = frames_in_flight(device, target.package)
         plan = _plan(workspace, target, engine, in_flight, cross_check=cross_check)
-        measurements, validity = _measure_until_valid(
-            plan, target.benchmark, scratch, jetson=target.device.get("kind") == "jetson"
-        )
-        raw = (scratch / RAW_FILE).read_bytes()
-        checked = _cross_check(folder, manifest, measurements) if cross_check else None
-        soaked = _soak(plan, minutes, scratch)
-    why = _soak_reasons(soaked, target.benchmark) + (
-        trtexec.disagreement(checked) if checked else ()
-    )
-    validity = validity.model_copy(
-        update={"valid": validity.valid and not why, "reasons": validity.reasons + why}
-    )
-    write_atomic(folder / RAW_FILE, raw)
-    record = _record(manifest, target, measurements, validity, soaked, checked)
-    rows = measured.histogram(engine, measured.of(measurements, "test_frame", 1).seconds)
-    write_atomic(folder.parent / "latency" / f"{engine}.csv", table_text(rows))
-    record.write(folder / "benchmark.json")
+        measurements, validity = _measure_until_valid(plan, target, scratch)
+        record = _record(manifest, target, device, measurements, validity)
+        # Before what may fail yet: a broken trtexec must not cost what was measured.
+        write_atomic(folder / RAW_FILE, (scratch / RAW_FILE).read_bytes())
+        rows = measured.histogram(engine, measured.of(measurements, "test_frame", 1).seconds)
+        write_atomic(folder.parent / "latency" / f"{engine}.csv", table_text(rows))
+        record.write(folder / "benchmark.json")
+        if cross_check:
+            checked = _cross_check(folder, manifest, measurements)
+            record = _add(record, trtexec.disagreement(checked), cross_check=checked)
+            record.write(folder / "benchmark.json")
+        if minutes:
+            record = _soak(record, plan, minutes, target, scratch)
+            record.write(folder / "benchmark.json")
     return record
 
 
@@ -123,12 +124,16 @@ def _plan(
 
 
 def _measure_until_valid(
-    plan: Plan, row: BenchmarkRow, scratch: Path, *, jetson: bool
+    plan: Plan, target: TargetConfig, scratch: Path
 ) -> tuple[tuple[Measurement, ...], Validity]:
+    row, jetson = target.benchmark, _is_jetson(target)
     for attempt in range(1, row.max_attempts + 1):
         with spinner(f"benchmark {plan.engine_folder.name}, attempt {attempt}"):
             measurements = measure(plan, scratch)
-        why = invalid_reasons(measured.machine_state(measurements), row, jetson=jetson)
+        state = measured.machine_state(measurements)
+        why = invalid_reasons(state, row, jetson=jetson)
+        if lasting_reasons(state, row, jetson=jetson):
+            break
         # On a disturbed machine the p99 is unstable too, and measuring longer would not help.
         unstable = () if why else _unstable(measurements, row)
         why += unstable
@@ -138,6 +143,10 @@ def _measure_until_valid(
             longer = min(2 * plan.seconds, row.max_seconds)
             plan = plan.model_copy(update={"seconds": longer})
     return measurements, Validity(valid=not why, reasons=why, attempts=attempt)
+
+
+def _is_jetson(target: TargetConfig) -> bool:
+    return target.device.get("kind") == "jetson"
 
 
 def _cross_check(
@@ -154,20 +163,33 @@ def _cross_check(
         return trtexec.cross_check(folder / manifest.engine_file, manifest, ours)
 
 
-def _soak(plan: Plan, minutes: float, scratch: Path) -> tuple[Measurement, ...]:
-    """The soak as its one measurement; none for no minutes."""
-    if not minutes:
-        return ()
+def _soak(
+    record: Benchmark, plan: Plan, minutes: float, target: TargetConfig, scratch: Path
+) -> Benchmark:
+    """The record with a soak; other programs' doing makes it INVALID, being throttled does not."""
+    if lasting_reasons(record.machine, target.benchmark, jetson=_is_jetson(target)):
+        why = (
+            f"The soak of {minutes:g} minutes was left out, since it would be INVALID like the "
+            "rest: do what the other reasons say, and measure again."
+        )
+        return _add(record, (why,))
     plan = plan.model_copy(update={"tests": SOAK, "soak_seconds": 60 * minutes})
     with seconds_bar(f"soak {plan.engine_folder.name}", plan.soak_seconds) as tell:
-        return measure(plan, scratch, lambda done, p99: tell(done, f"p99 {p99} ms"))
+        (one,) = measure(plan, scratch, lambda done, p99: tell(done, f"p99 {p99} ms"))
+    state = MachineState.model_validate(one.extra["machine"])
+    return _add(
+        record,
+        tuple(f"During the soak: {reason}" for reason in disturbances(state, target.benchmark)),
+        soak=Soak.model_validate(one.extra["soak"]),
+        memory_peak_mib=max(record.memory_peak_mib, one.extra["memory_peak_mib"]),
+    )
 
 
-def _soak_reasons(soaked: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:
-    """What makes the soak INVALID: other programs' doing does, being throttled does not."""
-    states = (MachineState.model_validate(one.extra["machine"]) for one in soaked)
-    why = (reason for state in states for reason in disturbances(state, row))
-    return tuple(f"During the soak: {reason}" for reason in why)
+def _add(record: Benchmark, why: tuple[str, ...], **found: Any) -> Benchmark:
+    """The record with what was found after the rest, and what of it makes it INVALID."""
+    reasons = record.validity.reasons + why
+    validity = record.validity.model_copy(update={"valid": not reasons, "reasons": reasons})
+    return record.model_copy(update=found | {"validity": validity})
 
 
 def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:
@@ -192,23 +214,21 @@ def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[s
 def _record(
     manifest: Manifest,
     target: TargetConfig,
+    device: Fingerprint,
     measurements: Sequence[Measurement],
     validity: Validity,
-    soaked: Sequence[Measurement],
-    cross_check: CrossCheck | None,
 ) -> Benchmark:
     return Benchmark(
         engine=manifest.engine,
         target=target.target,
         engine_sha256=manifest.engine_sha256,
+        device=device,
         frame_size=target.benchmark.frame_size,
         inference=measured.latencies(measurements, "test_inference"),
         frame=measured.latencies(measurements, "test_frame"),
         throughput=measured.best_throughput(measurements),
-        memory_peak_mib=max(one.extra["memory_peak_mib"] for one in (*measurements, *soaked)),
+        memory_peak_mib=max(one.extra["memory_peak_mib"] for one in measurements),
         machine=measured.machine_state(measurements),
         validity=validity,
         energy_per_frame_mj=measured.energy_per_frame_mj(measurements),
-        soak=next((Soak.model_validate(one.extra["soak"]) for one in soaked), None),
-        cross_check=cross_check,
     )

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from engines import measure
-from engines.config import BenchmarkRow, EvaluateRow, load_target
+from engines.config import EvaluateRow, TargetConfig, load_target
 from engines.errors import InputError
-from engines.records import Benchmark, CrossCheck, Fingerprint, Manifest, Soak, Validity
+from engines.records import Benchmark, CrossCheck, Fingerprint, Manifest, Validity
 from engines.sensors.reading import Counters
 from engines.workspace import Workspace
 from pipeline import measured as figures
@@ -31,6 +31,7 @@ from pipeline.summary import table_text
 
 TARGET = load_target(Workspace(root=Path(__file__).parents[3]), "x86-openvino")
 ROW = TARGET.benchmark.model_copy(update={"p99_interval_share": 0.25})
+TARGET = TARGET.model_copy(update={"benchmark": ROW})
 QUIET = {
     "steal_share": 0.0,
     "others_share": 0.0,
@@ -95,9 +96,7 @@ def plan() -> Plan:
 def run(
     monkeypatch: pytest.MonkeyPatch,
     answers: list[tuple[Measurement, ...]],
-    row: BenchmarkRow = ROW,
-    *,
-    jetson: bool = False,
+    target: TargetConfig | None = None,
 ) -> tuple[list[Plan], Any]:
     """The plans that were measured, and the validity of the end, for the given answers."""
     asked: list[Plan] = []
@@ -107,7 +106,7 @@ def run(
         return answers[len(asked) - 1]
 
     monkeypatch.setattr(step, "measure", answer)
-    _, validity = step._measure_until_valid(plan(), row, Path(), jetson=jetson)
+    _, validity = step._measure_until_valid(plan(), target or TARGET, Path())
     return asked, validity
 
 
@@ -137,9 +136,31 @@ def test_a_machine_that_stays_disturbed_is_invalid_and_says_why(
 def test_a_jetson_that_counts_no_over_currents_is_invalid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _, validity = run(monkeypatch, [whole(times())] * ROW.max_attempts, jetson=True)
+    jetson = TARGET.model_copy(update={"device": {"kind": "jetson"}})
+    asked, validity = run(monkeypatch, [whole(times())], jetson)
     (reason,) = validity.reasons
     assert "over-current counters" in reason
+    assert (len(asked), validity.attempts) == (1, 1)  # another one would not count them either
+
+
+def in_mode(mode: str) -> TargetConfig:
+    return TARGET.model_copy(update={"benchmark": ROW.model_copy(update={"power_mode": mode})})
+
+
+def test_a_wrong_power_mode_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, validity = run(monkeypatch, [whole(times(), power_mode="15W")], in_mode("MAXN"))
+    assert (len(asked), validity.valid, validity.attempts) == (1, False, 1)
+    (reason,) = validity.reasons
+    assert "Expected the power mode MAXN, came 15W" in reason
+
+
+def test_a_power_mode_that_was_changed_meanwhile_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed = whole(times(), power_mode="15W, then MAXN")
+    calm = whole(times(), power_mode="MAXN")
+    asked, validity = run(monkeypatch, [changed, calm], in_mode("MAXN"))
+    assert (len(asked), validity.valid) == (2, True)
 
 
 def test_an_uncertain_p99_is_measured_longer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,8 +247,11 @@ def soaked(**machine: Any) -> tuple[Measurement, ...]:
 
 
 def soak(
-    monkeypatch: pytest.MonkeyPatch, minutes: float, **machine: Any
-) -> tuple[list[Plan], Soak | None, tuple[str, ...]]:
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: float,
+    target: TargetConfig = TARGET,
+    **machine: Any,
+) -> tuple[list[Plan], Benchmark]:
     asked: list[Plan] = []
 
     def answer(plan: Plan, _: Path, tell: Any) -> tuple[Measurement, ...]:
@@ -236,51 +260,82 @@ def soak(
         return soaked(**machine)
 
     monkeypatch.setattr(step, "measure", answer)
-    measurements = step._soak(plan(), minutes, Path())
-    found = next((Soak.model_validate(one.extra["soak"]) for one in measurements), None)
-    return asked, found, step._soak_reasons(measurements, ROW)
-
-
-def test_no_soak_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert soak(monkeypatch, 0) == ([], None, ())
+    return asked, step._soak(record(), plan(), minutes, target, Path())
 
 
 def test_a_soak_runs_alone_and_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    (asked,), found, reasons = soak(monkeypatch, 1.5)
+    (asked,), found = soak(monkeypatch, 1.5)
     assert (asked.tests, asked.soak_seconds) == (SOAK, 90)
-    assert found is not None
-    assert found.windows[0].temperature_max_c == 83
-    assert reasons == ()
+    assert found.soak is not None
+    assert found.soak.windows[0].temperature_max_c == 83
+    assert found.validity.valid
 
 
 def test_throttling_in_a_soak_is_the_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    hot = {"throttle_events": 4, "throttle_reasons": ["HwThermalSlowdown"], "drift_share": 0.8}
-    _, found, reasons = soak(monkeypatch, 1, **hot, temperature_max_c=120.0)
-    assert found is not None
-    assert found.throttle_reasons == ("HwThermalSlowdown",)
-    assert reasons == ()
+    hot: dict[str, Any] = {
+        "throttle_events": 4,
+        "throttle_reasons": ["HwThermalSlowdown"],
+        "drift_share": 0.8,
+    }
+    _, found = soak(monkeypatch, 1, **hot, temperature_max_c=120.0)
+    assert found.soak is not None
+    assert found.soak.throttle_reasons == ("HwThermalSlowdown",)
+    assert found.validity.valid
 
 
 def test_other_programs_in_a_soak_make_it_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, _, (reason,) = soak(monkeypatch, 1, others_share=0.5)
+    _, found = soak(monkeypatch, 1, others_share=0.5)
+    (reason,) = found.validity.reasons
     assert reason.startswith("During the soak: 50.0% of the processors' time was used by other")
+    assert not found.validity.valid
+
+
+def test_a_soak_in_the_wrong_power_mode_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, found = soak(monkeypatch, 20, in_mode("MAXN"), power_mode="MAXN")
+    assert (asked, found.soak, found.validity.valid) == ([], None, False)
+    assert "The soak of 20 minutes was left out" in found.validity.reasons[-1]
+
+
+def test_the_figures_stay_when_a_soak_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, found = soak(monkeypatch, 1)
+    assert found.model_copy(update={"soak": None}) == record()
 
 
 # --- memory ------------------------------------------------------------------------------------
 
 
-def record(soaked: tuple[Measurement, ...] = ()) -> Benchmark:
+DEVICE = Fingerprint(
+    kind="dgpu",
+    name="cpu",
+    architecture="x86_64",
+    isa=(),
+    cores=2,
+    memory_gib=8,
+    backends={},
+    gpu="NVIDIA L4",
+)
+
+
+def record() -> Benchmark:
     manifest = cast(Manifest, SimpleNamespace(engine="m-fp16", engine_sha256="a" * 64))
     valid = Validity(valid=True, reasons=(), attempts=1)
-    return step._record(manifest, TARGET, whole(times()), valid, soaked, None)
+    return step._record(manifest, TARGET, DEVICE, whole(times()), valid)
 
 
-def test_memory_is_the_most_of_all_measurements_and_of_the_soak() -> None:
+def test_the_record_says_what_measured() -> None:
+    assert record().device == DEVICE
+
+
+def test_memory_is_the_most_of_all_measurements_and_of_the_soak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert record().memory_peak_mib == 300
     (one,) = soaked()
     grown = replace(one, extra=one.extra | {"memory_peak_mib": 900.0})
-    assert record((grown,)).memory_peak_mib == 900
-    assert record((one,)).memory_peak_mib == 300
+    monkeypatch.setattr(step, "measure", lambda *_: (grown,))
+    assert step._soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 900
+    monkeypatch.setattr(step, "measure", lambda *_: (one,))
+    assert step._soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 300
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from engines.config import EvaluateRow
+from engines.device import read_fingerprint
 from engines.errors import Conflict, InputError, JetrailError
 from engines.lock import device_lock
 from engines.measure import StateSampler
-from engines.records import Benchmark, Latency, MachineState
+from engines.records import Benchmark, CrossCheck, Latency, MachineState
 from engines.workspace import Workspace
 from pipeline.adapters.pytest_benchmark import measure
 from pipeline.harness.plan import SOAK, Plan
@@ -198,6 +200,50 @@ def test_a_cross_check_of_another_backend_is_refused_before_anything_is_measured
     with pytest.raises(InputError, match=r"TensorRT.*--cross-check"):
         benchmark(built, TARGET, ENGINE, cross_check=True)
     assert not (built.engine(TARGET, ENGINE) / "benchmark.json").exists()
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stands in for trtexec, which is there and refuses the plan; what it was asked."""
+    asked: list[str] = []
+
+    def refuse(*_: Any) -> CrossCheck:
+        asked.append("cross_check")
+        raise JetrailError("trtexec broke")
+
+    ours = "pipeline.steps.benchmark"
+    monkeypatch.setattr(f"{ours}._cross_check", refuse)
+    monkeypatch.setattr(f"{ours}.trtexec_tool.find", lambda package: Path("trtexec"))
+    monkeypatch.setattr(f"{ours}.trtexec.arguments", lambda tool, manifest: ())
+    monkeypatch.setattr(f"{ours}.trtexec_tool.probe", lambda path: asked.append("probe"))
+    return asked
+
+
+def test_a_cross_check_that_fails_loses_nothing_of_what_was_measured(
+    built: Workspace, tool: list[str]
+) -> None:
+    with pytest.raises(JetrailError, match="trtexec broke"):
+        benchmark(built, TARGET, ENGINE, soak_minutes=0.05, cross_check=True)
+    assert tool == ["probe", "cross_check"]
+    folder = built.engine(TARGET, ENGINE)
+    found = Benchmark.read(folder / "benchmark.json")
+    assert (found.cross_check, found.soak) == (None, None)
+    assert set(found.frame) == {"1", "4"}
+    assert found.device == read_fingerprint()
+    assert (folder / "pytest-benchmark.json").is_file()
+    assert (folder.parent / "latency" / f"{ENGINE}.csv").is_file()
+
+
+def test_a_tool_that_does_not_start_is_told_before_anything_is_measured(
+    built: Workspace, tool: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> None:
+        raise JetrailError(f"{path} does not start")
+
+    monkeypatch.setattr("pipeline.steps.benchmark.trtexec_tool.probe", broken)
+    monkeypatch.setattr("pipeline.steps.benchmark.measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(JetrailError, match="does not start"):
+        benchmark(built, TARGET, ENGINE, cross_check=True)
 
 
 @pytest.mark.parametrize("minutes", [-1, math.nan, math.inf])
