@@ -146,7 +146,9 @@ def _latencies(name: str, batches: Mapping[str, Latency]) -> dict[str, float]:
 
 def _tags(workspace: Workspace, measured: Measured) -> dict[str, str]:
     """Where the engine comes from and what it runs on; an empty tag is left out."""
-    manifest, device = measured.manifest, measured.manifest.device
+    manifest = measured.manifest
+    # Any x86 machine may build for TensorRT-RTX: what measured is what the figures are of.
+    device = measured.benchmark.device or manifest.device
     tags = {
         "verdict": measured.verdict.verdict,
         "engine": manifest.engine,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engines.config import Budgets, load_target
+from engines.device import describe
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
 from engines.records import (
@@ -57,6 +58,7 @@ def gate(workspace: Workspace, target_name: str, engine: str) -> tuple[Verdict, 
     benchmark = Benchmark.read(folder / "benchmark.json")
     evaluation = Evaluation.read(folder / "evaluation.json")
     _check_same_engine(folder, manifest, benchmark, evaluation)
+    _check_same_gpu(folder, manifest, benchmark)
     verdict = judge(
         manifest,
         benchmark,
@@ -85,6 +87,23 @@ def _check_same_engine(
                 f"lies there, but it is of {sha256[:12]}. Run `{kind.written_by} "
                 f"{manifest.engine} --target {manifest.target}`."
             )
+
+
+def _check_same_gpu(folder: Path, manifest: Manifest, benchmark: Benchmark) -> None:
+    """Refuse figures of another GPU than the engine was built on. A machine without one may build
+    for TensorRT-RTX, and a record of before this was noted names no device."""
+    built, here = manifest.device, benchmark.device
+    if here is None or built.gpu is None or here.gpu is None:
+        return
+    fields = ("kind", "gpu", "compute_capability")
+    if any(getattr(built, field) != getattr(here, field) for field in fields):
+        raise InputError(
+            f"Expected {folder / 'benchmark.json'} to be measured on the GPU that "
+            f"{manifest.engine} was built on, {describe(built)}, but it is of {describe(here)}. "
+            f"Run `{Benchmark.written_by} {manifest.engine} --target {manifest.target}` there, or "
+            f"`{Manifest.written_by} {manifest.engine} --target {manifest.target}` here and "
+            "measure again."
+        )
 
 
 def judge(
@@ -268,9 +287,12 @@ def raise_unless_pass(verdict: Verdict) -> None:
             f"better, or change `budgets:` in engines/targets/{verdict.target}/params.yaml."
         )
     if verdict.verdict == "INVALID":
+        # The stage alone: a bare commit stops at the first target that was never built here, with
+        # the lock files of others changed.
+        stages = f"engines/targets/{verdict.target}/dvc.yaml"
         raise GateInvalid(
             f"{verdict.engine} on {verdict.target} could not be judged: its measurement is "
-            f"INVALID, for the reasons in verdict.json. Do what they say, then run `pipeline "
-            f"benchmark {verdict.engine} --target {verdict.target}`, `dvc commit --force` and "
-            "`dvc repro`."
+            "INVALID, for the reasons in verdict.json. Do what they say, then run in the "
+            f"repository's root `pipeline benchmark {verdict.engine} --target {verdict.target}`, "
+            f"`dvc commit --force {stages}:benchmark@{verdict.engine}` and `dvc repro {stages}`."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from engines.config import Budgets
-from engines.errors import GateFailed, GateInvalid
+from engines.errors import GateFailed, GateInvalid, InputError
 from engines.records import (
     Batch,
     Benchmark,
@@ -30,6 +31,7 @@ from engines.records import (
     Source,
     Throughput,
     Validity,
+    Verdict,
 )
 from engines.workspace import Workspace
 from pipeline.steps.gate import gate, judge, junit, raise_unless_pass
@@ -47,6 +49,7 @@ BUDGETS = Budgets(
     memory_peak_mib=1024,
     engine_size_mib=64,
 )
+TARGET, ENGINE = "x86-openvino", "meter-yolov8n-fp16"
 BUSY = "Others took 21 % of the processors. Stop other work on the machine."
 
 
@@ -192,8 +195,13 @@ def test_a_busy_machine_makes_the_timings_invalid_however_good_they_are() -> Non
         "frame_p50_ms",
         "throughput_fps",
     }
-    with pytest.raises(GateInvalid, match=r"INVALID.*pipeline benchmark m-fp16 --target t"):
+    with pytest.raises(GateInvalid) as raised:
         raise_unless_pass(verdict)
+    assert re.findall(r"`([^`]+)`", str(raised.value)) == [
+        "pipeline benchmark m-fp16 --target t",
+        "dvc commit --force engines/targets/t/dvc.yaml:benchmark@m-fp16",
+        "dvc repro engines/targets/t/dvc.yaml",
+    ]
 
 
 def test_a_busy_machine_does_not_excuse_an_inaccurate_engine() -> None:
@@ -335,24 +343,63 @@ def test_a_hot_p99_of_too_few_frames_is_not_judged() -> None:
     assert judge(manifest(), soaked(20, count=368), evaluation(), HOT).verdict == "PASS"
 
 
-def test_the_gate_reads_how_long_the_row_s_soak_is(
-    tmp_path: Path,
-) -> None:
-    text = (REPOSITORY / "engines/targets/x86-openvino/params.yaml").read_text()
+@pytest.fixture
+def laid_out(tmp_path: Path) -> Workspace:
+    """One engine with its records, of a target with a budget for the hot p99."""
+    text = (REPOSITORY / "engines/targets" / TARGET / "params.yaml").read_text()
     text = text.replace("benchmark:\n", "benchmark:\n  soak_minutes: 30\n", 1)
     text = text.replace("budgets:\n", "budgets:\n  hot_frame_p99_ms: 35\n", 1)
     workspace = Workspace(root=tmp_path)
-    folder = workspace.engine("x86-openvino", "meter-yolov8n-fp16")
+    folder = workspace.engine(TARGET, ENGINE)
     folder.mkdir(parents=True)
-    (workspace.target("x86-openvino") / "params.yaml").write_text(text)
+    (workspace.target(TARGET) / "params.yaml").write_text(text)
     manifest().write(folder / "manifest.json")
     evaluation().write(folder / "evaluation.json")
-    soaked(20, minutes=0.05).write(folder / "benchmark.json")
-    verdict, _ = gate(workspace, "x86-openvino", "meter-yolov8n-fp16")
-    assert verdict.verdict == "INVALID"
     soaked(20, minutes=30).write(folder / "benchmark.json")
-    verdict, _ = gate(workspace, "x86-openvino", "meter-yolov8n-fp16")
+    return workspace
+
+
+def test_the_gate_reads_how_long_the_row_s_soak_is(laid_out: Workspace) -> None:
+    verdict, _ = gate(laid_out, TARGET, ENGINE)
     assert verdict.verdict == "PASS"
+    soaked(20, minutes=0.05).write(laid_out.engine(TARGET, ENGINE) / "benchmark.json")
+    verdict, _ = gate(laid_out, TARGET, ENGINE)
+    assert verdict.verdict == "INVALID"
+
+
+def on_gpu(**changes: Any) -> Fingerprint:
+    gpu = {"kind": "dgpu", "gpu": "NVIDIA L4", "compute_capability": "8.9", "driver": "560"}
+    return manifest().device.model_copy(update=gpu | changes)
+
+
+def gate_of(workspace: Workspace, built: Fingerprint, here: Fingerprint | None) -> Verdict:
+    folder = workspace.engine(TARGET, ENGINE)
+    manifest().model_copy(update={"device": built}).write(folder / "manifest.json")
+    record = soaked(20, minutes=30).model_copy(update={"device": here})
+    record.write(folder / "benchmark.json")
+    return gate(workspace, TARGET, ENGINE)[0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"gpu": "NVIDIA T4"}, {"compute_capability": "8.6"}, {"kind": "jetson", "module": "Orin"}],
+)
+def test_figures_of_another_gpu_are_refused(laid_out: Workspace, other: dict[str, str]) -> None:
+    with pytest.raises(
+        InputError, match=r"measured on the GPU that m-fp16 was built on, NVIDIA L4"
+    ):
+        gate_of(laid_out, on_gpu(), on_gpu(**other))
+
+
+def test_what_says_nothing_of_another_gpu_is_judged(laid_out: Workspace) -> None:
+    plain = manifest().device
+    for built, here in (
+        (on_gpu(), on_gpu(driver="570")),
+        (on_gpu(), None),  # of before the record had a device
+        (plain, on_gpu()),  # built for TensorRT-RTX without a GPU
+        (plain, plain),
+    ):
+        assert gate_of(laid_out, built, here).verdict == "PASS"
 
 
 def test_a_hot_p99_of_a_disturbed_machine_is_not_judged() -> None:

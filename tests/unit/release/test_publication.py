@@ -88,6 +88,19 @@ def test_figures_of_a_gpu(workspace: Workspace, add_engine: Callable[..., str]) 
     assert "hot_frame_p99_ms" not in publication.metrics
 
 
+def test_the_device_is_the_one_that_measured(
+    workspace: Workspace, add_engine: Callable[..., str]
+) -> None:
+    add_engine("fp16")
+    folder = workspace.engine(TARGET, "meter-fp16")
+    device = json.loads((folder / "manifest.json").read_text())["device"]
+    measured_on = device | {"kind": "dgpu", "gpu": "NVIDIA L4", "compute_capability": "8.9"}
+    _edit(folder / "benchmark.json", lambda one: one.update(device=measured_on))
+    tags = describe_fp16(workspace).tags
+    assert tags["device"] == "NVIDIA L4"
+    assert json.loads(tags["device_fingerprint"])["compute_capability"] == "8.9"
+
+
 def _edit(path: Path, change: Callable[[Any], object]) -> None:
     content = json.loads(path.read_text())
     change(content)
