@@ -84,7 +84,7 @@ class JetsonSensor:
             power_w=self._watts(),
             gpu_memory_mib=read_memory_used_mib(self._root),
             throttle_reasons=frozenset(
-                name for name, path in self._alerts.items() if (read_number(path) or 0) > 0
+                name for path, name in self._alerts.items() if (read_number(path) or 0) > 0
             ),
         )
 
@@ -132,15 +132,16 @@ def _channels(chip: Path) -> dict[str, Rail]:
     return channels
 
 
-def _alerts(root: Path) -> dict[str, Path]:
-    """Cooling devices that say whether clocks are held down for heat.
+def _alerts(root: Path) -> dict[Path, str]:
+    """Cooling devices that say whether clocks are held down for heat, by their file: several may
+    have one name.
 
     Not `hot-surface-alert`, which slows nothing, nor `cpufreq-*` and `devfreq-*`: users saw values
     above zero there on a cool Thor.
     """
     types = sorted(root.glob("sys/class/thermal/cooling_device*/type"))
     return {
-        name: path.with_name("cur_state")
+        path.with_name("cur_state"): name
         for path in types
         if (name := read_text(path)).endswith("-throttle-alert")
     }

@@ -92,6 +92,14 @@ def test_alerts_of_throttling_but_not_of_a_hot_surface(nx: Path) -> None:
     assert sensor.read().throttle_reasons == frozenset()
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_each_of_two_alerts_of_one_name_counts(nx: Path, which: int) -> None:
+    for number in (0, 1):
+        _write(nx, f"sys/class/thermal/cooling_device{number}/type", "gpu-throttle-alert")
+        _write(nx, f"sys/class/thermal/cooling_device{number}/cur_state", int(number == which))
+    assert JetsonSensor(nx).read().throttle_reasons == {"gpu-throttle-alert"}
+
+
 def test_a_part_of_the_rails_is_no_total(tmp_path: Path) -> None:
     root = Path(shutil.copytree(TREES / AGX, tmp_path / AGX))
     (root / "sys/class/hwmon/hwmon1/curr2_input").unlink()
