@@ -1,4 +1,4 @@
-"""A benchmark that is ended from outside: its harness ends too, before the device is free."""
+"""A command that is ended from outside: what does its work ends too, before the device is free."""
 
 from __future__ import annotations
 
@@ -127,3 +127,31 @@ def test_a_cancelled_command_cleans_up(
     command.wait(30)
     assert not list(tmp_path.glob("scratch-*"))
     assert not runs(harness)  # at once: the command waited for it
+
+
+BUILD = """
+import time
+
+from engines.child import run_in_child
+from engines.command import app, reports_errors
+
+commands = app("")
+
+@commands.command()
+@reports_errors
+def build() -> None:
+    run_in_child(time.sleep, 600, print)
+
+commands()
+"""
+
+
+def test_a_cancelled_build_ends_its_builder() -> None:
+    command = subprocess.Popen([sys.executable, "-c", BUILD])
+    children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+    # The resource tracker of multiprocessing, which ends by itself, and the builder.
+    assert until(lambda: len(children.read_text().split()) == 2)
+    started = [int(one) for one in children.read_text().split()]
+    command.terminate()
+    assert command.wait(30) == 143
+    assert until(lambda: not any(map(runs, started)))
