@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
 
-from tests.integration.conftest import ROOT, TARGET, Clone, copy, stages
+from engines.errors import GateInvalid
+from engines.records import Verdict
+from pipeline.steps.gate import raise_unless_pass
+from tests.integration.conftest import MODEL, ROOT, TARGET, Clone, copy, stages
 
 pytestmark = pytest.mark.integration
+
+FP16 = f"{MODEL}-fp16"
 
 OTHERS = sorted(
     path.parent.name
@@ -49,3 +57,17 @@ def test_a_jetson_s_target_stops_here_before_anything_is_built(with_all_targets:
     # DVC makes the folder of a stage's outputs before it runs the stage.
     out = with_all_targets.workspace.target("jetson-orin-nx") / "out"
     assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_what_an_invalid_verdict_says_to_do_touches_no_other_target(
+    with_all_targets: Clone,
+) -> None:
+    verdict = Verdict.read(with_all_targets.workspace.engine(TARGET, FP16) / "verdict.json")
+    with pytest.raises(GateInvalid) as raised:
+        raise_unless_pass(verdict.model_copy(update={"verdict": "INVALID"}))
+    benchmark, commit, repro = re.findall(r"`([^`]+)`", str(raised.value))
+    with_all_targets.run(*shlex.split(benchmark))
+    with_all_targets.run(*shlex.split(commit))
+    ran = stages(with_all_targets.run(*shlex.split(repro)))
+    assert ran == ["probe", f"gate@{FP16}", "report"]
+    assert made(with_all_targets) == []
