@@ -30,8 +30,8 @@ from engines.files import sha256_file
 from engines.manifest import check_engine
 from engines.records import Benchmark, Evaluation, Fingerprint, Manifest, Record, Verdict
 from pipeline.adapters.onnx_file import read_onnx
+from pipeline.measured import HISTOGRAM_BINS
 from pipeline.records import Quantize, Verify
-from pipeline.steps.benchmark import HISTOGRAM_BINS
 from pipeline.summary import Summary
 from release.records import Published, ReleaseRecord
 from release.tags import parse_tag
