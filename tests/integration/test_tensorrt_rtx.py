@@ -1,0 +1,246 @@
+"""NVIDIA's own builder takes every ONNX file that export and quantize make, in all precisions.
+
+TensorRT-RTX builds without a GPU. The sample model goes the whole way; YOLOv8 s, m, l and x have
+random weights, and ranges from two pictures: what they compute means nothing, their shapes do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pty
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from engines.child import run_in_child
+from engines.config import TargetConfig, load_model, load_target
+from engines.device import read_fingerprint
+from engines.files import sha256_file
+from engines.records import Manifest, Precision, Profile, Tensor
+from tests.integration.conftest import BIN, MODEL, PRECISIONS, ROOT, Clone, copy
+
+pytestmark = pytest.mark.integration
+
+RTX = "rtx-x86"
+ROW = f"engines/targets/{RTX}/params.yaml"
+SIZES = ("s", "m", "l", "x")
+SIDE = 640
+STRIDES = (8, 16, 32)
+
+
+@pytest.fixture(scope="module")
+def rtx(first_run: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A finished clone with the target, before anything was built for it."""
+    folder = tmp_path_factory.mktemp("rtx")
+    subprocess.run(["cp", "-a", str(first_run[0].root), str(folder / "clone")], check=True)
+    for file in ("params.yaml", "dvc.yaml"):
+        path = f"engines/targets/{RTX}/{file}"
+        copy(ROOT / path, folder / "clone" / path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield Clone(root=folder / "clone")
+
+
+# --- what a manifest must say --------------------------------------------------------------------
+
+
+def check(clone: Clone, model_name: str, precision: Precision) -> Manifest:
+    """The plan is raw and whole, and the manifest is of it, of the row and of this machine."""
+    engine = f"{model_name}-{precision}"
+    folder = clone.workspace.engine(RTX, engine)
+    manifest = Manifest.read(folder / "manifest.json")
+    model, target = load_model(clone.workspace, model_name), load_target(clone.workspace, RTX)
+    plan = folder / "engine.plan"
+    assert plan.read_bytes()[1:4] == b"trt"
+    assert manifest.engine_file == plan.name
+    assert manifest.engine_sha256 == sha256_file(plan)
+    assert manifest.engine_bytes == plan.stat().st_size
+    assert (manifest.engine, manifest.target) == (engine, RTX)
+    assert manifest.device == read_fingerprint()
+    assert (manifest.backend, manifest.backend_package) == ("tensorrt", "tensorrt_rtx")
+    assert manifest.backend_version == manifest.device.backends["tensorrt_rtx"]
+    assert manifest.precision == manifest.executed_precision == precision
+    onnx = clone.workspace.model_out(model_name) / f"model.{precision}.onnx"
+    assert manifest.source.onnx_sha256 == sha256_file(onnx)
+    assert manifest.source.weights_sha256 == model.weights.sha256
+    assert manifest.batch == target.batch
+    check_bindings(manifest, len(model.classes), model.imgsz)
+    check_plan(manifest, target, model.imgsz)
+    check_layers(manifest)
+    return manifest
+
+
+def check_bindings(manifest: Manifest, classes: int, imgsz: tuple[int, int]) -> None:
+    """Camera bytes in, the raw head's float32 out."""
+    anchors = sum((imgsz[0] // stride) * (imgsz[1] // stride) for stride in STRIDES)
+    assert manifest.inputs == (Tensor(name="images", dtype="uint8", shape=(None, *imgsz, 3)),)
+    output = Tensor(name="output0", dtype="float32", shape=(None, 4 + classes, anchors))
+    assert manifest.outputs == (output,)
+    assert manifest.preprocess.in_engine == (
+        *("uint8 to float", "NHWC to NCHW", "BGR to RGB", "divide by 255"),
+    )
+
+
+def check_plan(manifest: Manifest, target: TargetConfig, imgsz: tuple[int, int]) -> None:
+    """How it was built is what the row says."""
+    said, batch, row = manifest.tensorrt, target.batch, target.builder.model_dump()
+    assert said is not None
+    frame = (*imgsz, 3)
+    assert said.profile == {
+        "images": Profile(min=(batch.min, *frame), opt=(batch.opt, *frame), max=(batch.max, *frame))
+    }
+    assert said.strongly_typed
+    for key in ("workspace_mib", "optimization_level", "hardware_compatibility", "dla_core"):
+        assert getattr(said, key) == row[key]
+    assert not said.version_compatible
+
+
+def check_layers(manifest: Manifest) -> None:
+    """Each precision has the layers of its file: the box decode stays in float32."""
+    layers = manifest.executed_layers
+    expected = {"fp32": {"fp32"}, "fp16": {"fp16", "fp32"}, "int8": {"int8", "fp32"}}
+    assert set(layers) == expected[manifest.precision]
+    if manifest.precision == "fp16":
+        assert layers["fp16"] > 10 * layers["fp32"]
+    if manifest.precision == "int8":
+        assert layers["int8"] >= 57  # the convolutions of YOLOv8n before its head's outputs
+
+
+# --- the sample model ----------------------------------------------------------------------------
+
+
+def stage(engine: str) -> str:
+    return f"engines/targets/{RTX}/dvc.yaml:build@{engine}"
+
+
+def test_the_sample_model_is_built_by_dvc(rtx: Clone) -> None:
+    """Probe and build, each once; then nothing, since nothing changed."""
+    for precision in PRECISIONS:
+        engine = f"{MODEL}-{precision}"
+        assert rtx.repro(stage(engine)) == ["probe", f"build@{engine}"]
+        manifest = check(rtx, MODEL, precision)
+        assert manifest.tensorrt is not None
+        # TensorRT-RTX cannot read its own timings back where there is no GPU.
+        assert manifest.tensorrt.timing_cache in ("new", "ignored", "used")
+    assert rtx.repro(*(stage(f"{MODEL}-{precision}") for precision in PRECISIONS)) == ["probe"]
+    assert len(list(Path(os.environ["XDG_CACHE_HOME"]).rglob("*.cache"))) == 1
+
+
+def test_progress_of_the_builder_on_a_terminal(rtx: Clone) -> None:
+    rtx.run("pipeline", "probe", "--target", RTX)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [str(BIN / "pipeline"), "build", f"{MODEL}-fp32", "--target", RTX],
+        cwd=rtx.root,
+        env=rtx.environment | {"TERM": "xterm", "COLUMNS": "160"},
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = read_all(ours)
+    assert process.wait() == 0, said
+    phases = set(re.findall(rf"build {MODEL}-fp32: ([A-Z][a-z ]+[a-z])", said))
+    assert len(phases) > 1, said
+    assert re.search(r"\d+/\d+", said)
+
+
+def read_all(descriptor: int) -> str:
+    """What comes from a terminal until its other side is closed."""
+    parts = []
+    try:
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+    except OSError:  # Linux says EIO at the end
+        pass
+    os.close(descriptor)
+    return b"".join(parts).decode()
+
+
+# --- all sizes of YOLOv8 -------------------------------------------------------------------------
+
+
+def add_random_model(clone: Clone, size: str) -> str:
+    """A model of that size with random weights, in the clone and in the target's row."""
+    name = f"yolov8{size}"
+    folder = clone.workspace.model(name)
+    folder.mkdir(parents=True)
+    run_in_child(save_random_weights, (size, folder / "weights.pt"), lambda: None)
+    digest = hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest()
+    model = {
+        **{"schema": 1, "name": name, "version": "1.0", "task": "detect"},
+        "weights": {"path": "weights.pt", "sha256": digest},
+        **{"imgsz": [SIDE, SIDE], "classes": [str(number) for number in range(80)]},
+        "data": {key: f"data/{key}" for key in ("calibration", "tuning", "evaluation")},
+    }
+    YAML().dump(model, folder / "model.yaml")
+    with clone.edited(ROW) as row:
+        for precision in PRECISIONS:
+            row["engines"][f"{name}-{precision}"] = {"model": name, "precision": precision}
+    return name
+
+
+def save_random_weights(job: tuple[str, Path]) -> None:
+    """In a process of its own, which gives the memory back: as Ultralytics saves a checkpoint."""
+    size, path = job
+    os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
+    os.environ["YOLO_CONFIG_DIR"] = str(path.parent)
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    network = DetectionModel(f"yolov8{size}.yaml", nc=80, verbose=False)
+    torch.save({"model": network.half().eval(), "ema": None, "train_args": {}}, path)
+
+
+def quantize(job: tuple[Path, tuple[Path, ...]]) -> None:
+    """In a process of its own: the two other files, without the search for accuracy."""
+    import cv2
+    import numpy as np
+
+    from engines.letterbox import letterbox
+    from pipeline.adapters import onnx_file
+    from pipeline.adapters.head import find_head
+    from pipeline.adapters.quantizer import Taps, to_float16, to_int8
+    from pipeline.calibration import add, histogram, threshold
+
+    folder, pictures = job
+    graph = onnx_file.read_onnx(folder / "model.fp32.onnx")
+    head = find_head(graph)
+    onnx_file.write_onnx(to_float16(graph, head), folder / "model.fp16.onnx")
+    taps, pixels = Taps(graph, head.body, threads=2), np.empty((SIDE, SIDE, 3), np.uint8)
+    ranges = {}
+    for picture in pictures:
+        letterbox(cv2.imread(str(picture)), (SIDE, SIDE), pixels)
+        for name, values in taps.run(pixels[None]).items():
+            found = histogram(values)
+            ranges[name] = add(ranges[name], found) if name in ranges else found
+    thresholds = {name: threshold(one, "minmax", 100.0) for name, one in ranges.items()}
+    onnx_file.write_onnx(to_int8(graph, thresholds, head.body), folder / "model.int8.onnx")
+
+
+@pytest.fixture
+def random_model(rtx: Clone, size: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The model's name; its files, of up to a gigabyte, go when the test is over."""
+    monkeypatch.syspath_prepend(str(ROOT))  # children find this file
+    yield add_random_model(rtx, size)
+    shutil.rmtree(rtx.workspace.model(f"yolov8{size}"))
+    for precision in PRECISIONS:
+        shutil.rmtree(rtx.workspace.engine(RTX, f"yolov8{size}-{precision}"), ignore_errors=True)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_is_built(rtx: Clone, random_model: str) -> None:
+    rtx.run("pipeline", "export", random_model)
+    pictures = sorted((rtx.root / f"models/{MODEL}/data/calibration/images").iterdir())[:2]
+    run_in_child(quantize, (rtx.workspace.model_out(random_model), tuple(pictures)), lambda: None)
+    rtx.run("pipeline", "probe", "--target", RTX)
+    for precision in PRECISIONS:
+        said = rtx.run("pipeline", "build", f"{random_model}-{precision}", "--target", RTX)
+        timings = check(rtx, random_model, precision).tensorrt
+        assert timings is not None
+        assert ("warning: the timing cache" in said) == (timings.timing_cache == "ignored")
