@@ -46,6 +46,10 @@ class Workspace:
         """`engines/targets/<target>/out/<engine>`, all files of one engine."""
         return self.target(target) / "out" / engine
 
+    def device_file(self, target: str) -> Path:
+        """`engines/targets/<target>/out/device.json`, what probe found."""
+        return self.target(target) / "out" / "device.json"
+
     def relative(self, path: Path) -> str:
         """`path` as a user would type it from the root."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)

@@ -60,7 +60,7 @@ class OpenVINO:
         except PackageNotFoundError as error:
             raise InputError(
                 "Expected the package openvino, which the backend `openvino` runs on, but it is "
-                "not installed. Install it with `pip install '.[device]'`."
+                "not installed. Install it with `pip install --editable '.[device]'`."
             ) from error
 
     def onnx_precision(self, precision: Precision) -> Precision:

@@ -66,7 +66,7 @@ def quiet_polygraphy() -> None:
     except ImportError as error:
         raise WrongEngine(
             "Expected the package polygraphy, which builds with TensorRT, but it is not installed. "
-            "Install it with `pip install '.[device]'`."
+            "Install it with `pip install --editable '.[device]'`."
         ) from error
     G_LOGGER.module_severity = G_LOGGER.CRITICAL + 1
 

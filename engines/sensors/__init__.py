@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engines.sensors.jetson import JetsonSensor, is_jetson
+from engines.jetson import is_jetson
+from engines.sensors.jetson import JetsonSensor
 from engines.sensors.processors import ProcessorSensor
 from engines.sensors.reading import Counters, Reading, Sensor, read_memory_used_mib
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.jetson import power_mode
+from engines.jetson import is_jetson, power_mode
 from engines.sensors.reading import (
     Counters,
     Reading,
@@ -35,14 +35,6 @@ it; Thor's `VIN`, of another chip (ina238), holds the carrier board too and is l
 NO_RAILS = ("NC", "sum of shunt voltages", "VDDQ_VDD2_1V8AO")
 """Labels of ina3221 channels that add nothing: one that is not connected, a sum that is none of
 power, and one of AGX Orin that is a part of its VIN_SYS_5V0 (NVIDIA's guide)."""
-
-TEGRA = "nvidia,tegra"
-
-
-def is_jetson(root: Path) -> bool:
-    """Whether the device tree names a Tegra."""
-    trees = ("proc/device-tree", "sys/firmware/devicetree/base")
-    return any(TEGRA in read_text(root / tree / "compatible") for tree in trees)
 
 
 def read_power_mode(root: Path) -> str | None:

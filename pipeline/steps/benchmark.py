@@ -9,10 +9,17 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engines.config import BenchmarkRow, TargetConfig, load_model, load_target
+from engines.config import (
+    BenchmarkRow,
+    TargetConfig,
+    load_model,
+    load_target,
+    readable_targets,
+)
 from engines.dataset import load_set
 from engines.device import check_target, frames_in_flight, read_fingerprint
 from engines.errors import InputError
@@ -61,7 +68,7 @@ def benchmark(
     """
     target = load_target(workspace, target_name)
     device = read_fingerprint()
-    check_target(device, target, target.device)
+    check_target(device, target, target.device, partial(readable_targets, workspace))
     target.engine(engine)
     folder = workspace.engine(target_name, engine)
     manifest = Manifest.read(folder / "manifest.json")

@@ -5,10 +5,17 @@ from __future__ import annotations
 import ast
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from engines.backends import BuildRequest, BuildResult, backend
-from engines.config import ModelConfig, TargetConfig, load_model, load_target
+from engines.config import (
+    ModelConfig,
+    TargetConfig,
+    load_model,
+    load_target,
+    readable_targets,
+)
 from engines.device import check_target, differences, read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.files import atomic_path, sha256_file
@@ -19,8 +26,6 @@ from engines.workspace import Workspace
 from pipeline.adapters import git
 from pipeline.adapters.onnx_metadata import check_self_contained, read_metadata
 from pipeline.progress import steps_bar
-
-PROBE_FILE = "device.json"
 
 
 def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
@@ -99,8 +104,8 @@ def _warn(manifest: Manifest) -> None:
 def _probed_device(workspace: Workspace, target: TargetConfig) -> Fingerprint:
     """This device, which must be the one in `device.json`."""
     here = read_fingerprint()
-    check_target(here, target, target.build_device)
-    probed = Fingerprint.read(workspace.target(target.target) / "out" / PROBE_FILE)
+    check_target(here, target, target.build_device, partial(readable_targets, workspace))
+    probed = Fingerprint.read(workspace.device_file(target.target))
     wrong = differences(probed, here, target.package)
     if probed.backends != here.backends:
         wrong.append(f"backends: expected {probed.backends}, this device has {here.backends}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engines.config import Budgets, load_target
-from engines.device import describe
+from engines.device import describe, differences
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
 from engines.records import (
@@ -58,7 +58,7 @@ def gate(workspace: Workspace, target_name: str, engine: str) -> tuple[Verdict, 
     benchmark = Benchmark.read(folder / "benchmark.json")
     evaluation = Evaluation.read(folder / "evaluation.json")
     _check_same_engine(folder, manifest, benchmark, evaluation)
-    _check_same_gpu(folder, manifest, benchmark)
+    _check_same_device(folder, manifest, benchmark)
     verdict = judge(
         manifest,
         benchmark,
@@ -89,20 +89,18 @@ def _check_same_engine(
             )
 
 
-def _check_same_gpu(folder: Path, manifest: Manifest, benchmark: Benchmark) -> None:
-    """Refuse figures of another GPU than the engine was built on. A machine without one may build
-    for TensorRT-RTX, and a record of before this was noted names no device."""
-    built, here = manifest.device, benchmark.device
-    if here is None or built.gpu is None or here.gpu is None:
-        return
-    fields = ("kind", "gpu", "compute_capability")
-    if any(getattr(built, field) != getattr(here, field) for field in fields):
+def _check_same_device(folder: Path, manifest: Manifest, benchmark: Benchmark) -> None:
+    """Refuse figures of a device that the engine is not tied to; a record of before this was noted
+    names none."""
+    here = benchmark.device
+    wrong = differences(manifest.device, here, manifest.backend_package) if here else []
+    if here and wrong:
         raise InputError(
-            f"Expected {folder / 'benchmark.json'} to be measured on the GPU that "
-            f"{manifest.engine} was built on, {describe(built)}, but it is of {describe(here)}. "
-            f"Run `{Benchmark.written_by} {manifest.engine} --target {manifest.target}` there, or "
-            f"`{Manifest.written_by} {manifest.engine} --target {manifest.target}` here and "
-            "measure again."
+            f"Expected {folder / 'benchmark.json'} to be measured where {manifest.engine} was "
+            f"built, on {describe(manifest.device)}, but it is of {describe(here)} "
+            f"({'; '.join(wrong)}). Run `{Benchmark.written_by} {manifest.engine} --target "
+            f"{manifest.target}` there, or `{Manifest.written_by} {manifest.engine} --target "
+            f"{manifest.target}` here and measure again."
         )
 
 

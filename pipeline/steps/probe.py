@@ -11,8 +11,6 @@ from engines.errors import InputError
 from engines.records import Fingerprint
 from engines.workspace import Workspace
 
-FILE = "device.json"
-
 
 def probe(workspace: Workspace, target_name: str) -> Fingerprint:
     """Read the fingerprint, and write it when it changed.
@@ -23,7 +21,7 @@ def probe(workspace: Workspace, target_name: str) -> Fingerprint:
     fingerprint = read_fingerprint()
     others = partial(readable_targets, workspace)
     check_target(fingerprint, target, target.build_device, others)
-    path = workspace.target(target_name) / "out" / FILE
+    path = workspace.device_file(target_name)
     if _read(path) != fingerprint:
         fingerprint.write(path)
     return fingerprint

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines import measure
+from engines.jetson import is_jetson
 from engines.measure import StateSampler
 from engines.sensors import open_sensors
-from engines.sensors.jetson import JetsonSensor, is_jetson, read_power_mode
+from engines.sensors.jetson import JetsonSensor, read_power_mode
 from engines.sensors.processors import ProcessorSensor
 from engines.sensors.reading import Counters, Reading, count_all, read_all, read_number, rise
 

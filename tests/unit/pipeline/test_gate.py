@@ -372,34 +372,35 @@ def on_gpu(**changes: Any) -> Fingerprint:
     return manifest().device.model_copy(update=gpu | changes)
 
 
-def gate_of(workspace: Workspace, built: Fingerprint, here: Fingerprint | None) -> Verdict:
+def gate_of(
+    workspace: Workspace, built: Fingerprint, here: Fingerprint | None, package: str
+) -> Verdict:
     folder = workspace.engine(TARGET, ENGINE)
-    manifest().model_copy(update={"device": built}).write(folder / "manifest.json")
+    changes = {"device": built, "backend_package": package}
+    manifest().model_copy(update=changes).write(folder / "manifest.json")
     record = soaked(20, minutes=30).model_copy(update={"device": here})
     record.write(folder / "benchmark.json")
     return gate(workspace, TARGET, ENGINE)[0]
 
 
 @pytest.mark.parametrize(
-    "other",
-    [{"gpu": "NVIDIA T4"}, {"compute_capability": "8.6"}, {"kind": "jetson", "module": "Orin"}],
+    "other", [{"gpu": "NVIDIA T4"}, {"compute_capability": "8.6"}, {"driver": "570"}]
 )
-def test_figures_of_another_gpu_are_refused(laid_out: Workspace, other: dict[str, str]) -> None:
-    with pytest.raises(
-        InputError, match=r"measured on the GPU that m-fp16 was built on, NVIDIA L4"
-    ):
-        gate_of(laid_out, on_gpu(), on_gpu(**other))
+def test_figures_of_another_device_are_refused(laid_out: Workspace, other: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"measured where m-fp16 was built, on NVIDIA L4"):
+        gate_of(laid_out, on_gpu(), on_gpu(**other), "tensorrt")
 
 
-def test_what_says_nothing_of_another_gpu_is_judged(laid_out: Workspace) -> None:
+def test_figures_of_a_device_that_the_engine_may_run_on_are_judged(laid_out: Workspace) -> None:
     plain = manifest().device
-    for built, here in (
-        (on_gpu(), on_gpu(driver="570")),
-        (on_gpu(), None),  # of before the record had a device
-        (plain, on_gpu()),  # built for TensorRT-RTX without a GPU
-        (plain, plain),
+    for package, built, here in (
+        ("tensorrt", on_gpu(), on_gpu()),
+        ("tensorrt", on_gpu(), None),  # of before the record had a device
+        ("tensorrt_rtx", plain, on_gpu()),  # built without a GPU
+        ("tensorrt_rtx", on_gpu(), on_gpu(gpu="NVIDIA T4")),
+        ("openvino", plain, on_gpu()),  # somebody put a card in
     ):
-        assert gate_of(laid_out, built, here).verdict == "PASS"
+        assert gate_of(laid_out, built, here, package).verdict == "PASS"
 
 
 def test_a_hot_p99_of_a_disturbed_machine_is_not_judged() -> None:
