@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,11 @@ def build(job: Job) -> BuildResult:
     parser = parse(network, job.request, messages)
     profile = profile_of(network, job.request)
     messages.clear()
-    config = config_of(builder, network, job, profile, timings)
-    used = timing_cache.use_of(timings, messages)
-    messages.clear()
-    plan = _serialize(builder, network, config, job, messages)
+    with _in_our_words(job, messages):
+        config = config_of(builder, network, job, profile, timings)
+        used = timing_cache.use_of(timings, messages)
+        messages.clear()
+        plan = _plan(builder, network, config)
     job.engine.write_bytes(plan)
     if timings:
         timing_cache.save(config, timings)
@@ -145,27 +147,29 @@ def config_of(
     return config
 
 
-def _serialize(
-    builder: trt.Builder,
-    network: trt.INetworkDefinition,
-    config: trt.IBuilderConfig,
-    job: Job,
-    messages: Messages,
+def _plan(
+    builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig
 ) -> bytes:
-    """The plan. Raises InputError with TensorRT's reason when it cannot be built, MemoryError when
-    that is memory."""
     from polygraphy.backend.trt import engine_bytes_from_network
+
+    return bytes(engine_bytes_from_network((builder, network), config=config))
+
+
+@contextmanager
+def _in_our_words(job: Job, messages: Messages) -> Iterator[None]:
+    """Raise MemoryError where memory was the matter, else InputError with TensorRT's reason."""
     from polygraphy.exception import PolygraphyException
 
     try:
-        return bytes(engine_bytes_from_network((builder, network), config=config))
+        yield
     except PolygraphyException as error:
         if short := lack_of_memory(messages.errors, messages.warnings):
             raise MemoryError(short) from error
+        reason = messages.reason() if messages.all() else " ".join(str(error).split())[:300]
         raise InputError(
             f"Expected TensorRT {trt.__version__} to build {job.request.onnx}, but it says: "
-            f"{messages.reason()}. Export the model again with `pipeline export MODEL`; if it says "
-            "the same again, report it with these lines."
+            f"{reason}. Export the model again with `pipeline export MODEL`; if it says the same "
+            "again, report it with these lines."
         ) from error
 
 

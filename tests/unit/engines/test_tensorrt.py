@@ -20,6 +20,7 @@ from engines.backends import BuildRequest, BuildResult, backend
 from engines.backends.tensorrt import TensorRT
 from engines.backends.tensorrt_build import Job
 from engines.backends.tensorrt_build import build as build_here
+from engines.backends.tensorrt_sdk import choose
 from engines.config import TensorRTBuilder
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records import Batch, Precision, Profile, Tensor
@@ -203,16 +204,35 @@ def test_a_damaged_timing_cache_is_ignored_and_replaced(
     assert path.read_bytes()[:16] == sound[:16]
 
 
+def build_that_fails(job: Job) -> BuildResult:
+    """In the child: build with a builder that gives nothing and says nothing."""
+    choose(job.package)  # before Polygraphy is imported
+    import polygraphy.backend.trt
+    from polygraphy.exception import PolygraphyException
+
+    def fail(*_: object, **__: object) -> None:
+        raise PolygraphyException("Invalid Engine.\nPlease ensure that it was built correctly")
+
+    polygraphy.backend.trt.engine_bytes_from_network = fail
+    return build_here(job)
+
+
 def test_what_is_said_of_the_cache_is_not_the_reason_of_a_later_failure(
-    build: Build, tiny_onnx: Path, tmp_path: Path, cache: Path
+    build: Build, tiny_onnx: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tiny_onnx, **CACHED)
     files(cache)[0].write_bytes(b"of another version")
-    batch = Batch(min=1, opt=256, max=256)
-    with pytest.raises(InputError, match="within workspace limit") as raised:
-        build(wide(tiny_onnx, tmp_path, 4), workspace_mib=1, batch=batch, **CACHED)
-    assert "timing cache" not in str(raised.value)
-    assert "Cuda Runtime" not in str(raised.value)
+    monkeypatch.setattr("engines.backends.tensorrt.build", build_that_fails)
+    with pytest.raises(InputError) as raised:
+        build(tiny_onnx, **CACHED)
+    assert "but it says: Invalid Engine. Please ensure that it was" in str(raised.value)
+
+
+def test_a_profile_that_tensorrt_does_not_take(build: Build, tiny_onnx: Path, plan: Path) -> None:
+    """No row can have such a one; what TensorRT says is told all the same."""
+    with pytest.raises(InputError, match="to build .*, but it says: .*[Pp]rofile"):
+        build(tiny_onnx, batch=Batch(min=4, opt=2, max=1))
+    assert not plan.exists()
 
 
 def test_a_cache_folder_that_cannot_be_written(
