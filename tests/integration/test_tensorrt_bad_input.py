@@ -249,6 +249,7 @@ def sound(
         copy(ROOT / path, root / path)
     clone = Clone(root=root)
     row("device", value={"architecture": "x86_64"})(clone)
+    row("builder", "timing_cache", value=True)(clone)
     clone.run("pipeline", "probe", "--target", RTX)
     clone.run("pipeline", *BUILD)
     return clone

@@ -42,9 +42,14 @@ def rtx(first_run: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) 
     for file in ("params.yaml", "dvc.yaml"):
         path = f"engines/targets/{RTX}/{file}"
         copy(ROOT / path, folder / "clone" / path)
+    clone = Clone(root=folder / "clone")
+    with clone.edited(ROW) as row:
+        row["builder"]["timing_cache"] = (
+            True  # of no use to TensorRT-RTX, but it takes and gives it
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        yield Clone(root=folder / "clone")
+        yield clone
 
 
 # --- what a manifest must say --------------------------------------------------------------------
