@@ -1,10 +1,10 @@
 """TensorRT and TensorRT-RTX on NVIDIA GPUs: builds raw plans, through Polygraphy.
 
-The engine takes uint8 NHWC BGR (`engines.backends.uint8_input`). Precision is the ONNX file's own:
-the network is strongly typed, but where TensorRT is too old for it (8.6) or has a DLA run untyped
-networks only (before 11): there the builder's flags decide.
+The engine takes uint8 NHWC BGR (`engines.backends.nvidia.uint8_input`). Precision is the ONNX
+file's own: the network is strongly typed, but where TensorRT is too old for it (8.6) or has a DLA
+run untyped networks only (before 11): there the builder's flags decide.
 
-The builder works in a process of its own (`engines.backends.tensorrt_build`). On a small Jetson the
+The builder works in a process of its own (`engines.backends.nvidia.build`). On a small Jetson the
 kernel may end it for want of memory, and then somebody must be left to say so.
 """
 
@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from engines.backends import BuildRequest, BuildResult
-from engines.backends.tensorrt_build import Job, build
-from engines.backends.tensorrt_memory import out_of_memory
-from engines.backends.tensorrt_sdk import is_rtx
-from engines.backends.tensorrt_session import TensorRTSession
+from engines.backends.nvidia.build import Job, build
+from engines.backends.nvidia.memory import out_of_memory
+from engines.backends.nvidia.sdk import is_rtx
+from engines.backends.nvidia.session import TensorRTSession
 from engines.child import ChildEnded, run_in_child, tell
 from engines.device import installed_version
 from engines.errors import InputError, JetrailError

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends import BuildRequest, backend, cuda
+from engines.backends import BuildRequest, backend
+from engines.backends.nvidia import cuda
 from engines.config import TensorRTBuilder
 from engines.dataset import load_set
 from engines.detector import Detector

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends.tensorrt_session import TensorRTSession
+from engines.backends.nvidia.session import TensorRTSession
 from engines.device import installed_version
 from engines.errors import InputError, WrongEngine
 from engines.manifest import load_engine

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from engines.backends import cuda, tensorrt, tensorrt_sdk
-from engines.backends.tensorrt_session import TensorRTSession
-from engines.backends.uint8_input import with_uint8_input
+from engines.backends import tensorrt
+from engines.backends.nvidia import cuda, sdk
+from engines.backends.nvidia.session import TensorRTSession
+from engines.backends.nvidia.uint8_input import with_uint8_input
 from engines.device import read_fingerprint
 from engines.files import sha256_file
 from engines.manifest import load_engine
@@ -51,7 +52,7 @@ class Machine:
             self.driver, fake.Refused, name=self.package, version=self.version
         )
         monkeypatch.setitem(sys.modules, self.package, module)
-        monkeypatch.setitem(vars(tensorrt_sdk.trt), "package", self.package)
+        monkeypatch.setitem(vars(sdk.trt), "package", self.package)
         monkeypatch.setattr(cuda, "driver", lambda: self.driver)
         monkeypatch.setattr(tensorrt.TensorRT, "version", lambda backend: self.version)
         self.module, self.folder, self._onnx, self._manifest = module, folder, onnx, manifest

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends import cuda
-from engines.backends.cuda import Buffer, DeviceMemory, Gpu
-from engines.backends.cuda_stream import Graph, Stream, times_ms
+from engines.backends.nvidia import cuda
+from engines.backends.nvidia.cuda import Buffer, DeviceMemory, Gpu
+from engines.backends.nvidia.stream import Graph, Stream, times_ms
 from engines.errors import InputError, JetrailError, WrongEngine
 
 
@@ -62,7 +62,7 @@ class TestTheStandInIsLikeTheBindings:
 class TestGpu:
     def test_none_in_sight(self) -> None:
         """The real bindings, in a process that sees no GPU even where there is one."""
-        code = "from engines.backends.cuda import Gpu; Gpu()"
+        code = "from engines.backends.nvidia.cuda import Gpu; Gpu()"
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from engines.backends import BuildRequest, BuildResult, backend
+from engines.backends.nvidia.build import Job
+from engines.backends.nvidia.build import build as build_here
+from engines.backends.nvidia.sdk import choose
 from engines.backends.tensorrt import TensorRT
-from engines.backends.tensorrt_build import Job
-from engines.backends.tensorrt_build import build as build_here
-from engines.backends.tensorrt_sdk import choose
 from engines.config import TensorRTBuilder
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records import Batch, Precision, Profile, Tensor

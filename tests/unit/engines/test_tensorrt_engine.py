@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends.tensorrt_session import TensorRTSession
+from engines.backends.nvidia.session import TensorRTSession
 from engines.device import read_fingerprint
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.manifest import load_engine

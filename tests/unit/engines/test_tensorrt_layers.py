@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.backends.layers import main_precision
-from engines.backends.tensorrt_layers import inspected_layers, plan_layers
+from engines.backends.nvidia.layers import inspected_layers, plan_layers
 from engines.errors import JetrailError
 
 DOCUMENTS = Path(__file__).parents[2] / "documented" / "tensorrt"
@@ -121,7 +121,7 @@ def test_a_plan_that_tells_nothing(monkeypatch: pytest.MonkeyPatch, engine: str 
     stand_in = SimpleNamespace(
         Runtime=lambda _: runtime, LayerInformationFormat=SimpleNamespace(JSON="JSON")
     )
-    monkeypatch.setattr("engines.backends.tensorrt_layers.trt", stand_in)
-    monkeypatch.setattr("engines.backends.tensorrt_layers.new_logger", lambda messages: None)
+    monkeypatch.setattr("engines.backends.nvidia.layers.trt", stand_in)
+    monkeypatch.setattr("engines.backends.nvidia.layers.new_logger", lambda messages: None)
     with pytest.raises(JetrailError, match="engine inspector to tell the layers"):
         plan_layers(b"plan")

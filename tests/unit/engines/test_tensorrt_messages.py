@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.backends import BuildRequest
-from engines.backends.tensorrt_memory import about_memory, lack_of_memory, out_of_memory
-from engines.backends.tensorrt_sdk import Messages
-from engines.backends.timing_cache import use_of
+from engines.backends.nvidia.memory import about_memory, lack_of_memory, out_of_memory
+from engines.backends.nvidia.sdk import Messages
+from engines.backends.nvidia.timing_cache import use_of
 from engines.config import TensorRTBuilder
 
 DOCUMENTS = Path(__file__).parents[2] / "documented" / "tensorrt"

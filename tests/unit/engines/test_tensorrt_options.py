@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from engines.backends import BuildRequest
-from engines.backends.tensorrt_build import Job, config_of, is_strongly_typed
-from engines.backends.tensorrt_options import check_options, hardware_level
+from engines.backends.nvidia.build import Job, config_of, is_strongly_typed
+from engines.backends.nvidia.options import check_options, hardware_level
 from engines.config import TensorRTBuilder
 from engines.errors import InputError
 from engines.records import Fingerprint, Precision
@@ -64,7 +64,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def make(version: str) -> None:
         for module in ("options", "build", "sdk"):
-            name = f"engines.backends.tensorrt_{module}.trt"
+            name = f"engines.backends.nvidia.{module}.trt"
             monkeypatch.setattr(name, stand_in(version))
 
     return make

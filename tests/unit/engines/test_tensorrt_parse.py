@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.backends.tensorrt_parse import SHOWN, parser_errors
+from engines.backends.nvidia.parse import SHOWN, parser_errors
 
 
 def error(

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines.backends.uint8_input import PREFIX, with_uint8_input
+from engines.backends.nvidia.uint8_input import PREFIX, with_uint8_input
 from engines.errors import InputError
 
 IMGSZ = (64, 96)

@@ -17,8 +17,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends import cuda, cuda_stream
-from engines.backends.tensorrt_engine import Context, Engine, out_of_memory
+from engines.backends.nvidia import cuda, stream
+from engines.backends.nvidia.engine import Context, Engine, out_of_memory
 from engines.errors import InputError, JetrailError
 from engines.records import Manifest
 
@@ -121,7 +121,7 @@ class _Slot:
         self._scratch = self._open(cuda.DeviceMemory(engine.scratch_bytes))
         self._input = self._open(cuda.Buffer(gpu, (rows, *frame), np.uint8))
         self._output = self._open(cuda.Buffer(gpu, (rows, *result), np.float32))
-        self._stream = self._open(cuda_stream.Stream())
+        self._stream = self._open(stream.Stream())
         self._contexts: dict[int, Context] = {}
         self._runs: dict[tuple[int, bool], Callable[[], object]] = {}
         self._filled = self._started = 0
@@ -143,7 +143,7 @@ class _Slot:
         run = self._run(batch, transfers=False)
         self._input.upload(batch, self._stream)
         for count in (WARM_UP_ROUNDS, rounds):
-            times = np.fromiter(cuda_stream.times_ms(self._stream, run, count), np.float64, count)
+            times = np.fromiter(stream.times_ms(self._stream, run, count), np.float64, count)
         return times
 
     def idle(self) -> None:

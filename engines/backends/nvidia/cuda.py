@@ -1,6 +1,6 @@
 """CUDA's driver API, as far as running an engine needs it: the GPU and its memory.
 
-Streams, graphs and events: `engines.backends.cuda_stream`.
+Streams, graphs and events: `engines.backends.nvidia.stream`.
 
 The driver API and not the runtime's: it comes with the driver, on a Jetson too, so that nothing
 must fit the CUDA toolkit's version. It works in the primary context, which is TensorRT's as well.
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from engines.errors import InputError, JetrailError, WrongEngine
 
 if TYPE_CHECKING:
-    from engines.backends.cuda_stream import Stream
+    from engines.backends.nvidia.stream import Stream
 
 
 @cache

@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any
 
-from engines.backends.tensorrt_memory import lack_of_memory
-from engines.backends.tensorrt_sdk import Messages, new_logger, trt
+from engines.backends.nvidia.memory import lack_of_memory
+from engines.backends.nvidia.sdk import Messages, new_logger, trt
 from engines.errors import JetrailError
 
 Layers = list[tuple[str, str]]

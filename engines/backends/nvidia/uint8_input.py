@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.backends.tensorrt_memory import about_memory
+from engines.backends.nvidia.memory import about_memory
 from engines.errors import InputError
 
 INPUT = "images"

@@ -11,7 +11,7 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from engines.backends.cuda import number_by_bus
+from engines.backends.nvidia.cuda import number_by_bus
 from engines.errors import InputError, WrongEngine
 
 if TYPE_CHECKING:

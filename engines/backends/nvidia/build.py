@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.backends import BuildRequest, BuildResult, timing_cache
+from engines.backends import BuildRequest, BuildResult
 from engines.backends.layers import main_precision
-from engines.backends.tensorrt_layers import network_layers, plan_layers
-from engines.backends.tensorrt_memory import MIB, lack_of_memory
-from engines.backends.tensorrt_options import check_options, hardware_level
-from engines.backends.tensorrt_parse import parse, profile_of, tensor_of
-from engines.backends.tensorrt_sdk import (
+from engines.backends.nvidia import timing_cache
+from engines.backends.nvidia.layers import network_layers, plan_layers
+from engines.backends.nvidia.memory import MIB, lack_of_memory
+from engines.backends.nvidia.options import check_options, hardware_level
+from engines.backends.nvidia.parse import parse, profile_of, tensor_of
+from engines.backends.nvidia.sdk import (
     Messages,
     choose,
     is_rtx,
@@ -24,8 +25,8 @@ from engines.backends.tensorrt_sdk import (
     release,
     trt,
 )
-from engines.backends.timing_cache import Use
-from engines.backends.uint8_input import IN_ENGINE
+from engines.backends.nvidia.timing_cache import Use
+from engines.backends.nvidia.uint8_input import IN_ENGINE
 from engines.child import tell
 from engines.config import TensorRTBuilder
 from engines.errors import InputError

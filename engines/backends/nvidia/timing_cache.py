@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from engines.backends.tensorrt_sdk import Messages, trt
+from engines.backends.nvidia.sdk import Messages, trt
 from engines.errors import InputError
 from engines.files import write_atomic
 from engines.records import Fingerprint

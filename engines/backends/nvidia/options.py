@@ -8,7 +8,7 @@ release with DLA, and 11.4.1 has it again); TensorRT-RTX's support matrix.
 from __future__ import annotations
 
 from engines.backends import BuildRequest
-from engines.backends.tensorrt_sdk import is_rtx, release, trt
+from engines.backends.nvidia.sdk import is_rtx, release, trt
 from engines.config import TensorRTBuilder
 from engines.errors import InputError
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from engines.backends.cuda import DeviceMemory
-from engines.backends.cuda_stream import Stream
-from engines.backends.tensorrt_memory import about_memory
-from engines.backends.tensorrt_sdk import Messages, choose, is_rtx, new_logger, trt
+from engines.backends.nvidia.cuda import DeviceMemory
+from engines.backends.nvidia.memory import about_memory
+from engines.backends.nvidia.sdk import Messages, choose, is_rtx, new_logger, trt
+from engines.backends.nvidia.stream import Stream
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records import Manifest
 

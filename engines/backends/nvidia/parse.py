@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engines.backends import BuildRequest
-from engines.backends.tensorrt_memory import lack_of_memory
-from engines.backends.tensorrt_sdk import Messages, new_logger, trt
-from engines.backends.uint8_input import with_uint8_input
+from engines.backends.nvidia.memory import lack_of_memory
+from engines.backends.nvidia.sdk import Messages, new_logger, trt
+from engines.backends.nvidia.uint8_input import with_uint8_input
 from engines.errors import InputError
 from engines.records import Profile, Tensor
 

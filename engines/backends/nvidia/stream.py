@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from engines.backends import cuda
+from engines.backends.nvidia import cuda
 from engines.errors import JetrailError
 
 EVENTS_IN_FLIGHT = 8
