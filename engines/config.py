@@ -26,7 +26,7 @@ from ruamel.yaml.error import YAMLError
 from typing_extensions import Self
 
 from engines.errors import InputError
-from engines.records import Batch, Part, Precision, Sha256, explain
+from engines.records import Batch, HardwareCompatibility, Part, Precision, Sha256, explain
 from engines.workspace import Workspace
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
@@ -212,7 +212,7 @@ class TensorRTBuilder(Part):
     """Keep the timings of algorithms, by device and TensorRT version, for the next build."""
     version_compatible: bool
     """Build a plan that later versions of TensorRT load too."""
-    hardware_compatibility: Literal["none", "ampere+", "same-compute-capability"]
+    hardware_compatibility: HardwareCompatibility
     """Build a plan that other GPUs run too."""
     dla_core: Annotated[int, Field(ge=0)] | None
     """Run on this DLA core what can run there, and the rest on the GPU."""

@@ -7,7 +7,7 @@ Jetson, from NVIDIA's driver. No backend is imported: `pipeline probe` runs with
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -125,10 +125,12 @@ def installed_version(package: str) -> str | None:
     return None
 
 
-def differences(expected: Fingerprint, here: Fingerprint, package: str) -> list[str]:
-    """The fields that differ of those that tie an engine of `package` to a device, each as
-    `field: expected …, this device has …`."""
-    fields = COMPARED[package]
+def differences(
+    expected: Fingerprint, here: Fingerprint, package: str, free: Collection[str] = ()
+) -> list[str]:
+    """The fields that differ of those that tie an engine of `package` to a device, but for the
+    `free` ones, each as `field: expected …, this device has …`."""
+    fields = (field for field in COMPARED[package] if field not in free)
     pairs = ((field, getattr(expected, field), getattr(here, field)) for field in fields)
     return [f"{field}: {_difference(one, other)}" for field, one, other in pairs if one != other]
 

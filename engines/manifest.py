@@ -6,6 +6,7 @@ computes something else. So the manifest is compared with the file and the machi
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from engines.backends import BACKENDS, Backend, Session, backend
@@ -15,6 +16,14 @@ from engines.files import sha256_file
 from engines.records import Fingerprint, Manifest
 
 MANIFEST_FILE = "manifest.json"
+
+SYSTEM = frozenset({"driver", "cuda", "l4t", "jetpack"})
+FREE = {
+    "none": frozenset[str](),
+    "same-compute-capability": frozenset({"gpu", "driver", "cuda"}),
+    "ampere+": frozenset({"gpu", "compute_capability", "driver", "cuda"}),
+}
+"""Hardware compatibility to the fields of the fingerprint that a plan is not tied to with it."""
 
 
 def load_engine(
@@ -40,6 +49,16 @@ def check_engine(folder: Path, manifest: Manifest, device: Fingerprint) -> Path:
     return _check_file(folder, manifest)
 
 
+def device_differences(manifest: Manifest, device: Fingerprint) -> list[str]:
+    """The fields of the fingerprint that differ of those that tie this engine to its device: fewer
+    where it was built to be compatible with other hardware or later versions."""
+    plan = manifest.tensorrt
+    free = FREE[plan.hardware_compatibility] if plan else FREE["none"]
+    if plan and plan.version_compatible:
+        free |= SYSTEM
+    return differences(manifest.device, device, manifest.backend_package, free)
+
+
 def _backend(manifest: Manifest) -> Backend:
     if manifest.backend not in BACKENDS:
         raise _refused(
@@ -51,7 +70,7 @@ def _backend(manifest: Manifest) -> Backend:
 
 
 def _check_device(manifest: Manifest, device: Fingerprint) -> None:
-    if found := differences(manifest.device, device, manifest.backend_package):
+    if found := device_differences(manifest, device):
         raise _refused(
             manifest, "it was built for another device: " + "; ".join(f"device {d}" for d in found)
         )
@@ -62,13 +81,24 @@ def _check_backend(manifest: Manifest, backend: Backend) -> None:
         installed = backend.version()
     except InputError as error:
         raise _refused(manifest, f"{manifest.backend_package} is not installed here") from error
-    if installed != manifest.backend_version:
+    if not _takes(manifest, installed):
         raise _refused(
             manifest,
             f"backend_version: it was built with {manifest.backend_package} "
-            f"{manifest.backend_version}, "
-            f"here is {installed}",
+            f"{manifest.backend_version}, here is {installed}",
         )
+
+
+def _takes(manifest: Manifest, installed: str) -> bool:
+    """Whether the installed version loads the engine: the one that built it, and for a plan that is
+    version compatible later ones of the same major version (TensorRT's developer guide)."""
+    built = manifest.backend_version
+    if not (manifest.tensorrt and manifest.tensorrt.version_compatible):
+        return installed == built
+    here, there = (
+        [int(number) for number in re.findall(r"\d+", one)] for one in (installed, built)
+    )
+    return here[:1] == there[:1] and here >= there
 
 
 def _check_file(folder: Path, manifest: Manifest) -> Path:

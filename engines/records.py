@@ -18,6 +18,7 @@ from engines.files import write_atomic
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["fp32", "fp16", "int8"]
+HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 VerdictName = Literal["PASS", "FAIL", "INVALID"]
 
 
@@ -185,7 +186,7 @@ class TensorRTPlan(Part):
     workspace_mib: int
     optimization_level: int
     version_compatible: bool
-    hardware_compatibility: str
+    hardware_compatibility: HardwareCompatibility
     dla_core: int | None
     timing_cache: Literal["off", "new", "used", "ignored"]
     """`ignored`: one was there, but of another TensorRT or device, or damaged."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from engines.config import Budgets, load_target
-from engines.device import describe, differences
+from engines.device import describe
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
+from engines.manifest import device_differences
 from engines.records import (
     Benchmark,
     Check,
@@ -93,7 +94,7 @@ def _check_same_device(folder: Path, manifest: Manifest, benchmark: Benchmark) -
     """Refuse figures of a device that the engine is not tied to; a record of before this was noted
     names none."""
     here = benchmark.device
-    wrong = differences(manifest.device, here, manifest.backend_package) if here else []
+    wrong = device_differences(manifest, here) if here else []
     if here and wrong:
         raise InputError(
             f"Expected {folder / 'benchmark.json'} to be measured where {manifest.engine} was "

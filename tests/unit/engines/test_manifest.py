@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from engines.backends.openvino import OpenVINO
 from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
-from engines.manifest import check_engine, load_engine
-from engines.records import Fingerprint, Manifest
+from engines.manifest import check_engine, device_differences, load_engine
+from engines.records import Fingerprint, Manifest, TensorRTPlan
 
 
 @pytest.fixture
@@ -37,6 +37,70 @@ def test_loads_what_build_wrote(engine_folder: Path, device: Fingerprint) -> Non
     assert manifest.engine == "tiny-fp32"
     assert session.slots == 1
     session.close()
+
+
+def _plan(version_compatible: bool = False, hardware: Any = "none") -> TensorRTPlan:
+    return TensorRTPlan(
+        profile={},
+        strongly_typed=True,
+        workspace_mib=1,
+        optimization_level=3,
+        version_compatible=version_compatible,
+        hardware_compatibility=hardware,
+        dla_core=None,
+        timing_cache="off",
+    )
+
+
+class TestCompatiblePlans:
+    """What a plan is tied to is less where it was built so."""
+
+    @pytest.fixture
+    def card(self, device: Fingerprint) -> Fingerprint:
+        facts = {"kind": "dgpu", "gpu": "NVIDIA L4", "compute_capability": "8.9", "driver": "560"}
+        return device.model_copy(update={**facts, "cuda": "12.6"})
+
+    @pytest.mark.parametrize(
+        ("plan", "free"),
+        [
+            (_plan(), set()),
+            (_plan(hardware="same-compute-capability"), {"gpu", "driver", "cuda"}),
+            (_plan(hardware="ampere+"), {"gpu", "compute_capability", "driver", "cuda"}),
+            (_plan(version_compatible=True), {"driver", "cuda", "l4t", "jetpack"}),
+        ],
+    )
+    def test_device(
+        self, engine_folder: Path, card: Fingerprint, plan: TensorRTPlan, free: set[str]
+    ) -> None:
+        changes = {"device": card, "backend_package": "tensorrt", "tensorrt": plan}
+        manifest = Manifest.read(engine_folder / "manifest.json").model_copy(update=changes)
+        for field in ("gpu", "compute_capability", "driver", "cuda", "l4t", "jetpack", "family"):
+            other = card.model_copy(update={field: "other"})
+            assert bool(device_differences(manifest, other)) == (field not in free)
+
+    @pytest.mark.parametrize(
+        ("built", "installed", "compatible", "takes"),
+        [
+            ("10.3.0", "10.3.0", False, True),
+            ("10.3.0", "10.7.0", False, False),
+            ("10.3.0", "10.7.0", True, True),
+            ("10.7.0", "10.16.0", True, True),
+            ("10.7.0", "10.3.0", True, False),
+            ("10.3.0", "11.4.1", True, False),
+        ],
+    )
+    def test_version(
+        self, engine_folder: Path, built: str, installed: str, compatible: bool, takes: bool
+    ) -> None:
+        plan = _plan(version_compatible=compatible)
+        _edit(engine_folder, backend_version=built, tensorrt=plan)
+        manifest = Manifest.read(engine_folder / "manifest.json")
+        with patch.object(OpenVINO, "version", return_value=installed):
+            if takes:
+                check_engine(engine_folder, manifest, manifest.device)
+                return
+            with pytest.raises(WrongEngine, match=f"{built}, here is {installed}"):
+                check_engine(engine_folder, manifest, manifest.device)
 
 
 @pytest.mark.usefixtures("never_deserialised")
