@@ -21,12 +21,17 @@ def add_target(workspace: Workspace, name: str, source: str) -> None:
         row.write_bytes((workspace.target(source) / "params.yaml").read_bytes())
         with edited_yaml(row) as content:
             content["target"] = name
+            # Its own: jobs and tags of the two targets must not meet on one device or cluster.
+            content["fleet_label"] = name
+            if content["runner_tag"] is not None:
+                content["runner_tag"] = name
         # A copy and not a link: DVC does not follow links in commits, so that `dvc metrics diff`,
         # `dvc plots diff` and `dvc params diff` would see no older state. A test keeps them equal.
         (folder / "dvc.yaml").write_bytes((workspace.targets / "device.dvc.yaml").read_bytes())
     print(
         f"Added engines/targets/{name} with the row of {source}.\n"
-        f"Next: adapt its params.yaml (device, budgets), then on that device run\n"
+        f"Its clusters have the label `device: {name}`. Next: adapt its params.yaml (device, "
+        "budgets, runner_tag), then on that device run\n"
         f"  dvc repro engines/targets/{name}/dvc.yaml\n"
         f"  release publish --target {name}"
     )

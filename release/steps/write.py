@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engines.config import load_target
+from engines.config import load_target, readable_targets
 from engines.errors import InputError
 from engines.files import write_atomic
 from engines.workspace import Workspace
@@ -31,7 +31,7 @@ def write(workspace: Workspace, target: str, say: Say) -> dict[str, str]:
     The file is written once, or not at all when it says so already. Raises InputError for a
     candidate that is not the engine that is there now, did not pass, or has no record.
     """
-    label = load_target(workspace, target).fleet_label
+    label = _label(workspace, target)
     published = Published.read(published_path(workspace, target))
     tags = {
         model: _tag(workspace, target, model, chosen)
@@ -51,6 +51,24 @@ def write(workspace: Workspace, target: str, say: Say) -> dict[str, str]:
         if after != before:
             write_atomic(workspace.fleet_file, after)
     return tags
+
+
+def _label(workspace: Workspace, target: str) -> str:
+    """The label of the target's clusters, which must be of no other target: the two would overwrite
+    each other's tags, and devices run engines that are not theirs."""
+    label = load_target(workspace, target).fleet_label
+    others = [
+        row.target
+        for row in readable_targets(workspace)
+        if row.fleet_label == label and row.target != target
+    ]
+    if others:
+        raise InputError(
+            f"Expected a fleet_label of target {target} that no other target has, came {label!r}, "
+            f"which is that of {', '.join(others)} too. Give each its own in its params.yaml, and "
+            "its clusters the label `device` with that value."
+        )
+    return label
 
 
 def _tag(workspace: Workspace, target: str, model: str, chosen: ChosenCandidate) -> str:

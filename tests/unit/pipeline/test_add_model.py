@@ -294,9 +294,17 @@ def test_a_target_is_a_row_and_a_copy_of_the_pipeline(workspace: Workspace) -> N
     assert stages.read_text() == "stages: {}\n"
     source = workspace.target("x86-openvino") / "params.yaml"
     copy = workspace.target("line-4") / "params.yaml"
-    assert copy.read_text() == source.read_text().replace(
-        "\ntarget: x86-openvino", "\ntarget: line-4"
-    )
+    own = source.read_text().replace("\ntarget: x86-openvino", "\ntarget: line-4")
+    assert copy.read_text() == own.replace("fleet_label: x86-openvino", "fleet_label: line-4")
+
+
+def test_a_target_of_a_device_with_runners_has_a_tag_of_its_own(workspace: Workspace) -> None:
+    (workspace.targets / "device.dvc.yaml").write_text("stages: {}\n")
+    row = workspace.target("x86-openvino") / "params.yaml"
+    row.write_text(row.read_text().replace("runner_tag: null", "runner_tag: x86-openvino"))
+    add_target(workspace, "line-4", "x86-openvino")
+    target = load_target(workspace, "line-4")
+    assert (target.runner_tag, target.fleet_label) == ("line-4", "line-4")
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,16 @@ def test_digest_of_a_packed_image(workspace: Workspace, release: str) -> None:
     assert write(workspace, TARGET, _quiet) == {"meter": f"{release}@{digest}"}
 
 
+def test_label_of_another_target(workspace: Workspace, release: str) -> None:
+    row = (workspace.target(TARGET) / "params.yaml").read_text()
+    other = workspace.target("line-4") / "params.yaml"
+    other.parent.mkdir()
+    other.write_text(row.replace(f"target: {TARGET}", "target: line-4"))
+    _refused(workspace, f"came '{TARGET}', which is that of line-4 too")
+    other.write_text(other.read_text().replace(f"fleet_label: {TARGET}", "fleet_label: line-4"))
+    assert write(workspace, TARGET, _quiet) == {"meter": release}
+
+
 @pytest.mark.parametrize("verdict", ["FAIL", "INVALID"])
 def test_engine_that_no_longer_passes(workspace: Workspace, release: str, verdict: str) -> None:
     path = workspace.engine(TARGET, "meter-fp16") / "verdict.json"
