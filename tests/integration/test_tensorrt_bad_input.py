@@ -24,10 +24,9 @@ from typer.testing import CliRunner
 
 import pipeline.cli
 from engines.device import read_fingerprint
-from engines.files import sha256_file
 from engines.manifest import check_engine
 from engines.records import Manifest
-from tests.integration.conftest import BIN, MODEL, ROOT, Clone, copy
+from tests.integration.conftest import BIN, MODEL, ROOT, Clone, check_refused, copy, files
 
 pytestmark = pytest.mark.integration
 
@@ -263,13 +262,6 @@ def spoiled(sound: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
     return Clone(root=root)
 
 
-def files(clone: Clone) -> dict[str, str]:
-    """Every file with its content."""
-    return {
-        str(path): sha256_file(path) for path in sorted(clone.root.rglob("*")) if path.is_file()
-    }
-
-
 def run(words: tuple[str, ...]) -> Result:
     return CliRunner().invoke(pipeline.cli.commands, list(words))
 
@@ -278,14 +270,7 @@ def run(words: tuple[str, ...]) -> Result:
 def test_refused(spoiled: Clone, name: str) -> None:
     case = CASES[name]
     case.spoil(spoiled)
-    before = files(spoiled)
-    result = run(case.words)
-    assert result.exit_code == case.code, result.output
-    error = result.stderr[result.stderr.index("error: ") :]
-    assert case.said in error
-    assert error.rstrip().count("\n") == 0
-    assert error.rstrip().endswith((".", "`"))
-    assert files(spoiled) == before
+    check_refused(spoiled, lambda: run(case.words), case.code, case.said)
 
 
 def test_the_sound_repository_is_not_refused(spoiled: Clone) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends import BuildRequest
+from engines.backends import BuildRequest, Session
 from engines.backends.openvino import OpenVINO
 from engines.config import OpenVINOBuilder
 from engines.device import read_fingerprint
@@ -157,3 +157,23 @@ def expected(tiny_onnx: Path) -> Callable[[Any], Any]:
         return session.run(None, {"images": planes})[0]
 
     return run
+
+
+# --- plans on stand-ins --------------------------------------------------------------------------
+
+only_10 = pytest.mark.parametrize(
+    "machine", [("tensorrt", "10.3.0")], indirect=True, ids=["tensorrt-10"]
+)
+"""For what does not differ between TensorRT's versions."""
+
+
+def run(session: Session, slot: int, pictures: Any) -> Any:
+    """The raw head output of the pictures."""
+    session.input(slot, len(pictures))[:] = pictures
+    session.start(slot)
+    return session.wait(slot)
+
+
+def same(found: Any, expected: Any) -> None:
+    """Equal but for the order in which floats were added."""
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -12,26 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends.nvidia.session import TensorRTSession
 from engines.detector import Detector
 from engines.device import read_fingerprint
 from engines.errors import InputError, JetrailError
+from tests.unit.engines.conftest import only_10, run, same
 
 THRESHOLDS = {"confidence": 0.3, "iou": 0.7, "max_detections": 50}
-
-only_10 = pytest.mark.parametrize(
-    "machine", [("tensorrt", "10.3.0")], indirect=True, ids=["tensorrt-10"]
-)
-
-
-def run(session: TensorRTSession, slot: int, pictures: Any) -> Any:
-    session.input(slot, len(pictures))[:] = pictures
-    session.start(slot)
-    return session.wait(slot)
-
-
-def same(found: Any, expected: Any) -> None:
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 class TestNumbers:
