@@ -11,16 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from engines.benchmark import Benchmark
 from engines.files import write_atomic
-from engines.records import (
-    Benchmark,
-    Evaluation,
-    Manifest,
-    Precision,
-    Record,
-    Verdict,
-    VerdictName,
-)
+from engines.records import Evaluation, Manifest, Precision, Record, Verdict, VerdictName
 
 
 class Summary(Record):

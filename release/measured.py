@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.benchmark import Benchmark, Latency
 from engines.config import load_target
 from engines.errors import InputError
 from engines.files import sha256_file
-from engines.records import Benchmark, Evaluation, Latency, Manifest, Verdict
+from engines.records import Evaluation, Manifest, Verdict
 from engines.workspace import Workspace
 from release.tags import Tag, make_tag
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engines.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
 from engines.config import (
     BenchmarkRow,
     TargetConfig,
@@ -27,15 +28,7 @@ from engines.files import write_atomic
 from engines.lock import device_lock
 from engines.manifest import check_engine
 from engines.measure import latency
-from engines.records import (
-    Benchmark,
-    CrossCheck,
-    Fingerprint,
-    MachineState,
-    Manifest,
-    Soak,
-    Validity,
-)
+from engines.records import Fingerprint, Manifest
 from engines.validity import disturbances, invalid_reasons, lasting_reasons
 from engines.workspace import Workspace
 from pipeline import measured

@@ -8,21 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engines.benchmark import Benchmark, Latency
 from engines.config import Budgets, load_target
 from engines.device import describe
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
 from engines.manifest import device_differences
-from engines.records import (
-    Benchmark,
-    Check,
-    Evaluation,
-    Latency,
-    Manifest,
-    Record,
-    Verdict,
-    VerdictName,
-)
+from engines.records import Check, Evaluation, Manifest, Record, Verdict, VerdictName
 from engines.workspace import Workspace
 from pipeline.summary import Summary, summarise
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.records import Benchmark, Evaluation
+from engines.benchmark import Benchmark
+from engines.records import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from engines.benchmark import Benchmark
 from engines.config import load_yaml
 from engines.detections import load_detections
 from engines.device import read_fingerprint
 from engines.files import sha256_file
 from engines.manifest import check_engine
-from engines.records import Benchmark, Evaluation, Fingerprint, Manifest, Verdict
+from engines.records import Evaluation, Fingerprint, Manifest, Verdict
 from pipeline.records import Quantize, Verify
 from release.records import Published, ReleaseRecord
 from tests.integration.conftest import (

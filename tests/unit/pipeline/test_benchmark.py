@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from engines import measure
+from engines.benchmark import Benchmark, CrossCheck, Validity
 from engines.config import EvaluateRow, TargetConfig, load_target
 from engines.errors import InputError
-from engines.records import Benchmark, CrossCheck, Fingerprint, Manifest, Validity
+from engines.records import Fingerprint, Manifest
 from engines.sensors.reading import Counters
 from engines.workspace import Workspace
 from pipeline import measured as figures

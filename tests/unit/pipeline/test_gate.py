@@ -13,24 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from engines.benchmark import (
+    Benchmark,
+    Latency,
+    MachineState,
+    Soak,
+    SoakWindow,
+    Throughput,
+    Validity,
+)
 from engines.config import Budgets
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.records import (
     Batch,
-    Benchmark,
     Evaluation,
     Fingerprint,
     Interval,
-    Latency,
-    MachineState,
     Manifest,
     Postprocess,
     Preprocess,
-    Soak,
-    SoakWindow,
     Source,
-    Throughput,
-    Validity,
     Verdict,
 )
 from engines.workspace import Workspace

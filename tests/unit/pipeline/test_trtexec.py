@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from engines.benchmark import CrossCheck
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records import (
     Batch,
-    CrossCheck,
     Fingerprint,
     Manifest,
     Postprocess,

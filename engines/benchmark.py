@@ -1,0 +1,154 @@
+"""`benchmark.json`: how fast an engine is on its device, and what the device did meanwhile.
+
+Units stand in the names.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from engines.records import Fingerprint, Part, Record, Sha256
+
+
+class Latency(Part):
+    """A distribution of times over single calls; a call handles one batch."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    p99_low_ms: float
+    p99_high_ms: float
+    """Bounds of the 95 % confidence interval of the p99, from order statistics."""
+    mean_ms: float
+    min_ms: float
+    max_ms: float
+    count: int
+
+
+class Throughput(Part):
+    """Whole frames a second with several in flight: the machine's best mode that was tried."""
+
+    frames_per_second: float
+    in_flight: int
+    count: int
+
+
+MODE_CHANGED = ", then "
+"""Between the names of power modes that a machine was in one after the other."""
+
+
+class MachineState(Part):
+    """What the machine did while it measured. `None`: cannot be read here."""
+
+    steal_share: float | None
+    """Part of the processors' time that the hypervisor gave to others, 0 to 1."""
+    others_share: float | None
+    """Part of the processors' time that other programs used, 0 to 1."""
+    run_queue_wait_share: float | None
+    """Part of the measuring threads' time spent ready but waiting for a processor, 0 to 1."""
+    drift_share: float
+    """How far the medians of the first and the last third lie apart, as a part of the first."""
+    clock_min_mhz: float | None
+    clock_max_mhz: float | None
+    throttle_events: int | None
+    temperature_max_c: float | None
+    """Of all zones of the machine, a card among them."""
+    gpu_temperature_max_c: float | None = None
+    """Of a card; a Jetson's GPU is one of its zones."""
+    gpu_clock_min_mhz: float | None = None
+    gpu_clock_max_mhz: float | None = None
+    memory_clock_min_mhz: float | None = None
+    memory_clock_max_mhz: float | None = None
+    """Of the GPU's memory; on a Jetson of the memory (EMC) that all share."""
+    power_mean_w: float | None = None
+    power_max_w: float | None = None
+    """Of the whole module on a Jetson (VDD_IN and its like), of the card on a dGPU."""
+    over_current_events: int | None = None
+    """How far the over-current counters of a Jetson rose."""
+    throttle_reasons: tuple[str, ...] = ()
+    """Why the GPU ran slower than it could: in NVML's words, or a Jetson's alerts by name."""
+    gpu_memory_max_mib: float | None = None
+    """The most that was taken of the GPU's memory by all programs, unified memory included."""
+    other_gpu_processes: tuple[int, ...] = ()
+    """Ids of other processes that computed on the card, as its driver counts them. A Jetson does
+    not say."""
+    power_mode: str | None = None
+    """A Jetson's, by name, for example `MAXN`; two of them when it was changed meanwhile."""
+
+
+class Validity(Part):
+    """Whether the measurement can be trusted; each reason is a sentence that says what to do."""
+
+    valid: bool
+    reasons: tuple[str, ...]
+    attempts: int = Field(ge=1)
+    """Measurements made until one was valid or the row's limit was reached."""
+
+
+class SoakWindow(Part):
+    """One stretch of a soak, whole frames at batch 1."""
+
+    start_s: float
+    """Since the soak began."""
+    p50_ms: float
+    p99_ms: float
+    count: int
+    gpu_clock_min_mhz: float | None
+    temperature_max_c: float | None
+    power_mean_w: float | None
+
+
+class Soak(Part):
+    """Whole frames at batch 1 without a pause, for so long that the device is as hot as it gets.
+
+    Throttling is what a soak looks for: it makes no measurement INVALID.
+    """
+
+    minutes: float
+    windows: Annotated[tuple[SoakWindow, ...], Field(min_length=1)]
+    hot: Latency
+    """Of the last third of the time."""
+    throttle_events: int | None
+    over_current_events: int | None
+    throttle_reasons: tuple[str, ...]
+
+
+class CrossCheck(Part):
+    """The same engine measured by trtexec, for the GPU's compute time at batch 1."""
+
+    command: tuple[str, ...]
+    version: str
+    """TensorRT's, as trtexec says it."""
+    ours_p50_ms: float
+    trtexec_p50_ms: float
+    difference_share: float
+    """Ours less trtexec's, as a part of trtexec's."""
+
+
+class Benchmark(Record):
+    """Latency and throughput of one engine on its device; keys of the dictionaries are batches."""
+
+    written_by: ClassVar[str] = "pipeline benchmark"
+
+    engine: str
+    target: str
+    engine_sha256: Sha256
+    frame_size: tuple[int, int]
+    """Height and width of the camera frame that the whole-frame figures start from, in pixels."""
+    inference: dict[str, Latency]
+    frame: dict[str, Latency]
+    throughput: Throughput
+    memory_peak_mib: float
+    """The most that the measuring process had resident, soak included. Where GPU and processors
+    share one memory (a Jetson), what the machine's used memory rose by since before the engine was
+    loaded, if that is more: CUDA's memory is not resident. A card's own memory is not in it."""
+    machine: MachineState
+    validity: Validity
+    device: Fingerprint | None = None
+    """What measured it: another machine than the one that built the engine, where any may build."""
+    energy_per_frame_mj: float | None = None
+    """Mean power times time of whole frames at batch 1. None where power cannot be read."""
+    soak: Soak | None = None
+    cross_check: CrossCheck | None = None
