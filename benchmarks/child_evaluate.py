@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engines.detections import Detections
 from engines.detector import Detector, Frame
-from engines.records import Evaluation
+from engines.records.evaluation import Evaluation
 from engines.workspace import find_workspace
 from pipeline.cli import commands
 

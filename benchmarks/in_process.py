@@ -19,7 +19,7 @@ from timing import Rounds, Side, alternate, frames_a_second, medians
 from engines.detector import Detector
 from engines.device import read_fingerprint
 from engines.measure import StateSampler, drift_share
-from engines.records import Evaluation
+from engines.records.evaluation import Evaluation
 from engines.validity import invalid_reasons
 
 PRECISIONS = ("fp16", "int8", "fp32")

@@ -26,7 +26,8 @@ from ruamel.yaml.error import YAMLError
 from typing_extensions import Self
 
 from engines.errors import InputError
-from engines.records import Batch, HardwareCompatibility, Part, Precision, Sha256, explain
+from engines.records.manifest import Batch
+from engines.records.record import HardwareCompatibility, Part, Precision, Sha256, explain
 from engines.workspace import Workspace
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"

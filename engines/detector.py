@@ -19,7 +19,8 @@ from engines.errors import InputError
 from engines.letterbox import Placement, letterbox
 from engines.manifest import load_engine
 from engines.postprocess import decode
-from engines.records import Fingerprint, Manifest
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
 
 Frame = NDArray[np.uint8]
 """A picture: uint8 BGR, shape (height, width, 3)."""

@@ -19,7 +19,7 @@ from engines.installing import how_to_install
 from engines.jetson import ROOT, Jetson, read_jetson
 from engines.nvml import Card, read_card
 from engines.processor import read_processor
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 
 PROCESSOR = ("architecture", "name", "isa", "cores")
 GPU = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.jetson import jetpack_brings
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 
 JETRAIL_PYTHON = (3, 10)
 

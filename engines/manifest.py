@@ -13,7 +13,8 @@ from engines.backends import BACKENDS, Backend, Session, backend
 from engines.device import differences
 from engines.errors import InputError, WrongEngine
 from engines.files import sha256_file
-from engines.records import Fingerprint, Manifest
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
 
 MANIFEST_FILE = "manifest.json"
 

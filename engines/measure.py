@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from engines.benchmark import MODE_CHANGED, Latency, MachineState
+from engines.records.benchmark import MODE_CHANGED, Latency, MachineState
 from engines.sensors import open_sensors
 from engines.sensors.jetson import read_power_mode
 from engines.sensors.processors import others_share, steal_share, wait_share

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engines.benchmark import MODE_CHANGED, MachineState
 from engines.config import BenchmarkRow
+from engines.records.benchmark import MODE_CHANGED, MachineState
 
 
 def invalid_reasons(

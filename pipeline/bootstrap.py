@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detections import Detections
-from engines.records import Interval
+from engines.records.evaluation import Interval
 from pipeline.adapters.coco import MAX_DETECTIONS, Truth
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from engines.config import NotNegative, load_yaml
 from engines.errors import InputError
-from engines.records import Part, explain
+from engines.records.record import Part, explain
 from engines.workspace import Workspace
 from pipeline.records import Method
 

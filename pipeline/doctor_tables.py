@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engines.device import describe
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 from pipeline.steps.doctor import Diagnosis, TargetState
 
 

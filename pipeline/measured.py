@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.benchmark import Latency, MachineState, Throughput
 from engines.measure import latency, worst_of
+from engines.records.benchmark import Latency, MachineState, Throughput
 from pipeline.adapters.pytest_benchmark import Measurement
 
 HISTOGRAM_BINS = 60

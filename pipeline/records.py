@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from engines.records import ClassAccuracy, Part, Record, Sha256
+from engines.records.evaluation import ClassAccuracy
+from engines.records.record import Part, Record, Sha256
 
 # --- verify.json -------------------------------------------------------------------------------
 

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from engines.benchmark import Benchmark
 from engines.files import write_atomic
-from engines.records import Evaluation, Manifest, Precision, Record, Verdict, VerdictName
+from engines.records.benchmark import Benchmark
+from engines.records.evaluation import Evaluation
+from engines.records.manifest import Manifest
+from engines.records.record import Precision, Record, VerdictName
+from engines.records.verdict import Verdict
 
 
 class Summary(Record):

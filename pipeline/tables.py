@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from engines.records import Check, Verdict, VerdictName
+from engines.records.record import VerdictName
+from engines.records.verdict import Check, Verdict
 from pipeline.summary import Summary
 
 COLOURS: dict[VerdictName, str] = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}

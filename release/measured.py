@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.benchmark import Benchmark, Latency
 from engines.config import load_target
 from engines.errors import InputError
 from engines.files import sha256_file
-from engines.records import Evaluation, Manifest, Verdict
+from engines.records.benchmark import Benchmark, Latency
+from engines.records.evaluation import Evaluation
+from engines.records.manifest import Manifest
+from engines.records.verdict import Verdict
 from engines.workspace import Workspace
 from release.tags import Tag, make_tag
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import engines
 import release
-from engines.records import Manifest
+from engines.records.manifest import Manifest
 
 _PACKAGES = ("numpy", "opencv-python-headless", "pandas", "pydantic", "ruamel.yaml")
 """What `release.pyfunc` and `engines.detector` import, with any backend."""

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from engines.records import Part, Precision, Record, Sha256, VerdictName
+from engines.records.record import Part, Precision, Record, Sha256, VerdictName
 from engines.workspace import Workspace
 
 Policy = Literal["fastest", "most-accurate", "smallest"]

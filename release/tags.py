@@ -20,7 +20,8 @@ from typing import get_args
 
 from engines.config import NAME_PATTERN, VERSION_PATTERN
 from engines.errors import InputError
-from engines.records import Manifest, Precision
+from engines.records.manifest import Manifest
+from engines.records.record import Precision
 
 MAX_LENGTH = 128
 ENGINE_DIGITS = 12

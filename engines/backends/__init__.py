@@ -16,15 +16,9 @@ from numpy.typing import NDArray
 
 from engines.config import Builder
 from engines.errors import InputError
-from engines.records import (
-    Batch,
-    Fingerprint,
-    Manifest,
-    Precision,
-    Preprocess,
-    Tensor,
-    TensorRTPlan,
-)
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Batch, Manifest, Preprocess, Tensor, TensorRTPlan
+from engines.records.record import Precision
 
 Progress = Callable[[str, int, int], None]
 """Told the phase of the build, how many of its steps are done, and how many it has."""

@@ -25,7 +25,8 @@ from engines.backends import BuildRequest, BuildResult
 from engines.backends.layers import main_precision
 from engines.device import read_fingerprint
 from engines.errors import InputError, JetrailError, WrongEngine
-from engines.records import Manifest, Precision, Preprocess, Tensor
+from engines.records.manifest import Manifest, Preprocess, Tensor
+from engines.records.record import Precision
 
 if TYPE_CHECKING:
     import openvino as ov

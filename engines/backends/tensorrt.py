@@ -21,7 +21,8 @@ from engines.backends.nvidia.session import TensorRTSession
 from engines.child import ChildEnded, run_in_child, tell
 from engines.device import installed_version
 from engines.errors import InputError, JetrailError
-from engines.records import Manifest, Precision
+from engines.records.manifest import Manifest
+from engines.records.record import Precision
 
 
 class TensorRT:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engines.dataset import Sample
 from engines.detections import Detections
 from engines.errors import InputError
-from engines.records import ClassAccuracy
+from engines.records.evaluation import ClassAccuracy
 
 MAX_DETECTIONS = 100
 """Detections a picture and class that count, the most confident first."""

@@ -20,9 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from engines.benchmark import CrossCheck
 from engines.errors import InputError, JetrailError, WrongEngine
-from engines.records import Manifest, Tensor
+from engines.records.benchmark import CrossCheck
+from engines.records.manifest import Manifest, Tensor
 from pipeline.adapters.trtexec_tool import Tool, ended, find, probe, run, tail
 
 __all__ = ["cross_check", "disagreement", "find", "probe"]

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.benchmark import Latency
 from engines.dataset import Sample
 from engines.detector import Detector, Frame
 from engines.device import read_fingerprint
 from engines.measure import StateSampler, drift_share, memory_peak_mib, peak_memory_mib
+from engines.records.benchmark import Latency
 from pipeline.harness.plan import PROGRESS, Plan
 from pipeline.harness.soak import run_frames, soak
 

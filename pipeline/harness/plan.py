@@ -8,7 +8,8 @@ from typing import ClassVar
 from engines.config import EvaluateRow
 from engines.detector import Detector
 from engines.measure import used_memory_mib
-from engines.records import Fingerprint, Record
+from engines.records.fingerprint import Fingerprint
+from engines.records.record import Record
 
 PLAN_VARIABLE = "JETRAIL_BENCHMARK_PLAN"
 """Environment variable with the path of the plan; pytest has no better way to pass data in."""

@@ -13,14 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engines.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
-from engines.config import (
-    BenchmarkRow,
-    TargetConfig,
-    load_model,
-    load_target,
-    readable_targets,
-)
+from engines.config import BenchmarkRow, TargetConfig, load_model, load_target, readable_targets
 from engines.dataset import load_set
 from engines.device import check_target, frames_in_flight, read_fingerprint
 from engines.errors import InputError
@@ -28,7 +21,9 @@ from engines.files import write_atomic
 from engines.lock import device_lock
 from engines.manifest import check_engine
 from engines.measure import latency
-from engines.records import Fingerprint, Manifest
+from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
 from engines.validity import disturbances, invalid_reasons, lasting_reasons
 from engines.workspace import Workspace
 from pipeline import measured

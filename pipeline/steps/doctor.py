@@ -17,7 +17,7 @@ from engines.device import describe, installed_version, mismatches, read_fingerp
 from engines.errors import InputError, WrongEngine
 from engines.installing import environment_command, how_to_install
 from engines.jetson import ROOT, installed_packages, power_mode, power_mode_number
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 from engines.workspace import Workspace
 from pipeline.adapters import trtexec_tool
 from pipeline.adapters.device_record import record_device

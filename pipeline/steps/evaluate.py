@@ -6,13 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from engines.config import (
-    ModelConfig,
-    TargetConfig,
-    load_model,
-    load_target,
-    readable_targets,
-)
+from engines.config import ModelConfig, TargetConfig, load_model, load_target, readable_targets
 from engines.dataset import Sample, load_sets
 from engines.detections import Detections, load_detections
 from engines.detector import Detector
@@ -20,7 +14,9 @@ from engines.device import check_target, frames_in_flight, read_fingerprint
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.lock import device_lock
-from engines.records import Evaluation, Fingerprint, Manifest
+from engines.records.evaluation import Evaluation
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
 from engines.workspace import Workspace
 from pipeline.adapters.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.bootstrap import drop_interval, match

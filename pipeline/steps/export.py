@@ -13,12 +13,7 @@ from engines.config import ModelConfig, load_model
 from engines.errors import InputError, JetrailError
 from engines.workspace import Workspace
 from pipeline.adapters import onnx_file
-from pipeline.adapters.checkpoint import (
-    CheckpointFacts,
-    export_onnx,
-    load_checkpoint,
-    versions,
-)
+from pipeline.adapters.checkpoint import CheckpointFacts, export_onnx, load_checkpoint, versions
 from pipeline.adapters.simplify import Simplifier, simplifier
 from pipeline.exported import FILE
 

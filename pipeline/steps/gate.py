@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engines.benchmark import Benchmark, Latency
 from engines.config import Budgets, load_target
 from engines.device import describe
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
 from engines.manifest import device_differences
-from engines.records import Check, Evaluation, Manifest, Record, Verdict, VerdictName
+from engines.records.benchmark import Benchmark, Latency
+from engines.records.evaluation import Evaluation
+from engines.records.manifest import Manifest
+from engines.records.record import Record, VerdictName
+from engines.records.verdict import Check, Verdict
 from engines.workspace import Workspace
 from pipeline.summary import Summary, summarise
 

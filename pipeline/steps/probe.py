@@ -8,7 +8,7 @@ from pathlib import Path
 from engines.config import load_target, readable_targets
 from engines.device import check_target, read_fingerprint
 from engines.errors import InputError
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 from engines.workspace import Workspace
 
 

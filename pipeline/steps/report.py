@@ -10,7 +10,8 @@ from pathlib import Path
 from engines.config import load_target
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
-from engines.records import Manifest, Verdict
+from engines.records.manifest import Manifest
+from engines.records.verdict import Verdict
 from engines.workspace import Workspace
 from pipeline.summary import Summary, table_text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.benchmark import Benchmark
-from engines.records import Evaluation
+from engines.records.benchmark import Benchmark
+from engines.records.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

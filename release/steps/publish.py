@@ -13,7 +13,8 @@ from functools import partial
 
 from engines.config import TargetConfig, load_target
 from engines.errors import InputError
-from engines.records import Manifest, Verdict
+from engines.records.manifest import Manifest
+from engines.records.verdict import Verdict
 from engines.workspace import Workspace
 from release.adapters.mlflow import Entry, open_store, without_credentials
 from release.adapters.plots import write_plots

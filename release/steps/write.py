@@ -11,13 +11,7 @@ from engines.workspace import Workspace
 from release.adapters.fleet import Place, read_fleet, set_tag
 from release.lock import exclusive
 from release.measured import load_measured
-from release.records import (
-    ChosenCandidate,
-    Published,
-    ReleaseRecord,
-    published_path,
-    record_path,
-)
+from release.records import ChosenCandidate, Published, ReleaseRecord, published_path, record_path
 from release.tags import parse_tag
 
 RING = "canary"

@@ -37,7 +37,9 @@ from engines.errors import WrongEngine
 from engines.files import sha256_file
 from engines.letterbox import letterbox
 from engines.manifest import load_engine
-from engines.records import Batch, Fingerprint, Manifest, Postprocess, Precision, Source
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Batch, Manifest, Postprocess, Source
+from engines.records.record import Precision
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "models" / "meter-yolov8n"

@@ -16,7 +16,7 @@ from engines.backends.nvidia.session import TensorRTSession
 from engines.device import installed_version
 from engines.errors import InputError, WrongEngine
 from engines.manifest import load_engine
-from engines.records import Manifest
+from engines.records.manifest import Manifest
 
 SOAK_SECONDS = 5.0
 TOLERANCES = {

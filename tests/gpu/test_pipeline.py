@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from engines.errors import InputError
-from engines.records import Manifest
+from engines.records.manifest import Manifest
 from engines.workspace import Workspace
 from pipeline.adapters import trtexec
 from pipeline.steps.benchmark import benchmark

@@ -17,7 +17,8 @@ import pytest
 
 from engines.config import load_model, load_target
 from engines.dataset import load_sets
-from engines.records import Manifest, Verdict
+from engines.records.manifest import Manifest
+from engines.records.verdict import Verdict
 from release.records import Published
 from tests.integration.conftest import MODEL, ROOT, ROW, TARGET, Clone, only_fp16
 

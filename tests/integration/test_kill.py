@@ -23,13 +23,17 @@ from pathlib import Path
 
 import pytest
 
-from engines.benchmark import Benchmark
 from engines.detections import load_detections
 from engines.device import read_fingerprint
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.files import sha256_file
 from engines.manifest import check_engine
-from engines.records import Evaluation, Fingerprint, Manifest, Record, Verdict
+from engines.records.benchmark import Benchmark
+from engines.records.evaluation import Evaluation
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
+from engines.records.record import Record
+from engines.records.verdict import Verdict
 from pipeline.adapters.onnx_file import read_onnx
 from pipeline.measured import HISTOGRAM_BINS
 from pipeline.records import Quantize, Verify

@@ -14,7 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from engines.records import Manifest, Verdict
+from engines.records.manifest import Manifest
+from engines.records.verdict import Verdict
 from tests.integration.conftest import MODEL, ROOT, TARGET, Clone, stages
 
 pytestmark = pytest.mark.integration

@@ -21,12 +21,14 @@ import numpy as np
 import pytest
 
 from engines.backends import BuildRequest, backend
-from engines.benchmark import Benchmark
 from engines.config import OpenVINOBuilder
 from engines.device import read_fingerprint
 from engines.errors import InputError, ServiceError
 from engines.files import sha256_file
-from engines.records import Batch, Evaluation, Manifest, Postprocess, Source, Verdict
+from engines.records.benchmark import Benchmark
+from engines.records.evaluation import Evaluation
+from engines.records.manifest import Batch, Manifest, Postprocess, Source
+from engines.records.verdict import Verdict
 from engines.workspace import Workspace
 from release.adapters.mlflow import open_store
 from release.records import Published, ReleaseRecord, record_path

@@ -12,25 +12,19 @@ from typing import Any
 
 import pytest
 
-from engines.benchmark import Benchmark
 from engines.config import load_yaml
 from engines.detections import load_detections
 from engines.device import read_fingerprint
 from engines.files import sha256_file
 from engines.manifest import check_engine
-from engines.records import Evaluation, Fingerprint, Manifest, Verdict
+from engines.records.benchmark import Benchmark
+from engines.records.evaluation import Evaluation
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
+from engines.records.verdict import Verdict
 from pipeline.records import Quantize, Verify
 from release.records import Published, ReleaseRecord
-from tests.integration.conftest import (
-    ENGINES,
-    MODEL,
-    ROOT,
-    ROW,
-    TARGET,
-    Clone,
-    only_fp16,
-    stages,
-)
+from tests.integration.conftest import ENGINES, MODEL, ROOT, ROW, TARGET, Clone, only_fp16, stages
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from engines.errors import GateInvalid
-from engines.records import Verdict
+from engines.records.verdict import Verdict
 from pipeline.steps.gate import raise_unless_pass
 from tests.integration.conftest import MODEL, ROOT, TARGET, Clone, copy, stages
 

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import pipeline.cli
 from engines.device import read_fingerprint
 from engines.manifest import check_engine
-from engines.records import Manifest
+from engines.records.manifest import Manifest
 from tests.integration.conftest import BIN, MODEL, ROOT, Clone, check_refused, copy, files
 
 pytestmark = pytest.mark.integration

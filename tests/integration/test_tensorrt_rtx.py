@@ -22,7 +22,8 @@ from engines.child import run_in_child
 from engines.config import TargetConfig, load_model, load_target
 from engines.device import read_fingerprint
 from engines.files import sha256_file
-from engines.records import Manifest, Precision, Profile, Tensor
+from engines.records.manifest import Manifest, Profile, Tensor
+from engines.records.record import Precision
 from tests.integration.conftest import BIN, MODEL, PRECISIONS, ROOT, Clone, copy
 
 pytestmark = pytest.mark.integration

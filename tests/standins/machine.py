@@ -16,7 +16,7 @@ from engines.backends.nvidia.uint8_input import with_uint8_input
 from engines.device import read_fingerprint
 from engines.files import sha256_file
 from engines.manifest import load_engine
-from engines.records import Manifest, Profile, TensorRTPlan
+from engines.records.manifest import Manifest, Profile, TensorRTPlan
 
 IMGSZ = (64, 96)
 PLAN = TensorRTPlan(

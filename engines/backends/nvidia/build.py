@@ -30,7 +30,7 @@ from engines.backends.nvidia.uint8_input import IN_ENGINE
 from engines.child import tell
 from engines.config import TensorRTBuilder
 from engines.errors import InputError
-from engines.records import Preprocess, Profile, TensorRTPlan
+from engines.records.manifest import Preprocess, Profile, TensorRTPlan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from engines.backends.nvidia.memory import about_memory
 from engines.backends.nvidia.sdk import Messages, choose, is_rtx, new_logger, trt
 from engines.backends.nvidia.stream import Stream
 from engines.errors import InputError, JetrailError, WrongEngine
-from engines.records import Manifest
+from engines.records.manifest import Manifest
 
 IO_TYPES = {"INPUT": "UINT8", "OUTPUT": "FLOAT"}
 """What goes in and comes out, by TensorRT's names: camera pixels, raw head output."""

@@ -10,7 +10,7 @@ from engines.backends.nvidia.memory import lack_of_memory
 from engines.backends.nvidia.sdk import Messages, new_logger, trt
 from engines.backends.nvidia.uint8_input import with_uint8_input
 from engines.errors import InputError
-from engines.records import Profile, Tensor
+from engines.records.manifest import Profile, Tensor
 
 OUTPUT = "output0"
 DTYPES = {"UINT8": "uint8", "FLOAT": "float32", "HALF": "float16"}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from engines.backends.nvidia import cuda, stream
 from engines.backends.nvidia.engine import Context, Engine, out_of_memory
 from engines.errors import InputError, JetrailError
-from engines.records import Manifest
+from engines.records.manifest import Manifest
 
 WARM_UP_ROUNDS = 20
 

@@ -14,7 +14,7 @@ from typing import Literal
 from engines.backends.nvidia.sdk import Messages, trt
 from engines.errors import InputError
 from engines.files import write_atomic
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 
 Use = Literal["off", "new", "used", "ignored"]
 

@@ -20,7 +20,8 @@ from engines.backends.openvino import OpenVINO
 from engines.config import OpenVINOBuilder
 from engines.device import read_fingerprint
 from engines.files import sha256_file
-from engines.records import Batch, Manifest, Postprocess, Precision, Source
+from engines.records.manifest import Batch, Manifest, Postprocess, Source
+from engines.records.record import Precision
 
 BATCH = Batch(min=1, opt=2, max=4)
 IMGSZ = (64, 96)

@@ -12,7 +12,7 @@ from engines.device import check_target, describe, differences, read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.installing import how_to_install
 from engines.nvml import Card
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 from engines.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[3]

@@ -12,7 +12,8 @@ from engines.backends.openvino import OpenVINO
 from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.manifest import check_engine, device_differences, load_engine
-from engines.records import Fingerprint, Manifest, TensorRTPlan
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest, TensorRTPlan
 
 
 @pytest.fixture

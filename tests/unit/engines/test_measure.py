@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.benchmark import MachineState
 from engines.measure import (
     StateSampler,
     drift_share,
@@ -20,6 +19,7 @@ from engines.measure import (
     used_memory_mib,
     worst_of,
 )
+from engines.records.benchmark import MachineState
 
 
 def test_latency_of_known_times() -> None:

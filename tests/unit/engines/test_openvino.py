@@ -12,7 +12,7 @@ from engines.backends.openvino import OpenVINO, compute_type, keep_box_decode_ex
 from engines.device import read_fingerprint
 from engines.errors import InputError
 from engines.manifest import load_engine
-from engines.records import Batch
+from engines.records.manifest import Batch
 
 IMGSZ = (64, 96)
 BATCH = Batch(min=1, opt=2, max=4)

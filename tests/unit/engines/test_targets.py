@@ -14,7 +14,7 @@ import pytest
 from engines.backends import BACKENDS
 from engines.config import TargetConfig, load_target, load_yaml
 from engines.jetson_facts import FAMILIES
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 from tests.unit.engines.test_config import REPOSITORY
 
 TARGETS = sorted(path.parent.name for path in REPOSITORY.targets.glob("*/params.yaml"))

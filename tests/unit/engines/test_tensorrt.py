@@ -23,7 +23,8 @@ from engines.backends.nvidia.sdk import choose
 from engines.backends.tensorrt import TensorRT
 from engines.config import TensorRTBuilder
 from engines.errors import InputError, JetrailError, WrongEngine
-from engines.records import Batch, Precision, Profile, Tensor
+from engines.records.manifest import Batch, Profile, Tensor
+from engines.records.record import Precision
 
 ROOT = Path(__file__).parents[3]
 RTX = "tensorrt_rtx"

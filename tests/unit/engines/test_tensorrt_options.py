@@ -20,7 +20,8 @@ from engines.backends.nvidia.build import Job, config_of, is_strongly_typed
 from engines.backends.nvidia.options import check_options, hardware_level
 from engines.config import TensorRTBuilder
 from engines.errors import InputError
-from engines.records import Fingerprint, Precision
+from engines.records.fingerprint import Fingerprint
+from engines.records.record import Precision
 
 ROW: dict[str, Any] = {
     **{"package": "tensorrt", "workspace_mib": 2048, "optimization_level": 3},

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.benchmark import MachineState
 from engines.config import BenchmarkRow, load_target
+from engines.records.benchmark import MachineState
 from engines.validity import disturbances, invalid_reasons
 from engines.workspace import Workspace
 

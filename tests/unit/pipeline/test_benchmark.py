@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from engines import measure
-from engines.benchmark import Benchmark, CrossCheck, Validity
 from engines.config import EvaluateRow, TargetConfig, load_target
 from engines.errors import InputError
-from engines.records import Fingerprint, Manifest
+from engines.records.benchmark import Benchmark, CrossCheck, Validity
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
 from engines.sensors.reading import Counters
 from engines.workspace import Workspace
 from pipeline import measured as figures

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.jetson import read_jetson
-from engines.records import Fingerprint
+from engines.records.fingerprint import Fingerprint
 from engines.sensors import open_sensors
 from engines.sensors.reading import Counters, Reading, count_all, read_all
 from engines.workspace import Workspace

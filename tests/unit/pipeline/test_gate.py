@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from engines.benchmark import (
+from engines.config import Budgets
+from engines.errors import GateFailed, GateInvalid, InputError
+from engines.records.benchmark import (
     Benchmark,
     Latency,
     MachineState,
@@ -22,19 +24,10 @@ from engines.benchmark import (
     Throughput,
     Validity,
 )
-from engines.config import Budgets
-from engines.errors import GateFailed, GateInvalid, InputError
-from engines.records import (
-    Batch,
-    Evaluation,
-    Fingerprint,
-    Interval,
-    Manifest,
-    Postprocess,
-    Preprocess,
-    Source,
-    Verdict,
-)
+from engines.records.evaluation import Evaluation, Interval
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Batch, Manifest, Postprocess, Preprocess, Source
+from engines.records.verdict import Verdict
 from engines.workspace import Workspace
 from pipeline.steps.gate import gate, judge, junit, raise_unless_pass
 from pipeline.summary import Summary, summarise

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from engines.records import Verdict, VerdictName
+from engines.records.record import VerdictName
+from engines.records.verdict import Verdict
 from engines.workspace import Workspace
 from pipeline.steps.report import invalid_engines
 

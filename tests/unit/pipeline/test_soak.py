@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from engines.benchmark import Benchmark, CrossCheck, Latency, MachineState
 from engines.config import EvaluateRow
 from engines.device import read_fingerprint
 from engines.errors import Conflict, InputError, JetrailError
 from engines.lock import device_lock
 from engines.measure import StateSampler
+from engines.records.benchmark import Benchmark, CrossCheck, Latency, MachineState
 from engines.workspace import Workspace
 from pipeline.adapters.pytest_benchmark import measure
 from pipeline.harness.plan import SOAK, Plan

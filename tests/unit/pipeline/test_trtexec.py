@@ -19,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engines.benchmark import CrossCheck
 from engines.errors import InputError, JetrailError, WrongEngine
-from engines.records import (
+from engines.records.benchmark import CrossCheck
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import (
     Batch,
-    Fingerprint,
     Manifest,
     Postprocess,
     Preprocess,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.records import Manifest
+from engines.records.manifest import Manifest
 from engines.workspace import Workspace
 from release import portable
 

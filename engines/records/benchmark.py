@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from engines.records import Fingerprint, Part, Record, Sha256
+from engines.records.fingerprint import Fingerprint
+from engines.records.record import Part, Record, Sha256
 
 
 class Latency(Part):

@@ -1,0 +1,12 @@
+"""What is written down: the JSON files that travel between the steps, one frozen model a file.
+
+record        the base of all of them: read strictly, written atomically
+fingerprint   device.json: which machine this is
+manifest      manifest.json: what an engine is, and what it was made from
+benchmark     benchmark.json: how fast it is on its device
+evaluation    evaluation.json: how accurate it is
+verdict       verdict.json: the gate's word
+
+Units stand in the names. A file with an unknown key, or without a needed one, is refused with its
+path and the key.
+"""

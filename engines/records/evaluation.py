@@ -1,0 +1,53 @@
+"""`evaluation.json`: the accuracy of one engine, against the labels and against FP32."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from engines.records.record import Part, Record, Sha256
+
+
+class Interval(Part):
+    """A bootstrap percentile interval."""
+
+    low: float
+    high: float
+    level: float = 0.95
+    resamples: int
+
+
+class ClassAccuracy(Part):
+    map50_95: float | None
+    """`None` where the class has no labelled object in the set."""
+    map50: float | None
+    objects: int
+
+
+class Evaluation(Record):
+    """Accuracy of one engine on the evaluation set, against the labels and against FP32."""
+
+    written_by: ClassVar[str] = "pipeline evaluate"
+
+    engine: str
+    target: str
+    engine_sha256: Sha256
+    images: int
+    objects: int
+    map50_95: float
+    map50: float
+    map50_95_small: float | None
+    map50_95_medium: float | None
+    map50_95_large: float | None
+    per_class: dict[str, ClassAccuracy]
+    reference_map50_95: float
+    """Of the FP32 checkpoint on the same images."""
+    map50_95_drop: float
+    """Reference minus engine: positive when the engine is worse."""
+    map50_95_drop_interval: Interval
+    confidence_shift: float
+    """Mean absolute change of confidence over the reference's detections at or above
+    `confidence_threshold`; one that the engine does not find counts with its whole confidence."""
+    confidence_threshold: float
+    reference_detections: int
+    lost_detections: int
+    """Reference detections at or above the threshold without a partner from the engine."""

@@ -1,0 +1,113 @@
+"""`manifest.json`: what an engine is, how it takes its frames, and what it was made from."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from engines.records.fingerprint import Fingerprint
+from engines.records.record import HardwareCompatibility, Part, Precision, Record, Sha256
+
+
+class Tensor(Part):
+    """A binding of the engine. `None` in the shape is the batch axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Batch(Part):
+    """Batch sizes that the engine takes: the optimisation profile."""
+
+    min: int = Field(ge=1)
+    opt: int = Field(ge=1)
+    max: int = Field(ge=1)
+
+
+class Preprocess(Part):
+    """How a camera frame becomes the engine's input; the engine itself does `in_engine`."""
+
+    letterbox_fill: int = 114
+    interpolation: Literal["linear"] = "linear"
+    in_engine: tuple[str, ...]
+    """For example `("u8 to f32", "NHWC to NCHW", "BGR to RGB", "divide by 255")`."""
+
+
+class Postprocess(Part):
+    """How the raw head output becomes boxes; thresholds are the target's."""
+
+    layout: Literal["batch, 4 + classes, anchors"] = "batch, 4 + classes, anchors"
+    boxes: Literal["cx, cy, w, h in input pixels"] = "cx, cy, w, h in input pixels"
+    nms: Literal["class-aware"] = "class-aware"
+
+
+class Source(Part):
+    """What the engine was made from."""
+
+    weights_sha256: Sha256
+    onnx_sha256: Sha256
+    onnx_file: str
+    git_commit: str
+    """Commit of the repository, with `-dirty` when the code differed from it; empty without git."""
+
+
+class Profile(Part):
+    """Shapes of one input that the engine takes, and the one that it is tuned for."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
+class TensorRTPlan(Part):
+    """How a plan was built: what TensorRT was told and what it said."""
+
+    profile: dict[str, Profile]
+    """Input to its optimization profile."""
+    strongly_typed: bool
+    """Whether the ONNX file alone decides the precision, or builder flags do (TensorRT 8.6)."""
+    workspace_mib: int
+    optimization_level: int
+    version_compatible: bool
+    hardware_compatibility: HardwareCompatibility
+    dla_core: int | None
+    timing_cache: Literal["off", "new", "used", "ignored"]
+    """`ignored`: one was there, but of another TensorRT or device, or damaged."""
+
+
+class Manifest(Record):
+    """The sidecar of an engine: all that a loader must know, and check, before it deserialises."""
+
+    written_by: ClassVar[str] = "pipeline build"
+
+    engine: str
+    model: str
+    model_version: str
+    target: str
+    precision: Precision
+    executed_precision: str
+    """What the backend really computed in most layers, for example `bf16`."""
+    executed_layers: dict[str, int]
+    """Precision to number of layers that run in it, as the backend reports."""
+    engine_file: str
+    engine_sha256: Sha256
+    engine_bytes: int = Field(ge=1)
+    backend: str
+    backend_package: str
+    """Package that the backend ran on, a key of the fingerprint's `backends`."""
+    backend_version: str
+    """Version of that package."""
+    device: Fingerprint
+    batch: Batch
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    imgsz: tuple[int, int]
+    """Height and width of the input, in pixels."""
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    postprocess: Postprocess
+    source: Source
+    tensorrt: TensorRTPlan | None = None
+    """Of backend `tensorrt` alone."""

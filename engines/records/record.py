@@ -1,0 +1,72 @@
+"""The base of every JSON file between the steps, and the types that several of them share.
+
+Files are written atomically; `schema` is the number of a file's format; units stand in the keys.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import Self
+
+from engines.errors import InputError
+from engines.files import write_atomic
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Precision = Literal["fp32", "fp16", "int8"]
+HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
+VerdictName = Literal["PASS", "FAIL", "INVALID"]
+
+
+class Part(BaseModel):
+    """A frozen piece of a record."""
+
+    # No NaN and no infinity: the step that measures one must fail, not the one that reads it.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class Record(Part):
+    """A whole JSON file; `schema` is the number of its format."""
+
+    schema_: int = Field(default=1, alias="schema", ge=1, le=1)
+
+    written_by: ClassVar[str]
+    """The command that makes the file, for the message when it is missing."""
+
+    def write(self, path: Path) -> None:
+        """Write the record as indented JSON, atomically."""
+        write_atomic(path, self.model_dump_json(indent=2, by_alias=True) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check the record. Raises InputError with the path and the offending key."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            raise InputError(
+                f"Expected {path}, which `{cls.written_by}` writes, but it is not there. "
+                "Run that command first, or `dvc repro` for all of them."
+            ) from error
+        except ValidationError as error:
+            raise InputError(
+                f"{path} is not what `{cls.written_by}` writes: {explain(error)}. "
+                "Make it again with that command."
+            ) from error
+
+
+def explain(error: ValidationError) -> str:
+    """The first problem of a validation error as `key: what is wrong`, and how many more."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{key}: {first['msg']}{_came(first)}{more}"
+
+
+def _came(problem: Any) -> str:
+    value = problem.get("input")
+    return f", came {value!r}" if isinstance(value, str | int | float | bool | None) else ""

@@ -1,0 +1,32 @@
+"""`verdict.json`: the gate's word on one engine."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from engines.records.record import Part, Record, Sha256, VerdictName
+
+
+class Check(Part):
+    """One budget against one measurement."""
+
+    name: str
+    measured: float
+    limit: float
+    unit: str
+    verdict: VerdictName
+    rule: Literal["at most", "at least"]
+
+
+class Verdict(Record):
+    """The gate's word on one engine: PASS and FAIL speak of it, INVALID of the measurement."""
+
+    written_by: ClassVar[str] = "pipeline gate"
+
+    engine: str
+    target: str
+    engine_sha256: Sha256
+    verdict: VerdictName
+    checks: tuple[Check, ...]
+    reasons: tuple[str, ...]
+    """Why a measurement is INVALID; empty otherwise."""
