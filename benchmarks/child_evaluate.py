@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from engines.config.workspace import find_workspace
 from engines.detections import Detections
 from engines.detector import Detector, Frame
 from engines.records.evaluation import Evaluation
-from engines.workspace import find_workspace
 from pipeline.cli import commands
 
 loop_seconds = 0.0

@@ -24,11 +24,12 @@ from peer import environment
 from rich.console import Console
 
 from engines.command import reports_errors
-from engines.config import load_model, load_target
+from engines.config.model import load_model
+from engines.config.target import load_target
+from engines.config.workspace import find_workspace
 from engines.device import read_fingerprint
 from engines.errors import InputError
 from engines.files import write_atomic
-from engines.workspace import find_workspace
 
 PACKAGES = ("openvino", "ultralytics-opencv-headless", "torch", "numpy", "opencv-python-headless")
 

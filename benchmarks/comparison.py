@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config import ModelConfig, TargetConfig
+from engines.config.model import ModelConfig
+from engines.config.target import TargetConfig
+from engines.config.workspace import Workspace
 from engines.dataset import load_set
-from engines.workspace import Workspace
 
 FRAMES = 8
 """Pictures that the camera frames are made from, as in `pipeline benchmark`."""

@@ -23,10 +23,10 @@ import numpy as np
 import onnx
 import openvino
 
-from engines.config import ModelConfig, load_model
+from engines.config.model import ModelConfig, load_model
+from engines.config.workspace import find_workspace
 from engines.dataset import load_sets
 from engines.errors import InputError
-from engines.workspace import find_workspace
 from pipeline.adapters.coco import accuracy, read_truth
 from pipeline.adapters.head import Head, find_head
 from pipeline.adapters.quantizer import check_symmetric

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.backends import BACKENDS
-from engines.config import TargetConfig
+from engines.config.target import TargetConfig
 from engines.errors import InputError, WrongEngine
 from engines.installing import how_to_install
 from engines.jetson import ROOT, Jetson, read_jetson

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engines.config import BenchmarkRow
+from engines.config.target import BenchmarkRow
 from engines.records.benchmark import MODE_CHANGED, MachineState
 
 

@@ -13,7 +13,7 @@ import typer
 from engines.command import app, reports_errors
 
 if TYPE_CHECKING:
-    from engines.workspace import Workspace
+    from engines.config.workspace import Workspace
 
 commands = app("From a YOLOv8 checkpoint to a verdict on each engine of a target.")
 
@@ -257,7 +257,7 @@ def doctor(
 
 
 def _workspace() -> Workspace:
-    from engines.workspace import find_workspace
+    from engines.config.workspace import find_workspace
 
     return find_workspace()
 

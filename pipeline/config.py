@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from engines.config import NotNegative, load_yaml
+from engines.config.target import NotNegative
+from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.records.record import Part, explain
-from engines.workspace import Workspace
 from pipeline.records import Method
 
 

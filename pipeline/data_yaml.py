@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.config import load_yaml
+from engines.config.yaml import load_yaml
 from engines.dataset import IMAGE_ENDINGS, Sample
 from engines.errors import InputError
 

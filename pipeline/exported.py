@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engines.config import ModelConfig
+from engines.config.model import ModelConfig
 from engines.errors import InputError
 from pipeline.adapters import onnx_file
 

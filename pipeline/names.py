@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from engines.config import NAME_PATTERN
+from engines.config.names import NAME_PATTERN
 from engines.errors import InputError
 
 

@@ -37,7 +37,7 @@ def publish(
 
       release publish --target x86-openvino --engine meter-yolov8n-fp16
     """
-    from engines.workspace import find_workspace
+    from engines.config.workspace import find_workspace
     from release.show import line, show_published
     from release.steps import publish as step
 
@@ -58,7 +58,7 @@ def write(target: Target = DEFAULT_TARGET) -> None:
 
       release write --target x86-openvino
     """
-    from engines.workspace import find_workspace
+    from engines.config.workspace import find_workspace
     from release.show import line
     from release.steps import write as step
 
@@ -74,7 +74,7 @@ def status(target: Target = DEFAULT_TARGET) -> None:
 
       release status --target x86-openvino
     """
-    from engines.workspace import find_workspace
+    from engines.config.workspace import find_workspace
     from release.show import show_status
     from release.steps import status as step
 

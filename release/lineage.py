@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.config import load_yaml
+from engines.config.yaml import load_yaml
 
 
 def dvc_md5(path: Path, lock_files: tuple[Path, ...]) -> str | None:

@@ -6,8 +6,8 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from engines.config.workspace import Workspace
 from engines.files import TEMPORARY_PREFIX
-from engines.workspace import Workspace
 
 
 @contextmanager

@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.config import load_target
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.records.benchmark import Benchmark, Latency
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
-from engines.workspace import Workspace
 from release.tags import Tag, make_tag
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.config import EvaluateRow, load_model
+from engines.config.model import load_model
+from engines.config.target import EvaluateRow
+from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.records.benchmark import Benchmark, Latency
-from engines.workspace import Workspace
 from release.lineage import dvc_md5, dvc_md5_folder
 from release.measured import Measured
 from release.portable import requirements

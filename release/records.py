@@ -13,8 +13,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from engines.config.workspace import Workspace
 from engines.records.record import Part, Precision, Record, Sha256, VerdictName
-from engines.workspace import Workspace
 
 Policy = Literal["fastest", "most-accurate", "smallest"]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]

@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import get_args
 
-from engines.config import NAME_PATTERN, VERSION_PATTERN
+from engines.config.names import NAME_PATTERN, VERSION_PATTERN
 from engines.errors import InputError
 from engines.records.manifest import Manifest
 from engines.records.record import Precision

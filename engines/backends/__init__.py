@@ -14,7 +14,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config import Builder
+from engines.config.target import Builder
 from engines.errors import InputError
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Preprocess, Tensor, TensorRTPlan

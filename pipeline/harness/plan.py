@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from engines.config import EvaluateRow
+from engines.config.target import EvaluateRow
 from engines.detector import Detector
 from engines.measure import used_memory_mib
 from engines.records.fingerprint import Fingerprint

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engines.config import VERSION_PATTERN, check_imgsz, load_target, load_yaml
+from engines.config.model import check_imgsz
+from engines.config.names import VERSION_PATTERN
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml
 from engines.dataset import Sample
 from engines.errors import InputError
 from engines.files import atomic_folder, sha256_file
-from engines.workspace import Workspace
 from pipeline.adapters.checkpoint import inspect_checkpoint
 from pipeline.adapters.dvc import dvc_add
 from pipeline.adapters.yaml_edit import edited_yaml

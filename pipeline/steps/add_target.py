@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engines.config import load_target
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
 from engines.files import atomic_folder
-from engines.workspace import Workspace
 from pipeline.adapters.yaml_edit import edited_yaml
 from pipeline.names import check_new_name
 

@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engines.config import BenchmarkRow, TargetConfig, load_model, load_target, readable_targets
+from engines.config.model import load_model
+from engines.config.target import BenchmarkRow, TargetConfig, load_target, readable_targets
+from engines.config.workspace import Workspace
 from engines.dataset import load_set
 from engines.device import check_target, frames_in_flight, read_fingerprint
 from engines.errors import InputError
@@ -25,7 +27,6 @@ from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak,
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from engines.validity import disturbances, invalid_reasons, lasting_reasons
-from engines.workspace import Workspace
 from pipeline import measured
 from pipeline.adapters import trtexec, trtexec_tool
 from pipeline.adapters.pytest_benchmark import RAW_FILE, Measurement, measure

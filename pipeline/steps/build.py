@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from engines.backends import BuildRequest, BuildResult, backend
-from engines.config import ModelConfig, TargetConfig, load_model, load_target, readable_targets
+from engines.config.model import ModelConfig, load_model
+from engines.config.target import TargetConfig, load_target, readable_targets
+from engines.config.workspace import Workspace
 from engines.device import check_target, differences, read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.files import atomic_path, sha256_file
@@ -18,7 +20,6 @@ from engines.manifest import MANIFEST_FILE
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest, Postprocess, Source
 from engines.records.record import Precision
-from engines.workspace import Workspace
 from pipeline.adapters import git
 from pipeline.adapters.onnx_metadata import check_self_contained, read_metadata
 from pipeline.progress import steps_bar

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.config import TargetConfig, load_target, target_names
+from engines.config.target import TargetConfig, load_target, target_names
+from engines.config.workspace import Workspace
 from engines.device import describe, installed_version, mismatches, read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.installing import environment_command, how_to_install
 from engines.jetson import ROOT, installed_packages, power_mode, power_mode_number
 from engines.records.fingerprint import Fingerprint
-from engines.workspace import Workspace
 from pipeline.adapters import trtexec_tool
 from pipeline.adapters.device_record import record_device
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from engines.config import ModelConfig, TargetConfig, load_model, load_target, readable_targets
+from engines.config.model import ModelConfig, load_model
+from engines.config.target import TargetConfig, load_target, readable_targets
+from engines.config.workspace import Workspace
 from engines.dataset import Sample, load_sets
 from engines.detections import Detections, load_detections
 from engines.detector import Detector
@@ -17,7 +19,6 @@ from engines.lock import device_lock
 from engines.records.evaluation import Evaluation
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
-from engines.workspace import Workspace
 from pipeline.adapters.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.bootstrap import drop_interval, match
 from pipeline.confidence import confidence_shift

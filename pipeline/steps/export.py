@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from engines.config import ModelConfig, load_model
+from engines.config.model import ModelConfig, load_model
+from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError
-from engines.workspace import Workspace
 from pipeline.adapters import onnx_file
 from pipeline.adapters.checkpoint import CheckpointFacts, export_onnx, load_checkpoint, versions
 from pipeline.adapters.simplify import Simplifier, simplifier

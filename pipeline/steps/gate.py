@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engines.config import Budgets, load_target
+from engines.config.target import Budgets, load_target
+from engines.config.workspace import Workspace
 from engines.device import describe
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
@@ -18,7 +19,6 @@ from engines.records.evaluation import Evaluation
 from engines.records.manifest import Manifest
 from engines.records.record import Record, VerdictName
 from engines.records.verdict import Check, Verdict
-from engines.workspace import Workspace
 from pipeline.summary import Summary, summarise
 
 ORDER: tuple[VerdictName, ...] = ("FAIL", "INVALID", "PASS")

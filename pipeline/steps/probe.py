@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from engines.config import load_target, readable_targets
+from engines.config.target import load_target, readable_targets
+from engines.config.workspace import Workspace
 from engines.device import check_target, read_fingerprint
 from engines.errors import InputError
 from engines.records.fingerprint import Fingerprint
-from engines.workspace import Workspace
 
 
 def probe(workspace: Workspace, target_name: str) -> Fingerprint:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config import load_model
+from engines.config.model import load_model
+from engines.config.workspace import Workspace
 from engines.dataset import load_sets
 from engines.files import sha256_file
-from engines.workspace import Workspace
 from pipeline.adapters import onnx_file
 from pipeline.adapters.coco import Truth, accuracy, read_truth
 from pipeline.adapters.head import Head, find_head

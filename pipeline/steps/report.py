@@ -7,12 +7,12 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engines.config import load_target
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
-from engines.workspace import Workspace
 from pipeline.summary import Summary, table_text
 
 

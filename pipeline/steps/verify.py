@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config import ModelConfig, load_model
+from engines.config.model import ModelConfig, load_model
+from engines.config.workspace import Workspace
 from engines.dataset import Sample, load_sets
 from engines.detections import Detections, save_detections
 from engines.errors import InputError
 from engines.files import sha256_file
-from engines.workspace import Workspace
 from pipeline.adapters import runtime
 from pipeline.adapters.checkpoint import Checkpoint, load_checkpoint, versions
 from pipeline.adapters.coco import Truth, accuracy, read_truth

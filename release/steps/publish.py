@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from engines.config import TargetConfig, load_target
+from engines.config.target import TargetConfig, load_target
+from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
-from engines.workspace import Workspace
 from release.adapters.mlflow import Entry, open_store, without_credentials
 from release.adapters.plots import write_plots
 from release.lock import exclusive

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.config import load_target
-from engines.workspace import Workspace
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
 from release.adapters.fleet import RINGS, Place, read_fleet, tag_of
 from release.records import Published, ReleaseRecord, published_path, record_path
 

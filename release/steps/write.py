@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engines.config import load_target, readable_targets
+from engines.config.target import load_target, readable_targets
+from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import write_atomic
-from engines.workspace import Workspace
 from release.adapters.fleet import Place, read_fleet, set_tag
 from release.lock import exclusive
 from release.measured import load_measured

@@ -29,7 +29,7 @@ import pytest
 
 from engines.backends import BuildRequest, backend
 from engines.backends.nvidia import cuda
-from engines.config import TensorRTBuilder
+from engines.config.target import TensorRTBuilder
 from engines.dataset import load_set
 from engines.detector import Detector
 from engines.device import installed_version, read_fingerprint

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.manifest import Manifest
-from engines.workspace import Workspace
 from pipeline.adapters import trtexec
 from pipeline.steps.benchmark import benchmark
 from pipeline.steps.build import build

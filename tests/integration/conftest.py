@@ -21,8 +21,8 @@ import pytest
 from click.testing import Result
 from ruamel.yaml import YAML
 
+from engines.config.workspace import Workspace
 from engines.files import sha256_file
-from engines.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -15,7 +15,8 @@ from typing import Any
 import cv2
 import pytest
 
-from engines.config import load_model, load_target
+from engines.config.model import load_model
+from engines.config.target import load_target
 from engines.dataset import load_sets
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 from engines.backends import BuildRequest, backend
-from engines.config import OpenVINOBuilder
+from engines.config.target import OpenVINOBuilder
+from engines.config.workspace import Workspace
 from engines.device import read_fingerprint
 from engines.errors import InputError, ServiceError
 from engines.files import sha256_file
@@ -29,7 +30,6 @@ from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.verdict import Verdict
-from engines.workspace import Workspace
 from release.adapters.mlflow import open_store
 from release.records import Published, ReleaseRecord, record_path
 from release.steps.publish import publish
@@ -461,7 +461,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from mlflow import MlflowClient
-from engines.workspace import Workspace
+from engines.config.workspace import Workspace
 from release.steps.publish import publish
 
 call = sys.argv[2]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from engines.config import load_yaml
+from engines.config.yaml import load_yaml
 from engines.detections import load_detections
 from engines.device import read_fingerprint
 from engines.files import sha256_file

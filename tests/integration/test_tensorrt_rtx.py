@@ -19,7 +19,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from engines.child import run_in_child
-from engines.config import TargetConfig, load_model, load_target
+from engines.config.model import load_model
+from engines.config.target import TargetConfig, load_target
 from engines.device import read_fingerprint
 from engines.files import sha256_file
 from engines.records.manifest import Manifest, Profile, Tensor

@@ -28,7 +28,7 @@ from engines.backends.nvidia.sdk import (
 from engines.backends.nvidia.timing_cache import Use
 from engines.backends.nvidia.uint8_input import IN_ENGINE
 from engines.child import tell
-from engines.config import TensorRTBuilder
+from engines.config.target import TensorRTBuilder
 from engines.errors import InputError
 from engines.records.manifest import Preprocess, Profile, TensorRTPlan
 

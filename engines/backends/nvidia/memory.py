@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from engines.backends import BuildRequest
-from engines.config import TensorRTBuilder
+from engines.config.target import TensorRTBuilder
 from engines.errors import InputError
 
 REFUSED = re.compile(

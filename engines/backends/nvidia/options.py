@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from engines.backends import BuildRequest
 from engines.backends.nvidia.sdk import is_rtx, release, trt
-from engines.config import TensorRTBuilder
+from engines.config.target import TensorRTBuilder
 from engines.errors import InputError
 
 LEVELS = {"ampere+": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"}

@@ -17,7 +17,7 @@ import pytest
 
 from engines.backends import BuildRequest, Session
 from engines.backends.openvino import OpenVINO
-from engines.config import OpenVINOBuilder
+from engines.config.target import OpenVINOBuilder
 from engines.device import read_fingerprint
 from engines.files import sha256_file
 from engines.records.manifest import Batch, Manifest, Postprocess, Source

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from engines.config import TargetConfig, load_model, load_target
+from engines.config.model import load_model
+from engines.config.target import TargetConfig, load_target
+from engines.config.workspace import Workspace, find_workspace
 from engines.errors import InputError
-from engines.workspace import Workspace, find_workspace
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = Workspace(root=ROOT)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.config import DataSets, ModelConfig, Weights
+from engines.config.model import DataSets, ModelConfig, Weights
 from engines.dataset import Sample, load_set, load_sets
 from engines.detections import Detections, load_detections, save_detections
 from engines.errors import InputError

@@ -7,13 +7,13 @@ import pytest
 from pydantic import TypeAdapter
 
 from engines import device
-from engines.config import TargetConfig, TensorRTBuilder, load_target
+from engines.config.target import TargetConfig, TensorRTBuilder, load_target
+from engines.config.workspace import Workspace
 from engines.device import check_target, describe, differences, read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.installing import how_to_install
 from engines.nvml import Card
 from engines.records.fingerprint import Fingerprint
-from engines.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[3]
 JETSONS = REPOSITORY / "tests/documented/jetson"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from engines.backends import BACKENDS
-from engines.config import TargetConfig, load_target, load_yaml
+from engines.config.target import TargetConfig, load_target
+from engines.config.yaml import load_yaml
 from engines.jetson_facts import FAMILIES
 from engines.records.fingerprint import Fingerprint
 from tests.unit.engines.test_config import REPOSITORY

@@ -21,7 +21,7 @@ from engines.backends.nvidia.build import Job
 from engines.backends.nvidia.build import build as build_here
 from engines.backends.nvidia.sdk import choose
 from engines.backends.tensorrt import TensorRT
-from engines.config import TensorRTBuilder
+from engines.config.target import TensorRTBuilder
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records.manifest import Batch, Profile, Tensor
 from engines.records.record import Precision

@@ -16,7 +16,7 @@ from engines.backends import BuildRequest
 from engines.backends.nvidia.memory import about_memory, lack_of_memory, out_of_memory
 from engines.backends.nvidia.sdk import Messages
 from engines.backends.nvidia.timing_cache import use_of
-from engines.config import TensorRTBuilder
+from engines.config.target import TensorRTBuilder
 
 DOCUMENTS = Path(__file__).parents[2] / "documented" / "tensorrt"
 OPTIONS = TensorRTBuilder(

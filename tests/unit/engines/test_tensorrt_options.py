@@ -18,7 +18,7 @@ import pytest
 from engines.backends import BuildRequest
 from engines.backends.nvidia.build import Job, config_of, is_strongly_typed
 from engines.backends.nvidia.options import check_options, hardware_level
-from engines.config import TensorRTBuilder
+from engines.config.target import TensorRTBuilder
 from engines.errors import InputError
 from engines.records.fingerprint import Fingerprint
 from engines.records.record import Precision

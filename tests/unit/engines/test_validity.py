@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.config import BenchmarkRow, load_target
+from engines.config.target import BenchmarkRow, load_target
+from engines.config.workspace import Workspace
 from engines.records.benchmark import MachineState
 from engines.validity import disturbances, invalid_reasons
-from engines.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[3]
 

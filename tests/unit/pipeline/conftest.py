@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.workspace import Workspace
+from engines.config.workspace import Workspace
 from pipeline.steps.export import export
 
 CLASSES = ("bolt", "nut")

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from engines import measure
-from engines.config import EvaluateRow, TargetConfig, load_target
+from engines.config.target import EvaluateRow, TargetConfig, load_target
+from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.benchmark import Benchmark, CrossCheck, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from engines.sensors.reading import Counters
-from engines.workspace import Workspace
 from pipeline import measured as figures
 from pipeline.adapters.pytest_benchmark import Measurement, parse
 from pipeline.harness import bench_engine

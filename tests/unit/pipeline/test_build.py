@@ -11,12 +11,12 @@ import onnx
 import pytest
 
 from engines.backends.openvino import OpenVINO
+from engines.config.workspace import Workspace
 from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.manifest import load_engine
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
-from engines.workspace import Workspace
 from pipeline.adapters import git
 from pipeline.adapters.onnx_metadata import read_metadata
 from pipeline.steps.build import build

@@ -15,13 +15,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from engines.config.workspace import Workspace
 from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.jetson import read_jetson
 from engines.records.fingerprint import Fingerprint
 from engines.sensors import open_sensors
 from engines.sensors.reading import Counters, Reading, count_all, read_all
-from engines.workspace import Workspace
 from pipeline.adapters.device_record import record_device, run_command
 from pipeline.cli import commands
 from pipeline.doctor_tables import print_diagnosis
@@ -205,7 +205,7 @@ def test_the_command_here() -> None:
 
 def test_the_command_imports_no_backend() -> None:
     script = (
-        "import sys; from engines.workspace import find_workspace;"
+        "import sys; from engines.config.workspace import find_workspace;"
         "from pipeline.steps.doctor import doctor; doctor(find_workspace());"
         "print([name for name in ('openvino', 'tensorrt', 'tensorrt_rtx', 'torch', 'polygraphy')"
         " if name in sys.modules])"

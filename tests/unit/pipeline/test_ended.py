@@ -34,7 +34,7 @@ import tempfile
 from pathlib import Path
 
 from engines.command import app, reports_errors
-from engines.config import EvaluateRow
+from engines.config.target import EvaluateRow
 from engines.lock import device_lock
 from pipeline.adapters import pytest_benchmark
 from pipeline.harness.plan import Plan

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
+from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.workspace import Workspace
 from pipeline.adapters import simplify
 from pipeline.adapters.checkpoint import load_checkpoint
 from pipeline.adapters.onnx_file import metadata, read_onnx

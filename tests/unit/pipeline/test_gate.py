@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from engines.config import Budgets
+from engines.config.target import Budgets
+from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.records.benchmark import (
     Benchmark,
@@ -28,7 +29,6 @@ from engines.records.evaluation import Evaluation, Interval
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Preprocess, Source
 from engines.records.verdict import Verdict
-from engines.workspace import Workspace
 from pipeline.steps.gate import gate, judge, junit, raise_unless_pass
 from pipeline.summary import Summary, summarise
 from pipeline.tables import print_report, print_verdict

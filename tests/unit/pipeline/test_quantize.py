@@ -13,8 +13,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.workspace import Workspace
 from pipeline.adapters.head import find_head
 from pipeline.adapters.onnx_file import metadata
 from pipeline.adapters.quantizer import check_symmetric, conv_inputs, to_int8

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from engines.config.workspace import Workspace
 from engines.records.record import VerdictName
 from engines.records.verdict import Verdict
-from engines.workspace import Workspace
 from pipeline.steps.report import invalid_engines
 
 TARGETS = Path(__file__).parents[3] / "engines" / "targets"

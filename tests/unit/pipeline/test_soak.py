@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from engines.config import EvaluateRow
+from engines.config.target import EvaluateRow
+from engines.config.workspace import Workspace
 from engines.device import read_fingerprint
 from engines.errors import Conflict, InputError, JetrailError
 from engines.lock import device_lock
 from engines.measure import StateSampler
 from engines.records.benchmark import Benchmark, CrossCheck, Latency, MachineState
-from engines.workspace import Workspace
 from pipeline.adapters.pytest_benchmark import measure
 from pipeline.harness.plan import SOAK, Plan
 from pipeline.harness.soak import Frames, run_frames, soak, window_seconds, windows

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
+from engines.config.workspace import Workspace
 from engines.detections import load_detections
 from engines.errors import InputError
 from engines.files import sha256_file
-from engines.workspace import Workspace
 from pipeline.records import Verify
 from pipeline.steps.verify import verify
 from tests.unit.pipeline.conftest import MODEL

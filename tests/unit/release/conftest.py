@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engines.workspace import Workspace
+from engines.config.workspace import Workspace
 
 TARGET = "x86-openvino"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from engines.workspace import Workspace
+from engines.config.workspace import Workspace
 from release.cli import commands
 from release.records import MlflowEntry, ReleaseRecord, record_path
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.workspace import Workspace
 from release.measured import load_measured
 
 TARGET = "x86-openvino"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from engines.config.workspace import Workspace
 from engines.records.manifest import Manifest
-from engines.workspace import Workspace
 from release import portable
 
 TARGET = "x86-openvino"

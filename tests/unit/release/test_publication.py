@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.config import load_target
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
 from engines.detections import Detections
 from engines.errors import InputError
-from engines.workspace import Workspace
 from release.adapters.plots import write_plots
 from release.lineage import dvc_md5
 from release.measured import load_measured

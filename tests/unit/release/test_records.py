@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.workspace import Workspace
 from release.adapters.mlflow import is_server, without_credentials
 from release.records import MlflowEntry, ReleaseRecord, record_path
 from release.steps.publish import shown_uri, tracking_uri

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.config import NAME_PATTERN, VERSION_PATTERN
+from engines.config.names import NAME_PATTERN, VERSION_PATTERN
 from engines.errors import InputError
 from release.tags import Tag, parse_tag
 

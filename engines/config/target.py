@@ -1,19 +1,12 @@
-"""What people write: `models/<model>/model.yaml` and `engines/targets/<target>/params.yaml`.
-
-Read strictly: an unknown key, a missing one or a value out of range is an InputError that names the
-file and the key.
-"""
+"""`engines/targets/<target>/params.yaml`: one kind of device as a row of data."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     Field,
     ValidationError,
     ValidationInfo,
@@ -21,105 +14,19 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from typing_extensions import Self
 
+from engines.config.names import Name
+from engines.config.workspace import Workspace
+from engines.config.yaml import known_names, parse_file
 from engines.errors import InputError
 from engines.records.manifest import Batch
-from engines.records.record import HardwareCompatibility, Part, Precision, Sha256, explain
-from engines.workspace import Workspace
+from engines.records.record import HardwareCompatibility, Part, Precision, explain
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
-"""Names of models and targets: they become image tags, Kubernetes labels, folder names, and keys of
-DVC's params, where a dot would part them."""
-
-VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
-STRIDE = 32
-"""Largest stride of YOLOv8's detect heads P3 to P5, in pixels."""
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Pixels = Annotated[int, Field(gt=0, le=16384)]
-
-
-# --- model.yaml --------------------------------------------------------------------------------
-
-
-class Weights(Part):
-    path: Literal["weights.pt"]
-    """Relative to the model's folder. Fixed, since the stages of dvc.yaml depend on it."""
-    sha256: Sha256
-
-
-class DataSets(Part):
-    """Three disjoint folders, relative to the model's; each holds `images/` and `labels/`. Fixed,
-    since the stages of dvc.yaml depend on them."""
-
-    calibration: Literal["data/calibration"]
-    tuning: Literal["data/tuning"]
-    evaluation: Literal["data/evaluation"]
-
-
-class ModelConfig(Part):
-    """`model.yaml`: one model, its weights and its data."""
-
-    schema_: Literal[1] = Field(alias="schema")
-    name: Name
-    version: Annotated[str, Field(pattern=VERSION_PATTERN)]
-    task: Literal["detect"]
-    weights: Weights
-    imgsz: tuple[int, int]
-    """Height and width of the network's input, in pixels."""
-    classes: Annotated[tuple[str, ...], Field(min_length=1)]
-    data: DataSets
-
-    @field_validator("classes")
-    @classmethod
-    def _different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for index, name in enumerate(value):
-            if name in value[:index]:
-                raise ValueError(f"expected different names, but class {index} is {name!r} again")
-        return value
-
-    @field_validator("imgsz")
-    @classmethod
-    def _multiple_of_stride(cls, value: tuple[int, int]) -> tuple[int, int]:
-        check_imgsz(value)
-        return value
-
-
-def check_imgsz(imgsz: tuple[int, int]) -> None:
-    """Raise ValueError unless height and width are positive multiples of the stride."""
-    for side in imgsz:
-        if side <= 0 or side % STRIDE:
-            nearest = max(STRIDE, round(side / STRIDE) * STRIDE)
-            raise ValueError(
-                f"expected height and width as multiples of {STRIDE} pixels, came {list(imgsz)}; "
-                f"for {side} take {nearest}"
-            )
-
-
-def load_model(workspace: Workspace, name: str) -> ModelConfig:
-    """Read `models/<name>/model.yaml`. Raises InputError."""
-    path = workspace.model(name) / "model.yaml"
-    if not path.is_file():
-        raise InputError(
-            f"Expected one of the models {_names(workspace.models, 'model.yaml')}, came {name!r}. "
-            "Bring a new one with `pipeline add-model NAME --weights FILE --data DATA_YAML`."
-        )
-    model = _parse(ModelConfig, path)
-    if model.name != name:
-        raise InputError(
-            f"{path}: expected `name: {name}` as its folder is called, came {model.name!r}. "
-            "Make the two the same."
-        )
-    return model
-
-
-# --- params.yaml of a target -------------------------------------------------------------------
 
 
 class Budgets(Part):
@@ -315,11 +222,11 @@ def load_target(workspace: Workspace, name: str) -> TargetConfig:
     path = workspace.target(name) / "params.yaml"
     if not path.is_file():
         raise InputError(
-            f"Expected one of the targets {_names(workspace.targets, 'params.yaml')}, "
+            f"Expected one of the targets {known_names(workspace.targets, 'params.yaml')}, "
             f"came {name!r}. "
             "Make a new one with `pipeline add-target NAME --from TARGET`."
         )
-    target = _parse(TargetConfig, path)
+    target = parse_file(TargetConfig, path)
     if target.target != name:
         raise InputError(
             f"{path}: expected `target: {name}` as its folder is called, came {target.target!r}. "
@@ -338,26 +245,3 @@ def readable_targets(workspace: Workspace) -> Iterator[TargetConfig]:
     for name in target_names(workspace):
         with suppress(InputError):
             yield load_target(workspace, name)
-
-
-Config = TypeVar("Config", bound=BaseModel)
-
-
-def _parse(kind: type[Config], path: Path) -> Config:
-    try:
-        return kind.model_validate(load_yaml(path))
-    except ValidationError as error:
-        raise InputError(f"{path}: {explain(error)}. Mend the file and run again.") from error
-
-
-def load_yaml(path: Path) -> Any:
-    """The content of a YAML file as plain values. Raises InputError when it does not parse."""
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        where = re.sub(r"\s+", " ", str(error))[:300]
-        raise InputError(f"{path} is not YAML: {where}. Mend the file and run again.") from error
-
-
-def _names(folder: Path, file: str) -> str:
-    return ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{file}"))) or "(none yet)"

@@ -1,0 +1,87 @@
+"""`models/<model>/model.yaml`: one model, its weights and its data sets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from engines.config.names import VERSION_PATTERN, Name
+from engines.config.workspace import Workspace
+from engines.config.yaml import known_names, parse_file
+from engines.errors import InputError
+from engines.records.record import Part, Sha256
+
+STRIDE = 32
+"""Largest stride of YOLOv8's detect heads P3 to P5, in pixels."""
+
+
+class Weights(Part):
+    path: Literal["weights.pt"]
+    """Relative to the model's folder. Fixed, since the stages of dvc.yaml depend on it."""
+    sha256: Sha256
+
+
+class DataSets(Part):
+    """Three disjoint folders, relative to the model's; each holds `images/` and `labels/`. Fixed,
+    since the stages of dvc.yaml depend on them."""
+
+    calibration: Literal["data/calibration"]
+    tuning: Literal["data/tuning"]
+    evaluation: Literal["data/evaluation"]
+
+
+class ModelConfig(Part):
+    """`model.yaml`: one model, its weights and its data."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Name
+    version: Annotated[str, Field(pattern=VERSION_PATTERN)]
+    task: Literal["detect"]
+    weights: Weights
+    imgsz: tuple[int, int]
+    """Height and width of the network's input, in pixels."""
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    data: DataSets
+
+    @field_validator("classes")
+    @classmethod
+    def _different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for index, name in enumerate(value):
+            if name in value[:index]:
+                raise ValueError(f"expected different names, but class {index} is {name!r} again")
+        return value
+
+    @field_validator("imgsz")
+    @classmethod
+    def _multiple_of_stride(cls, value: tuple[int, int]) -> tuple[int, int]:
+        check_imgsz(value)
+        return value
+
+
+def check_imgsz(imgsz: tuple[int, int]) -> None:
+    """Raise ValueError unless height and width are positive multiples of the stride."""
+    for side in imgsz:
+        if side <= 0 or side % STRIDE:
+            nearest = max(STRIDE, round(side / STRIDE) * STRIDE)
+            raise ValueError(
+                f"expected height and width as multiples of {STRIDE} pixels, came {list(imgsz)}; "
+                f"for {side} take {nearest}"
+            )
+
+
+def load_model(workspace: Workspace, name: str) -> ModelConfig:
+    """Read `models/<name>/model.yaml`. Raises InputError."""
+    path = workspace.model(name) / "model.yaml"
+    if not path.is_file():
+        raise InputError(
+            f"Expected one of the models {known_names(workspace.models, 'model.yaml')}, "
+            f"came {name!r}. Bring a new one with `pipeline add-model NAME --weights FILE --data DATA_YAML`."
+        )
+    model = parse_file(ModelConfig, path)
+    if model.name != name:
+        raise InputError(
+            f"{path}: expected `name: {name}` as its folder is called, came {model.name!r}. "
+            "Make the two the same."
+        )
+    return model

@@ -1,0 +1,15 @@
+"""The grammar of the names and versions that people give, which become tags, labels and folders."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+"""Names of models and targets: they become image tags, Kubernetes labels, folder names, and keys of
+DVC's params, where a dot would part them."""
+
+VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
