@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.detector import Detector
-from engines.device import read_fingerprint
+from engines.machine.fingerprint import read_fingerprint
 
 
 def main(folder: Path, frame: Path, seconds: float) -> None:

@@ -23,13 +23,13 @@ from figures import Figure, print_figures
 from peer import environment
 from rich.console import Console
 
-from engines.command import reports_errors
+from engines.cli import reports_errors
 from engines.config.model import load_model
 from engines.config.target import load_target
 from engines.config.workspace import find_workspace
-from engines.device import read_fingerprint
 from engines.errors import InputError
 from engines.files import write_atomic
+from engines.machine.fingerprint import read_fingerprint
 
 PACKAGES = ("openvino", "ultralytics-opencv-headless", "torch", "numpy", "opencv-python-headless")
 

@@ -17,7 +17,7 @@ from peer import Peer, StandIn, exported
 from timing import Rounds, Side, alternate, frames_a_second, medians
 
 from engines.detector import Detector
-from engines.device import read_fingerprint
+from engines.machine.fingerprint import read_fingerprint
 from engines.measure import StateSampler, drift_share
 from engines.records.evaluation import Evaluation
 from engines.validity import invalid_reasons

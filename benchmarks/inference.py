@@ -14,7 +14,7 @@ from timing import run_process, take_turns
 
 from engines.backends import BuildRequest
 from engines.backends.openvino import compute_type
-from engines.device import read_fingerprint
+from engines.machine.fingerprint import read_fingerprint
 
 LIMIT = 1.03
 ASYNC = ("-api", "async", "-nireq", "1")

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 from engines.backends import BACKENDS, Backend, Session, backend
-from engines.device import differences
 from engines.errors import InputError, WrongEngine
 from engines.files import sha256_file
+from engines.machine.fingerprint import differences
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 

@@ -1,6 +1,6 @@
 """Times, and what the machine did while they were taken.
 
-What is read of the machine is in `engines.sensors`; when a measurement is INVALID, in
+What is read of the machine is in `engines.machine.sensors`; when a measurement is INVALID, in
 `engines.validity`.
 """
 
@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from engines.records.benchmark import MODE_CHANGED, Latency, MachineState
-from engines.sensors import open_sensors
-from engines.sensors.jetson import read_power_mode
-from engines.sensors.processors import others_share, steal_share, wait_share
-from engines.sensors.reading import (
+from engines.machine.sensors import open_sensors
+from engines.machine.sensors.jetson import read_power_mode
+from engines.machine.sensors.processors import others_share, steal_share, wait_share
+from engines.machine.sensors.reading import (
     Counters,
     Reading,
     count_all,
@@ -31,6 +30,7 @@ from engines.sensors.reading import (
     read_memory_used_mib,
     rise,
 )
+from engines.records.benchmark import MODE_CHANGED, Latency, MachineState
 
 ROOT = Path("/")
 SAMPLE_SECONDS = 0.2

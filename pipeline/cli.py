@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engines.command import app, reports_errors
+from engines.cli import app, reports_errors
 
 if TYPE_CHECKING:
     from engines.config.workspace import Workspace

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from engines.device import describe
+from engines.machine.fingerprint import describe
 from engines.records.fingerprint import Fingerprint
 from pipeline.steps.doctor import Diagnosis, TargetState
 

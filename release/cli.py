@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from engines.command import app, reports_errors
+from engines.cli import app, reports_errors
 
 commands = app("From engines that pass to the image tags that Fleet rolls out.")
 

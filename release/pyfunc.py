@@ -41,7 +41,7 @@ class EngineModel:
 
     def __init__(self, folder: Path, thresholds: dict[str, Any]) -> None:
         from engines.detector import Detector
-        from engines.device import read_fingerprint
+        from engines.machine.fingerprint import read_fingerprint
 
         self._one_at_a_time = threading.Lock()
         self._open = ExitStack()

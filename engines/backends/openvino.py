@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from engines.backends import BuildRequest, BuildResult
 from engines.backends.layers import main_precision
-from engines.device import read_fingerprint
 from engines.errors import InputError, JetrailError, WrongEngine
+from engines.machine.fingerprint import read_fingerprint
 from engines.records.manifest import Manifest, Preprocess, Tensor
 from engines.records.record import Precision
 

@@ -18,9 +18,9 @@ from engines.backends.nvidia.build import Job, build
 from engines.backends.nvidia.memory import out_of_memory
 from engines.backends.nvidia.sdk import is_rtx
 from engines.backends.nvidia.session import TensorRTSession
-from engines.child import ChildEnded, run_in_child, tell
-from engines.device import installed_version
 from engines.errors import InputError, JetrailError
+from engines.machine.fingerprint import installed_version
+from engines.process.child import ChildEnded, run_in_child, tell
 from engines.records.manifest import Manifest
 from engines.records.record import Precision
 

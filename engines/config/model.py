@@ -76,7 +76,8 @@ def load_model(workspace: Workspace, name: str) -> ModelConfig:
     if not path.is_file():
         raise InputError(
             f"Expected one of the models {known_names(workspace.models, 'model.yaml')}, "
-            f"came {name!r}. Bring a new one with `pipeline add-model NAME --weights FILE --data DATA_YAML`."
+            f"came {name!r}. "
+            "Bring a new one with `pipeline add-model NAME --weights FILE --data DATA_YAML`."
         )
     model = parse_file(ModelConfig, path)
     if model.name != name:

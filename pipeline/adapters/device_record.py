@@ -19,12 +19,12 @@ from itertools import islice
 from pathlib import Path
 from threading import Timer
 
-from engines.device import describe, read_fingerprint
 from engines.errors import InputError
 from engines.files import atomic_folder
-from engines.jetson import ROOT, nvidia_stanzas
-from engines.nvml import Card, read_card
-from engines.sensors.jetson import MEMORY_CLOCKS
+from engines.machine.fingerprint import describe, read_fingerprint
+from engines.machine.jetson import ROOT, nvidia_stanzas
+from engines.machine.sensors.jetson import MEMORY_CLOCKS
+from engines.machine.sensors.nvml import Card, read_card
 from pipeline.adapters import trtexec_tool
 
 FILES = (
@@ -41,8 +41,8 @@ FILES = (
     *(f"sys/class/devfreq/*/{name}" for name in ("cur_freq", "min_freq", "max_freq", "governor")),
     *MEMORY_CLOCKS,
 )
-"""Files and patterns below the root: all that `engines.jetson` and `engines.sensors` read, but what
-is of a single process."""
+"""Files and patterns below the root: all that `engines.machine.jetson` and
+`engines.machine.sensors` read, but what is of a single process."""
 
 COMMANDS = {
     "nvpmodel-q.txt": (("nvpmodel", "-q"), None),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import JetrailError
-from engines.orphans import ends_with_us
+from engines.process.orphans import ends_with_us
 from pipeline.harness.plan import PLAN_VARIABLE, PROGRESS, Plan
 
 RAW_FILE = "pytest-benchmark.json"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import InputError, JetrailError
-from engines.orphans import NOT_STARTED, ends_with_us
+from engines.process.orphans import NOT_STARTED, ends_with_us
 
 HELP_TIMEOUT_S = 60.0
 FOLDER = Path("/usr/src/tensorrt/bin")

@@ -19,7 +19,7 @@ import pytest
 
 from engines.dataset import Sample
 from engines.detector import Detector, Frame
-from engines.device import read_fingerprint
+from engines.machine.fingerprint import read_fingerprint
 from engines.measure import StateSampler, drift_share, memory_peak_mib, peak_memory_mib
 from engines.records.benchmark import Latency
 from pipeline.harness.plan import PROGRESS, Plan

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engines.detector import Detector
-from engines.device import read_fingerprint
+from engines.machine.fingerprint import read_fingerprint
 from pipeline.harness.plan import PLAN_VARIABLE, Plan
 
 

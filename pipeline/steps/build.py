@@ -12,16 +12,17 @@ from engines.backends import BuildRequest, BuildResult, backend
 from engines.config.model import ModelConfig, load_model
 from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
-from engines.device import check_target, differences, read_fingerprint
 from engines.errors import InputError, WrongEngine
 from engines.files import atomic_path, sha256_file
-from engines.lock import device_lock
+from engines.machine.fingerprint import differences, read_fingerprint
 from engines.manifest import MANIFEST_FILE
+from engines.process.lock import device_lock
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest, Postprocess, Source
 from engines.records.record import Precision
 from pipeline.adapters import git
 from pipeline.adapters.onnx_metadata import check_self_contained, read_metadata
+from pipeline.device.recognition import check_target
 from pipeline.progress import steps_bar
 
 

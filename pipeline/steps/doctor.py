@@ -14,13 +14,14 @@ from pathlib import Path
 
 from engines.config.target import TargetConfig, load_target, target_names
 from engines.config.workspace import Workspace
-from engines.device import describe, installed_version, mismatches, read_fingerprint
 from engines.errors import InputError, WrongEngine
-from engines.installing import environment_command, how_to_install
-from engines.jetson import ROOT, installed_packages, power_mode, power_mode_number
+from engines.machine.fingerprint import describe, installed_version, read_fingerprint
+from engines.machine.jetson import ROOT, installed_packages, power_mode, power_mode_number
 from engines.records.fingerprint import Fingerprint
 from pipeline.adapters import trtexec_tool
 from pipeline.adapters.device_record import record_device
+from pipeline.device.installing import environment_command, how_to_install
+from pipeline.device.recognition import mismatches
 
 DEVICE_EXTRA = "Install it with `pip install --editable '.[device]'`."
 

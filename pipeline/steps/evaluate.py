@@ -12,16 +12,17 @@ from engines.config.workspace import Workspace
 from engines.dataset import Sample, load_sets
 from engines.detections import Detections, load_detections
 from engines.detector import Detector
-from engines.device import check_target, frames_in_flight, read_fingerprint
 from engines.errors import InputError
 from engines.files import sha256_file
-from engines.lock import device_lock
+from engines.machine.fingerprint import read_fingerprint
+from engines.process.lock import device_lock
 from engines.records.evaluation import Evaluation
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from pipeline.adapters.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.bootstrap import drop_interval, match
 from pipeline.confidence import confidence_shift
+from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.inference import CONFIDENCE, IOU, MAX_DETECTIONS
 from pipeline.progress import track
 from pipeline.records import Verify

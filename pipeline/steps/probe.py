@@ -7,9 +7,10 @@ from pathlib import Path
 
 from engines.config.target import load_target, readable_targets
 from engines.config.workspace import Workspace
-from engines.device import check_target, read_fingerprint
 from engines.errors import InputError
+from engines.machine.fingerprint import read_fingerprint
 from engines.records.fingerprint import Fingerprint
+from pipeline.device.recognition import check_target
 
 
 def probe(workspace: Workspace, target_name: str) -> Fingerprint:

@@ -32,10 +32,10 @@ from engines.backends.nvidia import cuda
 from engines.config.target import TensorRTBuilder
 from engines.dataset import load_set
 from engines.detector import Detector
-from engines.device import installed_version, read_fingerprint
 from engines.errors import WrongEngine
 from engines.files import sha256_file
 from engines.letterbox import letterbox
+from engines.machine.fingerprint import installed_version, read_fingerprint
 from engines.manifest import load_engine
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
@@ -237,7 +237,7 @@ def letterboxed(frames: list[Any]) -> Any:
 @pytest.fixture
 def free_mib(_gpu: None) -> Iterator[Callable[[], float]]:
     """A function that gives the GPU's free memory in MiB, in NVML's words or in CUDA's."""
-    from engines.nvml import open_card
+    from engines.machine.sensors.nvml import open_card
 
     card, gpu = open_card(), cuda.Gpu()
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from engines.backends.nvidia.session import TensorRTSession
-from engines.device import installed_version
 from engines.errors import InputError, WrongEngine
+from engines.machine.fingerprint import installed_version
 from engines.manifest import load_engine
 from engines.records.manifest import Manifest
 

@@ -23,9 +23,9 @@ import pytest
 from engines.backends import BuildRequest, backend
 from engines.config.target import OpenVINOBuilder
 from engines.config.workspace import Workspace
-from engines.device import read_fingerprint
 from engines.errors import InputError, ServiceError
 from engines.files import sha256_file
+from engines.machine.fingerprint import read_fingerprint
 from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Batch, Manifest, Postprocess, Source

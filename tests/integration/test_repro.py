@@ -14,8 +14,8 @@ import pytest
 
 from engines.config.yaml import load_yaml
 from engines.detections import load_detections
-from engines.device import read_fingerprint
 from engines.files import sha256_file
+from engines.machine.fingerprint import read_fingerprint
 from engines.manifest import check_engine
 from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from engines.child import run_in_child
 from engines.config.model import load_model
 from engines.config.target import TargetConfig, load_target
-from engines.device import read_fingerprint
 from engines.files import sha256_file
+from engines.machine.fingerprint import read_fingerprint
+from engines.process.child import run_in_child
 from engines.records.manifest import Manifest, Profile, Tensor
 from engines.records.record import Precision
 from tests.integration.conftest import BIN, MODEL, PRECISIONS, ROOT, Clone, copy

@@ -13,8 +13,8 @@ from engines.backends import tensorrt
 from engines.backends.nvidia import cuda, sdk
 from engines.backends.nvidia.session import TensorRTSession
 from engines.backends.nvidia.uint8_input import with_uint8_input
-from engines.device import read_fingerprint
 from engines.files import sha256_file
+from engines.machine.fingerprint import read_fingerprint
 from engines.manifest import load_engine
 from engines.records.manifest import Manifest, Profile, TensorRTPlan
 

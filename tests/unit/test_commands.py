@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import pipeline.cli
 import release.cli
 from engines import errors
-from engines.command import reports_errors
+from engines.cli import reports_errors
 
 APPS = {"pipeline": pipeline.cli.commands, "release": release.cli.commands}
 LIGHT = {

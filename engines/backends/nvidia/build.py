@@ -27,9 +27,9 @@ from engines.backends.nvidia.sdk import (
 )
 from engines.backends.nvidia.timing_cache import Use
 from engines.backends.nvidia.uint8_input import IN_ENGINE
-from engines.child import tell
 from engines.config.target import TensorRTBuilder
 from engines.errors import InputError
+from engines.process.child import tell
 from engines.records.manifest import Preprocess, Profile, TensorRTPlan
 
 

@@ -18,8 +18,8 @@ import pytest
 from engines.backends import BuildRequest, Session
 from engines.backends.openvino import OpenVINO
 from engines.config.target import OpenVINOBuilder
-from engines.device import read_fingerprint
 from engines.files import sha256_file
+from engines.machine.fingerprint import read_fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.record import Precision
 

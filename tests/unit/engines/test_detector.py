@@ -9,9 +9,9 @@ import pytest
 
 from engines.detections import Detections
 from engines.detector import Detector
-from engines.device import read_fingerprint
 from engines.errors import InputError
 from engines.letterbox import letterbox
+from engines.machine.fingerprint import read_fingerprint
 from engines.manifest import load_engine
 from engines.postprocess import decode
 

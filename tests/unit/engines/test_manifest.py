@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines.backends.openvino import OpenVINO
-from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
+from engines.machine.fingerprint import read_fingerprint
 from engines.manifest import check_engine, device_differences, load_engine
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest, TensorRTPlan

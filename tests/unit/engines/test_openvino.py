@@ -9,8 +9,8 @@ import pytest
 
 from engines.backends import Session, backend
 from engines.backends.openvino import OpenVINO, compute_type, keep_box_decode_exact
-from engines.device import read_fingerprint
 from engines.errors import InputError
+from engines.machine.fingerprint import read_fingerprint
 from engines.manifest import load_engine
 from engines.records.manifest import Batch
 

@@ -14,7 +14,7 @@ import pytest
 from engines.backends import BACKENDS
 from engines.config.target import TargetConfig, load_target
 from engines.config.yaml import load_yaml
-from engines.jetson_facts import FAMILIES
+from engines.machine.jetson_facts import FAMILIES
 from engines.records.fingerprint import Fingerprint
 from tests.unit.engines.test_config import REPOSITORY
 
@@ -100,9 +100,9 @@ def test_orin_nx_has_the_budgets_of_the_article() -> None:
 # --- dvc.yaml ----------------------------------------------------------------------------------
 
 WORKS = {
-    "build": {"engines/backends", "engines/child.py"},
+    "build": {"engines/backends", "engines/process"},
     "benchmark": {
-        *("engines/dataset.py", "engines/device.py", "engines/jetson.py", "engines/sensors"),
+        *("engines/dataset.py", "engines/machine"),
         *("pipeline/adapters/pytest_benchmark.py", "pipeline/harness", "pipeline/measured.py"),
     },
     "evaluate": {"engines/dataset.py", "engines/detector.py", "pipeline/adapters/coco.py"},

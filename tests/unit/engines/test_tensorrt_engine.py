@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from engines.backends.nvidia.session import TensorRTSession
-from engines.device import read_fingerprint
 from engines.errors import InputError, JetrailError, WrongEngine
+from engines.machine.fingerprint import read_fingerprint
 from engines.manifest import load_engine
 from tests.unit.engines.conftest import only_10, run, same
 

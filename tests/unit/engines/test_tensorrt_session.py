@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from engines.detector import Detector
-from engines.device import read_fingerprint
 from engines.errors import InputError, JetrailError
+from engines.machine.fingerprint import read_fingerprint
 from tests.unit.engines.conftest import only_10, run, same
 
 THRESHOLDS = {"confidence": 0.3, "iou": 0.7, "max_detections": 50}

@@ -20,10 +20,10 @@ from engines import measure
 from engines.config.target import EvaluateRow, TargetConfig, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.machine.sensors.reading import Counters
 from engines.records.benchmark import Benchmark, CrossCheck, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
-from engines.sensors.reading import Counters
 from pipeline import measured as figures
 from pipeline.adapters.pytest_benchmark import Measurement, parse
 from pipeline.harness import bench_engine

@@ -12,8 +12,8 @@ import pytest
 
 from engines.backends.openvino import OpenVINO
 from engines.config.workspace import Workspace
-from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
+from engines.machine.fingerprint import read_fingerprint
 from engines.manifest import load_engine
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest

@@ -16,12 +16,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from engines.config.workspace import Workspace
-from engines.device import read_fingerprint
 from engines.errors import InputError, WrongEngine
-from engines.jetson import read_jetson
+from engines.machine.fingerprint import read_fingerprint
+from engines.machine.jetson import read_jetson
+from engines.machine.sensors import open_sensors
+from engines.machine.sensors.reading import Counters, Reading, count_all, read_all
 from engines.records.fingerprint import Fingerprint
-from engines.sensors import open_sensors
-from engines.sensors.reading import Counters, Reading, count_all, read_all
 from pipeline.adapters.device_record import record_device, run_command
 from pipeline.cli import commands
 from pipeline.doctor_tables import print_diagnosis

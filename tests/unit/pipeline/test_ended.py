@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.lock import device_lock
+from engines.process.lock import device_lock
 
 HARNESS = """
 import os, time
@@ -33,9 +33,9 @@ COMMAND = """
 import tempfile
 from pathlib import Path
 
-from engines.command import app, reports_errors
+from engines.cli import app, reports_errors
 from engines.config.target import EvaluateRow
-from engines.lock import device_lock
+from engines.process.lock import device_lock
 from pipeline.adapters import pytest_benchmark
 from pipeline.harness.plan import Plan
 
@@ -132,8 +132,8 @@ def test_a_cancelled_command_cleans_up(
 BUILD = """
 import time
 
-from engines.child import run_in_child
-from engines.command import app, reports_errors
+from engines.process.child import run_in_child
+from engines.cli import app, reports_errors
 
 commands = app("")
 

@@ -9,7 +9,7 @@ import pytest
 
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, WrongEngine
-from engines.lock import device_lock
+from engines.process.lock import device_lock
 from pipeline.steps.evaluate import evaluate
 
 TARGETS = Path(__file__).parents[3] / "engines" / "targets"

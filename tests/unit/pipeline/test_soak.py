@@ -18,10 +18,10 @@ from ruamel.yaml import YAML
 
 from engines.config.target import EvaluateRow
 from engines.config.workspace import Workspace
-from engines.device import read_fingerprint
 from engines.errors import Conflict, InputError, JetrailError
-from engines.lock import device_lock
+from engines.machine.fingerprint import read_fingerprint
 from engines.measure import StateSampler
+from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, Latency, MachineState
 from pipeline.adapters.pytest_benchmark import measure
 from pipeline.harness.plan import SOAK, Plan

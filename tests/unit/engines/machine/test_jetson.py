@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.jetson import (
+from engines.machine.jetson import (
     installed_packages,
     is_jetson,
     parse_compatible,
@@ -19,9 +19,9 @@ from engines.jetson import (
     read_compatible,
     read_jetson,
 )
-from engines.jetson_facts import FAMILIES, JETPACK_OF_L4T, JETPACKS, MODELS, PARTS
+from engines.machine.jetson_facts import FAMILIES, JETPACK_OF_L4T, JETPACKS, MODELS, PARTS
 
-DOCUMENTED = Path(__file__).parents[2] / "documented/jetson"
+DOCUMENTED = Path(__file__).parents[3] / "documented/jetson"
 TREES = sorted(folder.name for folder in DOCUMENTED.iterdir())
 
 EXPECTED = {

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.child import ChildEnded, run_in_child, tell
 from engines.errors import InputError
+from engines.process.child import ChildEnded, run_in_child, tell
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PATIENCE_SECONDS = 10
 """For what takes a moment on an idle machine."""
 
@@ -138,8 +138,8 @@ def test_a_listener_that_fails_ends_the_child() -> None:
 
 PARENT = """
 import sys
-from engines.child import run_in_child
-from tests.unit.engines.test_child import say_and_sleep
+from engines.process.child import run_in_child
+from tests.unit.engines.process.test_child import say_and_sleep
 if __name__ == "__main__":
     run_in_child(say_and_sleep, None, lambda pid: print(pid, flush=True))
 """

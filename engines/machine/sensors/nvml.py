@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from engines.sensors.reading import Counters, Reading
+from engines.machine.sensors.reading import Counters, Reading
 
 Answer = TypeVar("Answer")
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.sensors.reading import Counters, Reading, Threads, read_events, read_numbers, read_text
+from engines.machine.sensors.reading import (
+    Counters,
+    Reading,
+    Threads,
+    read_events,
+    read_numbers,
+    read_text,
+)
 
 TICKS = 8
 """Columns of /proc/stat that add up to all of a processor's time: user to steal (proc(5)); the two

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.jetson_facts import (
+from engines.machine.jetson_facts import (
     FAMILIES,
     JETPACK_OF_L4T,
     JETPACKS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.jetson import jetpack_brings
+from engines.machine.jetson import jetpack_brings
 from engines.records.fingerprint import Fingerprint
 
 JETRAIL_PYTHON = (3, 10)

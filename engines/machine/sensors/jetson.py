@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.jetson import is_jetson, power_mode
-from engines.sensors.reading import (
+from engines.machine.jetson import is_jetson, power_mode
+from engines.machine.sensors.reading import (
     Counters,
     Reading,
     read_events,

@@ -1,9 +1,10 @@
 """What a machine says of itself while it measures: one module for each kind of sensor.
 
 `reading.py` holds the protocol and what all of them say; `processors.py` reads /proc and /sys of
-any Linux machine, `jetson.py` those of a Jetson, and `engines.nvml` asks the driver of a card.
-Everything that is a file is read below a root that tests replace with a tree of their own; what
-cannot be read is None, and `engines.validity` says where that is reason to distrust a measurement.
+any Linux machine, `jetson.py` those of a Jetson, and `engines.machine.sensors.nvml` asks the driver
+of a card. Everything that is a file is read below a root that tests replace with a tree of their
+own; what cannot be read is None, and `engines.validity` says where that is reason to distrust a
+measurement.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from engines.jetson import is_jetson
-from engines.sensors.jetson import JetsonSensor
-from engines.sensors.processors import ProcessorSensor
-from engines.sensors.reading import Counters, Reading, Sensor, read_memory_used_mib
+from engines.machine.jetson import is_jetson
+from engines.machine.sensors.jetson import JetsonSensor
+from engines.machine.sensors.processors import ProcessorSensor
+from engines.machine.sensors.reading import Counters, Reading, Sensor, read_memory_used_mib
 
 
 def open_sensors(root: Path, cpus: Iterable[int], *, gpu: bool) -> Sequence[Sensor]:
@@ -26,7 +27,7 @@ def open_sensors(root: Path, cpus: Iterable[int], *, gpu: bool) -> Sequence[Sens
     # of the whole module can be read: one machine must not mix the two.
     if is_jetson(root):
         return (processors, JetsonSensor(root))
-    from engines.nvml import open_card
+    from engines.machine.sensors.nvml import open_card
 
     card = open_card()
     if card is None:

@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from engines import device
 from engines.config.target import TargetConfig, TensorRTBuilder, load_target
 from engines.config.workspace import Workspace
-from engines.device import check_target, describe, differences, read_fingerprint
 from engines.errors import InputError, WrongEngine
-from engines.installing import how_to_install
-from engines.nvml import Card
+from engines.machine import fingerprint as device
+from engines.machine.fingerprint import describe, differences, read_fingerprint
+from engines.machine.sensors.nvml import Card
 from engines.records.fingerprint import Fingerprint
+from pipeline.device.installing import how_to_install
+from pipeline.device.recognition import check_target
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 JETSONS = REPOSITORY / "tests/documented/jetson"
 L4 = Card(
     name="NVIDIA L4", compute_capability="8.9", memory_mib=23034, driver="560.35.05", cuda="12.6"

@@ -1,8 +1,8 @@
 """Programs that end with the process that started them, however that one ended.
 
 The kernel frees the device's lock when its holder is killed. A measurement that went on without its
-parent would spoil the next one, which has the lock by then. `engines.child` does the same for work
-that is Python in this package.
+parent would spoil the next one, which has the lock by then. `engines.process.child` does the same
+for work that is Python in this package.
 
 Run as a program, this asks the kernel for the signal (PR_SET_PDEATHSIG in prctl(2), which outlives
 the exec) and becomes the command. Not `preexec_fn`, which may deadlock where other threads run.

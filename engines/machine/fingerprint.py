@@ -7,18 +7,15 @@ Jetson, from NVIDIA's driver. No backend is imported: `pipeline probe` runs with
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from engines.backends import BACKENDS
-from engines.config.target import TargetConfig
-from engines.errors import InputError, WrongEngine
-from engines.installing import how_to_install
-from engines.jetson import ROOT, Jetson, read_jetson
-from engines.nvml import Card, read_card
-from engines.processor import read_processor
+from engines.machine.jetson import ROOT, Jetson, read_jetson
+from engines.machine.processor import read_processor
+from engines.machine.sensors.nvml import Card, read_card
 from engines.records.fingerprint import Fingerprint
 
 PROCESSOR = ("architecture", "name", "isa", "cores")
@@ -135,72 +132,6 @@ def differences(
     return [f"{field}: {_difference(one, other)}" for field, one, other in pairs if one != other]
 
 
-def check_target(
-    fingerprint: Fingerprint,
-    target: TargetConfig,
-    expected: Mapping[str, str],
-    others: Callable[[], Iterable[TargetConfig]] = tuple,
-) -> None:
-    """Raise WrongEngine unless this device is what the target's row asks for: `expected` is its
-    `device` or its `build_device`. `others` gives the targets to name instead, where one is for
-    this device. Raises InputError when the row asks for something that no fingerprint says."""
-    if target.backend not in BACKENDS:
-        raise InputError(
-            f"Target {target.target}: expected one of the backends {', '.join(BACKENDS)}, came "
-            f"{target.backend!r}. Mend `backend:` in its params.yaml."
-        )
-    if unknown := expected.keys() - Fingerprint.model_fields.keys():
-        raise InputError(
-            f"Target {target.target}: expected under `device:` the fields of a fingerprint "
-            f"({', '.join(PROCESSOR)}, …), came {', '.join(sorted(unknown))}. Mend its params.yaml."
-        )
-    if wrong := mismatches(fingerprint, expected):
-        raise WrongEngine(
-            f"Expected a device of target {target.target} ({_row(expected)}), came "
-            f"{describe(fingerprint)}, which is not {', '.join(wrong)}. "
-            + _elsewhere(target, [row.target for row in others() if suits(fingerprint, row)])
-        )
-    if target.package not in fingerprint.backends:
-        installed = ", ".join(fingerprint.backends) or "none"
-        raise WrongEngine(
-            f"Expected the package {target.package!r}, which target {target.target} runs on, on "
-            f"this device, came {installed} installed. "
-            + how_to_install(fingerprint, target.package)
-        )
-
-
-def mismatches(fingerprint: Fingerprint, expected: Mapping[str, str]) -> list[str]:
-    """What a row asks for and this device is not, each as `key: value`."""
-    asked = expected.items()
-    return [f"{key}: {value}" for key, value in asked if not _matches(fingerprint, key, value)]
-
-
-def suits(fingerprint: Fingerprint, target: TargetConfig) -> bool:
-    """Whether this is a device of the target, with the package that its engines run on."""
-    at_home = target.package in fingerprint.backends
-    return at_home and not mismatches(fingerprint, target.device)
-
-
-def frames_in_flight(fingerprint: Fingerprint, package: str) -> tuple[int, int]:
-    """How many frames at once keep the device busy: a number to begin with, and a larger one."""
-    # One frame a core keeps them busy; the second hides the work between two inferences. A GPU runs
-    # one inference at a time, while the processors make the next frame ready.
-    return (fingerprint.cores, 2 * fingerprint.cores) if package == "openvino" else (2, 4)
-
-
-def _elsewhere(target: TargetConfig, suiting: list[str]) -> str:
-    runner = f" (GitLab runners have the tag {target.runner_tag})" if target.runner_tag else ""
-    if suiting:
-        here = f"take a target of this one: `--target {suiting[0]}`"
-        more = f" (or {', '.join(suiting[1:])})" if suiting[1:] else ""
-        return f"Run this on such a device{runner}, or {here}{more}."
-    return (
-        f"Run this on such a device{runner}, or add a target for this one with `pipeline "
-        "add-target NAME --from TARGET` and set its `device:`. `pipeline doctor` says what this "
-        "machine can do."
-    )
-
-
 def describe(fingerprint: Fingerprint) -> str:
     """The device in words, for messages."""
     sm = f"SM {fingerprint.compute_capability or 'unknown'}"
@@ -218,17 +149,6 @@ def describe(fingerprint: Fingerprint) -> str:
 def _processor(fingerprint: Fingerprint) -> str:
     cores = f"{fingerprint.cores} core{'s' if fingerprint.cores != 1 else ''}"
     return f"{fingerprint.name!r} ({fingerprint.architecture}, {cores})"
-
-
-def _matches(fingerprint: Fingerprint, key: str, value: str) -> bool:
-    found = getattr(fingerprint, key, None)
-    if isinstance(found, tuple):
-        return set(value.split()) <= set(found)
-    return str(found) == value
-
-
-def _row(device: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}: {value}" for key, value in device.items())
 
 
 def _difference(expected: object, here: object) -> str:

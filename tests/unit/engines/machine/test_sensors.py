@@ -13,14 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines import measure
-from engines.jetson import is_jetson
+from engines.machine.jetson import is_jetson
+from engines.machine.sensors import open_sensors
+from engines.machine.sensors.jetson import JetsonSensor, read_power_mode
+from engines.machine.sensors.processors import ProcessorSensor
+from engines.machine.sensors.reading import (
+    Counters,
+    Reading,
+    count_all,
+    read_all,
+    read_number,
+    rise,
+)
 from engines.measure import StateSampler
-from engines.sensors import open_sensors
-from engines.sensors.jetson import JetsonSensor, read_power_mode
-from engines.sensors.processors import ProcessorSensor
-from engines.sensors.reading import Counters, Reading, count_all, read_all, read_number, rise
 
-TREES = Path(__file__).parents[2] / "documented" / "jetson"
+TREES = Path(__file__).parents[3] / "documented" / "jetson"
 NX, AGX, THOR = "orin-nx-16gb", "agx-orin-64gb", "agx-thor"
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from engines.errors import Conflict
-from engines.lock import FILE, device_lock
+from engines.process.lock import FILE, device_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from engines.lock import device_lock
+from engines.process.lock import device_lock
 with device_lock("pipeline build slow-fp16", Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -20,8 +20,8 @@ def device_lock(work: str, folder: Path | None = None) -> Iterator[None]:
 
     The lock's file lies in the system's folder for temporary files, so that clones and users share
     it; the kernel frees the lock when the process ends, by kill -9 too. So whatever else does the
-    work must end with it (`engines.child`, `engines.orphans`). Raises Conflict (exit 7) with the
-    holder's work and process when the device is taken.
+    work must end with it (`engines.process.child`, `engines.process.orphans`). Raises Conflict
+    (exit 7) with the holder's work and process when the device is taken.
     """
     path = (folder or Path(tempfile.gettempdir())) / FILE
     with open(path, "a+", opener=_shared) as file:

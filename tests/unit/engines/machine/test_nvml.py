@@ -15,8 +15,8 @@ from typing import Any
 import pynvml
 import pytest
 
+from engines.machine.sensors.nvml import Card, open_card, read_card
 from engines.measure import StateSampler
-from engines.nvml import Card, open_card, read_card
 
 MIG = "MIG-8f2d8a3a-0000-0000-0000-000000000000"
 

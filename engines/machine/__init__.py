@@ -1,0 +1,7 @@
+"""Which machine this is, and what it says of itself while it works.
+
+processor      the processors: names, instruction sets, memory
+jetson         which Jetson this is; `jetson_facts` holds what NVIDIA's documents say of them
+fingerprint    all that engines are tied to, as device.json
+sensors/       clocks, temperatures, power, throttling, and who else used the machine
+"""

@@ -1,0 +1,6 @@
+"""Processes and who may run: work in a child, programs that end with us, one user of a device.
+
+child     a Python function in a process of its own, whose end by a signal is told
+orphans   a program that ends with the process that started it
+lock      one build or measurement on a device at a time
+"""
