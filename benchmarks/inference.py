@@ -13,7 +13,7 @@ from figures import Figure
 from timing import run_process, take_turns
 
 from engines.backends import BuildRequest
-from engines.backends.openvino import compute_type
+from engines.backends.openvino.settings import compute_type
 from engines.machine.fingerprint import read_fingerprint
 
 LIMIT = 1.03
@@ -74,7 +74,7 @@ def _save_graph(comparison: Comparison) -> Path:
     import openvino as ov
 
     # The steps of OpenVINO.build before it compiles.
-    from engines.backends.openvino import _read, _with_preprocessing
+    from engines.backends.openvino.graph import read_graph, with_preprocessing
 
     request = BuildRequest(
         onnx=comparison.workspace.model_out(comparison.model.name) / "model.fp16.onnx",
@@ -83,7 +83,7 @@ def _save_graph(comparison: Comparison) -> Path:
         imgsz=comparison.model.imgsz,
     )
     path = comparison.scratch / "graph.xml"
-    ov.save_model(_with_preprocessing(_read(ov.Core(), request)), path, compress_to_fp16=False)
+    ov.save_model(with_preprocessing(read_graph(ov.Core(), request)), path, compress_to_fp16=False)
     return path
 
 

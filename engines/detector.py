@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from engines.backends import Session
+from engines.backends.loading import load_engine
 from engines.detections import Detections
 from engines.errors import InputError
 from engines.letterbox import Placement, letterbox
-from engines.manifest import load_engine
 from engines.postprocess import decode
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest

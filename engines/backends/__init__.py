@@ -109,9 +109,11 @@ class Entry:
 
 
 BACKENDS = {
-    "openvino": Entry(location="engines.backends.openvino:OpenVINO", packages=("openvino",)),
+    "openvino": Entry(
+        location="engines.backends.openvino.backend:OpenVINO", packages=("openvino",)
+    ),
     "tensorrt": Entry(
-        location="engines.backends.tensorrt:TensorRT", packages=("tensorrt", "tensorrt_rtx")
+        location="engines.backends.tensorrt.backend:TensorRT", packages=("tensorrt", "tensorrt_rtx")
     ),
 }
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engines.backends.loading import check_engine
 from engines.config.model import load_model
 from engines.config.target import BenchmarkRow, TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
@@ -20,7 +21,6 @@ from engines.dataset import load_set
 from engines.errors import InputError
 from engines.files import write_atomic
 from engines.machine.fingerprint import read_fingerprint
-from engines.manifest import check_engine
 from engines.measure import latency
 from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity

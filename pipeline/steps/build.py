@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from engines.backends import BuildRequest, BuildResult, backend
+from engines.backends.loading import MANIFEST_FILE
 from engines.config.model import ModelConfig, load_model
 from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.files import atomic_path, sha256_file
 from engines.machine.fingerprint import differences, read_fingerprint
-from engines.manifest import MANIFEST_FILE
 from engines.process.lock import device_lock
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest, Postprocess, Source

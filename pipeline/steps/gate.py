@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engines.backends.loading import device_differences
 from engines.config.target import Budgets, load_target
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
 from engines.machine.fingerprint import describe
-from engines.manifest import device_differences
 from engines.records.benchmark import Benchmark, Latency
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Manifest

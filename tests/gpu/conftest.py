@@ -28,7 +28,8 @@ import numpy as np
 import pytest
 
 from engines.backends import BuildRequest, backend
-from engines.backends.nvidia import cuda
+from engines.backends.loading import load_engine
+from engines.backends.tensorrt.cuda import driver as cuda
 from engines.config.target import TensorRTBuilder
 from engines.dataset import load_set
 from engines.detector import Detector
@@ -36,7 +37,6 @@ from engines.errors import WrongEngine
 from engines.files import sha256_file
 from engines.letterbox import letterbox
 from engines.machine.fingerprint import installed_version, read_fingerprint
-from engines.manifest import load_engine
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.record import Precision

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends.nvidia.session import TensorRTSession
+from engines.backends.loading import load_engine
+from engines.backends.tensorrt.session import TensorRTSession
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import installed_version
-from engines.manifest import load_engine
 from engines.records.manifest import Manifest
 
 SOAK_SECONDS = 5.0

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from engines.backends.loading import check_engine
 from engines.config.yaml import load_yaml
 from engines.detections import load_detections
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
-from engines.manifest import check_engine
 from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.fingerprint import Fingerprint

@@ -23,8 +23,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import pipeline.cli
+from engines.backends.loading import check_engine
 from engines.machine.fingerprint import read_fingerprint
-from engines.manifest import check_engine
 from engines.records.manifest import Manifest
 from tests.integration.conftest import BIN, MODEL, ROOT, Clone, check_refused, copy, files
 

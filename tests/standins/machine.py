@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from engines.backends import tensorrt
-from engines.backends.nvidia import cuda, sdk
-from engines.backends.nvidia.session import TensorRTSession
-from engines.backends.nvidia.uint8_input import with_uint8_input
+from engines.backends.loading import load_engine
+from engines.backends.tensorrt import backend as tensorrt
+from engines.backends.tensorrt import sdk
+from engines.backends.tensorrt.cuda import driver as cuda
+from engines.backends.tensorrt.session import TensorRTSession
+from engines.backends.tensorrt.uint8_input import with_uint8_input
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
-from engines.manifest import load_engine
 from engines.records.manifest import Manifest, Profile, TensorRTPlan
 
 IMGSZ = (64, 96)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from engines.backends import BuildRequest, Session
-from engines.backends.openvino import OpenVINO
+from engines.backends.openvino.backend import OpenVINO
 from engines.config.target import OpenVINOBuilder
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint

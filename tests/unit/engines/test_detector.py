@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engines.backends.loading import load_engine
 from engines.detections import Detections
 from engines.detector import Detector
 from engines.errors import InputError
 from engines.letterbox import letterbox
 from engines.machine.fingerprint import read_fingerprint
-from engines.manifest import load_engine
 from engines.postprocess import decode
 
 THRESHOLDS = {"confidence": 0.3, "iou": 0.7, "max_detections": 50}

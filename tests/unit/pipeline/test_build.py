@@ -10,11 +10,11 @@ from typing import Any
 import onnx
 import pytest
 
-from engines.backends.openvino import OpenVINO
+from engines.backends.loading import load_engine
+from engines.backends.openvino.backend import OpenVINO
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
-from engines.manifest import load_engine
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from pipeline.adapters import git

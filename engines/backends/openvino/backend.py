@@ -1,0 +1,86 @@
+"""Building a blob, and loading it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.backends import BuildRequest, BuildResult
+from engines.backends.layers import main_precision
+from engines.backends.openvino.executed import computing_layers
+from engines.backends.openvino.graph import INPUT, OUTPUT, read_graph, with_preprocessing
+from engines.backends.openvino.messages import translated
+from engines.backends.openvino.session import OpenVINOSession
+from engines.backends.openvino.settings import DEVICE, latency_config, precision_config
+from engines.errors import InputError
+from engines.records.manifest import Manifest, Preprocess, Tensor
+from engines.records.record import Precision
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+
+IN_ENGINE = ("NHWC to NCHW", "uint8 to float", "BGR to RGB", "divide by 255")
+
+
+class OpenVINO:
+    """Builds and loads engines for x86 and ARM CPUs."""
+
+    name = "openvino"
+    engine_file = "engine.blob"
+
+    def __init__(self, package: str = "openvino") -> None:
+        self._package = package
+
+    def version(self) -> str:
+        """Version of OpenVINO that is installed. Raises InputError when it is missing."""
+        try:
+            return version(self._package)
+        except PackageNotFoundError as error:
+            raise InputError(
+                "Expected the package openvino, which the backend `openvino` runs on, but it is "
+                "not installed. Install it with `pip install --editable '.[device]'`."
+            ) from error
+
+    def onnx_precision(self, precision: Precision) -> Precision:
+        """Every precision has an ONNX file of its own."""
+        return precision
+
+    def build(self, request: BuildRequest, engine: Path) -> BuildResult:
+        """Compile the ONNX file for this CPU and write the blob to `engine`.
+
+        Raises InputError when OpenVINO does not take the file.
+        """
+        import openvino as ov
+
+        with translated(InputError, f"Expected an ONNX file that OpenVINO takes: {request.onnx}"):
+            core = ov.Core()
+            model = with_preprocessing(read_graph(core, request))
+            config = latency_config() | precision_config(request.precision)
+            compiled = core.compile_model(model, DEVICE, config)
+            engine.write_bytes(_export(compiled))
+            layers = computing_layers(compiled)
+        height, width = request.imgsz
+        channels, anchors = (int(side) for side in compiled.output(0).shape[1:])
+        return BuildResult(
+            executed_precision=main_precision(layers),
+            executed_layers=dict(Counter(precision for _, precision in layers).most_common()),
+            inputs=(Tensor(name=INPUT, dtype="uint8", shape=(None, height, width, 3)),),
+            outputs=(Tensor(name=OUTPUT, dtype="float32", shape=(None, channels, anchors)),),
+            preprocess=Preprocess(in_engine=IN_ENGINE),
+        )
+
+    def load(self, engine: Path, manifest: Manifest, *, in_flight: int) -> OpenVINOSession:
+        """Load an engine whose manifest was checked.
+
+        With `in_flight` 1 all processors work on one frame; with more, so many frames run side by
+        side on streams of their own. Raises WrongEngine when OpenVINO does not take the blob.
+        """
+        return OpenVINOSession(engine, manifest, in_flight=in_flight)
+
+
+def _export(compiled: ov.CompiledModel) -> bytes:
+    blob = compiled.export_model()
+    return blob if isinstance(blob, bytes) else bytes(blob.getbuffer())

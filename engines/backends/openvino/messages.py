@@ -1,0 +1,19 @@
+"""OpenVINO's errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engines.errors import JetrailError, WrongEngine
+
+
+@contextmanager
+def translated(kind: type[JetrailError], expected: str) -> Iterator[None]:
+    """OpenVINO raises RuntimeError for everything; make it ours, with the first lines of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:400]
+        todo = "Build it again" if kind is WrongEngine else "Export the model again"
+        raise kind(f"{expected}, but it says: {reason}. {todo} with `pipeline`.") from error

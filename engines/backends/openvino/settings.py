@@ -1,0 +1,47 @@
+"""How OpenVINO is told to run: streams, and the type that it computes in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+from typing import Any
+
+from engines.machine.fingerprint import read_fingerprint
+from engines.records.record import Precision
+
+DEVICE = "CPU"
+
+Config = dict[str, Any]
+
+
+def latency_config() -> Config:
+    """All processors on one frame."""
+    return {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+
+
+def streams_config(frames: int) -> Config:
+    """A processor for each frame, as far as they go."""
+    return {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(min(frames, _cores()))}
+
+
+def compute_type(precision: Precision, isa: Container[str]) -> str:
+    """OpenVINO's type for all that the ONNX file does not quantize, by instruction set.
+
+    OpenVINO also offers bf16 where it must emulate it, which is slower than f32; so the processor's
+    flags decide and not its list of capabilities.
+    """
+    if precision == "fp32":
+        return "f32"
+    if "amx_bf16" in isa or "avx512_bf16" in isa:
+        return "bf16"
+    if "avx512_fp16" in isa or "asimdhp" in isa:
+        return "f16"
+    return "f32"
+
+
+def precision_config(precision: Precision) -> Config:
+    return {"INFERENCE_PRECISION_HINT": compute_type(precision, read_fingerprint().isa)}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

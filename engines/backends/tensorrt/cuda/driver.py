@@ -1,0 +1,104 @@
+"""CUDA's bindings and the GPU: how a call fails, which card runs, and its primary context.
+
+The driver API and not the runtime's: it comes with the driver, on a Jetson too, so that nothing
+must fit the CUDA toolkit's version. It works in the primary context, which is TensorRT's as well.
+All but `Gpu` needs that context current in the calling thread: call `Gpu.use` first.
+Source: CUDA Driver API reference.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+from engines.errors import InputError, JetrailError, WrongEngine
+
+
+@cache
+def driver() -> Any:
+    """NVIDIA's bindings: each function gives a tuple, the status first."""
+    from cuda.bindings import driver
+
+    return driver
+
+
+def call(name: str, *arguments: Any) -> Any:
+    """Call the driver's function `name`; gives its value, or a tuple where it has several.
+
+    Raises InputError when the GPU's memory is used up, JetrailError for all else that fails.
+    """
+    try:
+        status, *values = getattr(driver(), name)(*arguments)
+    except (RuntimeError, ValueError) as error:  # not in this driver, or a status it does not know
+        raise _failed(name, str(error)) from error
+    if status != driver().CUresult.CUDA_SUCCESS:
+        raise _failed(name, status.name)
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _failed(function: str, status: str) -> JetrailError:
+    if status == "CUDA_ERROR_OUT_OF_MEMORY":
+        return InputError(
+            f"Expected enough GPU memory to run the engine, but {function} says {status}. Stop "
+            "other programs on the GPU, or lower `batch.max` in the target's params.yaml and build "
+            "the engine again."
+        )
+    if status == "CUDA_ERROR_NOT_INITIALIZED":
+        return JetrailError(
+            f"Expected an engine to run in the process that loaded it, but {function} says "
+            f"{status}: CUDA does not work in a fork of a process that used it. Load the engine in "
+            "the new process, and start that one with `spawn`."
+        )
+    return JetrailError(
+        f"Expected the GPU to do {function}, but the driver says {status}. Run the command again; "
+        "if it says the same, restart the device, and see `dmesg` for the driver's own words."
+    )
+
+
+def number_by_bus() -> None:
+    """Let CUDA number cards as NVML does, by their PCI bus and not by their speed: the card that
+    runs is then the one that is watched. Counts where this process has not started CUDA yet."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+
+
+class Gpu:
+    """The first GPU that CUDA shows, and its primary context."""
+
+    def __init__(self) -> None:
+        """Raises WrongEngine where there is no driver or no GPU."""
+        self.device = _first_device()
+        self._context = call("cuDevicePrimaryCtxRetain", self.device)
+        self._is_open = True
+        self.use()
+
+    def use(self) -> None:
+        """Make the context current in the calling thread."""
+        call("cuCtxSetCurrent", self._context)
+
+    def close(self) -> None:
+        """Let go of the context; CUDA ends it when nobody else holds it. May be called twice."""
+        if self._is_open:
+            self._is_open = False
+            call("cuDevicePrimaryCtxRelease", self.device)
+
+
+def _first_device() -> Any:
+    """CUDA's device 0. No driver is a RuntimeError of the bindings, no GPU a status."""
+    number_by_bus()
+    try:
+        for function in ("cuInit", "cuDeviceGet"):
+            status, *device = getattr(driver(), function)(0)
+            if status != driver().CUresult.CUDA_SUCCESS:
+                raise _no_gpu(f"{function} says {status.name}")
+    except (ImportError, RuntimeError, OSError, ValueError) as error:
+        raise _no_gpu(str(error)) from error
+    return device[0]
+
+
+def _no_gpu(reason: str) -> WrongEngine:
+    return WrongEngine(
+        f"Expected an NVIDIA GPU with its driver to run this engine, but: {reason.rstrip('.')}. An "
+        "engine is run and measured on its target's own device; `pipeline doctor` says what this "
+        "machine is."
+    )

@@ -1,0 +1,278 @@
+"""Options of a row that not every TensorRT or device has.
+
+Of TensorRT itself, which cannot be installed here, stands a stand-in with the few names that the
+checks look at, as NVIDIA's documents give them for each version: no real TensorRT confirmed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from engines.backends import BuildRequest
+from engines.backends.tensorrt.build import Job, config_of, is_strongly_typed
+from engines.backends.tensorrt.supported import check_options, hardware_level
+from engines.config.target import TensorRTBuilder
+from engines.errors import InputError
+from engines.records.fingerprint import Fingerprint
+from engines.records.record import Precision
+
+ROW: dict[str, Any] = {
+    **{"package": "tensorrt", "workspace_mib": 2048, "optimization_level": 3},
+    **{"timing_cache": False, "version_compatible": False, "hardware_compatibility": "none"},
+    "dla_core": None,
+}
+ORIN = Fingerprint(
+    **{"kind": "jetson", "name": "ARM Cortex-A78AE", "architecture": "aarch64", "isa": ()},
+    **{"cores": 8, "memory_gib": 15, "backends": {"tensorrt": "10.3.0"}, "gpu": "Orin"},
+    **{"compute_capability": "8.7", "gpu_memory_gib": 15, "unified_memory": True, "dla_cores": 2},
+    **{"family": "orin-nx", "l4t": "36.4.3", "jetpack": "6.2"},
+)
+NANO = ORIN.model_copy(update={"family": "orin-nano", "dla_cores": 0})
+CARD = Fingerprint(
+    **{"kind": "dgpu", "name": "Xeon", "architecture": "x86_64", "isa": (), "cores": 8},
+    **{"memory_gib": 128, "backends": {}, "gpu": "NVIDIA L4", "compute_capability": "8.9"},
+    **{"gpu_memory_gib": 24, "unified_memory": False, "dla_cores": 0},
+)
+CPU = CARD.model_copy(
+    update={"kind": "cpu", "gpu": None, "gpu_memory_gib": None, "unified_memory": None}
+)
+
+
+def stand_in(version: str) -> SimpleNamespace:
+    """The module `tensorrt` of a version, as far as it matters here."""
+    release = tuple(int(part) for part in version.split(".")[:2])
+    levels = ["NONE", "AMPERE_PLUS"] + ["SAME_COMPUTE_CAPABILITY"] * (release >= (10, 9))
+    flags = ["FP16", "INT8"] + ["VERSION_COMPATIBLE"] * (release >= (8, 6))
+    return SimpleNamespace(
+        __version__=version,
+        HardwareCompatibilityLevel=Enum("HardwareCompatibilityLevel", levels),
+        BuilderFlag=Enum("BuilderFlag", flags),
+        MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
+        PreviewFeature=SimpleNamespace(PROFILE_SHARING_0806="profile sharing"),
+    )
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that puts a version of the stand-in in TensorRT's place."""
+
+    def make(version: str) -> None:
+        for module in ("supported", "build", "sdk"):
+            name = f"engines.backends.tensorrt.{module}.trt"
+            monkeypatch.setattr(name, stand_in(version))
+
+    return make
+
+
+def ask(
+    onnx: Path, device: Fingerprint, precision: Precision = "fp16", **row: Any
+) -> tuple[BuildRequest, TensorRTBuilder, str]:
+    """What check_options wants."""
+    options = TensorRTBuilder(**(ROW | row))
+    request = BuildRequest(
+        onnx=onnx,
+        precision=precision,
+        batch={"min": 1, "opt": 4, "max": 4},  # type: ignore[arg-type]  # not looked at here
+        imgsz=(64, 96),
+        device=device,
+        options=options,
+        progress=lambda phase, done, total: None,
+    )
+    return request, options, options.package
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A row, where it is built, and a part of why that cannot be; empty where it can."""
+
+    version: str = "10.3.0"
+    device: Fingerprint = ORIN
+    precision: Precision = "fp16"
+    row: dict[str, Any]
+    said: str = ""
+
+
+RTX: dict[str, Any] = {"package": "tensorrt_rtx"}
+CASES = {
+    "workspace as large as the memory": Case(row={"workspace_mib": 15 * 1024}),
+    "workspace larger than shared memory": Case(
+        row={"workspace_mib": 15 * 1024 + 1},
+        said="what tensorrt 10.3.0 can do on Orin, came 15361: the device has 15360 MiB, which the "
+        "whole machine shares, in all",
+    ),
+    "workspace larger than the card's": Case(
+        device=CARD, row={"workspace_mib": 32 * 1024}, said="the device has 24576 MiB in all"
+    ),
+    "workspace larger than the builder's machine": Case(
+        version="1.7.1.116",
+        device=CPU,
+        row=RTX | {"workspace_mib": 256 * 1024},
+        said="what tensorrt_rtx 1.7.1.116 can do on Xeon, came 262144: the device has 131072 MiB",
+    ),
+    "version compatible": Case(row={"version_compatible": True}),
+    "version compatible with 8.6": Case(version="8.6.2", row={"version_compatible": True}),
+    "version compatible, too old": Case(
+        version="8.5.2", row={"version_compatible": True}, said="came True: it is too old"
+    ),
+    "version compatible with RTX": Case(
+        version="1.7.1",
+        row=RTX | {"version_compatible": True},
+        said="`builder.version_compatible`",
+    ),
+    "hardware compatible": Case(device=CARD, row={"hardware_compatibility": "ampere+"}),
+    "hardware compatible with JetPack": Case(
+        row={"hardware_compatibility": "ampere+"}, said="no hardware compatibility on JetPack"
+    ),
+    "hardware compatible with RTX": Case(
+        version="1.7.1",
+        device=CARD,
+        row=RTX | {"hardware_compatibility": "ampere+"},
+        said="run on RTX GPUs from Ampere on as they are",
+    ),
+    "hardware level": Case(
+        version="10.9.0", device=CARD, row={"hardware_compatibility": "same-compute-capability"}
+    ),
+    "hardware level that is not known yet": Case(
+        device=CARD,
+        row={"hardware_compatibility": "same-compute-capability"},
+        said="it knows NONE, AMPERE_PLUS alone",
+    ),
+    "DLA": Case(row={"dla_core": 1}),
+    "DLA core beyond the last": Case(row={"dla_core": 2}, said="the DLA cores here are 0 to 1"),
+    "DLA where there is none": Case(
+        device=NANO, row={"dla_core": 0}, said="came 0: there is no DLA here"
+    ),
+    "DLA on a card": Case(device=CARD, row={"dla_core": 0}, said="there is no DLA here"),
+    "DLA with RTX": Case(version="1.7.1", row=RTX | {"dla_core": 0}, said="there is no DLA here"),
+    "DLA with the last 10 that has it": Case(version="10.7.0", row={"dla_core": 0}),
+    "DLA with JetPack 7.2": Case(
+        version="10.16.0", row={"dla_core": 0}, said="no DLA from 10.8 until 11.4.1"
+    ),
+    "DLA with 11.4.0": Case(
+        version="11.4.0", row={"dla_core": 0}, said="no DLA from 10.8 until 11.4.1"
+    ),
+    "DLA with 11.4.1": Case(version="11.4.1", row={"dla_core": 0}),
+    "DLA in float32": Case(
+        precision="fp32", row={"dla_core": 0}, said="a DLA computes in fp16 and int8 alone"
+    ),
+    "DLA in int8": Case(precision="int8", row={"dla_core": 0}, said="a DLA takes no Q/DQ"),
+    "DLA in int8 with 11": Case(version="11.4.1", precision="int8", row={"dla_core": 0}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_options(use: Callable[[str], None], tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    use(case.version)
+    arguments = ask(tmp_path / "model.onnx", case.device, case.precision, **case.row)
+    if not case.said:
+        check_options(*arguments)
+        return
+    with pytest.raises(InputError) as raised:
+        check_options(*arguments)
+    assert case.said in str(raised.value)
+    assert str(raised.value).endswith("Mend the target's params.yaml.")
+
+
+# --- what the builder is told --------------------------------------------------------------------
+
+
+class Told:
+    """Takes the place of Polygraphy's CreateConfig and keeps what it was given."""
+
+    def __init__(self, **given: Any) -> None:
+        Told.last = given
+
+    last: dict[str, Any]
+
+    def __call__(self, builder: object, network: object) -> SimpleNamespace:
+        preview: dict[str, bool] = {}
+        return SimpleNamespace(DLA_core=0, preview=preview, set_preview_feature=preview.__setitem__)
+
+
+@pytest.fixture
+def told(
+    use: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """A function that says what Polygraphy is told for a version, a precision and a row."""
+
+    def ask_config(version: str, precision: Precision, **row: Any) -> dict[str, Any]:
+        use(version)
+        monkeypatch.setattr("polygraphy.backend.trt.CreateConfig", Told)
+        request, _, package = ask(tmp_path / "model.onnx", ORIN, precision, **row)
+        job = Job(request=request, package=package, engine=tmp_path / "engine.plan")
+        config = config_of(None, None, job, {}, None)  # type: ignore[arg-type]
+        rest = {"DLA_core": config.DLA_core, "preview": config.preview}
+        return Told.last | {"typed": is_strongly_typed(job)} | rest
+
+    return ask_config
+
+
+@pytest.mark.parametrize(
+    ("version", "precision", "typed", "fp16", "int8"),
+    [
+        ("8.6.2", "fp32", False, False, False),
+        ("8.6.2", "fp16", False, True, False),
+        ("8.6.2", "int8", False, True, True),
+        ("10.3.0", "fp16", True, False, False),
+        ("10.3.0", "int8", True, False, False),
+        ("11.4.1", "int8", True, False, False),
+    ],
+)
+def test_flags_where_the_types_of_the_file_are_not_the_law(
+    told: Callable[..., dict[str, Any]],
+    version: str,
+    precision: Precision,
+    typed: bool,
+    fp16: bool,
+    int8: bool,
+) -> None:
+    found = told(version, precision)
+    assert (found["typed"], found["fp16"], found["int8"]) == (typed, fp16, int8)
+    assert found["memory_pool_limits"] == {"workspace": 2048 << 20}
+    assert found["builder_optimization_level"] == 3
+
+
+@pytest.mark.parametrize(
+    ("version", "told_so"), [("8.6.2", {"profile sharing": True}), ("10.3.0", {})]
+)
+def test_contexts_may_share_the_profile(
+    told: Callable[..., dict[str, Any]], version: str, told_so: dict[str, bool]
+) -> None:
+    """A session has one for each batch; without it TensorRT 8.6 refuses the second."""
+    assert told(version, "fp16")["preview"] == told_so
+
+
+@pytest.mark.parametrize(("version", "typed"), [("10.3.0", False), ("11.4.1", True)])
+def test_a_dla_with_the_gpu_for_what_it_cannot_run(
+    told: Callable[..., dict[str, Any]], version: str, typed: bool
+) -> None:
+    found = told(version, "fp16", dla_core=1)
+    assert found["use_dla"] is True
+    assert found["allow_gpu_fallback"] is True
+    assert found["DLA_core"] == 1
+    assert found["typed"] is typed
+    assert found["fp16"] is not typed
+
+
+def test_without_a_dla_there_is_no_fallback(told: Callable[..., dict[str, Any]]) -> None:
+    found = told("10.3.0", "fp16")
+    assert (found["use_dla"], found["allow_gpu_fallback"], found["DLA_core"]) == (False, False, 0)
+
+
+def test_levels_of_hardware_compatibility(use: Callable[[str], None], tmp_path: Path) -> None:
+    use("10.9.0")
+    for name, expected in (
+        ("none", None),
+        ("ampere+", "AMPERE_PLUS"),
+        ("same-compute-capability", "SAME_COMPUTE_CAPABILITY"),
+    ):
+        level = hardware_level(ask(tmp_path, CARD, hardware_compatibility=name)[1])
+        assert (level and level.name) == expected

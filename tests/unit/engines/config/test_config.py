@@ -1,0 +1,204 @@
+"""engines.config: what people write is read strictly, and refused with the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from engines.config.model import load_model
+from engines.config.target import TargetConfig, load_target
+from engines.config.workspace import Workspace, find_workspace
+from engines.errors import InputError
+
+ROOT = Path(__file__).parents[4]
+REPOSITORY = Workspace(root=ROOT)
+
+MODEL: dict[str, Any] = {
+    "schema": 1,
+    "name": "helmets",
+    "version": "1.0",
+    "task": "detect",
+    "weights": {"path": "weights.pt", "sha256": "0" * 64},
+    "imgsz": [384, 640],
+    "classes": ["helmet"],
+    "data": {name: f"data/{name}" for name in ("calibration", "tuning", "evaluation")},
+}
+
+
+def write_yaml(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        YAML().dump(content, file)
+
+
+def target_row() -> dict[str, Any]:
+    path = REPOSITORY.target("x86-openvino") / "params.yaml"
+    row: dict[str, Any] = YAML(typ="safe").load(path.read_text())
+    return row
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "models").mkdir()
+    return Workspace(root=tmp_path)
+
+
+def test_the_repository_s_own_files_are_sound() -> None:
+    target = load_target(REPOSITORY, "x86-openvino")
+    for row in target.engines.values():
+        assert load_model(REPOSITORY, row.model).name == row.model
+
+
+def test_a_good_model_is_read(workspace: Workspace) -> None:
+    write_yaml(workspace.model("helmets") / "model.yaml", MODEL)
+    model = load_model(workspace, "helmets")
+    assert model.imgsz == (384, 640)
+    assert model.classes == ("helmet",)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ({"classes": None}, "classes: "),
+        ({"imgsz": [384, 650]}, r"multiples of 32 pixels, came \[384, 650\]; for 650 take 640"),
+        ({"imgsz": [0, 640]}, "multiples of 32"),
+        ({"imgsz": [640]}, "imgsz"),
+        ({"task": "segment"}, "task: Input should be 'detect', came 'segment'"),
+        ({"schema": 2}, "schema: Input should be 1, came 2"),
+        ({"version": "new"}, "version"),
+        ({"weights": {"path": "weights.pt", "sha256": "abc"}}, "weights.sha256"),
+        ({"weights": {"path": "../w.pt", "sha256": "0" * 64}}, "weights.path"),
+        ({"classes": ["a", "b", "a"]}, "class 2 is 'a' again"),
+        ({"name": "other"}, "expected `name: helmets` as its folder"),
+    ],
+)
+def test_a_bad_model_is_refused_by_key(
+    workspace: Workspace, change: dict[str, Any], said: str
+) -> None:
+    path = workspace.model("helmets") / "model.yaml"
+    write_yaml(path, MODEL | change)
+    with pytest.raises(InputError, match=said) as refused:
+        load_model(workspace, "helmets")
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize("key", sorted(MODEL))
+def test_every_key_of_a_model_is_needed(workspace: Workspace, key: str) -> None:
+    write_yaml(
+        workspace.model("helmets") / "model.yaml", {k: v for k, v in MODEL.items() if k != key}
+    )
+    with pytest.raises(InputError, match=f"{key}: Field required"):
+        load_model(workspace, "helmets")
+
+
+def test_an_unknown_model_names_the_known_ones(workspace: Workspace) -> None:
+    write_yaml(workspace.model("helmets") / "model.yaml", MODEL)
+    with pytest.raises(InputError, match="one of the models helmets, came 'vests'"):
+        load_model(workspace, "vests")
+
+
+def test_an_unknown_target_names_the_known_ones() -> None:
+    with pytest.raises(InputError, match="x86-openvino.*came 'jetson'.*add-target"):
+        load_target(REPOSITORY, "jetson")
+
+
+def test_what_is_no_yaml_is_refused(workspace: Workspace) -> None:
+    path = workspace.model("helmets") / "model.yaml"
+    path.parent.mkdir()
+    path.write_text("name: [unclosed\n")
+    with pytest.raises(InputError, match="is not YAML"):
+        load_model(workspace, "helmets")
+
+
+def load_row(workspace: Workspace, row: dict[str, Any]) -> TargetConfig:
+    write_yaml(workspace.target("x86-openvino") / "params.yaml", row)
+    return load_target(workspace, "x86-openvino")
+
+
+@pytest.mark.parametrize("budget", sorted(target_row()["budgets"]))
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "much", None])
+def test_a_budget_must_be_a_sensible_number(
+    workspace: Workspace, budget: str, value: object
+) -> None:
+    row = target_row()
+    row["budgets"][budget] = value
+    with pytest.raises(InputError, match=f"budgets.{budget}"):
+        load_row(workspace, row)
+
+
+@pytest.mark.parametrize("budget", sorted(target_row()["budgets"]))
+def test_no_budget_may_be_missing(workspace: Workspace, budget: str) -> None:
+    row = target_row()
+    del row["budgets"][budget]
+    with pytest.raises(InputError, match=f"budgets.{budget}: Field required"):
+        load_row(workspace, row)
+
+
+def test_an_engine_may_have_a_budget_of_its_own(workspace: Workspace) -> None:
+    row = target_row()
+    row["engines"]["meter-yolov8n-int8"]["budgets"] = {"map50_95_drop": 0.02}
+    target = load_row(workspace, row)
+    assert target.budgets_of("meter-yolov8n-int8").map50_95_drop == 0.02
+    assert target.budgets_of("meter-yolov8n-fp16") == target.budgets
+
+
+def test_an_engine_s_own_budget_is_checked_too(workspace: Workspace) -> None:
+    row = target_row()
+    row["engines"]["meter-yolov8n-int8"]["budgets"] = {"frame_p99_ms": -3}
+    with pytest.raises(InputError, match="meter-yolov8n-int8.*frame_p99_ms"):
+        load_row(workspace, row)
+
+
+def test_an_unknown_precision_is_refused(workspace: Workspace) -> None:
+    row = target_row()
+    row["engines"]["meter-yolov8n-fp8"] = {"model": "meter-yolov8n", "precision": "fp8"}
+    with pytest.raises(InputError, match="'fp32', 'fp16' or 'int8', came 'fp8'"):
+        load_row(workspace, row)
+
+
+def test_an_engine_is_named_by_what_it_is(workspace: Workspace) -> None:
+    row = target_row()
+    row["engines"]["fast"] = {"model": "meter-yolov8n", "precision": "fp16"}
+    with pytest.raises(InputError, match="expected the key `meter-yolov8n-fp16`"):
+        load_row(workspace, row)
+
+
+def test_a_profile_must_be_ordered(workspace: Workspace) -> None:
+    row = target_row()
+    row["batch"] = {"min": 1, "opt": 8, "max": 4}
+    with pytest.raises(InputError, match="min <= opt <= max, came 1, 8, 4"):
+        load_row(workspace, row)
+
+
+def test_an_unknown_engine_names_the_known_ones() -> None:
+    target = load_target(REPOSITORY, "x86-openvino")
+    with pytest.raises(InputError, match="meter-yolov8n-fp32.*came 'nothing'"):
+        target.engine("nothing")
+
+
+def test_the_workspace_is_found_from_within_a_target() -> None:
+    assert find_workspace(REPOSITORY.target("x86-openvino")).root == ROOT
+
+
+def test_no_workspace_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="inside a Jetrail repository"):
+        find_workspace(tmp_path)
+
+
+@given(st.text(max_size=60))
+def test_no_text_as_model_yaml_ends_in_anything_but_an_input_error(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    workspace = Workspace(root=tmp_path_factory.mktemp("workspace"))
+    path = workspace.model("helmets") / "model.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError):
+        load_model(workspace, "helmets")

@@ -1,0 +1,160 @@
+"""Every row under engines/targets is sound, and GitLab has a job for every device."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.backends import BACKENDS
+from engines.config.target import TargetConfig, load_target
+from engines.config.yaml import load_yaml
+from engines.machine.jetson_facts import FAMILIES
+from engines.records.fingerprint import Fingerprint
+from tests.unit.engines.config.test_config import REPOSITORY
+
+TARGETS = sorted(path.parent.name for path in REPOSITORY.targets.glob("*/params.yaml"))
+DEVICES = (
+    *("jetson-orin-nx", "jetson-agx-orin", "jetson-orin-nano", "jetson-thor"),
+    *("dgpu-x86", "rtx-x86"),
+)
+KUBERNETES_LABEL = re.compile(r"[a-z0-9A-Z]([\w.-]{0,61}[a-z0-9A-Z])?")
+ARTICLE_MS = {"fp32": 22.0, "fp16": 12.0, "int8": 8.0}
+"""The article's table of YOLOv8n on an Orin NX."""
+BUILDS = ("dvc repro", "make demo")
+
+
+def row(name: str) -> TargetConfig:
+    return load_target(REPOSITORY, name)
+
+
+def gitlab() -> dict[str, Any]:
+    content: dict[str, Any] = load_yaml(REPOSITORY.root / ".gitlab-ci.yml")
+    return content
+
+
+def resource_groups() -> dict[str, str]:
+    """Target to the group of whose jobs GitLab runs one at a time."""
+    job, found = gitlab()["device"], {}
+    for entry in job["parallel"]["matrix"]:
+        targets = [entry["TARGET"]] if isinstance(entry["TARGET"], str) else entry["TARGET"]
+        group = job["resource_group"].replace("$GROUP", entry["GROUP"])
+        found |= dict.fromkeys(targets, group)
+    return found
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_row_is_read_and_its_backend_and_device_are_known(name: str) -> None:
+    target = row(name)
+    assert target.package in BACKENDS[target.backend].packages
+    assert target.device.keys() | target.build_device.keys() <= Fingerprint.model_fields.keys()
+    assert KUBERNETES_LABEL.fullmatch(target.fleet_label)
+    assert {one.precision for one in target.engines.values()} == {"fp32", "fp16", "int8"}
+    assert all(target.budgets_of(engine) for engine in target.engines)
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_a_device_is_told_from_the_others(name: str) -> None:
+    target = row(name)
+    assert target.backend == "tensorrt"
+    assert target.engine_file == "engine.plan"
+    assert target.fleet_label == name
+    assert [other for other in TARGETS if row(other).device == target.device] == (
+        # They differ in the package that must be installed.
+        ["dgpu-x86", "rtx-x86"] if name in ("dgpu-x86", "rtx-x86") else [name]
+    )
+
+
+def test_every_jetson_family_has_its_row() -> None:
+    families = [row(name).device["family"] for name in DEVICES if name.startswith("jetson-")]
+    # JetPack 5, the last for Xavier, has Python 3.8: Jetrail is told such a device and refuses it.
+    assert sorted(families) == sorted(one for one in FAMILIES if "xavier" not in one)
+
+
+def test_labels_and_tags_of_runners_are_each_of_one_target() -> None:
+    rows = [row(name) for name in TARGETS]
+    tags = Counter(one.runner_tag for one in rows if one.runner_tag)
+    assert max(tags.values()) == max(Counter(one.fleet_label for one in rows).values()) == 1
+
+
+def test_rtx_alone_is_built_anywhere() -> None:
+    anywhere = {name for name in TARGETS if row(name).build_device != row(name).device}
+    assert anywhere == {"rtx-x86"}
+    assert row("rtx-x86").build_device == {"architecture": "x86_64"}
+
+
+def test_orin_nx_has_the_budgets_of_the_article() -> None:
+    target = row("jetson-orin-nx")
+    for engine, content in target.engines.items():
+        budgets = target.budgets_of(engine)
+        assert budgets.frame_p50_ms == ARTICLE_MS[content.precision]
+        assert budgets.frame_p99_ms == 30
+        assert budgets.map50_95_drop == 0.01
+
+
+# --- dvc.yaml ----------------------------------------------------------------------------------
+
+WORKS = {
+    "build": {"engines/backends", "engines/process"},
+    "benchmark": {
+        *("engines/dataset.py", "engines/machine"),
+        *("pipeline/adapters/pytest_benchmark.py", "pipeline/harness", "pipeline/measured.py"),
+    },
+    "evaluate": {"engines/dataset.py", "engines/detector.py", "pipeline/adapters/coco.py"},
+}
+"""Stage to code that decides what comes out."""
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("stage", WORKS)
+def test_a_stage_runs_again_with_other_code(name: str, stage: str) -> None:
+    folder = REPOSITORY.target(name)
+    content = load_yaml(folder / "dvc.yaml")["stages"][stage]["do"]
+    code = [one for one in content["deps"] if one.startswith("../../") and "$" not in one]
+    paths = {os.path.normpath(folder / one) for one in code}
+    assert {str(REPOSITORY.root / path) for path in WORKS[stage]} <= paths
+    assert all(Path(path).exists() for path in paths)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_another_length_of_the_soak_is_judged_again(name: str) -> None:
+    stages = load_yaml(REPOSITORY.target(name) / "dvc.yaml")["stages"]
+    assert "benchmark" in stages["gate"]["do"]["params"]
+
+
+# --- .gitlab-ci.yml ----------------------------------------------------------------------------
+
+
+def test_gitlab_has_a_job_for_each_device_on_runners_with_its_tag() -> None:
+    job, groups = gitlab()["device"], resource_groups()
+    assert groups.keys() == {name for name in TARGETS if row(name).runner_tag}
+    for name in groups:
+        assert [tag.replace("$TARGET", name) for tag in job["tags"]] == [row(name).runner_tag]
+
+
+def test_gitlab_runs_one_job_at_a_time_on_a_machine() -> None:
+    groups = resource_groups()
+    for name, other in itertools.combinations(groups, 2):
+        one_machine_may_be_both = row(name).device == row(other).device
+        assert (groups[name] == groups[other]) == one_machine_may_be_both
+
+
+def test_gitlab_waits_for_no_runner_that_is_not_named() -> None:
+    content = gitlab()
+    assert content["device"]["rules"] == [{"if": "$TARGET =~ $DEVICE_RUNNERS"}]
+    none = re.compile(content["variables"]["DEVICE_RUNNERS"].strip("/"))
+    assert not any(none.search(name) for name in TARGETS)
+
+
+def test_every_job_of_a_device_takes_the_models_over_before_it_builds() -> None:
+    jobs = {name: job for name, job in gitlab().items() if "script" in job}
+    for name in ("device", "rtx-x86-build", "x86-openvino"):
+        script = jobs[name]["script"]
+        built = next(i for i, line in enumerate(script) if line.startswith(BUILDS))
+        assert "dvc commit export verify quantize" in script[:built]
+        assert "models" in jobs[name]["needs"]
