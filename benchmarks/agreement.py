@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from peer import Frame, Peer
 
-from engines.detections import Detections
-from engines.detector import Detector
+from engines.detect.detections import Detections
+from engines.detect.detector import Detector
 from pipeline.bootstrap import iou_matrix
 
 MATCH_IOU = 0.5

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from engines.config.workspace import find_workspace
-from engines.detections import Detections
-from engines.detector import Detector, Frame
+from engines.detect.detections import Detections
+from engines.detect.detector import Detector, Frame
 from engines.records.evaluation import Evaluation
 from pipeline.cli import commands
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.detector import Detector
+from engines.detect.detector import Detector
 from engines.machine.fingerprint import read_fingerprint
 
 

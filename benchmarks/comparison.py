@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engines.config.model import ModelConfig
 from engines.config.target import TargetConfig
 from engines.config.workspace import Workspace
-from engines.dataset import load_set
+from pipeline.intake.dataset import load_set
 
 FRAMES = 8
 """Pictures that the camera frames are made from, as in `pipeline benchmark`."""

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from peer import Peer, StandIn, exported
 from timing import Rounds, Side, alternate, frames_a_second, medians
 
-from engines.detector import Detector
+from engines.detect.detector import Detector
 from engines.machine.fingerprint import read_fingerprint
-from engines.measure import StateSampler, drift_share
+from engines.measure.latency import drift_share
+from engines.measure.sampler import StateSampler
 from engines.records.evaluation import Evaluation
-from engines.validity import invalid_reasons
+from pipeline.latency.validity import invalid_reasons
 
 PRECISIONS = ("fp16", "int8", "fp32")
 FRAME_LIMITS = {"fp16": 0.90}

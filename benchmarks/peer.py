@@ -18,8 +18,8 @@ import numpy as np
 from comparison import Comparison
 from numpy.typing import NDArray
 
-from engines.detections import Detections
-from engines.postprocess import suppress
+from engines.detect.decode import suppress
+from engines.detect.detections import Detections
 
 Frame = NDArray[np.uint8]
 

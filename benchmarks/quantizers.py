@@ -25,7 +25,6 @@ import openvino
 
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import find_workspace
-from engines.dataset import load_sets
 from engines.errors import InputError
 from pipeline.adapters.coco import accuracy, read_truth
 from pipeline.adapters.head import Head, find_head
@@ -33,6 +32,7 @@ from pipeline.adapters.quantizer import check_symmetric
 from pipeline.adapters.runtime import planes
 from pipeline.exported import read_export
 from pipeline.inference import Prepared, detect, prepare_all
+from pipeline.intake.dataset import load_sets
 
 ROUNDS = 40
 """Rounds of timing; in each, every file has its turn, so that a busy machine slows all alike."""

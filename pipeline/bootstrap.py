@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detections import Detections
+from engines.detect.detections import Detections
 from engines.records.evaluation import Interval
 from pipeline.adapters.coco import MAX_DETECTIONS, Truth
 

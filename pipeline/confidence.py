@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detections import Detections
+from engines.detect.detections import Detections
 from pipeline.bootstrap import iou_matrix
 
 MATCH_IOU = 0.5

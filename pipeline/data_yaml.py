@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.config.yaml import load_yaml
-from engines.dataset import IMAGE_ENDINGS, Sample
 from engines.errors import InputError
+from pipeline.intake.dataset import IMAGE_ENDINGS, Sample
 
 SPLITS = ("train", "val", "test")
 

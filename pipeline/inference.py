@@ -11,11 +11,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.dataset import Sample
-from engines.detections import Detections
-from engines.letterbox import Placement, letterbox
-from engines.postprocess import decode
+from engines.detect.decode import decode
+from engines.detect.detections import Detections
+from engines.detect.letterbox import Placement, letterbox
 from pipeline.adapters.runtime import OnnxModel
+from pipeline.intake.dataset import Sample
 from pipeline.progress import track
 
 Item = TypeVar("Item")

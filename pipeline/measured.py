@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.measure import latency, worst_of
+from engines.measure.latency import latency
+from engines.measure.sampler import worst_of
 from engines.records.benchmark import Latency, MachineState, Throughput
 from pipeline.adapters.pytest_benchmark import Measurement
 

@@ -11,11 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import engines
-import release
 from engines.records.manifest import Manifest
 
 _PACKAGES = ("numpy", "opencv-python-headless", "pandas", "pydantic", "ruamel.yaml")
-"""What `release.pyfunc` and `engines.detector` import, with any backend."""
+"""What `engines.detect.pyfunc` and `engines.detect.detector` import, with any backend."""
 
 _RUNTIMES = {"openvino": "openvino", "tensorrt_rtx": "tensorrt-rtx"}
 """Backend's package to the distribution that runs its engines. TensorRT is not there: it comes with
@@ -34,22 +33,19 @@ def requirements(manifest: Manifest) -> tuple[str, ...]:
     return (*first, *map(_pinned, (*beside, *_PACKAGES)))
 
 
-def copy_code(folder: Path) -> list[str]:
-    """Copy the Python files of `engines` and `release` into `folder`; gives the two folders made.
+def copy_code(folder: Path) -> str:
+    """Copy the Python files of `engines` into `folder`; gives the folder made.
 
-    Only what is a module: targets with their engines, charts and records lie in there too.
+    Only what is a module: targets with their engines lie in there too.
     """
-    copies = []
-    for package in (engines, release):
-        source = Path(str(package.__file__)).parent
-        copy = folder / source.name
-        for init in source.rglob("__init__.py"):
-            inner = copy / init.parent.relative_to(source)
-            inner.mkdir(parents=True, exist_ok=True)
-            for module in init.parent.glob("*.py"):
-                shutil.copyfile(module, inner / module.name)
-        copies.append(str(copy))
-    return copies
+    source = Path(str(engines.__file__)).parent
+    copy = folder / source.name
+    for init in source.rglob("__init__.py"):
+        inner = copy / init.parent.relative_to(source)
+        inner.mkdir(parents=True, exist_ok=True)
+        for module in init.parent.glob("*.py"):
+            shutil.copyfile(module, inner / module.name)
+    return str(copy)
 
 
 def _pinned(package: str) -> str:

@@ -39,7 +39,7 @@ class Publication:
     fingerprint: str
     """Sha256 over figures and records: another one means that the engine was measured again."""
     model_files: tuple[Path, ...]
-    """Engine and manifest, which `release.pyfunc` loads."""
+    """Engine and manifest, which `engines.detect.pyfunc` loads."""
     thresholds: Mapping[str, float]
     requirements: tuple[str, ...]
     """What pip has to install where the model is loaded."""

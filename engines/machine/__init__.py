@@ -5,3 +5,10 @@ jetson         which Jetson this is; `jetson_facts` holds what NVIDIA's document
 fingerprint    all that engines are tied to, as device.json
 sensors/       clocks, temperatures, power, throttling, and who else used the machine
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path("/")
+"""Where this machine's own files lie; tests put a file tree in its place."""

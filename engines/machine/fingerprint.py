@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.backends import BACKENDS
-from engines.machine.jetson import ROOT, Jetson, read_jetson
+from engines.machine import ROOT
+from engines.machine.jetson import Jetson, read_jetson
 from engines.machine.processor import read_processor
 from engines.machine.sensors.nvml import Card, read_card
 from engines.records.fingerprint import Fingerprint

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.machine import ROOT
 from engines.machine.jetson_facts import (
     FAMILIES,
     JETPACK_OF_L4T,
@@ -25,8 +26,6 @@ from engines.machine.jetson_facts import (
     JetPack,
     Module,
 )
-
-ROOT = Path("/")
 
 DEVICE_TREES = ("proc/device-tree", "sys/firmware/devicetree/base")
 RELEASE_FILE = "etc/nv_tegra_release"

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.dataset import Sample
-from engines.detections import Detections
+from engines.detect.detections import Detections
 from engines.errors import InputError
 from engines.records.evaluation import ClassAccuracy
+from pipeline.intake.dataset import Sample
 
 MAX_DETECTIONS = 100
 """Detections a picture and class that count, the most confident first."""

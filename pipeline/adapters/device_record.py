@@ -21,8 +21,9 @@ from threading import Timer
 
 from engines.errors import InputError
 from engines.files import atomic_folder
+from engines.machine import ROOT
 from engines.machine.fingerprint import describe, read_fingerprint
-from engines.machine.jetson import ROOT, nvidia_stanzas
+from engines.machine.jetson import nvidia_stanzas
 from engines.machine.sensors.jetson import MEMORY_CLOCKS
 from engines.machine.sensors.nvml import Card, read_card
 from pipeline.adapters import trtexec_tool

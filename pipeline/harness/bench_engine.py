@@ -17,13 +17,15 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.dataset import Sample
-from engines.detector import Detector, Frame
+from engines.detect.detector import Detector, Frame
 from engines.machine.fingerprint import read_fingerprint
-from engines.measure import StateSampler, drift_share, memory_peak_mib, peak_memory_mib
+from engines.measure.latency import drift_share
+from engines.measure.memory import memory_peak_mib, peak_memory_mib
+from engines.measure.sampler import StateSampler
 from engines.records.benchmark import Latency
 from pipeline.harness.plan import PROGRESS, Plan
 from pipeline.harness.soak import run_frames, soak
+from pipeline.intake.dataset import Sample
 
 Measure = Callable[[Callable[[], object]], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.detector import Detector
+from engines.detect.detector import Detector
 from engines.machine.fingerprint import read_fingerprint
 from pipeline.harness.plan import PLAN_VARIABLE, Plan
 

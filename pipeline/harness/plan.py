@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from engines.config.target import EvaluateRow
-from engines.detector import Detector
-from engines.measure import used_memory_mib
+from engines.detect.detector import Detector
+from engines.measure.memory import used_memory_mib
 from engines.records.fingerprint import Fingerprint
 from engines.records.record import Record
 

@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.measure import StateSampler, hottest_c, latency, lowest, mean_power_w
+from engines.measure.latency import latency
+from engines.measure.sampler import StateSampler, hottest_c, lowest, mean_power_w
 from engines.records.benchmark import Latency, MachineState, Soak, SoakWindow
 
 WINDOW_SECONDS = 30.0

@@ -15,13 +15,13 @@ from engines.config.names import VERSION_PATTERN
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
-from engines.dataset import Sample
 from engines.errors import InputError
 from engines.files import atomic_folder, sha256_file
 from pipeline.adapters.checkpoint import inspect_checkpoint
 from pipeline.adapters.dvc import dvc_add
 from pipeline.adapters.yaml_edit import edited_yaml
 from pipeline.data_yaml import DataYaml, read_data_yaml
+from pipeline.intake.dataset import Sample
 from pipeline.names import check_new_name
 from pipeline.progress import track
 

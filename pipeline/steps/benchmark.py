@@ -17,21 +17,21 @@ from engines.backends.loading import check_engine
 from engines.config.model import load_model
 from engines.config.target import BenchmarkRow, TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
-from engines.dataset import load_set
 from engines.errors import InputError
 from engines.files import write_atomic
 from engines.machine.fingerprint import read_fingerprint
-from engines.measure import latency
+from engines.measure.latency import latency
 from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
-from engines.validity import disturbances, invalid_reasons, lasting_reasons
 from pipeline import measured
 from pipeline.adapters import trtexec, trtexec_tool
 from pipeline.adapters.pytest_benchmark import RAW_FILE, Measurement, measure
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, Plan
+from pipeline.intake.dataset import load_set
+from pipeline.latency.validity import disturbances, invalid_reasons, lasting_reasons
 from pipeline.progress import seconds_bar, spinner
 from pipeline.summary import table_text
 

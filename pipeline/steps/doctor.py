@@ -15,8 +15,9 @@ from pathlib import Path
 from engines.config.target import TargetConfig, load_target, target_names
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
+from engines.machine import ROOT
 from engines.machine.fingerprint import describe, installed_version, read_fingerprint
-from engines.machine.jetson import ROOT, installed_packages, power_mode, power_mode_number
+from engines.machine.jetson import installed_packages, power_mode, power_mode_number
 from engines.records.fingerprint import Fingerprint
 from pipeline.adapters import trtexec_tool
 from pipeline.adapters.device_record import record_device

@@ -9,9 +9,8 @@ from pathlib import Path
 from engines.config.model import ModelConfig, load_model
 from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
-from engines.dataset import Sample, load_sets
-from engines.detections import Detections, load_detections
-from engines.detector import Detector
+from engines.detect.detections import Detections, load_detections
+from engines.detect.detector import Detector
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
@@ -24,6 +23,7 @@ from pipeline.bootstrap import drop_interval, match
 from pipeline.confidence import confidence_shift
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.inference import CONFIDENCE, IOU, MAX_DETECTIONS
+from pipeline.intake.dataset import Sample, load_sets
 from pipeline.progress import track
 from pipeline.records import Verify
 

@@ -29,7 +29,7 @@ TIMED = frozenset({"frame_p99_ms", "frame_p50_ms", "throughput_fps", "hot_frame_
 
 LEAST_HOT_FRAMES = 368
 """With fewer, the upper bound of the p99's 95 % interval lies beyond the slowest frame
-(`engines.measure.quantile_ranks`), so that no interval says how well the p99 is known."""
+(`engines.measure.latency.quantile_ranks`), so that no interval says how well the p99 is known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from engines.config.model import load_model
 from engines.config.workspace import Workspace
-from engines.dataset import load_sets
 from engines.files import sha256_file
 from pipeline.adapters import onnx_file
 from pipeline.adapters.coco import Truth, accuracy, read_truth
@@ -29,6 +28,7 @@ from pipeline.calibration import Histogram, add, histogram, threshold
 from pipeline.config import QuantizeConfig, load_quantize
 from pipeline.exported import FILE, read_export
 from pipeline.inference import Prepared, cores, detect, prepare_all, spread
+from pipeline.intake.dataset import load_sets
 from pipeline.progress import track
 from pipeline.records import (
     FloatLayer,

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
-from engines.dataset import Sample, load_sets
-from engines.detections import Detections, save_detections
+from engines.detect.detections import Detections, save_detections
 from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.adapters import runtime
@@ -19,6 +18,7 @@ from pipeline.adapters.checkpoint import Checkpoint, load_checkpoint, versions
 from pipeline.adapters.coco import Truth, accuracy, read_truth
 from pipeline.exported import FILE, read_export
 from pipeline.inference import detect_in_files, prepare_all, spread
+from pipeline.intake.dataset import Sample, load_sets
 from pipeline.records import Deviation, Parity, ReferenceAccuracy, Tolerance, Verify
 
 PARITY_IMAGES = 8

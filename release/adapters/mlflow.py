@@ -237,7 +237,7 @@ def _save_model(publication: Publication, folder: Path, model_id: str, run_id: s
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    from release.pyfunc import COLUMNS
+    from engines.detect.pyfunc import COLUMNS
 
     names = {"int64": "long", "float32": "float", "str": "string"}
     frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
@@ -246,9 +246,9 @@ def _save_model(publication: Publication, folder: Path, model_id: str, run_id: s
     code = copy_code(folder / "code")
     mlflow.pyfunc.save_model(
         str(folder / "model"),
-        loader_module="release.pyfunc",
+        loader_module="engines.detect.pyfunc",
         data_path=str(folder / "engine"),
-        code_paths=code,
+        code_paths=[code],
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
         signature=ModelSignature(inputs=Schema([frames]), outputs=table),
         # A plain picture, since frames of a plant have no place in a registry.

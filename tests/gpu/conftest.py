@@ -31,15 +31,15 @@ from engines.backends import BuildRequest, backend
 from engines.backends.loading import load_engine
 from engines.backends.tensorrt.cuda import driver as cuda
 from engines.config.target import TensorRTBuilder
-from engines.dataset import load_set
-from engines.detector import Detector
+from engines.detect.detector import Detector
+from engines.detect.letterbox import letterbox
 from engines.errors import WrongEngine
 from engines.files import sha256_file
-from engines.letterbox import letterbox
 from engines.machine.fingerprint import installed_version, read_fingerprint
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.record import Precision
+from pipeline.intake.dataset import load_set
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "models" / "meter-yolov8n"

@@ -122,8 +122,8 @@ class TestDetector:
             assert abs(len(one) - len(other)) <= 1
 
     def test_boxes_are_those_of_onnx_runtime(self, sample: Any, frames: list[Any]) -> None:
-        from engines.letterbox import letterbox
-        from engines.postprocess import decode
+        from engines.detect.decode import decode
+        from engines.detect.letterbox import letterbox
 
         with sample.detector() as detector:
             found = detector.detect(frames)

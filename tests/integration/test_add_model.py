@@ -17,9 +17,9 @@ import pytest
 
 from engines.config.model import load_model
 from engines.config.target import load_target
-from engines.dataset import load_sets
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
+from pipeline.intake.dataset import load_sets
 from release.records import Published
 from tests.integration.conftest import MODEL, ROOT, ROW, TARGET, Clone, only_fp16
 

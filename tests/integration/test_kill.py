@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from engines.backends.loading import check_engine
-from engines.detections import load_detections
+from engines.detect.detections import load_detections
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint

@@ -227,9 +227,9 @@ import mlflow, numpy as np
 
 model = mlflow.pyfunc.load_model(sys.argv[1])
 assert len(model.predict(np.full((1, 64, 64, 3), 90, np.uint8))) == 1
-import engines, release.pyfunc
+import engines, engines.detect.pyfunc
 
-print(engines.__file__, release.pyfunc.__file__, sep=chr(10))
+print(engines.__file__, engines.detect.pyfunc.__file__, sep=chr(10))
 """
 
 

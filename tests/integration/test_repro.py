@@ -14,7 +14,7 @@ import pytest
 
 from engines.backends.loading import check_engine
 from engines.config.yaml import load_yaml
-from engines.detections import load_detections
+from engines.detect.detections import load_detections
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.benchmark import Benchmark

@@ -209,7 +209,7 @@ def quantize(job: tuple[Path, tuple[Path, ...]]) -> None:
     import cv2
     import numpy as np
 
-    from engines.letterbox import letterbox
+    from engines.detect.letterbox import letterbox
     from pipeline.adapters import onnx_file
     from pipeline.adapters.head import find_head
     from pipeline.adapters.quantizer import Taps, to_float16, to_int8

@@ -3,8 +3,8 @@
 `reading.py` holds the protocol and what all of them say; `processors.py` reads /proc and /sys of
 any Linux machine, `jetson.py` those of a Jetson, and `engines.machine.sensors.nvml` asks the driver
 of a card. Everything that is a file is read below a root that tests replace with a tree of their
-own; what cannot be read is None, and `engines.validity` says where that is reason to distrust a
-measurement.
+own; what cannot be read is None, and `pipeline.latency.validity` says where that is reason to
+distrust a measurement.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engines.detections import Detections
+from engines.detect.detections import Detections
 from pipeline.adapters.coco import Truth, accuracy
 from pipeline.bootstrap import drop_interval, iou_matrix, match, mean_average_precision
 from pipeline.confidence import confidence_shift

@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 from engines.config.model import load_model
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
-from engines.dataset import load_sets
 from engines.errors import InputError
 from pipeline.data_yaml import label_path, read_data_yaml
+from pipeline.intake.dataset import load_sets
 from pipeline.steps import add_model as step
 from pipeline.steps.add_model import NewModel, add_model, parse_imgsz, split
 from pipeline.steps.add_target import add_target

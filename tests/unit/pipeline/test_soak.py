@@ -20,7 +20,7 @@ from engines.config.target import EvaluateRow
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, JetrailError
 from engines.machine.fingerprint import read_fingerprint
-from engines.measure import StateSampler
+from engines.measure.sampler import StateSampler
 from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, Latency, MachineState
 from pipeline.adapters.pytest_benchmark import measure

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from engines.config.workspace import Workspace
-from engines.detections import load_detections
+from engines.detect.detections import load_detections
 from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.records import Verify

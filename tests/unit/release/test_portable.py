@@ -63,13 +63,12 @@ def test_package_that_is_not_here(manifest: Manifest, monkeypatch: pytest.Monkey
 
 
 def test_code_holds_modules_only(tmp_path: Path) -> None:
-    engines, release = map(Path, portable.copy_code(tmp_path))
-    assert (engines.name, release.name) == ("engines", "release")
+    engines = Path(portable.copy_code(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [engines.name] == ["engines"]
     files = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert {path.suffix for path in files} == {".py"}
     assert sum(path.stat().st_size for path in files) < 1 << 20
     assert not (engines / "targets").exists()
-    assert not (release / "fleet").exists()
 
 
 def test_code_is_whole(tmp_path: Path) -> None:
@@ -77,8 +76,8 @@ def test_code_is_whole(tmp_path: Path) -> None:
     portable.copy_code(tmp_path)
     script = (
         "import sys\nsys.path.insert(0, sys.argv[1])\n"
-        "import engines.detector, engines.machine.fingerprint\n"
-        "import engines.backends.openvino.backend, release.pyfunc\n"
+        "import engines.detect.detector, engines.machine.fingerprint\n"
+        "import engines.backends.openvino.backend, engines.detect.pyfunc\n"
         "ours = [one for name, one in sys.modules.items()"
         " if name.partition('.')[0] in ('engines', 'release', 'pipeline')]\n"
         "print(*{one.__file__.startswith(sys.argv[1]) for one in ours})"

@@ -13,13 +13,13 @@ import pytest
 
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
-from engines.detections import Detections
+from engines.detect.detections import Detections
+from engines.detect.pyfunc import COLUMNS, to_table
 from engines.errors import InputError
 from release.adapters.plots import write_plots
 from release.lineage import dvc_md5
 from release.measured import load_measured
 from release.publication import Publication, describe
-from release.pyfunc import COLUMNS, to_table
 
 TARGET = "x86-openvino"
 ENGINE = "meter-fp16"

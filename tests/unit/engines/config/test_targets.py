@@ -102,10 +102,16 @@ def test_orin_nx_has_the_budgets_of_the_article() -> None:
 WORKS = {
     "build": {"engines/backends", "engines/process"},
     "benchmark": {
-        *("engines/dataset.py", "engines/machine"),
+        *(
+            "engines/detect",
+            "engines/machine",
+            "engines/measure",
+            "pipeline/intake",
+            "pipeline/latency",
+        ),
         *("pipeline/adapters/pytest_benchmark.py", "pipeline/harness", "pipeline/measured.py"),
     },
-    "evaluate": {"engines/dataset.py", "engines/detector.py", "pipeline/adapters/coco.py"},
+    "evaluate": {"engines/detect", "pipeline/intake", "pipeline/adapters/coco.py"},
 }
 """Stage to code that decides what comes out."""
 

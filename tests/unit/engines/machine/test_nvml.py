@@ -16,7 +16,7 @@ import pynvml
 import pytest
 
 from engines.machine.sensors.nvml import Card, open_card, read_card
-from engines.measure import StateSampler
+from engines.measure.sampler import StateSampler
 
 MIG = "MIG-8f2d8a3a-0000-0000-0000-000000000000"
 

@@ -25,7 +25,7 @@ from engines.machine.sensors.reading import (
     read_number,
     rise,
 )
-from engines.measure import StateSampler
+from engines.measure.sampler import StateSampler
 
 TREES = Path(__file__).parents[3] / "documented" / "jetson"
 NX, AGX, THOR = "orin-nx-16gb", "agx-orin-64gb", "agx-thor"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.detector import Detector
+from engines.detect.detector import Detector
 from engines.errors import InputError, JetrailError
 from engines.machine.fingerprint import read_fingerprint
 from tests.unit.engines.conftest import only_10, run, same

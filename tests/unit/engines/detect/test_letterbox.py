@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ultralytics.data.augment import LetterBox
 from ultralytics.utils.ops import scale_boxes
 
-from engines.letterbox import letterbox, place
+from engines.detect.letterbox import letterbox, place
 
 frame_sides = st.integers(1, 400)
 input_sides = st.integers(1, 8).map(lambda strides: strides * 32)

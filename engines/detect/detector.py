@@ -15,10 +15,10 @@ from typing_extensions import Self
 
 from engines.backends import Session
 from engines.backends.loading import load_engine
-from engines.detections import Detections
+from engines.detect.decode import decode
+from engines.detect.detections import Detections
+from engines.detect.letterbox import Placement, letterbox
 from engines.errors import InputError
-from engines.letterbox import Placement, letterbox
-from engines.postprocess import decode
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 

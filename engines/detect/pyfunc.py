@@ -4,10 +4,10 @@
     model.predict(images)   # uint8 BGR, shape (n, height, width, 3), any height and width
 
 gives a DataFrame with a row for each box: `image` (index into the batch), `x1`, `y1`, `x2`, `y2`
-(pixels of that image), `confidence`, `class_id`, `class_name`. It runs `engines.detector`, which is
-what was measured, and only on the device that the engine was built for (WrongEngine elsewhere).
-Thresholds are the target's at the time of publishing; `load_model(uri, model_config={"confidence":
-0.1})` replaces one.
+(pixels of that image), `confidence`, `class_id`, `class_name`. It runs `engines.detect.detector`,
+which is what was measured, and only on the device that the engine was built for (WrongEngine
+elsewhere). Thresholds are the target's at the time of publishing; `load_model(uri,
+model_config={"confidence": 0.1})` replaces one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from engines.detections import Detections
+    from engines.detect.detections import Detections
 
 COLUMNS = {
     "image": "int64",
@@ -40,7 +40,7 @@ class EngineModel:
     """A released engine, loaded; closed when nobody holds it any more."""
 
     def __init__(self, folder: Path, thresholds: dict[str, Any]) -> None:
-        from engines.detector import Detector
+        from engines.detect.detector import Detector
         from engines.machine.fingerprint import read_fingerprint
 
         self._one_at_a_time = threading.Lock()

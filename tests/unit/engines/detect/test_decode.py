@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ultralytics.utils.nms import non_max_suppression
 
-from engines.detections import Detections
-from engines.letterbox import place
-from engines.postprocess import decode, suppress
+from engines.detect.decode import decode, suppress
+from engines.detect.detections import Detections
+from engines.detect.letterbox import place
 
 IMGSZ = (320, 320)
 SAME_SIZE = place(IMGSZ, IMGSZ)

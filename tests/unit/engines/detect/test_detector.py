@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from engines.backends.loading import load_engine
-from engines.detections import Detections
-from engines.detector import Detector
+from engines.detect.decode import decode
+from engines.detect.detections import Detections
+from engines.detect.detector import Detector
+from engines.detect.letterbox import letterbox
 from engines.errors import InputError
-from engines.letterbox import letterbox
 from engines.machine.fingerprint import read_fingerprint
-from engines.postprocess import decode
 
 THRESHOLDS = {"confidence": 0.3, "iou": 0.7, "max_detections": 50}
 

@@ -1,4 +1,4 @@
-"""engines.dataset: data sets are checked before anything rests on them."""
+"""pipeline.intake.dataset: data sets are checked before anything rests on them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from engines.config.model import DataSets, ModelConfig, Weights
-from engines.dataset import Sample, load_set, load_sets
-from engines.detections import Detections, load_detections, save_detections
+from engines.detect.detections import Detections, load_detections, save_detections
 from engines.errors import InputError
+from pipeline.intake.dataset import Sample, load_set, load_sets
 
 
 def put_image(

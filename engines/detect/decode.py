@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detections import Detections
-from engines.letterbox import Placement
+from engines.detect.detections import Detections
+from engines.detect.letterbox import Placement
 
 CLASS_OFFSET = np.float32(7680)
 MAX_CANDIDATES = 30_000

@@ -1,7 +1,7 @@
-"""Times, and what the machine did while they were taken.
+"""The machine, watched while a block runs.
 
 What is read of the machine is in `engines.machine.sensors`; when a measurement is INVALID, in
-`engines.validity`.
+`pipeline.latency.validity`.
 """
 
 from __future__ import annotations
@@ -16,84 +16,18 @@ from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import Self
 
+from engines.machine import ROOT
 from engines.machine.sensors import open_sensors
 from engines.machine.sensors.jetson import read_power_mode
 from engines.machine.sensors.processors import others_share, steal_share, wait_share
-from engines.machine.sensors.reading import (
-    Counters,
-    Reading,
-    count_all,
-    read_all,
-    read_memory_used_mib,
-    rise,
-)
-from engines.records.benchmark import MODE_CHANGED, Latency, MachineState
+from engines.machine.sensors.reading import Counters, Reading, count_all, read_all, rise
+from engines.records.benchmark import MODE_CHANGED, MachineState
 
-ROOT = Path("/")
 SAMPLE_SECONDS = 0.2
 
 Named = TypeVar("Named", str, int)
-
-# --- times -------------------------------------------------------------------------------------
-
-
-def latency(times_s: Sequence[float] | NDArray[np.float64]) -> Latency:
-    """The distribution of single calls' times, which come in seconds. Raises ValueError on none."""
-    times = np.sort(np.asarray(times_s, np.float64)) * 1e3
-    if not len(times):
-        raise ValueError("expected at least one time, came none")
-    p50, p95, p99 = np.percentile(times, [50, 95, 99])
-    low, high = quantile_ranks(len(times), 0.99)
-    return Latency(
-        p50_ms=float(p50),
-        p95_ms=float(p95),
-        p99_ms=float(p99),
-        p99_low_ms=float(times[low]),
-        p99_high_ms=float(times[high]),
-        mean_ms=float(times.mean()),
-        min_ms=float(times[0]),
-        max_ms=float(times[-1]),
-        count=len(times),
-    )
-
-
-def quantile_ranks(count: int, quantile: float, level: float = 0.95) -> tuple[int, int]:
-    """Indices into `count` sorted values that enclose a quantile with a confidence of `level`.
-
-    Free of any distribution: how many of the values lie below the quantile is binomial (David and
-    Nagaraja, Order Statistics, 7.1). Where the upper index would lie beyond the largest value, it
-    is the largest, and the confidence is less: for the p99 that is so below 368 values.
-    """
-    tail = (1 - level) / 2
-    below = np.cumsum(_binomial(count, quantile))
-    low = int(np.searchsorted(below, tail, side="right")) - 1
-    high = int(np.searchsorted(below, 1 - tail, side="left"))
-    return max(low, 0), min(high, count - 1)
-
-
-def _binomial(count: int, chance: float) -> NDArray[np.float64]:
-    """Probabilities of 0 to `count` successes in `count` trials."""
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])
-    successes = np.arange(count + 1)
-    choices = logs[-1] - logs - logs[::-1]
-    weights = successes * math.log(chance) + (count - successes) * math.log1p(-chance)
-    return np.asarray(np.exp(choices + weights))
-
-
-def drift_share(times: Sequence[float] | NDArray[np.float64]) -> float:
-    """How far the medians of the first and the last third of `times`, in the order in which they
-    were taken, lie apart, as a part of the first. 0 for fewer than three times."""
-    third = len(times) // 3
-    if not third:
-        return 0.0
-    first, last = np.median(times[:third]), np.median(times[-third:])
-    return float(abs(last - first) / first)
-
-
-# --- the machine -------------------------------------------------------------------------------
 
 
 class StateSampler:
@@ -233,33 +167,6 @@ def mean_power_w(readings: Iterable[Reading]) -> float | None:
     """Mean of the power at the moments of reading, which are evenly apart."""
     watts = [one.power_w for one in readings if one.power_w is not None]
     return float(np.mean(watts)) if watts else None
-
-
-def peak_memory_mib(root: Path = ROOT) -> float:
-    """The largest resident memory that this process has had so far, in MiB."""
-    for line in (root / "proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError(f"expected VmHWM in {root}/proc/self/status, came none")
-
-
-def used_memory_mib(root: Path = ROOT) -> float | None:
-    """What all programs have taken of the machine's memory, in MiB."""
-    return read_memory_used_mib(root)
-
-
-def memory_peak_mib(state: MachineState, used_before: float | None, root: Path = ROOT) -> float:
-    """The most memory that this process took, in MiB: resident, and where GPU and processors share
-    one memory, at least what the machine's used memory rose by since `used_before`.
-
-    CUDA's memory is not resident, so that on such a machine the resident memory misses the engine.
-    `used_before`: `used_memory_mib` before the engine was loaded; None where the GPU has memory of
-    its own, which is not counted here. Read five times a second, while `state` was watched.
-    """
-    risen = None
-    if used_before is not None and state.gpu_memory_max_mib is not None:
-        risen = state.gpu_memory_max_mib - used_before
-    return max(peak_memory_mib(root), risen or 0)
 
 
 def _counted_power_w(start: Counters, end: Counters, seconds: float) -> float | None:

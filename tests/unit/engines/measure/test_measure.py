@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.measure import (
-    StateSampler,
-    drift_share,
-    latency,
-    memory_peak_mib,
-    peak_memory_mib,
-    quantile_ranks,
-    used_memory_mib,
-    worst_of,
-)
+from engines.measure.latency import drift_share, latency, quantile_ranks
+from engines.measure.memory import memory_peak_mib, peak_memory_mib, used_memory_mib
+from engines.measure.sampler import StateSampler, worst_of
 from engines.records.benchmark import MachineState
 
 

@@ -9,9 +9,9 @@ import pytest
 from engines.config.target import BenchmarkRow, load_target
 from engines.config.workspace import Workspace
 from engines.records.benchmark import MachineState
-from engines.validity import disturbances, invalid_reasons
+from pipeline.latency.validity import disturbances, invalid_reasons
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 
 
 @pytest.fixture

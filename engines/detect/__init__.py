@@ -1,0 +1,8 @@
+"""A camera frame in, boxes out: what benchmark, evaluate, MLflow and the pod all run.
+
+letterbox    a frame into the network's input
+decode       raw head output into boxes
+detections   boxes, and a file of them for a whole data set
+detector     an engine with its pre- and post-processing
+pyfunc       a released engine as MLflow calls it
+"""

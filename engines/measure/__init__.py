@@ -1,0 +1,6 @@
+"""Times, and what the machine did while they were taken.
+
+latency   the distribution of single calls, the interval of its p99, its drift
+sampler   clocks, temperatures, power and other programs, watched while a block runs
+memory    the most memory that a process took
+"""
