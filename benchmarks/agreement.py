@@ -10,7 +10,7 @@ from peer import Frame, Peer
 
 from engines.detect.detections import Detections
 from engines.detect.detector import Detector
-from pipeline.bootstrap import iou_matrix
+from pipeline.accuracy.bootstrap import iou_matrix
 
 MATCH_IOU = 0.5
 

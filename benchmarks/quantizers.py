@@ -26,13 +26,13 @@ import openvino
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import find_workspace
 from engines.errors import InputError
-from pipeline.adapters.coco import accuracy, read_truth
-from pipeline.adapters.head import Head, find_head
-from pipeline.adapters.quantizer import check_symmetric
-from pipeline.adapters.runtime import planes
-from pipeline.exported import read_export
-from pipeline.inference import Prepared, detect, prepare_all
+from pipeline.accuracy.coco import accuracy, read_truth
 from pipeline.intake.dataset import load_sets
+from pipeline.onnx.exported import read_export
+from pipeline.onnx.head import Head, find_head
+from pipeline.onnx.inference import Prepared, detect, prepare_all
+from pipeline.onnx.quantizer import check_symmetric
+from pipeline.onnx.session import planes
 
 ROUNDS = 40
 """Rounds of timing; in each, every file has its turn, so that a busy machine slows all alike."""

@@ -191,7 +191,7 @@ def gate(
     Example: pipeline gate meter-yolov8n-fp16 --target x86-openvino
     """
     from pipeline.steps.gate import gate, raise_unless_pass
-    from pipeline.tables import print_verdict
+    from pipeline.terminal.verdicts import print_verdict
 
     verdict, summary = gate(_workspace(), target, engine)
     print_verdict(verdict, summary)
@@ -218,7 +218,7 @@ def report(
     Exits 3 if an engine fails, else 4 if one is INVALID. Example: pipeline report
     """
     from pipeline.steps.report import invalid_engines, raise_unless_all_pass, report
-    from pipeline.tables import print_report
+    from pipeline.terminal.verdicts import print_report
 
     if invalid:
         for engine in invalid_engines(_workspace(), target):
@@ -246,8 +246,8 @@ def doctor(
 
     Exits 5 if it can build no target's engines. Example: pipeline doctor
     """
-    from pipeline.doctor_tables import print_diagnosis
     from pipeline.steps import doctor as step
+    from pipeline.terminal.diagnosis import print_diagnosis
 
     if record is not None:
         print(step.record(record))

@@ -1,5 +1,6 @@
 """Whether this machine is a device of a target, what it lacks, and a record of it.
 
-recognition  is this the device of a target, and of which ones is it
-installing   how a package comes onto a device
+recognition   is this the target's device, and of which targets is it one
+installing    how a backend's package comes onto a device
+record        its files and tool outputs, for tests
 """

@@ -17,13 +17,13 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import atomic_folder, sha256_file
-from pipeline.adapters.checkpoint import inspect_checkpoint
-from pipeline.adapters.dvc import dvc_add
-from pipeline.adapters.yaml_edit import edited_yaml
-from pipeline.data_yaml import DataYaml, read_data_yaml
+from pipeline.intake.checkpoint import inspect_checkpoint
+from pipeline.intake.data_yaml import DataYaml, read_data_yaml
 from pipeline.intake.dataset import Sample
-from pipeline.names import check_new_name
-from pipeline.progress import track
+from pipeline.intake.names import check_new_name
+from pipeline.repository.dvc import dvc_add
+from pipeline.repository.yaml_edit import edited_yaml
+from pipeline.terminal.progress import track
 
 CALIBRATION_IMAGES = 300
 TUNING_IMAGES = 200

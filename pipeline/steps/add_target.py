@@ -5,8 +5,8 @@ from __future__ import annotations
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.files import atomic_folder
-from pipeline.adapters.yaml_edit import edited_yaml
-from pipeline.names import check_new_name
+from pipeline.intake.names import check_new_name
+from pipeline.repository.yaml_edit import edited_yaml
 
 
 def add_target(workspace: Workspace, name: str, source: str) -> None:

@@ -25,15 +25,15 @@ from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
-from pipeline import measured
-from pipeline.adapters import trtexec, trtexec_tool
-from pipeline.adapters.pytest_benchmark import RAW_FILE, Measurement, measure
 from pipeline.device.recognition import check_target, frames_in_flight
-from pipeline.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, Plan
 from pipeline.intake.dataset import load_set
+from pipeline.latency import results as measured
+from pipeline.latency import trtexec, trtexec_tool
+from pipeline.latency.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, Plan
+from pipeline.latency.pytest_benchmark import RAW_FILE, Measurement, measure
 from pipeline.latency.validity import disturbances, invalid_reasons, lasting_reasons
-from pipeline.progress import seconds_bar, spinner
-from pipeline.summary import table_text
+from pipeline.report.summary import table_text
+from pipeline.terminal.progress import seconds_bar, spinner
 
 FRAMES = 8
 """Pictures that the camera frames are made from, in turns, so that no one picture decides."""

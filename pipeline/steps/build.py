@@ -20,10 +20,10 @@ from engines.process.lock import device_lock
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest, Postprocess, Source
 from engines.records.record import Precision
-from pipeline.adapters import git
-from pipeline.adapters.onnx_metadata import check_self_contained, read_metadata
 from pipeline.device.recognition import check_target
-from pipeline.progress import steps_bar
+from pipeline.onnx.onnx_metadata import check_self_contained, read_metadata
+from pipeline.repository import git
+from pipeline.terminal.progress import steps_bar
 
 
 def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:

@@ -19,10 +19,10 @@ from engines.machine import ROOT
 from engines.machine.fingerprint import describe, installed_version, read_fingerprint
 from engines.machine.jetson import installed_packages, power_mode, power_mode_number
 from engines.records.fingerprint import Fingerprint
-from pipeline.adapters import trtexec_tool
-from pipeline.adapters.device_record import record_device
 from pipeline.device.installing import environment_command, how_to_install
 from pipeline.device.recognition import mismatches
+from pipeline.device.record import record_device
+from pipeline.latency import trtexec_tool
 
 DEVICE_EXTRA = "Install it with `pip install --editable '.[device]'`."
 

@@ -18,14 +18,14 @@ from engines.process.lock import device_lock
 from engines.records.evaluation import Evaluation
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
-from pipeline.adapters.coco import Accuracy, Truth, accuracy, read_truth
-from pipeline.bootstrap import drop_interval, match
-from pipeline.confidence import confidence_shift
+from pipeline.accuracy.bootstrap import drop_interval, match
+from pipeline.accuracy.coco import Accuracy, Truth, accuracy, read_truth
+from pipeline.accuracy.confidence import confidence_shift
 from pipeline.device.recognition import check_target, frames_in_flight
-from pipeline.inference import CONFIDENCE, IOU, MAX_DETECTIONS
 from pipeline.intake.dataset import Sample, load_sets
-from pipeline.progress import track
+from pipeline.onnx.inference import CONFIDENCE, IOU, MAX_DETECTIONS
 from pipeline.records import Verify
+from pipeline.terminal.progress import track
 
 
 def evaluate(workspace: Workspace, target_name: str, engine: str) -> Evaluation:

@@ -12,10 +12,10 @@ from rich.console import Console
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError
-from pipeline.adapters import onnx_file
-from pipeline.adapters.checkpoint import CheckpointFacts, export_onnx, load_checkpoint, versions
-from pipeline.adapters.simplify import Simplifier, simplifier
-from pipeline.exported import FILE
+from pipeline.intake.checkpoint import CheckpointFacts, export_onnx, load_checkpoint, versions
+from pipeline.onnx import onnx_file
+from pipeline.onnx.exported import FILE
+from pipeline.onnx.simplify import Simplifier, simplifier
 
 
 def export(workspace: Workspace, model_name: str) -> Path:

@@ -19,7 +19,7 @@ from engines.records.evaluation import Evaluation
 from engines.records.manifest import Manifest
 from engines.records.record import Record, VerdictName
 from engines.records.verdict import Check, Verdict
-from pipeline.summary import Summary, summarise
+from pipeline.report.summary import Summary, summarise
 
 ORDER: tuple[VerdictName, ...] = ("FAIL", "INVALID", "PASS")
 """The first of these that a check has is the verdict."""

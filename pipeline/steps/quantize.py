@@ -19,17 +19,16 @@ from numpy.typing import NDArray
 from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.files import sha256_file
-from pipeline.adapters import onnx_file
-from pipeline.adapters.coco import Truth, accuracy, read_truth
-from pipeline.adapters.head import Head, find_head
-from pipeline.adapters.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
-from pipeline.adapters.runtime import OnnxModel
-from pipeline.calibration import Histogram, add, histogram, threshold
+from pipeline.accuracy.coco import Truth, accuracy, read_truth
 from pipeline.config import QuantizeConfig, load_quantize
-from pipeline.exported import FILE, read_export
-from pipeline.inference import Prepared, cores, detect, prepare_all, spread
 from pipeline.intake.dataset import load_sets
-from pipeline.progress import track
+from pipeline.onnx import onnx_file
+from pipeline.onnx.exported import FILE, read_export
+from pipeline.onnx.head import Head, find_head
+from pipeline.onnx.inference import Prepared, cores, detect, prepare_all, spread
+from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
+from pipeline.onnx.ranges import Histogram, add, histogram, threshold
+from pipeline.onnx.session import OnnxModel
 from pipeline.records import (
     FloatLayer,
     LayerSensitivity,
@@ -38,6 +37,7 @@ from pipeline.records import (
     Quantize,
     QuantizedFile,
 )
+from pipeline.terminal.progress import track
 
 SEEN = 0.01
 """Score from which on an anchor counts towards a layer's sensitivity: others move no mAP."""

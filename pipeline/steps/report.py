@@ -13,7 +13,7 @@ from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
-from pipeline.summary import Summary, table_text
+from pipeline.report.summary import Summary, table_text
 
 
 def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdict]]:

@@ -13,12 +13,12 @@ from engines.config.workspace import Workspace
 from engines.detect.detections import Detections, save_detections
 from engines.errors import InputError
 from engines.files import sha256_file
-from pipeline.adapters import runtime
-from pipeline.adapters.checkpoint import Checkpoint, load_checkpoint, versions
-from pipeline.adapters.coco import Truth, accuracy, read_truth
-from pipeline.exported import FILE, read_export
-from pipeline.inference import detect_in_files, prepare_all, spread
+from pipeline.accuracy.coco import Truth, accuracy, read_truth
+from pipeline.intake.checkpoint import Checkpoint, load_checkpoint, versions
 from pipeline.intake.dataset import Sample, load_sets
+from pipeline.onnx import session as runtime
+from pipeline.onnx.exported import FILE, read_export
+from pipeline.onnx.inference import detect_in_files, prepare_all, spread
 from pipeline.records import Deviation, Parity, ReferenceAccuracy, Tolerance, Verify
 
 PARITY_IMAGES = 8

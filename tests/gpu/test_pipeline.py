@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.manifest import Manifest
-from pipeline.adapters import trtexec
+from pipeline.latency import trtexec
 from pipeline.steps.benchmark import benchmark
 from pipeline.steps.build import build
 from pipeline.steps.evaluate import evaluate

@@ -34,10 +34,10 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from engines.records.record import Record
 from engines.records.verdict import Verdict
-from pipeline.adapters.onnx_file import read_onnx
-from pipeline.measured import HISTOGRAM_BINS
+from pipeline.latency.results import HISTOGRAM_BINS
+from pipeline.onnx.onnx_file import read_onnx
 from pipeline.records import Quantize, Verify
-from pipeline.summary import Summary
+from pipeline.report.summary import Summary
 from release.records import Published, ReleaseRecord
 from release.tags import parse_tag
 from tests.integration.conftest import BIN, MODEL, TARGET, Clone

@@ -210,10 +210,10 @@ def quantize(job: tuple[Path, tuple[Path, ...]]) -> None:
     import numpy as np
 
     from engines.detect.letterbox import letterbox
-    from pipeline.adapters import onnx_file
-    from pipeline.adapters.head import find_head
-    from pipeline.adapters.quantizer import Taps, to_float16, to_int8
-    from pipeline.calibration import add, histogram, threshold
+    from pipeline.onnx import onnx_file
+    from pipeline.onnx.head import find_head
+    from pipeline.onnx.quantizer import Taps, to_float16, to_int8
+    from pipeline.onnx.ranges import add, histogram, threshold
 
     folder, pictures = job
     graph = onnx_file.read_onnx(folder / "model.fp32.onnx")

@@ -109,9 +109,8 @@ WORKS = {
             "pipeline/intake",
             "pipeline/latency",
         ),
-        *("pipeline/adapters/pytest_benchmark.py", "pipeline/harness", "pipeline/measured.py"),
     },
-    "evaluate": {"engines/detect", "pipeline/intake", "pipeline/adapters/coco.py"},
+    "evaluate": {"engines/detect", "pipeline/intake", "pipeline/accuracy"},
 }
 """Stage to code that decides what comes out."""
 

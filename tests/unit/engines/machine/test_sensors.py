@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines import measure
+from engines.measure import sampler as measure
 from engines.machine.jetson import is_jetson
 from engines.machine.sensors import open_sensors
 from engines.machine.sensors.jetson import JetsonSensor, read_power_mode

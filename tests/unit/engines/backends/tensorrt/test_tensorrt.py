@@ -81,9 +81,9 @@ def edited(source: Path, target: Path, edit: Edit) -> Path:
 
 def typed(source: Path, folder: Path, precision: Precision) -> Path:
     """The tiny network as `pipeline quantize` would write it."""
-    from pipeline.adapters import onnx_file
-    from pipeline.adapters.head import find_head
-    from pipeline.adapters.quantizer import to_float16, to_int8
+    from pipeline.onnx import onnx_file
+    from pipeline.onnx.head import find_head
+    from pipeline.onnx.quantizer import to_float16, to_int8
 
     model = onnx_file.read_onnx(source)
     for number, node in enumerate(model.graph.node):

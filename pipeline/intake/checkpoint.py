@@ -1,0 +1,392 @@
+"""YOLOv8 checkpoints: checked, loaded without running anything in them, and traced to ONNX.
+
+The only module that imports torch and Ultralytics.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import importlib
+import io
+import os
+import pickle
+import shutil
+import tempfile
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import InputError
+from pipeline.intake.checkpoint_scan import (
+    NAMESPACE,
+    OLD_NAMES,
+    TORCH_LAYERS,
+    ULTRALYTICS_LAYERS,
+    Refused,
+    Scan,
+    attributes,
+    scan,
+)
+
+OPSET = 17
+"""The newest that TensorRT 8.6 of JetPack 6.0 documents; ONNX Runtime's quantizer takes <= 20."""
+
+INPUT, OUTPUT = "images", "output0"
+
+_TASKS = {
+    "ultralytics.nn.tasks.SegmentationModel": "segment",
+    "ultralytics.nn.tasks.PoseModel": "pose",
+    "ultralytics.nn.tasks.ClassificationModel": "classify",
+    "ultralytics.nn.tasks.OBBModel": "obb",
+    "ultralytics.nn.tasks.RTDETRDetectionModel": "RT-DETR detect",
+    "ultralytics.nn.tasks.WorldModel": "open-vocabulary detect",
+}
+_NETWORK = ("torch.nn.modules.", "ultralytics.nn.")
+_BUILT_WRONG = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFacts:
+    """What a checkpoint says of itself."""
+
+    sha256: str
+    classes: tuple[str, ...]
+    """Names in the order of the network's outputs."""
+    strides: tuple[int, ...]
+    """Pixels per cell of each detection level."""
+    imgsz: tuple[int, int] | None
+    """Height and width that it was trained at, in pixels; None where it does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A loaded checkpoint: its facts, and the network in float32 for inference."""
+
+    facts: CheckpointFacts
+    network: Any
+    """`ultralytics.nn.tasks.DetectionModel`, not fused."""
+
+    def forward(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Raw head output, shape (n, 4 + classes, anchors): boxes in pixels, scores 0 to 1.
+
+        `images`: letterboxed uint8 BGR, shape (n, height, width, 3).
+        """
+        torch = _torch()
+        planes = np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2))
+        with torch.inference_mode():
+            raw = self.network(torch.from_numpy(planes).float() / 255)
+        return np.asarray((raw[0] if isinstance(raw, tuple) else raw).numpy(), dtype=np.float32)
+
+
+def inspect_checkpoint(path: Path) -> CheckpointFacts:
+    """The facts of a checkpoint. Raises InputError as `load_checkpoint` does."""
+    return load_checkpoint(path).facts
+
+
+def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
+    """Check and load a YOLOv8 detect checkpoint, without running anything in it.
+
+    Raises InputError when the file is missing, damaged, not a checkpoint, has another `sha256`
+    than given, names or does anything that a YOLOv8 detect checkpoint does not, or holds another
+    network. The file is read once, so what was checked is what is loaded.
+    """
+    data = _read(path)
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise InputError(
+            f"Expected {path} with sha256 {sha256}, as model.yaml says, came {digest}. "
+            "Fetch the right file with `dvc pull`, or, if the new weights are meant, "
+            "put their sha256 into model.yaml."
+        )
+    _check_archive(path, data)
+    with quiet():
+        _check_pickle(path, data)
+        content = _load(path, data)
+        try:
+            network = _network(path, content)
+            facts = CheckpointFacts(
+                sha256=digest,
+                classes=_classes(path, network),
+                strides=tuple(int(stride) for stride in network.stride.tolist()),
+                imgsz=_trained_imgsz(content),
+            )
+        except _BUILT_WRONG as error:
+            raise InputError(
+                f"Expected a YOLOv8 detect network in {path}, but it is not put together as one "
+                f"({type(error).__name__}: {error}). Export the weights again from Ultralytics."
+            ) from error
+    return Checkpoint(facts=facts, network=network)
+
+
+def export_onnx(
+    checkpoint: Checkpoint, path: Path, imgsz: tuple[int, int], *, opset: int = OPSET
+) -> None:
+    """Trace the network to `path` at batch 1: input `images`, output `output0`, no NMS.
+
+    `imgsz` is height and width in pixels. Fuses and changes the network of `checkpoint`, which
+    must not be used for anything else afterwards. Prepares it as Ultralytics' exporter does.
+    """
+    torch = _torch()
+    with quiet():
+        network = checkpoint.network.fuse(verbose=False)
+        for layer in network.modules():
+            if type(layer).__name__ == "C2f":
+                layer.forward = layer.forward_split
+        head = network.model[-1]
+        head.dynamic, head.export, head.format, head.shape = False, True, "onnx", None
+        image = torch.zeros(1, 3, *imgsz)
+        with torch.inference_mode():
+            network(image)  # computes the anchors, which the trace then holds as constants
+        torch.onnx.export(
+            network,
+            (image,),
+            str(path),
+            opset_version=opset,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamo=False,  # the other exporter needs onnxscript and takes ten times as long
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that trace: `torch` and `ultralytics`."""
+    ultralytics = _ultralytics("ultralytics")
+    return {"torch": str(_torch().__version__), "ultralytics": str(ultralytics.__version__)}
+
+
+# --- before loading ----------------------------------------------------------------------------
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputError(
+            f"Expected a checkpoint in {path}, but there is no such file. "
+            "Fetch it with `dvc pull`, or mend `weights:` in model.yaml."
+        )
+    return path.read_bytes()
+
+
+def _check_archive(path: Path, data: bytes) -> None:
+    if not data.startswith(b"PK"):
+        raise InputError(f"Expected a PyTorch checkpoint in {path}, came {_kind_of(data)}.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            damaged = archive.testzip()
+            pickles = [name for name in archive.namelist() if name.lower().endswith(".pkl")]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(
+            f"Expected a whole PyTorch checkpoint in {path}, but it is truncated or damaged "
+            f"({error}; {len(data)} bytes). Fetch it again."
+        ) from error
+    if damaged:
+        raise InputError(
+            f"{path} is damaged: its part {damaged} has another checksum. Fetch again."
+        )
+    if len(pickles) != 1 or pickles[0].count("/") != 1 or not pickles[0].endswith("/data.pkl"):
+        raise InputError(
+            f"Expected one pickle, data.pkl, in the checkpoint {path}, came "
+            f"{', '.join(pickles[:3]) or 'none'}. Give the .pt that Ultralytics saves (not "
+            "TorchScript, not an archive around it)."
+        )
+
+
+def _kind_of(data: bytes) -> str:
+    if not data:
+        return "an empty file; fetch it again"
+    if data.startswith(b"\x80"):
+        return (
+            "a bare pickle, or the format of PyTorch before 1.6, neither of which is loaded here. "
+            "Save it again with a current Ultralytics"
+        )
+    if data.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer. Fetch the file itself with `git lfs pull`"
+    return f"a file that starts with {data[:8]!r}. Give the .pt that Ultralytics saves"
+
+
+def _check_pickle(path: Path, data: bytes) -> None:
+    """Refuse a pickle that names or does what no YOLOv8 detect checkpoint does."""
+    try:
+        # Read through torch: another reader of archives might see another file of the same name.
+        reader = _torch()._C.PyTorchFileReader(io.BytesIO(data))
+        found = scan(reader.get_record("data.pkl"))
+    except Refused as error:
+        raise InputError(
+            f"Refused to load {path}: {error}, and no checkpoint needs that. Nothing in it was "
+            "run. Get the weights again from whom you have them, and tell them."
+        ) from error
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise InputError(
+            f"Expected a PyTorch checkpoint in {path}, but its pickle cannot be read ({error}). "
+            "Fetch it again."
+        ) from error
+    if found.foreign:
+        raise InputError(_foreign(path, found))
+
+
+def _foreign(path: Path, found: Scan) -> str:
+    for name in found.foreign:
+        if name in _TASKS:
+            return (
+                f"Expected a checkpoint for detect, came one for {_TASKS[name]}: {path} holds "
+                f"{name.rpartition('.')[2]}. Jetrail serves YOLOv8 detect (n, s, m, l, x)."
+            )
+    if all(name.startswith(_NETWORK) for name in found.foreign):
+        layers = ", ".join(name.rpartition(".")[2] for name in found.foreign[:4])
+        return (
+            f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), came another network"
+            f"{_origin(found)}: {path} holds the layers {layers}, which YOLOv8 does not have."
+        )
+    others = [name for name in found.foreign if not name.startswith(_NETWORK)]
+    return (
+        f"Refused to load {path}: its pickle names {', '.join(others[:4])}, which is not on the "
+        "list of what a YOLOv8 checkpoint needs, so loading it could run code. Nothing in it was "
+        "run. If you trained it yourself, save it stripped (best.pt at the end of a training run, "
+        "or ultralytics.utils.torch_utils.strip_optimizer); else do not trust it."
+    )
+
+
+def _origin(found: Scan) -> str:
+    """The name of the network's configuration, such as ` (yolo11n.yaml)`, where it says."""
+    content = found.tree if isinstance(found.tree, dict) else {}
+    for key in ("ema", "model"):
+        yaml = attributes(attributes(content.get(key)).get("yaml"))
+        if isinstance(file := yaml.get("yaml_file"), str):
+            return f" ({Path(file).name[:60]})"
+    return ""
+
+
+# --- loading -----------------------------------------------------------------------------------
+
+
+def _load(path: Path, data: bytes) -> dict[str, Any]:
+    torch = _torch()
+    try:
+        with torch.serialization.safe_globals(_safe_globals()):
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, *_BUILT_WRONG) as error:
+        raise InputError(
+            f"Expected a whole PyTorch checkpoint in {path}, but torch cannot load it "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). "
+            "Fetch it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"Expected Ultralytics' dictionary with a model in {path}, came "
+            f"{type(content).__name__}. Give the .pt that Ultralytics saves."
+        )
+    return content
+
+
+def _safe_globals() -> list[Any]:
+    """Every class of the list, with the names that checkpoints use for it."""
+    classes = {
+        name: _named(_ultralytics(name.rpartition(".")[0]), name)
+        for name in (*TORCH_LAYERS, *ULTRALYTICS_LAYERS, NAMESPACE)
+    }
+    old = {old: classes[new] for old, new in OLD_NAMES.items()}
+    scalar = np.float64(0).__reduce__()[0]
+    numbers = {
+        "numpy.core.multiarray.scalar": scalar,
+        "numpy._core.multiarray.scalar": scalar,
+        "numpy.dtype": np.dtype,
+    }
+    kinds = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
+    return [*((value, name) for name, value in (classes | old | numbers).items()), *kinds]
+
+
+def _named(module: Any, name: str) -> Any:
+    return getattr(module, name.rpartition(".")[2])
+
+
+def _network(path: Path, content: dict[str, Any]) -> Any:
+    """The averaged weights where there are some, as Ultralytics prefers them."""
+    tasks = _ultralytics("ultralytics.nn.tasks")
+    heads = _ultralytics("ultralytics.nn.modules.head")
+    network: Any = content.get("ema") or content.get("model")
+    if type(network) is not tasks.DetectionModel:
+        raise InputError(
+            f"Expected a YOLOv8 detect network under `model` or `ema` in {path}, came "
+            f"{type(network).__name__}. Give the .pt that Ultralytics saves, not a state_dict."
+        )
+    head = network.model[-1]
+    if type(head) is not heads.Detect or getattr(head, "one2one_cv2", None) is not None:
+        raise InputError(
+            f"Expected YOLOv8's Detect head, came {type(head).__name__} "
+            f"(perhaps with an end-to-end branch) in {path}. Jetrail serves YOLOv8 detect."
+        )
+    if content.get("modelopt"):
+        raise InputError(
+            f"Expected float weights, came a network trained for quantization in {path}. "
+            "Give the checkpoint before that; `pipeline quantize` makes INT8 from it."
+        )
+    network = network.float().eval().requires_grad_(False)
+    for layer in network.modules():
+        if type(layer).__name__ == "Upsample" and not hasattr(layer, "recompute_scale_factor"):
+            layer.recompute_scale_factor = None  # checkpoints of torch before 1.11 lack it
+    _check_numbers(path, network)
+    return network
+
+
+def _check_numbers(path: Path, network: Any) -> None:
+    torch = _torch()
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"Expected finite weights in {path}, but {name} holds NaN or infinity: the "
+                "training diverged. Take an earlier checkpoint."
+            )
+
+
+def _classes(path: Path, network: Any) -> tuple[str, ...]:
+    names = network.names
+    table = dict(names) if isinstance(names, dict) else dict(enumerate(names))
+    count = int(network.model[-1].nc)
+    if sorted(table) != list(range(count)):
+        raise InputError(
+            f"Expected names for the classes 0 to {count - 1} in {path}, came {len(table)} names. "
+            "Save the checkpoint again with Ultralytics, with `names` for every class."
+        )
+    return tuple(str(table[index]) for index in range(count))
+
+
+def _trained_imgsz(content: dict[str, Any]) -> tuple[int, int] | None:
+    arguments = content.get("train_args")
+    arguments = vars(arguments) if hasattr(arguments, "__dict__") else arguments
+    imgsz = arguments.get("imgsz") if isinstance(arguments, dict) else None
+    if isinstance(imgsz, int) and imgsz > 0:
+        return imgsz, imgsz
+    if isinstance(imgsz, list | tuple) and len(imgsz) == 2:
+        return int(imgsz[0]), int(imgsz[1])
+    return None
+
+
+# --- imports -----------------------------------------------------------------------------------
+
+
+class quiet(warnings.catch_warnings):  # noqa: N801  # a context manager, named as such
+    """Without the warnings of torch's tracer, which users can do nothing about."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        return entered
+
+
+def _torch() -> Any:
+    return importlib.import_module("torch")
+
+
+def _ultralytics(module: str) -> Any:
+    """Import a module of torch or Ultralytics; the latter kept from network and home folder."""
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="jetrail-ultralytics-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["YOLO_CONFIG_DIR"] = folder
+    os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
+    return importlib.import_module(module)

@@ -1,0 +1,159 @@
+"""The measurements of one engine: inference alone and whole frames by batch, then throughput; and,
+where they are asked for, the GPU's compute time and a soak.
+
+Rounds are single calls (`iterations=1`), since a percentile of means is not a percentile of frames.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle, islice
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.detect.detector import Detector, Frame
+from engines.machine.fingerprint import read_fingerprint
+from engines.measure.latency import drift_share
+from engines.measure.memory import memory_peak_mib, peak_memory_mib
+from engines.measure.sampler import StateSampler
+from engines.records.benchmark import Latency
+from pipeline.intake.dataset import Sample
+from pipeline.latency.harness.plan import PROGRESS, Plan
+from pipeline.latency.harness.soak import run_frames, soak
+
+Measure = Callable[[Callable[[], object]], None]
+
+LEAST_ROUNDS = 300
+"""From 299 rounds on, the largest one is above the true p99 with 95 % certainty: 1 - 0.99^299."""
+
+THROUGHPUT_ROUNDS = 3
+"""Enough to see whether the first and the last agree."""
+
+
+@pytest.fixture(scope="session")
+def frames(plan: Plan) -> list[Frame]:
+    """Camera frames: pictures of the evaluation set, grown until they fill the frame."""
+    return [_frame(Sample(image=path, label=path), plan.frame_size) for path in plan.frames]
+
+
+def _frame(sample: Sample, size: tuple[int, int]) -> Frame:
+    picture = sample.read_image()
+    height, width = size
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    grown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    top, left = (grown.shape[0] - height) // 2, (grown.shape[1] - width) // 2
+    return np.ascontiguousarray(grown[top : top + height, left : left + width])
+
+
+@pytest.fixture
+def measure(benchmark: Any, plan: Plan, used_before: float | None) -> Measure:
+    """`_measure` for this measurement; what it is given is what is timed."""
+    return partial(_measure, benchmark, plan, used_before)
+
+
+class TestLatency:
+    """One loaded engine for all, which is freed before the throughput is measured."""
+
+    def test_inference(
+        self, measure: Measure, detector: Detector, frames: list[Frame], batch: int
+    ) -> None:
+        detector.fill(list(islice(cycle(frames), batch)))
+        measure(detector.infer)
+
+    def test_frame(
+        self, measure: Measure, detector: Detector, frames: list[Frame], batch: int
+    ) -> None:
+        turns = cycle(frames)
+        measure(lambda: detector.detect(list(islice(turns, batch))))
+
+    def test_gpu_time(
+        self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame]
+    ) -> None:
+        detector.fill(frames[:1])
+        pace = _warm_up(detector.infer, plan.warmup_seconds)
+        rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
+        times = benchmark.pedantic(detector.gpu_times_ms, args=(rounds,), rounds=1)
+        benchmark.extra_info["gpu_p50_ms"] = None if times is None else float(np.median(times))
+        benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+
+    def test_soak(
+        self,
+        benchmark: Any,
+        plan: Plan,
+        used_before: float | None,
+        detector: Detector,
+        frames: list[Frame],
+    ) -> None:
+        turns = cycle(frames)
+
+        def frame() -> None:
+            detector.detect([next(turns)])
+
+        sampler = StateSampler(gpu=plan.gpu)
+        _warm_up(frame, plan.warmup_seconds)
+        with sampler:
+            done = benchmark.pedantic(run_frames, args=(frame, plan.soak_seconds, _tell), rounds=1)
+        state = sampler.state(drift_share(done.times))
+        benchmark.extra_info["machine"] = state.model_dump()
+        benchmark.extra_info["soak"] = soak(done, sampler, state).model_dump()
+        benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
+
+
+def _tell(seconds: float, times: Latency) -> None:
+    print(f"\n{PROGRESS}{seconds:.1f} {times.p99_ms:.2f}", flush=True)
+
+
+def test_throughput(
+    benchmark: Any, plan: Plan, used_before: float | None, frames: list[Frame], in_flight: int
+) -> None:
+    with plan.open_detector(read_fingerprint(), in_flight=in_flight) as detector:
+
+        def run(count: int) -> int:
+            return sum(1 for _ in detector.stream(islice(cycle(frames), count)))
+
+        sampler = StateSampler(gpu=plan.gpu)
+        started = time.perf_counter()
+        run(2 * in_flight)
+        count = 2 * in_flight
+        while time.perf_counter() - started < plan.warmup_seconds:
+            count += run(2 * in_flight)
+        pace = count / (time.perf_counter() - started)
+        frame_count = max(10 * in_flight, math.ceil(pace * plan.seconds / THROUGHPUT_ROUNDS))
+        benchmark.extra_info["frames"] = frame_count
+        benchmark.extra_info["in_flight"] = in_flight
+        with sampler:
+            benchmark.pedantic(run, args=(frame_count,), rounds=THROUGHPUT_ROUNDS)
+        state = sampler.state(drift_share(benchmark.stats.stats.data))
+        # With more frames in flight than processors, waiting for one is the plan.
+        own = state.model_copy(update={"run_queue_wait_share": None})
+        benchmark.extra_info["machine"] = own.model_dump()
+        benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
+
+
+def _measure(
+    benchmark: Any, plan: Plan, used_before: float | None, call: Callable[[], object]
+) -> None:
+    """Warm up for the plan's time, then run rounds for the plan's time, 300 at least."""
+    sampler = StateSampler(gpu=plan.gpu)
+    pace = _warm_up(call, plan.warmup_seconds)
+    rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
+    with sampler:
+        benchmark.pedantic(call, rounds=rounds)
+    state = sampler.state(drift_share(benchmark.stats.stats.data))
+    benchmark.extra_info["machine"] = state.model_dump()
+    benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
+
+
+def _warm_up(call: Callable[[], object], seconds: float) -> float:
+    """Call until the time is over; returns the calls a second."""
+    count, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds or not count:
+        call()
+        count += 1
+    return count / max(passed, 1e-9)

@@ -1,0 +1,43 @@
+"""Hands the plan of `pipeline benchmark` to the measurements (pytest's hooks must live here)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.detect.detector import Detector
+from engines.machine.fingerprint import read_fingerprint
+from pipeline.latency.harness.plan import PLAN_VARIABLE, Plan
+
+
+def _plan() -> Plan:
+    return Plan.read(Path(os.environ[PLAN_VARIABLE]))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One measurement for each batch, and for each number of frames in flight."""
+    for name, values in (("batch", _plan().batches), ("in_flight", _plan().in_flight)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, values)
+
+
+@pytest.fixture(scope="session")
+def plan() -> Plan:
+    """What to measure, and for how long."""
+    return _plan()
+
+
+@pytest.fixture(scope="session")
+def used_before(plan: Plan) -> float | None:
+    """The machine's used memory in MiB before any engine is loaded, where that tells of engines."""
+    return plan.used_memory_mib(read_fingerprint())
+
+
+@pytest.fixture(scope="class")
+def detector(plan: Plan, used_before: float | None) -> Iterator[Detector]:
+    """The engine as a pod loads it for the lowest latency."""
+    with plan.open_detector(read_fingerprint(), in_flight=1) as detector:
+        yield detector

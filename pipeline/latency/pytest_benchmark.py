@@ -1,0 +1,109 @@
+"""pytest-benchmark as the harness: run its measurements in a child process and read its JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.errors import JetrailError
+from engines.process.orphans import ends_with_us
+from pipeline.latency.harness.plan import PLAN_VARIABLE, PROGRESS, Plan
+
+RAW_FILE = "pytest-benchmark.json"
+HARNESS = Path(__file__).parent / "harness" / "bench_engine.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One measurement of pytest-benchmark."""
+
+    name: str
+    """Name of the test function, for example `test_frame`."""
+    parameters: dict[str, int]
+    """For example `{"batch": 4}`."""
+    seconds: tuple[float, ...]
+    """Time of each round."""
+    extra: dict[str, Any]
+
+
+Tell = Callable[[float, str], None]
+"""Told the seconds of a soak that are over, and the p99 of the last of them in milliseconds."""
+
+
+def measure(plan: Plan, folder: Path, tell: Tell | None = None) -> tuple[Measurement, ...]:
+    """Run the plan in a process of its own; leaves the raw JSON in `folder`.
+
+    A process of its own, so that the memory is the engine's and nothing else warmed the caches.
+    Raises JetrailError when the harness itself fails.
+    """
+    plan_file, raw = folder / "plan.json", folder / RAW_FILE
+    plan.write(plan_file)
+    tests = [f"{HARNESS}::{test}" for test in plan.tests]
+    command = [
+        *(sys.executable, "-m", "pytest", *tests, "--quiet", "--no-header", "--capture=no"),
+        *(f"--rootdir={HARNESS.parent}", "--config-file=/dev/null", "--import-mode=importlib"),
+        *("-p", "no:cacheprovider", "-p", "pytest_benchmark.plugin"),
+        *("--benchmark-only", "--benchmark-disable-gc"),
+        *(f"--benchmark-json={raw}", "--benchmark-save-data", "--benchmark-storage", str(folder)),
+    ]
+    # Plugins and options that the user's own tests need have no place in a measurement.
+    environment = (
+        os.environ
+        | {"PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        | {PLAN_VARIABLE: str(plan_file)}
+    )
+    code, lines = _run(command, environment, tell)
+    if code:
+        tail = "\n".join(lines[-25:])
+        raise JetrailError(
+            f"Expected the measurements of {plan.engine_folder.name} to run, but the harness ended "
+            f"with {code}:\n{tail}\nThe engine loads (that was checked), so this is "
+            "a lack of memory or a defect: report it with these lines."
+        )
+    return parse(raw)
+
+
+def _run(
+    command: Sequence[str], environment: Mapping[str, str], tell: Tell | None
+) -> tuple[int, list[str]]:
+    """Exit status and lines of the harness, whose progress is told while it runs."""
+    lines = []
+    with subprocess.Popen(
+        ends_with_us(command),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as child:
+        try:
+            for line in child.stdout or ():
+                if tell is not None and line.startswith(PROGRESS):
+                    seconds, p99 = line.removeprefix(PROGRESS).split()
+                    tell(float(seconds), p99)
+                else:
+                    lines.append(line.rstrip())
+        except BaseException:  # Ctrl-C and SIGTERM too must not leave an hour's soak behind
+            child.kill()
+            raise
+    return child.returncode, lines
+
+
+def parse(raw: Path) -> tuple[Measurement, ...]:
+    """Read pytest-benchmark's JSON (its format 5 has a list `benchmarks`)."""
+    content = json.loads(raw.read_text(encoding="utf-8"))
+    return tuple(
+        Measurement(
+            name=one["name"].partition("[")[0],
+            parameters=one["params"] or {},
+            seconds=tuple(one["stats"]["data"]),
+            extra=one["extra_info"],
+        )
+        for one in content["benchmarks"]
+    )

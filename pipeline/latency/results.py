@@ -1,0 +1,70 @@
+"""What is made of the harness's measurements: figures of benchmark.json, and the histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engines.measure.latency import latency
+from engines.measure.sampler import worst_of
+from engines.records.benchmark import Latency, MachineState, Throughput
+from pipeline.latency.pytest_benchmark import Measurement
+
+HISTOGRAM_BINS = 60
+
+
+def energy_per_frame_mj(measurements: Sequence[Measurement]) -> float | None:
+    """Mean power while whole frames were measured at batch 1, times their mean time: W * ms."""
+    frame = of(measurements, "test_frame", 1)
+    watts = MachineState.model_validate(frame.extra["machine"]).power_mean_w
+    return None if watts is None else watts * 1e3 * float(np.mean(frame.seconds))
+
+
+def latencies(measurements: Sequence[Measurement], name: str) -> dict[str, Latency]:
+    """Batch to the distribution of the times."""
+    return {
+        str(one.parameters["batch"]): latency(one.seconds)
+        for one in measurements
+        if one.name == name
+    }
+
+
+def of(measurements: Sequence[Measurement], name: str, batch: int) -> Measurement:
+    """The measurement of that name and batch."""
+    return next(
+        one for one in measurements if one.name == name and one.parameters["batch"] == batch
+    )
+
+
+def best_throughput(measurements: Sequence[Measurement]) -> Throughput:
+    """The best of the numbers in flight that were tried."""
+    tried = [
+        Throughput(
+            frames_per_second=one.extra["frames"] / float(np.median(one.seconds)),
+            in_flight=one.extra["in_flight"],
+            count=one.extra["frames"] * len(one.seconds),
+        )
+        for one in measurements
+        if one.name == "test_throughput"
+    ]
+    return max(tried, key=lambda one: one.frames_per_second)
+
+
+def machine_state(measurements: Sequence[Measurement]) -> MachineState:
+    """The worst that the machine did during any of the measurements."""
+    timed = [one.extra["machine"] for one in measurements if "machine" in one.extra]
+    return worst_of([MachineState.model_validate(state) for state in timed])
+
+
+def histogram(engine: str, seconds: Sequence[float]) -> list[dict[str, object]]:
+    """Shares of frames by time, up to the p99.5: one outlier would flatten the picture."""
+    times = np.asarray(seconds) * 1000
+    counts, edges = np.histogram(
+        times, bins=HISTOGRAM_BINS, range=(times.min(), np.quantile(times, 0.995))
+    )
+    centres = (edges[:-1] + edges[1:]) / 2
+    return [
+        {"engine": engine, "latency_ms": round(float(centre), 4), "share": count / len(times)}
+        for centre, count in zip(centres, counts.tolist(), strict=True)
+    ]

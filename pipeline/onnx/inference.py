@@ -1,0 +1,100 @@
+"""A data set through ONNX Runtime: how verify and quantize look at a model's accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import sched_getaffinity
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.detect.decode import decode
+from engines.detect.detections import Detections
+from engines.detect.letterbox import Placement, letterbox
+from pipeline.intake.dataset import Sample
+from pipeline.onnx.session import OnnxModel
+from pipeline.terminal.progress import track
+
+Item = TypeVar("Item")
+
+CONFIDENCE = 0.001
+"""Low enough that mAP sees the whole curve, as in Ultralytics' validation."""
+IOU = 0.7
+MAX_DETECTIONS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A letterboxed image."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    """BGR, shape (height, width, 3) of the network's input."""
+    placement: Placement
+
+
+def spread(samples: Sequence[Sample], limit: int) -> list[Sample]:
+    """At most `limit` of the samples, evenly spread over all."""
+    count = min(len(samples), limit)
+    return [samples[index * len(samples) // count] for index in range(count)]
+
+
+def prepare(sample: Sample, imgsz: tuple[int, int]) -> Prepared:
+    """Read and letterbox one image, as a pod does. Raises InputError when it is unreadable."""
+    pixels = np.empty((*imgsz, 3), np.uint8)
+    placement = letterbox(sample.read_image(), imgsz, pixels)
+    return Prepared(name=sample.image.name, pixels=pixels, placement=placement)
+
+
+def prepare_all(
+    samples: Sequence[Sample], imgsz: tuple[int, int], description: str
+) -> list[Prepared]:
+    """Letterbox all images, on all processors."""
+    with ThreadPoolExecutor(cores()) as pool:
+        images = pool.map(lambda sample: prepare(sample, imgsz), samples)
+        return list(track(images, description, total=len(samples)))
+
+
+def detect(model: bytes, images: Sequence[Prepared], description: str) -> dict[str, Detections]:
+    """Detections of a serialized ONNX model in images that are letterboxed already, by name."""
+    return _detect(model, images, lambda image: image, description)
+
+
+def detect_in_files(
+    model: bytes, samples: Sequence[Sample], imgsz: tuple[int, int], description: str
+) -> dict[str, Detections]:
+    """As `detect`, from the files: a set of any size, of which a few images are in memory."""
+    return _detect(model, samples, lambda sample: prepare(sample, imgsz), description)
+
+
+def _detect(
+    model: bytes, items: Sequence[Item], made: Callable[[Item], Prepared], description: str
+) -> dict[str, Detections]:
+    # One image a thread is faster than one image in threads.
+    runtime = OnnxModel(model, threads=1)
+
+    def one(item: Item) -> tuple[str, Detections]:
+        image = made(item)
+        return image.name, decode_raw(runtime.run(image.pixels[None])[0], image.placement)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        return dict(track(pool.map(one, items), description, total=len(items)))
+
+
+def decode_raw(raw: NDArray[np.float32], placement: Placement) -> Detections:
+    """Detections from the raw head output of one image, as mAP wants them."""
+    return decode(
+        raw,
+        placement,
+        confidence=CONFIDENCE,
+        iou=IOU,
+        max_detections=MAX_DETECTIONS,
+        multi_label=True,
+    )
+
+
+def cores() -> int:
+    return len(sched_getaffinity(0))

@@ -1,0 +1,4 @@
+"""Verdicts for people and for other tools.
+
+summary    out/summary/<engine>.json, for DVC's metrics and plots
+"""

@@ -1,0 +1,1 @@
+"""The user's repository: git, DVC, and edits that keep what people wrote."""

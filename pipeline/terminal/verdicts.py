@@ -1,0 +1,83 @@
+"""What `gate` and `report` print: verdicts as tables that fit a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from engines.records.record import VerdictName
+from engines.records.verdict import Check, Verdict
+from pipeline.report.summary import Summary
+
+COLOURS: dict[VerdictName, str] = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
+
+
+def print_verdict(
+    verdict: Verdict, summary: Summary | None = None, console: Console | None = None
+) -> None:
+    """One line a budget, the verdict in the title, what else was measured, and why if INVALID."""
+    console = console or Console()
+    table = Table(
+        title=f"{verdict.engine} on {verdict.target}: {_coloured(verdict.verdict)}",
+        title_justify="left",
+    )
+    table.add_column("budget")
+    table.add_column("measured", justify="right")
+    table.add_column("limit", justify="right")
+    table.add_column("verdict")
+    for check in verdict.checks:
+        limit = f"{'≤' if check.rule == 'at most' else '≥'} {check.limit:g} {check.unit}"
+        table.add_row(check.name, _measured(check), limit.rstrip(), _coloured(check.verdict))
+    console.print(table)
+    if summary and (more := ", ".join(_more(summary))):
+        console.print(f"  {more}", markup=False)
+    for reason in verdict.reasons:
+        console.print(f"  {reason}", markup=False)
+
+
+def print_report(
+    target: str, rows: Sequence[tuple[Summary, Verdict]], console: Console | None = None
+) -> None:
+    """One line an engine: the figures that people choose by, and the verdict."""
+    console = console or Console()
+    table = Table(title=f"Engines of {target}", title_justify="left")
+    table.add_column("engine")
+    for column in ("p50 ms", "p99 ms", "fps", "mAP50-95", "drop"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for row, _ in rows:
+        table.add_row(
+            row.engine,
+            f"{row.frame_p50_ms:.2f}",
+            f"{row.frame_p99_ms:.2f}",
+            f"{row.throughput_fps:.0f}",
+            f"{row.map50_95:.4f}",
+            f"{row.map50_95_drop:+.4f}",
+            _coloured(row.verdict),
+        )
+    console.print(table)
+    for row, _ in rows:  # below it, since two more columns would not fit
+        if more := ", ".join(_more(row)):
+            console.print(f"  {row.engine}: {more}", markup=False)
+    for row, verdict in rows:
+        for reason in verdict.reasons:
+            console.print(f"  {row.engine}: {reason}", markup=False)
+
+
+def _more(summary: Summary) -> list[str]:
+    """What only some devices and measurements have."""
+    hot, energy = summary.hot_frame_p99_ms, summary.energy_per_frame_mj
+    return [
+        *([f"hot p99 {hot:.2f} ms"] if hot is not None else []),
+        *([f"{energy:.1f} mJ a frame"] if energy is not None else []),
+    ]
+
+
+def _measured(check: Check) -> str:
+    return f"{check.measured:.4g} {check.unit}".rstrip()
+
+
+def _coloured(verdict: VerdictName) -> str:
+    return f"[{COLOURS[verdict]}]{verdict}[/]"

@@ -1,0 +1,276 @@
+"""What is loaded from a checkpoint, and what is refused before anything in it could run."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.errors import InputError
+from pipeline.intake import checkpoint as adapter
+from pipeline.intake.checkpoint import inspect_checkpoint, load_checkpoint
+from tests.unit.pipeline.conftest import CLASSES, IMGSZ, build_network, save
+
+
+class Calls:
+    """Pickles as a call of `function` with `arguments`."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def refused(path: Path, text: str) -> str:
+    with pytest.raises(InputError, match=text) as error:
+        load_checkpoint(path)
+    return str(error.value)
+
+
+def test_facts(checkpoint: Path) -> None:
+    facts = inspect_checkpoint(checkpoint)
+    assert facts.classes == CLASSES
+    assert facts.strides == (8, 16, 32)
+    assert facts.imgsz == (96, 96)
+
+
+def test_forward_gives_boxes_and_scores(checkpoint: Path) -> None:
+    raw = load_checkpoint(checkpoint).forward(np.zeros((2, *IMGSZ, 3), np.uint8))
+    assert raw.shape == (2, 4 + len(CLASSES), 8 * 12 + 4 * 6 + 2 * 3)
+    assert raw.dtype == np.float32
+    assert 0 <= raw[:, 4:].min() <= raw[:, 4:].max() <= 1
+
+
+def test_unstripped_training_checkpoint_gives_its_average(tmp_path: Path) -> None:
+    from ultralytics.utils import IterableSimpleNamespace
+
+    network, average = build_network(), build_network()
+    average.args = IterableSimpleNamespace(imgsz=64)
+    average.names = {0: "average", 1: "of it"}
+    path = save(
+        tmp_path / "last.pt",
+        network,
+        ema=average,
+        optimizer={"state": {}, "param_groups": [{"lr": 0.1}]},
+        train_metrics={"metrics/mAP50(B)": np.float64(0.5), "epochs": np.int64(3)},
+        best_fitness=np.float32(0.4),
+    )
+    assert inspect_checkpoint(path).classes == ("average", "of it")
+
+
+def test_names_of_early_ultralytics(checkpoint: Path, tmp_path: Path) -> None:
+    new, old = b"ultralytics.nn.modules.conv\nConv\n", b"ultralytics.nn.modules\nConv\n"
+    assert new in zipfile.ZipFile(checkpoint).read("weights/data.pkl")
+    path = rewritten(checkpoint, tmp_path / "old.pt", lambda pickled: pickled.replace(new, old))
+    assert inspect_checkpoint(path).classes == CLASSES
+
+
+# --- not a whole checkpoint --------------------------------------------------------------------
+
+
+def test_missing(tmp_path: Path) -> None:
+    assert "dvc pull" in refused(tmp_path / "weights.pt", "no such file")
+
+
+@pytest.mark.parametrize("kept", [10, 1000, -1000, -1])
+def test_truncated(checkpoint: Path, tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(checkpoint.read_bytes()[:kept])
+    refused(path, "truncated or damaged")
+
+
+def test_altered_content(checkpoint: Path, tmp_path: Path) -> None:
+    data = bytearray(checkpoint.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path = tmp_path / "weights.pt"
+    path.write_bytes(data)
+    refused(path, "damaged")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "an empty file"),
+        (b"hello, I am not a checkpoint", "starts with b'hello"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        (pickle.dumps({"model": 1}, protocol=2), "a bare pickle"),
+    ],
+)
+def test_another_kind_of_file(tmp_path: Path, content: bytes, text: str) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    refused(path, text)
+
+
+def test_format_before_torch_1_6(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"model": None}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    refused(tmp_path / "old.pt", r"PyTorch before 1\.6")
+
+
+def test_torchscript(tmp_path: Path) -> None:
+    import torch
+
+    torch.jit.save(torch.jit.script(torch.nn.Identity()), str(tmp_path / "script.pt"))
+    refused(tmp_path / "script.pt", "TorchScript")
+
+
+def test_zip_without_a_pickle(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "weights.pt", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    refused(tmp_path / "weights.pt", "came none")
+
+
+def test_state_dict_only(tmp_path: Path) -> None:
+    import torch
+
+    torch.save(build_network().state_dict(), tmp_path / "weights.pt")
+    refused(tmp_path / "weights.pt", "not a state_dict")
+
+
+def test_another_sha256_is_refused_before_loading(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "_check_archive", pytest.fail)
+    with pytest.raises(InputError, match=r"Expected .* with sha256 0{64}.*, came [0-9a-f]{64}"):
+        load_checkpoint(checkpoint, "0" * 64)
+
+
+def test_weights_that_are_not_finite(tmp_path: Path) -> None:
+    network = build_network()
+    network.model[0].conv.weight.data[0] = float("nan")
+    refused(save(tmp_path / "weights.pt", network), "finite weights.*model.0.conv.weight")
+
+
+def test_too_few_class_names(tmp_path: Path) -> None:
+    network = build_network()
+    network.names = {0: "bolt"}
+    refused(save(tmp_path / "weights.pt", network), "names for the classes 0 to 1")
+
+
+def test_network_that_is_not_put_together(tmp_path: Path) -> None:
+    network = build_network()
+    del network.names
+    refused(save(tmp_path / "weights.pt", network), "not put together")
+
+
+# --- other networks ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "config"),
+    [
+        ("segment", "yolov8n-seg"),
+        ("pose", "yolov8n-pose"),
+        ("classify", "yolov8n-cls"),
+        ("obb", "yolov8n-obb"),
+    ],
+)
+def test_other_tasks(tmp_path: Path, task: str, config: str) -> None:
+    path = save(tmp_path / "weights.pt", build_network(task, config))
+    refused(path, f"Expected a checkpoint for detect, came one for {task}")
+
+
+@pytest.mark.parametrize(("config", "layer"), [("yolov5n", "C3"), ("yolo11n", "C3k2")])
+def test_other_generations(tmp_path: Path, config: str, layer: str) -> None:
+    path = save(tmp_path / "weights.pt", build_network(config=config))
+    message = refused(path, "Expected a YOLOv8 detect checkpoint.*came another network")
+    assert re.search(rf"\b{layer}\b|PSABlock|C2PSA", message)
+
+
+# --- hostile pickles: nothing in them may run --------------------------------------------------
+
+
+def marker_code(marker: Path) -> str:
+    return f"__import__('pathlib').Path({str(marker)!r}).touch()"
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_call_of_a_system_function(tmp_path: Path, protocol: int) -> None:
+    import torch
+
+    marker = tmp_path / "ran"
+    content = {"model": build_network(), "train_args": Calls(eval, marker_code(marker))}
+    torch.save(content, tmp_path / "weights.pt", pickle_protocol=protocol)
+    message = refused(tmp_path / "weights.pt", r"names (__builtin__|builtins)\.eval")
+    assert "Nothing in it was run" in message
+    assert not marker.exists()
+
+
+def test_call_that_fails_while_it_is_scanned(tmp_path: Path) -> None:
+    import torch
+
+    torch.save([Calls(getattr, Calls(dict), "pop"), "x"], tmp_path / "weights.pt")
+    refused(tmp_path / "weights.pt", "getattr")
+
+
+def evil_network(marker: Path) -> Calls:
+    """Python in the `activation` of a network's configuration, which Ultralytics evaluates."""
+    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
+    return Calls(
+        DetectionModel, {**yaml_model_load("yolov8n.yaml"), "activation": marker_code(marker)}
+    )
+
+
+def test_call_of_an_allowed_class(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    path = save(tmp_path / "weights.pt", build_network(), train_args=evil_network(marker))
+    refused(path, "calls ultralytics.nn.tasks.DetectionModel, which could run code")
+    assert not marker.exists()
+
+
+def test_safe_globals_alone_would_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why there is a scan at all: once this fails, it may be time to drop it."""
+    import torch
+    from ultralytics.nn.modules.conv import Conv
+    from ultralytics.nn.tasks import DetectionModel
+
+    monkeypatch.setattr(Conv, "default_act", Conv.default_act)  # the network changes it
+    marker = tmp_path / "ran"
+    torch.save({"train_args": evil_network(marker)}, tmp_path / "weights.pt")
+    with torch.serialization.safe_globals([DetectionModel]), contextlib.suppress(TypeError):
+        torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert marker.exists()
+
+
+def test_class_kept_for_later(tmp_path: Path) -> None:
+    from ultralytics.nn.tasks import DetectionModel
+
+    network = build_network()
+    network.forward = DetectionModel
+    refused(
+        save(tmp_path / "weights.pt", network),
+        "keeps ultralytics.nn.tasks.DetectionModel as a value",
+    )
+
+
+def test_second_pickle_in_the_archive(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(checkpoint.read_bytes())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("weights/other/data.pkl", pickle.dumps(Calls(eval, "1")))
+    refused(path, "Expected one pickle")
+
+
+def rewritten(source: Path, path: Path, change: Callable[[bytes], bytes]) -> Path:
+    """A copy of a checkpoint with another pickle."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, change(data) if name.endswith("data.pkl") else data)
+    return path
+
+
+def test_damaged_pickle(checkpoint: Path, tmp_path: Path) -> None:
+    path = rewritten(checkpoint, tmp_path / "weights.pt", lambda pickled: pickled[:-200])
+    refused(path, "its pickle cannot be read")

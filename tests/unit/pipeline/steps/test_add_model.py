@@ -1,0 +1,329 @@
+"""pipeline add-model and add-target: everything is checked, then it is all there or nothing is.
+
+The checkpoint's facts are a stand-in here; tests/integration runs real checkpoints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from engines.config.model import load_model
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from pipeline.intake.data_yaml import label_path, read_data_yaml
+from pipeline.intake.dataset import load_sets
+from pipeline.steps import add_model as step
+from pipeline.steps.add_model import NewModel, add_model, parse_imgsz, split
+from pipeline.steps.add_target import add_target
+
+ROOT = Path(__file__).parents[4]
+CLASSES = ("helmet", "no: helmet")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A repository with the target x86-openvino and no model."""
+    workspace = Workspace(root=tmp_path / "repository")
+    target = workspace.target("x86-openvino")
+    target.mkdir(parents=True)
+    workspace.models.mkdir()
+    row = ROOT / "engines/targets/x86-openvino/params.yaml"
+    (target / "params.yaml").write_bytes(row.read_bytes())
+    (workspace.root / "dvc.yaml").write_text("stages: {}\n")
+    (workspace.root / "params.yaml").write_text("# ours\nmodels:\n  - meter-yolov8n\n")
+    return workspace
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data.yaml with 30 pictures to train on and 10 to validate on."""
+    folder = tmp_path / "data set"
+    for name, count in (("train", 30), ("val", 10)):
+        put_pictures(folder / "images" / name, count, seed=len(name))
+    path = folder / "data.yaml"
+    path.write_text(
+        "path: .\ntrain: images/train\nval: images/val\nnames: [helmet, 'no: helmet']\n"
+    )
+    return path
+
+
+def put_pictures(folder: Path, count: int, seed: int) -> None:
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(seed)
+    for index in range(count):
+        image = folder / f"{index}.png"
+        cv2.imwrite(str(image), generator.integers(0, 255, (8, 8, 3), np.uint8))
+        label = label_path(image)
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text("1 0.5 0.5 0.25 0.25\n")
+
+
+@pytest.fixture(autouse=True)
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that stands in for a checkpoint, with its facts."""
+    path = tmp_path / "best.pt"
+    path.write_bytes(b"weights")
+    facts = SimpleNamespace(classes=CLASSES, imgsz=(640, 640))
+    monkeypatch.setattr(step, "inspect_checkpoint", lambda _: facts)
+    return path
+
+
+def new(tmp_path: Path, data_yaml: Path, /, **changes: object) -> NewModel:
+    whole: dict[str, object] = {
+        "name": "helmets",
+        "weights": tmp_path / "best.pt",
+        "data": data_yaml,
+        "imgsz": (384, 640),
+        "targets": ("x86-openvino",),
+        "version": "1.0",
+        "track": "git",
+    }
+    return NewModel(**(whole | changes))  # type: ignore[arg-type]
+
+
+def test_a_model_is_ready_for_the_pipeline(
+    tmp_path: Path, workspace: Workspace, data: Path
+) -> None:
+    add_model(workspace, new(tmp_path, data))
+    model = load_model(workspace, "helmets")
+    assert (model.imgsz, model.classes) == ((384, 640), CLASSES)
+    assert (workspace.model("helmets") / "weights.pt").read_bytes() == b"weights"
+    sets = load_sets(workspace.model("helmets"), model)
+    assert {purpose: len(samples) for purpose, samples in sets.items()} == {
+        "calibration": 15,
+        "tuning": 15,
+        "evaluation": 10,
+    }
+    labels = sets["evaluation"][0].read_labels(classes=2)
+    assert (labels.classes.tolist(), labels.boxes.tolist()) == ([1], [[0.5, 0.5, 0.25, 0.25]])
+    engines = load_target(workspace, "x86-openvino").engines
+    assert {key for key, row in engines.items() if row.model == "helmets"} == {
+        "helmets-fp32",
+        "helmets-fp16",
+        "helmets-int8",
+    }
+    params = (workspace.root / "params.yaml").read_text()
+    assert params == "# ours\nmodels:\n  - meter-yolov8n\n  - helmets\n"
+
+
+def test_people_s_comments_in_the_row_stay(
+    tmp_path: Path, workspace: Workspace, data: Path
+) -> None:
+    row = workspace.target("x86-openvino") / "params.yaml"
+    before = row.read_text()
+    add_model(workspace, new(tmp_path, data))
+    assert row.read_text().startswith(before)
+
+
+def test_another_size_than_the_training_s_is_said(
+    tmp_path: Path, workspace: Workspace, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_model(workspace, new(tmp_path, data))
+    assert "trained at 640 x 640 pixels and will run at 384 x 640" in capsys.readouterr().out
+
+
+def test_the_split_is_the_same_every_time(data: Path) -> None:
+    one, other = split(read_data_yaml(data)), split(read_data_yaml(data))
+    assert one == other
+
+
+def test_without_train_val_is_dealt_out(tmp_path: Path) -> None:
+    put_pictures(tmp_path / "images" / "val", 25, seed=0)
+    path = tmp_path / "data.yaml"
+    path.write_text("val: images/val\nnames: {0: helmet, 1: 'no: helmet'}\n")
+    sets = split(read_data_yaml(path))
+    assert {purpose: len(samples) for purpose, samples in sets.items()} == {
+        "calibration": 5,
+        "tuning": 5,
+        "evaluation": 15,
+    }
+
+
+def test_with_test_val_is_for_tuning(tmp_path: Path, data: Path) -> None:
+    put_pictures(data.parent / "images" / "test", 7, seed=9)
+    data.write_text(data.read_text() + "test: images/test\n")
+    sets = split(read_data_yaml(data))
+    assert {purpose: len(samples) for purpose, samples in sets.items()} == {
+        "calibration": 30,
+        "tuning": 10,
+        "evaluation": 7,
+    }
+
+
+def test_pictures_of_the_evaluation_never_calibrate(data: Path) -> None:
+    copy = data.parent / "images" / "train" / "copy.png"
+    copy.write_bytes((data.parent / "images" / "val" / "0.png").read_bytes())
+    sets = split(read_data_yaml(data))
+    others = [*sets["calibration"], *sets["tuning"]]
+    assert len(others) == 30
+    assert copy not in [sample.image for sample in others]
+
+
+def test_roboflow_s_paths_and_lists_of_files_are_understood(data: Path) -> None:
+    (data.parent / "val.txt").write_text("images/val/0.png\nimages/val/1.png\n")
+    data.write_text("train: ../images/train\nval: val.txt\nnames: [helmet, 'no: helmet']\n")
+    splits = read_data_yaml(data).splits
+    assert {name: len(samples) for name, samples in splits.items()} == {
+        "train": 30,
+        "val": 2,
+        "test": 0,
+    }
+    assert splits["val"][0].label == data.parent / "labels" / "val" / "0.txt"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "Helmets!"}, "model name of at most 40 lower-case"),
+        ({"name": "../up"}, "model name"),
+        ({"version": "new"}, "--version as"),
+        ({"track": "svn"}, "--track git or --track dvc"),
+        ({"targets": ("jetson",)}, "one of the targets x86-openvino"),
+        ({"data": Path("nowhere.yaml")}, "data.yaml at nowhere.yaml"),
+    ],
+)
+def test_bad_words_are_refused_and_nothing_is_left(
+    tmp_path: Path, workspace: Workspace, data: Path, changes: dict[str, object], said: str
+) -> None:
+    before = snapshot(workspace)
+    with pytest.raises(InputError, match=said):
+        add_model(workspace, new(tmp_path, data, **changes))
+    assert snapshot(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda data: data.write_text("names: [a]\n"), "keys `val` and `names`"),
+        (lambda data: data.write_text("- a\n"), "keys `val` and `names`"),
+        (lambda data: data.write_text("val: nowhere\nnames: [a]\n"), "nowhere has none"),
+        (lambda data: data.write_text("val: images/val\nnames: {1: a}\n"), "from 0 upward"),
+        (
+            lambda data: data.write_text("val: images/val\nnames: [helmet]\n"),
+            "1 names against 2",
+        ),
+        (
+            lambda data: data.write_text("val: images/val\nnames: [vest, 'no: helmet']\n"),
+            "class 0 is 'vest' against 'helmet'",
+        ),
+        (
+            lambda data: (data.parent / "labels/val/3.txt").write_text("7 0.5 0.5 0.1 0.1\n"),
+            "3.txt, line 1: expected a class from 0 to 1",
+        ),
+        (
+            lambda data: (data.parent / "images/val/3.png").write_bytes(b"damaged"),
+            r"image that OpenCV can read.*3\.png",
+        ),
+        (
+            lambda data: [one.write_text("") for one in (data.parent / "labels/val").iterdir()],
+            "labelled objects in the evaluation set",
+        ),
+    ],
+)
+def test_bad_data_is_refused_and_nothing_is_left(
+    tmp_path: Path, workspace: Workspace, data: Path, break_it: object, said: str
+) -> None:
+    break_it(data)  # type: ignore[operator]
+    before = snapshot(workspace)
+    with pytest.raises(InputError, match=said):
+        add_model(workspace, new(tmp_path, data))
+    assert snapshot(workspace) == before
+
+
+def snapshot(workspace: Workspace) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()}
+
+
+def test_a_name_is_not_taken_twice(tmp_path: Path, workspace: Workspace, data: Path) -> None:
+    add_model(workspace, new(tmp_path, data))
+    with pytest.raises(InputError, match="helmets is there already"):
+        add_model(workspace, new(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    ("text", "imgsz"), [("640", (640, 640)), ("384,640", (384, 640)), (" 32 ", (32, 32))]
+)
+def test_imgsz_is_a_side_or_height_and_width(text: str, imgsz: tuple[int, int]) -> None:
+    assert parse_imgsz(text) == imgsz
+
+
+@pytest.mark.parametrize("text", ["", "x", "640x640", "640,", "-32", "1,2,3", "650", "0", "64,70"])
+def test_any_other_imgsz_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--imgsz"):
+        parse_imgsz(text)
+
+
+def test_a_model_goes_to_the_chosen_targets_alone(
+    tmp_path: Path, workspace: Workspace, data: Path
+) -> None:
+    for target in ("jetson-orin-nx", "jetson-thor"):
+        workspace.target(target).mkdir()
+        row = ROOT / "engines/targets" / target / "params.yaml"
+        (workspace.target(target) / "params.yaml").write_bytes(row.read_bytes())
+    others = (workspace.target("jetson-thor") / "params.yaml").read_bytes()
+    add_model(workspace, new(tmp_path, data, targets=("x86-openvino", "jetson-orin-nx")))
+    changed = load_target(workspace, "jetson-orin-nx")
+    helmets = {f"helmets-{precision}" for precision in ("fp32", "fp16", "int8")}
+    assert helmets <= changed.engines.keys()
+    # Limits for a network of one size are no other's: the new engines have the target's own.
+    assert all(changed.budgets_of(engine) == changed.budgets for engine in helmets)
+    assert changed.budgets_of("meter-yolov8n-int8").frame_p50_ms == 8
+    assert (workspace.target("jetson-thor") / "params.yaml").read_bytes() == others
+
+
+# --- add-target --------------------------------------------------------------------------------
+
+
+def test_every_target_runs_the_one_pipeline() -> None:
+    (one,) = {path.read_bytes() for path in (ROOT / "engines/targets").glob("*/dvc.yaml")}
+    assert one == (ROOT / "engines/targets/device.dvc.yaml").read_bytes()
+
+
+def test_a_target_is_a_row_and_a_copy_of_the_pipeline(workspace: Workspace) -> None:
+    (workspace.targets / "device.dvc.yaml").write_text("stages: {}\n")
+    add_target(workspace, "line-4", "x86-openvino")
+    assert load_target(workspace, "line-4").target == "line-4"
+    stages = workspace.target("line-4") / "dvc.yaml"
+    assert not stages.is_symlink()
+    assert stages.read_text() == "stages: {}\n"
+    source = workspace.target("x86-openvino") / "params.yaml"
+    copy = workspace.target("line-4") / "params.yaml"
+    own = source.read_text().replace("\ntarget: x86-openvino", "\ntarget: line-4")
+    assert copy.read_text() == own.replace("fleet_label: x86-openvino", "fleet_label: line-4")
+
+
+def test_a_target_of_a_device_with_runners_has_a_tag_of_its_own(workspace: Workspace) -> None:
+    (workspace.targets / "device.dvc.yaml").write_text("stages: {}\n")
+    row = workspace.target("x86-openvino") / "params.yaml"
+    row.write_text(row.read_text().replace("runner_tag: null", "runner_tag: x86-openvino"))
+    add_target(workspace, "line-4", "x86-openvino")
+    target = load_target(workspace, "line-4")
+    assert (target.runner_tag, target.fleet_label) == ("line-4", "line-4")
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "said"),
+    [
+        ("line-4", "nothing", "one of the targets x86-openvino"),
+        ("Line 4", "x86-openvino", "target name"),
+        ("x86-openvino", "x86-openvino", "is there already"),
+    ],
+)
+def test_a_bad_target_is_refused(workspace: Workspace, name: str, source: str, said: str) -> None:
+    before = snapshot(workspace)
+    with pytest.raises(InputError, match=said):
+        add_target(workspace, name, source)
+    assert snapshot(workspace) == before
+
+
+def test_edits_keep_yaml_valid(tmp_path: Path, workspace: Workspace, data: Path) -> None:
+    add_model(workspace, new(tmp_path, data))
+    row = YAML(typ="safe").load((workspace.target("x86-openvino") / "params.yaml").read_text())
+    assert row["engines"]["helmets-int8"] == {"model": "helmets", "precision": "int8"}

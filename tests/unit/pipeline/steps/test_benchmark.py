@@ -1,0 +1,435 @@
+"""pipeline benchmark: what is made of pytest-benchmark's rounds, and when they are trusted.
+
+The harness itself runs for real in tests/integration; here its answers are given.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from engines.measure import sampler as measure
+from engines.config.target import EvaluateRow, TargetConfig, load_target
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from engines.machine.sensors.reading import Counters
+from engines.records.benchmark import Benchmark, CrossCheck, Validity
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
+from pipeline.latency import results as figures
+from pipeline.latency.harness import bench_engine
+from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, Plan
+from pipeline.latency.pytest_benchmark import Measurement, parse
+from pipeline.report.summary import table_text
+from pipeline.steps import benchmark as step
+
+TARGET = load_target(Workspace(root=Path(__file__).parents[4]), "x86-openvino")
+ROW = TARGET.benchmark.model_copy(update={"p99_interval_share": 0.25})
+TARGET = TARGET.model_copy(update={"benchmark": ROW})
+QUIET = {
+    "steal_share": 0.0,
+    "others_share": 0.0,
+    "run_queue_wait_share": 0.0,
+    "drift_share": 0.0,
+    "clock_min_mhz": None,
+    "clock_max_mhz": None,
+    "throttle_events": None,
+    "temperature_max_c": None,
+}
+
+
+def times(spread: float = 0.01, count: int = 600) -> tuple[float, ...]:
+    """Seconds around 5 ms; a `spread` of 1 makes the p99 uncertain."""
+    tail = np.random.default_rng(0).exponential(spread, count)
+    return tuple((0.005 * (1 + tail)).tolist())
+
+
+def measured(name: str, batch: int, seconds: tuple[float, ...], **machine: Any) -> Measurement:
+    return Measurement(
+        name=name,
+        parameters={"batch": batch},
+        seconds=seconds,
+        extra={"machine": QUIET | machine, "memory_peak_mib": 200.0 + batch},
+    )
+
+
+def throughput(in_flight: int, frames: int, seconds: float) -> Measurement:
+    return Measurement(
+        name="test_throughput",
+        parameters={"in_flight": in_flight},
+        seconds=(seconds,),
+        extra={"in_flight": in_flight, "frames": frames, "memory_peak_mib": 300.0},
+    )
+
+
+def whole(seconds: tuple[float, ...], **machine: Any) -> tuple[Measurement, ...]:
+    names = ("test_inference", "test_frame")
+    return (
+        *(measured(name, batch, seconds, **machine) for name in names for batch in (1, 4)),
+        throughput(2, 400, 2.0),
+        throughput(4, 500, 2.0),
+    )
+
+
+def plan() -> Plan:
+    return Plan(
+        tests=(*LATENCY, *THROUGHPUT),
+        engine_folder=Path("m-fp16"),
+        frames=(),
+        frame_size=(720, 1280),
+        batches=(1, 4),
+        in_flight=(2, 4),
+        warmup_seconds=1,
+        seconds=2,
+        gpu=False,
+        soak_seconds=0,
+        thresholds=EvaluateRow(confidence=0.25, iou=0.7, max_detections=300),
+    )
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[tuple[Measurement, ...]],
+    target: TargetConfig | None = None,
+) -> tuple[list[Plan], Any]:
+    """The plans that were measured, and the validity of the end, for the given answers."""
+    asked: list[Plan] = []
+
+    def answer(asked_plan: Plan, _: Path, __: Any = None) -> tuple[Measurement, ...]:
+        asked.append(asked_plan)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(step, "measure", answer)
+    _, validity = step._measure_until_valid(plan(), target or TARGET, Path())
+    return asked, validity
+
+
+def test_a_quiet_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, validity = run(monkeypatch, [whole(times())])
+    assert (len(asked), validity.valid, validity.attempts) == (1, True, 1)
+    assert validity.reasons == ()
+
+
+def test_a_disturbed_machine_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = whole(times(), run_queue_wait_share=0.4)
+    asked, validity = run(monkeypatch, [busy, whole(times())])
+    assert (len(asked), validity.valid, validity.attempts) == (2, True, 2)
+    assert asked[0].seconds == asked[1].seconds
+
+
+def test_a_machine_that_stays_disturbed_is_invalid_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, validity = run(monkeypatch, [whole(times(spread=1), steal_share=0.2)] * ROW.max_attempts)
+    assert len(asked) == ROW.max_attempts
+    assert not validity.valid
+    assert len(validity.reasons) == 1
+    assert "20.0% of the processors' time was taken by the hypervisor" in validity.reasons[0]
+
+
+def test_a_jetson_that_counts_no_over_currents_is_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    jetson = TARGET.model_copy(update={"device": {"kind": "jetson"}})
+    asked, validity = run(monkeypatch, [whole(times())], jetson)
+    (reason,) = validity.reasons
+    assert "over-current counters" in reason
+    assert (len(asked), validity.attempts) == (1, 1)  # another one would not count them either
+
+
+def in_mode(mode: str) -> TargetConfig:
+    return TARGET.model_copy(update={"benchmark": ROW.model_copy(update={"power_mode": mode})})
+
+
+def test_a_wrong_power_mode_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, validity = run(monkeypatch, [whole(times(), power_mode="15W")], in_mode("MAXN"))
+    assert (len(asked), validity.valid, validity.attempts) == (1, False, 1)
+    (reason,) = validity.reasons
+    assert "Expected the power mode MAXN, came 15W" in reason
+
+
+def test_a_power_mode_that_was_changed_meanwhile_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed = whole(times(), power_mode="15W, then MAXN")
+    calm = whole(times(), power_mode="MAXN")
+    asked, validity = run(monkeypatch, [changed, calm], in_mode("MAXN"))
+    assert (len(asked), validity.valid) == (2, True)
+
+
+def test_an_uncertain_p99_is_measured_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, validity = run(monkeypatch, [whole(times(spread=1))] * ROW.max_attempts)
+    assert [one.seconds for one in asked] == [2, 4, ROW.max_seconds]
+    assert not validity.valid
+    assert "The p99 of frame at batch 1 is uncertain" in validity.reasons[0]
+
+
+def test_the_worst_moment_speaks_for_the_whole() -> None:
+    calm, hot = (
+        measured("test_frame", 1, times(), temperature_max_c=celsius, throttle_events=events)
+        for celsius, events in ((50.0, 1), (90.0, 2))
+    )
+    state = figures.machine_state([calm, hot])
+    assert (state.temperature_max_c, state.throttle_events) == (90.0, 3)
+    assert state.clock_min_mhz is None
+
+
+def test_the_better_number_in_flight_counts() -> None:
+    best = figures.best_throughput(whole(times()))
+    assert (best.frames_per_second, best.in_flight) == (250.0, 4)
+
+
+def test_the_histogram_holds_nearly_every_frame() -> None:
+    rows = list(csv.DictReader(io.StringIO(table_text(figures.histogram("m-fp16", times())))))
+    assert {row["engine"] for row in rows} == {"m-fp16"}
+    assert sum(float(row["share"]) for row in rows) == pytest.approx(0.995, abs=0.005)
+    assert all(5 <= float(row["latency_ms"]) < 6 for row in rows)
+
+
+def test_pytest_benchmark_s_json_is_read(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.json"
+    one = {
+        "name": "test_frame[4]",
+        "params": {"batch": 4},
+        "stats": {"data": [0.1, 0.2]},
+        "extra_info": {"memory_peak_mib": 3},
+    }
+    raw.write_text(json.dumps({"benchmarks": [one]}))
+    assert parse(raw) == (
+        Measurement(
+            name="test_frame",
+            parameters={"batch": 4},
+            seconds=(0.1, 0.2),
+            extra={"memory_peak_mib": 3},
+        ),
+    )
+
+
+# --- energy ------------------------------------------------------------------------------------
+
+
+def test_energy_is_the_power_while_frames_were_measured_times_their_time() -> None:
+    frames = (0.010, 0.014, 0.012)
+    measurements = (
+        measured("test_inference", 1, frames, power_mean_w=99.0),
+        measured("test_frame", 1, frames, power_mean_w=7.5),
+        measured("test_frame", 4, frames, power_mean_w=50.0),
+    )
+    assert figures.energy_per_frame_mj(measurements) == pytest.approx(7.5 * 12)
+
+
+def test_energy_is_unknown_where_power_is() -> None:
+    assert figures.energy_per_frame_mj(whole(times())) is None
+
+
+# --- soak --------------------------------------------------------------------------------------
+
+
+def soaked(**machine: Any) -> tuple[Measurement, ...]:
+    frame = figures.latencies(whole(times()), "test_frame")["1"]
+    window = {"start_s": 0, "p50_ms": 5, "p99_ms": 6, "count": 9, "gpu_clock_min_mhz": None}
+    found = {
+        "minutes": 1,
+        "windows": [window | {"temperature_max_c": 83.0, "power_mean_w": None}],
+        "hot": frame.model_dump(),
+        "throttle_events": 4,
+        "over_current_events": None,
+        "throttle_reasons": ["HwThermalSlowdown"],
+    }
+    extra = {"machine": QUIET | machine, "soak": found, "memory_peak_mib": 1}
+    return (Measurement(name="test_soak", parameters={}, seconds=(60.0,), extra=extra),)
+
+
+def soak(
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: float,
+    target: TargetConfig = TARGET,
+    **machine: Any,
+) -> tuple[list[Plan], Benchmark]:
+    asked: list[Plan] = []
+
+    def answer(plan: Plan, _: Path, tell: Any) -> tuple[Measurement, ...]:
+        asked.append(plan)
+        tell(30.0, "6.00")
+        return soaked(**machine)
+
+    monkeypatch.setattr(step, "measure", answer)
+    return asked, step._soak(record(), plan(), minutes, target, Path())
+
+
+def test_a_soak_runs_alone_and_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    (asked,), found = soak(monkeypatch, 1.5)
+    assert (asked.tests, asked.soak_seconds) == (SOAK, 90)
+    assert found.soak is not None
+    assert found.soak.windows[0].temperature_max_c == 83
+    assert found.validity.valid
+
+
+def test_throttling_in_a_soak_is_the_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    hot: dict[str, Any] = {
+        "throttle_events": 4,
+        "throttle_reasons": ["HwThermalSlowdown"],
+        "drift_share": 0.8,
+    }
+    _, found = soak(monkeypatch, 1, **hot, temperature_max_c=120.0)
+    assert found.soak is not None
+    assert found.soak.throttle_reasons == ("HwThermalSlowdown",)
+    assert found.validity.valid
+
+
+def test_other_programs_in_a_soak_make_it_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, found = soak(monkeypatch, 1, others_share=0.5)
+    (reason,) = found.validity.reasons
+    assert reason.startswith("During the soak: 50.0% of the processors' time was used by other")
+    assert not found.validity.valid
+
+
+def test_a_soak_in_the_wrong_power_mode_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, found = soak(monkeypatch, 20, in_mode("MAXN"), power_mode="MAXN")
+    assert (asked, found.soak, found.validity.valid) == ([], None, False)
+    assert "The soak of 20 minutes was left out" in found.validity.reasons[-1]
+
+
+def test_the_figures_stay_when_a_soak_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, found = soak(monkeypatch, 1)
+    assert found.model_copy(update={"soak": None}) == record()
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+DEVICE = Fingerprint(
+    kind="dgpu",
+    name="cpu",
+    architecture="x86_64",
+    isa=(),
+    cores=2,
+    memory_gib=8,
+    backends={},
+    gpu="NVIDIA L4",
+)
+
+
+def record() -> Benchmark:
+    manifest = cast(Manifest, SimpleNamespace(engine="m-fp16", engine_sha256="a" * 64))
+    valid = Validity(valid=True, reasons=(), attempts=1)
+    return step._record(manifest, TARGET, DEVICE, whole(times()), valid)
+
+
+def test_the_record_says_what_measured() -> None:
+    assert record().device == DEVICE
+
+
+def test_memory_is_the_most_of_all_measurements_and_of_the_soak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert record().memory_peak_mib == 300
+    (one,) = soaked()
+    grown = replace(one, extra=one.extra | {"memory_peak_mib": 900.0})
+    monkeypatch.setattr(step, "measure", lambda *_: (grown,))
+    assert step._soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 900
+    monkeypatch.setattr(step, "measure", lambda *_: (one,))
+    assert step._soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 300
+
+
+@pytest.mark.parametrize(
+    ("gpu", "unified", "counted"),
+    [(True, True, True), (True, False, False), (True, None, False), (False, True, False)],
+)
+def test_used_memory_counts_where_the_gpu_shares_it(
+    gpu: bool, unified: bool | None, counted: bool
+) -> None:
+    device = cast(Fingerprint, SimpleNamespace(unified_memory=unified))
+    found = plan().model_copy(update={"gpu": gpu}).used_memory_mib(device)
+    assert (found is not None) == counted
+
+
+class Rounds:
+    """Stands in for pytest-benchmark's fixture."""
+
+    def __init__(self) -> None:
+        self.extra_info: dict[str, Any] = {}
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[0.1] * 9))
+
+    def pedantic(self, call: Any, *, rounds: int) -> None:
+        for _ in range(rounds):
+            call()
+
+
+def test_the_harness_compares_the_memory_with_that_before_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float | None] = []
+    monkeypatch.setattr(bench_engine, "memory_peak_mib", lambda _, before: asked.append(before))
+    quick = plan().model_copy(update={"warmup_seconds": 0, "seconds": 0})
+    bench_engine._measure(Rounds(), quick, 1234.0, lambda: None)
+    assert asked == [1234.0]
+
+
+def test_nothing_lets_the_gpu_fall_idle_between_the_warm_up_and_the_first_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str] = []
+
+    def tells(name: str, answer: Any) -> Any:
+        def told(*_: Any, **__: Any) -> Any:
+            happened.append(name)
+            return answer
+
+        return told
+
+    for name, answer in (("open_sensors", ()), ("read_power_mode", "MAXN")):
+        monkeypatch.setattr(measure, name, tells(name, answer))
+    monkeypatch.setattr(measure, "count_all", tells("count", Counters()))
+    quick = plan().model_copy(update={"gpu": True, "warmup_seconds": 0, "seconds": 0})
+    bench_engine._measure(Rounds(), quick, None, tells("call", None))
+    rounds = ["call"] * bench_engine.LEAST_ROUNDS
+    expected = ["open_sensors", "read_power_mode", "call", "count", *rounds, "count"]
+    assert happened == [*expected, "read_power_mode"]
+
+
+# --- cross-check -------------------------------------------------------------------------------
+
+
+def gpu_time(p50_ms: float | None) -> Measurement:
+    return Measurement(
+        name="test_gpu_time",
+        parameters={},
+        seconds=(1.0,),
+        extra={"gpu_p50_ms": p50_ms, "memory_peak_mib": 1.0},
+    )
+
+
+ENGINE = SimpleNamespace(engine="m-fp16", engine_file="engine.plan", backend="tensorrt")
+"""What the cross-check reads of a manifest."""
+
+
+def test_the_gpu_time_is_compared_with_trtexec_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(engine: Path, _: Any, ours_p50_ms: float) -> CrossCheck:
+        return CrossCheck(
+            command=("trtexec", f"--loadEngine={engine.name}"),
+            version="10.3.0",
+            ours_p50_ms=ours_p50_ms,
+            trtexec_p50_ms=4.0,
+            difference_share=ours_p50_ms / 4.0 - 1,
+        )
+
+    monkeypatch.setattr(step.trtexec, "cross_check", answer)
+    found = step._cross_check(
+        Path("m-fp16"), cast(Manifest, ENGINE), (*whole(times()), gpu_time(5.0))
+    )
+    assert found.command[1] == "--loadEngine=engine.plan"
+    assert found.difference_share == pytest.approx(0.25)
+
+
+def test_an_engine_without_gpu_times_cannot_be_cross_checked() -> None:
+    with pytest.raises(InputError, match="TensorRT engine on a GPU for --cross-check"):
+        step._cross_check(Path("m-fp16"), cast(Manifest, ENGINE), (gpu_time(None),))

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from engines.backends.loading import load_engine
+from engines.backends.openvino.backend import OpenVINO
+from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
+from engines.machine.fingerprint import read_fingerprint
+from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Manifest
+from pipeline.onnx.onnx_metadata import read_metadata
+from pipeline.repository import git
+from pipeline.steps.build import build
+from pipeline.steps.probe import probe
+
+REPOSITORY = Path(__file__).parents[4]
+TARGET, ENGINE = "x86-openvino", "tiny-fp32"
+WEIGHTS = "1" * 64
+
+MODEL = f"""\
+schema: 1
+name: tiny
+version: '1.0'
+task: detect
+weights: {{path: weights.pt, sha256: '{WEIGHTS}'}}
+imgsz: [64, 96]
+classes: [bolt, nut, washer]
+data: {{calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}}
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, tiny_onnx: Path) -> Workspace:
+    """A repository with the tiny model, exported, and the target x86-openvino."""
+    root = tmp_path / "repository"
+    made = Workspace(root=root)
+    made.target(TARGET).mkdir(parents=True)
+    made.model_out("tiny").mkdir(parents=True)
+    (root / "dvc.yaml").touch()
+    (made.model("tiny") / "model.yaml").write_text(MODEL)
+    shutil.copy(tiny_onnx, made.model_out("tiny") / "model.fp32.onnx")
+    row = (REPOSITORY / "engines/targets" / TARGET / "params.yaml").read_text()
+    head = row[: row.index("\nengines:")]
+    engines = "".join(
+        f"  tiny-{p}: {{model: tiny, precision: {p}}}\n" for p in ("fp32", "fp16", "int8")
+    )
+    (made.target(TARGET) / "params.yaml").write_text(f"{head}\nengines:\n{engines}")
+    return made
+
+
+def _device_json(workspace: Workspace) -> Path:
+    return workspace.target(TARGET) / "out" / "device.json"
+
+
+def test_probe_writes_the_fingerprint_once(workspace: Workspace) -> None:
+    assert probe(workspace, TARGET) == Fingerprint.read(_device_json(workspace))
+    before = _device_json(workspace).stat()
+    probe(workspace, TARGET)
+    assert _device_json(workspace).stat().st_ino == before.st_ino
+    _device_json(workspace).write_text("{ half a fi")
+    assert probe(workspace, TARGET) == Fingerprint.read(_device_json(workspace))
+
+
+def test_probe_on_another_device_writes_nothing(workspace: Workspace) -> None:
+    path = workspace.target(TARGET) / "params.yaml"
+    path.write_text(path.read_text().replace("architecture: x86_64", "architecture: riscv64"))
+    with pytest.raises(WrongEngine, match="architecture: riscv64"):
+        probe(workspace, TARGET)
+    assert not _device_json(workspace).exists()
+
+
+def test_builds_an_engine_that_loads(workspace: Workspace, tiny_onnx: Path) -> None:
+    probe(workspace, TARGET)
+    built = build(workspace, TARGET, ENGINE)
+    folder = workspace.engine(TARGET, ENGINE)
+    assert sorted(path.name for path in folder.iterdir()) == ["engine.blob", "manifest.json"]
+    manifest, session = load_engine(folder, read_fingerprint())
+    session.close()
+    assert manifest == built
+    assert (manifest.model, manifest.model_version) == ("tiny", "1.0")
+    assert manifest.classes == ("bolt", "nut", "washer")
+    assert manifest.imgsz == (64, 96)
+    assert manifest.source.weights_sha256 == WEIGHTS
+    assert manifest.source.onnx_file == "models/tiny/out/model.fp32.onnx"
+    assert manifest.source.git_commit == ""
+
+
+def test_before_probe(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match="pipeline probe"):
+        build(workspace, TARGET, ENGINE)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "AMD EPYC 9354"), ("backends", {"openvino": "2024.6.0"}), ("isa", ["avx2"])],
+)
+def test_on_another_device_than_the_probed_one(
+    workspace: Workspace, field: str, value: Any
+) -> None:
+    probe(workspace, TARGET)
+    path = _device_json(workspace)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(WrongEngine, match=f"{field}: .*Run `pipeline probe --target {TARGET}`"):
+        build(workspace, TARGET, ENGINE)
+    assert not workspace.engine(TARGET, ENGINE).exists()
+
+
+def test_without_the_onnx_file(workspace: Workspace) -> None:
+    probe(workspace, TARGET)
+    with pytest.raises(InputError, match=r"model\.int8\.onnx.*`pipeline quantize tiny`"):
+        build(workspace, TARGET, "tiny-int8")
+
+
+def test_an_engine_that_the_target_has_not(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match="tiny-fp64"):
+        build(workspace, TARGET, "tiny-fp64")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"names": '{"0": "nut", "1": "bolt", "2": "washer"}'}, "names.*bolt.*nut.*washer"),
+        ({"names": "{0: 'bolt', 1: 'nut'}"}, r"names.*'bolt', 'nut'"),
+        ({"weights_sha256": "2" * 64}, "weights_sha256 1111.*2222"),
+    ],
+)
+def test_an_onnx_file_of_another_model(
+    workspace: Workspace,
+    make_tiny_network: Callable[..., Path],
+    metadata: dict[str, str],
+    message: str,
+) -> None:
+    probe(workspace, TARGET)
+    make_tiny_network(workspace.model_out("tiny") / "model.fp32.onnx", metadata=metadata)
+    with pytest.raises(InputError, match=message):
+        build(workspace, TARGET, ENGINE)
+
+
+@pytest.mark.parametrize("names", [None, "{0: 'bolt', 1: 'nut', 2: 'washer'}"])
+def test_an_onnx_file_of_ultralytics_or_without_names(
+    workspace: Workspace, make_tiny_network: Callable[..., Path], names: str | None
+) -> None:
+    probe(workspace, TARGET)
+    metadata = {"stride": "32"} | ({"names": names} if names else {})
+    make_tiny_network(workspace.model_out("tiny") / "model.fp32.onnx", metadata=metadata)
+    build(workspace, TARGET, ENGINE)
+
+
+def test_an_output_that_does_not_fit_the_classes(
+    workspace: Workspace, make_tiny_network: Callable[..., Path]
+) -> None:
+    probe(workspace, TARGET)
+    onnx = workspace.model_out("tiny") / "model.fp32.onnx"
+    make_tiny_network(onnx, classes=("bolt", "nut"), metadata={})
+    with pytest.raises(InputError, match=r"expected 7 output channels.*came 6"):
+        build(workspace, TARGET, ENGINE)
+    assert not any(workspace.engine(TARGET, ENGINE).iterdir())
+
+
+def test_a_build_that_fails_leaves_the_last_engine(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe(workspace, TARGET)
+    before = build(workspace, TARGET, ENGINE)
+
+    def fails(self: OpenVINO, request: object, engine: Path) -> None:
+        engine.write_bytes(b"half an eng")
+        raise InputError("the compiler gave up")
+
+    monkeypatch.setattr(OpenVINO, "build", fails)
+    with pytest.raises(InputError, match="gave up"):
+        build(workspace, TARGET, ENGINE)
+    folder = workspace.engine(TARGET, ENGINE)
+    assert sorted(path.name for path in folder.iterdir()) == ["engine.blob", "manifest.json"]
+    assert Manifest.read(folder / "manifest.json") == before
+
+
+def test_a_damaged_onnx_file(workspace: Workspace) -> None:
+    probe(workspace, TARGET)
+    onnx = workspace.model_out("tiny") / "model.fp32.onnx"
+    onnx.write_bytes(onnx.read_bytes()[:-50])
+    with pytest.raises(InputError, match="damaged"):
+        build(workspace, TARGET, ENGINE)
+
+
+def test_metadata_is_read_without_onnx(
+    make_tiny_network: Callable[..., Path], tmp_path: Path
+) -> None:
+    written = {"names": "[]", "empty": "", "author": "Ω" * 300}
+    assert read_metadata(make_tiny_network(tmp_path / "a.onnx", metadata=written)) == written
+
+
+def test_commit(tmp_path: Path) -> None:
+    assert git.commit(tmp_path) == ""
+
+    def run(*arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
+        subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True)
+
+    run("init", "--quiet")
+    assert git.commit(tmp_path) == ""
+    (tmp_path / "code.py").write_text("1")
+    run("add", ".")
+    run("commit", "--quiet", "-m", "first")
+    clean = git.commit(tmp_path)
+    assert len(clean) == 40
+    for written in ("dvc.lock", "a/dvc.lock", "a/b/out/engine.blob", "release/fleet/fleet.yaml"):
+        (tmp_path / written).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / written).write_text("1")
+    assert git.commit(tmp_path) == clean
+    (tmp_path / "code.py").write_text("2")
+    assert git.commit(tmp_path) == f"{clean}-dirty"
+
+
+@pytest.mark.parametrize("where", ["initializer", "node"])
+def test_an_onnx_file_that_reads_other_files_is_not_built(workspace: Workspace, where: str) -> None:
+    path = workspace.model_out("tiny") / "model.fp32.onnx"
+    model = onnx.load(path)
+    if where == "initializer":
+        tensor = model.graph.initializer[0]
+    else:
+        attribute = model.graph.node[0].attribute.add(name="value", type=onnx.AttributeProto.TENSOR)
+        tensor = attribute.t
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../../../etc/passwd")
+    path.write_bytes(model.SerializeToString())
+    probe(workspace, TARGET)
+    with pytest.raises(InputError, match="hold all of its tensors itself"):
+        build(workspace, TARGET, ENGINE)
+    assert not (workspace.engine(TARGET, ENGINE) / "engine.blob").exists()

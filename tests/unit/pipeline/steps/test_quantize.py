@@ -1,0 +1,219 @@
+"""The float16 and INT8 files, and the search for layers that must stay float."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from pipeline.config import QuantizeConfig, load_quantize
+from pipeline.onnx.head import find_head
+from pipeline.onnx.onnx_file import metadata
+from pipeline.onnx.quantizer import check_symmetric, conv_inputs, to_int8
+from pipeline.onnx.session import OnnxModel
+from pipeline.records import Quantize
+from pipeline.steps.quantize import Candidate, Search, quantize
+from tests.unit.pipeline.conftest import IMGSZ, MODEL
+
+
+def test_record_and_files(workspace: Workspace, exported: Path) -> None:
+    record = quantize(workspace, MODEL)
+    out = exported.parent
+    assert Quantize.read(out / "quantize.json") == record
+    assert [one.method for one in record.methods] == ["minmax", "entropy", "percentile"]
+    best = max(record.methods, key=lambda one: one.map50_95)
+    assert record.int8.map50_95 == best.map50_95
+    assert (record.calibration_images, record.tuning_images) == (5, 5)
+    assert [one.reason for one in record.float_layers] == ["head output"] * 6 + ["box decode"]
+    assert record.within_budget
+    check_float16(onnx.load(str(out / "model.fp16.onnx")))
+    check_int8(onnx.load(str(out / "model.int8.onnx")), record)
+
+
+def types(graph: Any) -> dict[str, int]:
+    """Element type of each tensor that is not an initializer."""
+    graph = onnx.shape_inference.infer_shapes(graph, strict_mode=True).graph
+    values = (*graph.value_info, *graph.input, *graph.output)
+    return {value.name: value.type.tensor_type.elem_type for value in values}
+
+
+def check_float16(graph: Any) -> None:
+    """Half weights and math up to the head's last convolutions, float32 around and after."""
+    head, found = find_head(graph), types(graph)
+    for node in graph.graph.node:
+        if node.op_type != "Cast":
+            half = node.name not in head.decode
+            expected = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+            assert {found[name] for name in node.output} == {expected}, node.name
+    assert found["images"] == found["output0"] == TensorProto.FLOAT
+    assert sum(node.op_type == "Cast" for node in graph.graph.node) == 7
+    assert metadata(graph)["precision"] == "fp16"
+
+
+def check_int8(graph: Any, record: Quantize) -> None:
+    """Symmetric int8 with a scale for each channel, around convolutions outside the head only."""
+    check_symmetric(graph)
+    head = find_head(graph)
+    producers = {name: node for node in graph.graph.node for name in node.output}
+    values = {one.name: onnx.numpy_helper.to_array(one) for one in graph.graph.initializer}
+    quantized = 0
+    for node in (node for node in graph.graph.node if node.op_type == "Conv"):
+        weights = producers.get(node.input[1])
+        if node.name not in head.body:
+            assert weights is None, f"{node.name} must stay float"
+            continue
+        assert weights is not None
+        assert producers[node.input[0]].op_type == "DequantizeLinear"
+        assert values[weights.input[0]].dtype == np.int8
+        assert values[weights.input[1]].shape == (values[weights.input[0]].shape[0],)
+        quantized += 1
+    assert quantized == record.quantized_layers
+    assert metadata(graph)["precision"] == "int8"
+
+
+def test_both_files_take_any_batch(workspace: Workspace, exported: Path) -> None:
+    quantize(workspace, MODEL)
+    images = np.random.default_rng(1).integers(0, 256, (3, *IMGSZ, 3), dtype=np.uint8)
+    expected = OnnxModel(exported.read_bytes()).run(images)
+    for name, boxes_px in (("model.fp16.onnx", 0.1), ("model.int8.onnx", 3)):
+        came = OnnxModel((exported.parent / name).read_bytes()).run(images)
+        assert np.abs(came - expected)[:, :4].max() < boxes_px, name
+
+
+def test_twice_gives_the_same_files(workspace: Workspace, exported: Path) -> None:
+    assert quantize(workspace, MODEL) == quantize(workspace, MODEL)
+
+
+def test_head_is_found_by_shape(exported: Path) -> None:
+    graph = onnx.load(str(exported))
+    for number, node in enumerate(graph.graph.node):
+        node.name = f"node{number}"
+    head = find_head(graph)
+    assert (len(head.outputs), len(head.distribution), len(head.body)) == (6, 1, 57)
+
+
+def test_graph_without_such_a_head(exported: Path) -> None:
+    graph = onnx.load(str(exported))
+    for node in graph.graph.node:
+        if node.op_type == "Softmax":
+            node.op_type = "Sigmoid"
+    with pytest.raises(InputError, match="Expected YOLOv8's detect head"):
+        find_head(graph)
+
+
+def test_uint8_quantization_is_refused(exported: Path) -> None:
+    graph = onnx.load(str(exported))
+    head = find_head(graph)
+    int8 = to_int8(graph, dict.fromkeys(conv_inputs(graph, head.body).values(), 1.0), head.body)
+    point = next(one for one in int8.graph.initializer if one.name.endswith("zero_point"))
+    point.CopyFrom(onnx.numpy_helper.from_array(np.array(0, np.uint8), point.name))
+    with pytest.raises(InputError, match="Expected int8 with a zero point"):
+        check_symmetric(int8)
+
+
+# --- layers back to float ----------------------------------------------------------------------
+
+
+def search(exported: Path, accuracies: list[float], *, layers: int = 3) -> tuple[Search, Candidate]:
+    """A search whose candidates have the given accuracies, in turn; float32 has 0.9."""
+    graph = onnx.load(str(exported))
+    head = find_head(graph)
+    head = replace(head, body=head.body[:6])
+    thresholds = dict.fromkeys(conv_inputs(graph, head.body).values(), 1.0)
+    thresholds[conv_inputs(graph, head.body[:1])[head.body[0]]] = 0.01  # the first layer is bad
+    config = QuantizeConfig(
+        max_map50_95_drop=0.01,
+        max_float_layers=layers,
+        methods=("minmax",),
+        percentile=99,
+        calibration_images=1,
+        tuning_images=1,
+        sensitivity_images=1,
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (*IMGSZ, 3), dtype=np.uint8)
+    left: Iterator[float] = iter(accuracies[1:])
+    tuning: Any = SimpleNamespace(
+        images=[SimpleNamespace(pixels=pixels)], map50_95=lambda graph, description: next(left)
+    )
+    int8 = to_int8(graph, thresholds, head.body)
+    start = Candidate(graph=int8, map50_95=accuracies[0])
+    return Search(graph, head, thresholds, config, tuning, 0.9), start
+
+
+def test_the_most_harmful_layer_goes_first(exported: Path) -> None:
+    looking, start = search(exported, [0.5, 0.895])
+    found = looking.run(start)
+    assert looking.holds(found)
+    (back,) = found.back
+    assert (back.layer, back.reason, back.map50_95) == ("/model.0/conv/Conv", "accuracy", 0.895)
+    assert looking.sensitivity[0].layer == back.layer
+    assert len(looking.sensitivity) == 6
+    errors = [one.error for one in looking.sensitivity]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_the_limit_of_float_layers(exported: Path) -> None:
+    looking, start = search(exported, [0.5, 0.7, 0.8, 0.6])
+    found = looking.run(start)
+    assert not looking.holds(found)
+    assert (found.map50_95, len(found.back)) == (0.8, 2)
+
+
+def test_nothing_to_put_back(exported: Path) -> None:
+    looking, start = search(exported, [0.5], layers=0)
+    assert looking.run(start) is start
+    looking, start = search(exported, [0.9])
+    assert looking.run(start) is start
+    assert looking.sensitivity == []
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("purpose", ["calibration", "tuning"])
+def test_without_images(workspace: Workspace, exported: Path, purpose: str) -> None:
+    for image in (workspace.model(MODEL) / "data" / purpose / "images").iterdir():
+        image.unlink()
+    refused(workspace, f"{purpose} set, came none. Images are never replaced by random data")
+
+
+def test_without_an_export(workspace: Workspace) -> None:
+    refused(workspace, "pipeline export")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("max_map50_95_drop: 0.01", "max_map50_95_drop: -1", "quantize.max_map50_95_drop"),
+        ("percentile: 99.9", "percentile: 101", "quantize.percentile"),
+        ("[minmax, entropy, percentile]", "[]", "quantize.methods"),
+        ("[minmax, entropy, percentile]", "[guess]", "quantize.methods.0"),
+        ("tuning_images: 8", "tuning: 8", r"quantize.tuning_images: Field required \(and 1 more"),
+        ("quantize:", "quantise:", "expected the key `quantize`"),
+    ],
+)
+def test_bad_parameters(workspace: Workspace, old: str, new: str, text: str) -> None:
+    path = workspace.root / "params.yaml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=text):
+        load_quantize(workspace)
+
+
+def test_the_projects_own_parameters() -> None:
+    load_quantize(Workspace(root=Path(__file__).parents[4]))
+
+
+def refused(workspace: Workspace, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        quantize(workspace, MODEL)
+    left = {path.name for path in workspace.model_out(MODEL).glob("*")}
+    assert left <= {"model.fp32.onnx"}
