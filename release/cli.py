@@ -38,8 +38,8 @@ def publish(
       release publish --target x86-openvino --engine meter-yolov8n-fp16
     """
     from engines.config.workspace import find_workspace
-    from release.show import line, show_published
     from release.steps import publish as step
+    from release.terminal import line, show_published
 
     workspace = find_workspace()
     published = step.publish(workspace, target, engine, line)
@@ -59,8 +59,8 @@ def write(target: Target = DEFAULT_TARGET) -> None:
       release write --target x86-openvino
     """
     from engines.config.workspace import find_workspace
-    from release.show import line
     from release.steps import write as step
+    from release.terminal import line
 
     step.write(find_workspace(), target, line)
 
@@ -75,8 +75,8 @@ def status(target: Target = DEFAULT_TARGET) -> None:
       release status --target x86-openvino
     """
     from engines.config.workspace import find_workspace
-    from release.show import show_status
     from release.steps import status as step
+    from release.terminal import show_status
 
     show_status(step.status(find_workspace(), target))
 

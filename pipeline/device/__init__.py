@@ -2,5 +2,6 @@
 
 recognition   is this the target's device, and of which targets is it one
 installing    how a backend's package comes onto a device
+diagnosis     what it is, can build and measure, and what is missing
 record        its files and tool outputs, for tests
 """

@@ -16,7 +16,7 @@ from engines.detect.detections import Detections
 from engines.detect.letterbox import Placement, letterbox
 from pipeline.intake.dataset import Sample
 from pipeline.onnx.session import OnnxModel
-from pipeline.terminal.progress import track
+from pipeline.progress import track
 
 Item = TypeVar("Item")
 

@@ -21,9 +21,9 @@ from pipeline.intake.checkpoint import inspect_checkpoint
 from pipeline.intake.data_yaml import DataYaml, read_data_yaml
 from pipeline.intake.dataset import Sample
 from pipeline.intake.names import check_new_name
+from pipeline.progress import track
 from pipeline.repository.dvc import dvc_add
 from pipeline.repository.yaml_edit import edited_yaml
-from pipeline.terminal.progress import track
 
 CALIBRATION_IMAGES = 300
 TUNING_IMAGES = 200

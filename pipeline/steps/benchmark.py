@@ -32,8 +32,8 @@ from pipeline.latency import trtexec, trtexec_tool
 from pipeline.latency.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, Plan
 from pipeline.latency.pytest_benchmark import RAW_FILE, Measurement, measure
 from pipeline.latency.validity import disturbances, invalid_reasons, lasting_reasons
+from pipeline.progress import seconds_bar, spinner
 from pipeline.report.summary import table_text
-from pipeline.terminal.progress import seconds_bar, spinner
 
 FRAMES = 8
 """Pictures that the camera frames are made from, in turns, so that no one picture decides."""

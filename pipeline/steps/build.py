@@ -22,8 +22,8 @@ from engines.records.manifest import Manifest, Postprocess, Source
 from engines.records.record import Precision
 from pipeline.device.recognition import check_target
 from pipeline.onnx.onnx_metadata import check_self_contained, read_metadata
+from pipeline.progress import steps_bar
 from pipeline.repository import git
-from pipeline.terminal.progress import steps_bar
 
 
 def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:

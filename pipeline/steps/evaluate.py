@@ -24,8 +24,8 @@ from pipeline.accuracy.confidence import confidence_shift
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.intake.dataset import Sample, load_sets
 from pipeline.onnx.inference import CONFIDENCE, IOU, MAX_DETECTIONS
+from pipeline.progress import track
 from pipeline.records import Verify
-from pipeline.terminal.progress import track
 
 
 def evaluate(workspace: Workspace, target_name: str, engine: str) -> Evaluation:

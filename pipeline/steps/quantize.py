@@ -29,6 +29,7 @@ from pipeline.onnx.inference import Prepared, cores, detect, prepare_all, spread
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
 from pipeline.onnx.ranges import Histogram, add, histogram, threshold
 from pipeline.onnx.session import OnnxModel
+from pipeline.progress import track
 from pipeline.records import (
     FloatLayer,
     LayerSensitivity,
@@ -37,7 +38,6 @@ from pipeline.records import (
     Quantize,
     QuantizedFile,
 )
-from pipeline.terminal.progress import track
 
 SEEN = 0.01
 """Score from which on an anchor counts towards a layer's sensitivity: others move no mAP."""

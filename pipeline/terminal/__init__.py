@@ -1,1 +1,1 @@
-"""What people see: progress while a step works, then tables of 80 columns."""
+"""What people see when a step is done: tables that fit a terminal of 80 columns."""

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from engines.machine.fingerprint import describe
 from engines.records.fingerprint import Fingerprint
-from pipeline.steps.doctor import Diagnosis, TargetState
+from pipeline.device.diagnosis import Diagnosis, TargetState
 
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> None:

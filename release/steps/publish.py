@@ -16,12 +16,8 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
-from release.adapters.mlflow import Entry, open_store, without_credentials
-from release.adapters.plots import write_plots
 from release.lock import exclusive
 from release.measured import Measured, load_measured, load_verdict
-from release.policy import Candidate, Choice, choose
-from release.publication import Publication, describe, registered_name
 from release.records import (
     ChosenCandidate,
     MlflowEntry,
@@ -32,6 +28,10 @@ from release.records import (
     published_path,
     record_path,
 )
+from release.registry.mlflow import Entry, open_store, without_credentials
+from release.registry.plots import write_plots
+from release.registry.policy import Candidate, Choice, choose
+from release.registry.publication import Publication, describe, registered_name
 
 ALIAS = "candidate"
 LOCAL_STORE = "mlflow.db"

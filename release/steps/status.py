@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
-from release.adapters.fleet import RINGS, Place, read_fleet, tag_of
 from release.records import Published, ReleaseRecord, published_path, record_path
+from release.rollout.fleet import RINGS, Place, read_fleet, tag_of
 
 
 @dataclass(frozen=True, kw_only=True)

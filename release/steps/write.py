@@ -8,10 +8,10 @@ from engines.config.target import load_target, readable_targets
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import write_atomic
-from release.adapters.fleet import Place, read_fleet, set_tag
 from release.lock import exclusive
 from release.measured import load_measured
 from release.records import ChosenCandidate, Published, ReleaseRecord, published_path, record_path
+from release.rollout.fleet import Place, read_fleet, set_tag
 from release.tags import parse_tag
 
 RING = "canary"

@@ -30,8 +30,8 @@ from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.verdict import Verdict
-from release.adapters.mlflow import open_store
 from release.records import Published, ReleaseRecord, record_path
+from release.registry.mlflow import open_store
 from release.steps.publish import publish
 from release.steps.write import write
 

@@ -6,8 +6,8 @@ import pytest
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from release.adapters.mlflow import is_server, without_credentials
 from release.records import MlflowEntry, ReleaseRecord, record_path
+from release.registry.mlflow import is_server, without_credentials
 from release.steps.publish import shown_uri, tracking_uri
 
 RECORD = ReleaseRecord(

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.measure import sampler as measure
 from engines.machine.jetson import is_jetson
 from engines.machine.sensors import open_sensors
 from engines.machine.sensors.jetson import JetsonSensor, read_power_mode
@@ -25,6 +24,7 @@ from engines.machine.sensors.reading import (
     read_number,
     rise,
 )
+from engines.measure import sampler as measure
 from engines.measure.sampler import StateSampler
 
 TREES = Path(__file__).parents[3] / "documented" / "jetson"

@@ -23,9 +23,10 @@ from engines.machine.sensors import open_sensors
 from engines.machine.sensors.reading import Counters, Reading, count_all, read_all
 from engines.records.fingerprint import Fingerprint
 from pipeline.cli import commands
+from pipeline.device import diagnosis as step
+from pipeline.device.diagnosis import Diagnosis, TargetState, diagnose
 from pipeline.device.record import record_device, run_command
-from pipeline.steps import doctor as step
-from pipeline.steps.doctor import Diagnosis, TargetState, doctor, raise_unless_useful
+from pipeline.steps.doctor import raise_unless_useful
 from pipeline.terminal.diagnosis import print_diagnosis
 
 REPOSITORY = Path(__file__).parents[4]
@@ -86,7 +87,7 @@ def _printed(diagnosis: Diagnosis, width: int = 80) -> str:
 
 
 def test_a_jetson_with_all_it_needs(workspace: Workspace, orin: Path) -> None:
-    diagnosis = doctor(workspace, orin, version=EVERYTHING.get)
+    diagnosis = diagnose(workspace, orin, version=EVERYTHING.get)
     assert diagnosis.power_mode == "MAXN"
     targets = _by_name(diagnosis)
     assert (targets["jetson-orin-nx"].build, targets["jetson-orin-nx"].measure) == ((), ())
@@ -99,21 +100,21 @@ def test_a_jetson_with_all_it_needs(workspace: Workspace, orin: Path) -> None:
 
 def test_a_jetson_in_another_power_mode(workspace: Workspace, orin: Path) -> None:
     (orin / "var/lib/nvpmodel/status").write_text("pmode:0003")
-    orin_nx = _by_name(doctor(workspace, orin, version=EVERYTHING.get))["jetson-orin-nx"]
+    orin_nx = _by_name(diagnose(workspace, orin, version=EVERYTHING.get))["jetson-orin-nx"]
     assert orin_nx.build == ()
     assert orin_nx.measure == ("the power mode is 25W, the row wants MAXN: `sudo nvpmodel -m 0`",)
 
 
 def test_a_power_mode_that_the_device_does_not_have(workspace: Workspace, orin: Path) -> None:
     (orin / "etc/nvpmodel.conf").unlink()
-    orin_nx = _by_name(doctor(workspace, orin, version=EVERYTHING.get))["jetson-orin-nx"]
+    orin_nx = _by_name(diagnose(workspace, orin, version=EVERYTHING.get))["jetson-orin-nx"]
     assert orin_nx.measure is not None
     assert "the power mode is unknown, the row wants MAXN" in orin_nx.measure[0]
     assert "in its params.yaml" in orin_nx.measure[0]
 
 
 def test_tensorrt_that_the_environment_does_not_see(workspace: Workspace, orin: Path) -> None:
-    diagnosis = doctor(workspace, orin, version={"polygraphy": "0.53"}.get)
+    diagnosis = diagnose(workspace, orin, version={"polygraphy": "0.53"}.get)
     orin_nx = _by_name(diagnosis)["jetson-orin-nx"]
     assert orin_nx.build is not None
     assert orin_nx.measure is not None
@@ -129,7 +130,7 @@ def test_tensorrt_that_the_environment_does_not_see(workspace: Workspace, orin: 
 
 def test_tensorrt_that_is_nowhere(workspace: Workspace, orin: Path) -> None:
     (orin / "var/lib/dpkg/status").unlink()
-    build = _by_name(doctor(workspace, orin, version=lambda name: None))["jetson-orin-nx"].build
+    build = _by_name(diagnose(workspace, orin, version=lambda name: None))["jetson-orin-nx"].build
     assert build is not None
     assert "`sudo apt-get install python3-libnvinfer libnvinfer-bin`" in build[0]
     assert build[1] == "polygraphy is missing. " + step.DEVICE_EXTRA
@@ -139,7 +140,7 @@ def test_an_x86_machine_builds_for_rtx_and_measures_its_own(
     workspace: Workspace, x86: Path
 ) -> None:
     have = {"openvino": "2026.4", "tensorrt_rtx": "1.7", "polygraphy": "0.53"}
-    targets = _by_name(doctor(workspace, x86, version=have.get))
+    targets = _by_name(diagnose(workspace, x86, version=have.get))
     assert (targets["rtx-x86"].build, targets["rtx-x86"].measure) == ((), None)
     assert (targets["x86-openvino"].build, targets["x86-openvino"].measure) == ((), ())
     assert targets["jetson-orin-nx"].wants == "jetson, orin-nx"
@@ -149,7 +150,7 @@ def test_what_sees_a_card_and_what_cross_checks_its_plans_are_listed(
     workspace: Workspace, x86: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def parts() -> dict[str, str | None]:
-        diagnosis = doctor(workspace, x86, version={"nvidia-ml-py": "13.580"}.get)
+        diagnosis = diagnose(workspace, x86, version={"nvidia-ml-py": "13.580"}.get)
         return {part.name: part.found for part in diagnosis.parts}
 
     assert parts()["nvidia-ml-py (sees NVIDIA cards)"] == "13.580"
@@ -164,7 +165,7 @@ def test_what_sees_a_card_and_what_cross_checks_its_plans_are_listed(
 
 
 def test_a_jetson_is_seen_without_its_driver(workspace: Workspace, orin: Path) -> None:
-    parts = {part.name for part in doctor(workspace, orin, version=EVERYTHING.get).parts}
+    parts = {part.name for part in diagnose(workspace, orin, version=EVERYTHING.get).parts}
     assert not [name for name in parts if "nvidia-ml-py" in name or name == "tensorrt_rtx (tool)"]
 
 
@@ -172,19 +173,19 @@ def test_a_machine_for_which_there_is_no_target(workspace: Workspace, x86: Path)
     for name in ("x86-openvino", "rtx-x86"):
         shutil.rmtree(workspace.target(name))
     with pytest.raises(WrongEngine, match="Use another device, or add a target"):
-        raise_unless_useful(doctor(workspace, x86, version=EVERYTHING.get))
+        raise_unless_useful(diagnose(workspace, x86, version=EVERYTHING.get))
 
 
 def test_a_row_that_does_not_parse_hides_no_other(workspace: Workspace, x86: Path) -> None:
     (workspace.target("rtx-x86") / "params.yaml").write_text("schema: 2\n")
-    targets = _by_name(doctor(workspace, x86, version={"openvino": "2026.4"}.get))
+    targets = _by_name(diagnose(workspace, x86, version={"openvino": "2026.4"}.get))
     assert targets["rtx-x86"].build is not None
     assert "params.yaml" in targets["rtx-x86"].build[0]
     assert targets["x86-openvino"].build == ()
 
 
 def test_the_tables_fit_and_commands_stay_whole(workspace: Workspace, orin: Path) -> None:
-    text = _printed(doctor(workspace, orin, version=lambda name: None))
+    text = _printed(diagnose(workspace, orin, version=lambda name: None))
     for line in text.splitlines():
         assert len(line) <= 80 or line.startswith("  jetson-orin-nx"), line
     for part in ("Jetson Orin NX 16GB", "MAXN", "2 DLA cores", "other device", "missing"):
@@ -194,7 +195,7 @@ def test_the_tables_fit_and_commands_stay_whole(workspace: Workspace, orin: Path
 
 
 def test_names_are_no_markup(workspace: Workspace, x86: Path) -> None:
-    assert "[red](R)" in _printed(doctor(workspace, x86, version=EVERYTHING.get), width=120)
+    assert "[red](R)" in _printed(diagnose(workspace, x86, version=EVERYTHING.get), width=120)
 
 
 def test_the_command_here() -> None:
@@ -206,7 +207,7 @@ def test_the_command_here() -> None:
 def test_the_command_imports_no_backend() -> None:
     script = (
         "import sys; from engines.config.workspace import find_workspace;"
-        "from pipeline.steps.doctor import doctor; doctor(find_workspace());"
+        "from pipeline.device.diagnosis import diagnose; diagnose(find_workspace());"
         "print([name for name in ('openvino', 'tensorrt', 'tensorrt_rtx', 'torch', 'polygraphy')"
         " if name in sys.modules])"
     )

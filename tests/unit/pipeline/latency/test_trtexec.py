@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.unit.pipeline.latency.test_ended import runs, until
 
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records.benchmark import CrossCheck
@@ -34,6 +33,7 @@ from engines.records.manifest import (
     TensorRTPlan,
 )
 from pipeline.latency import trtexec, trtexec_tool
+from tests.unit.pipeline.latency.test_ended import runs, until
 
 DOCUMENTED = Path(__file__).parents[3] / "documented" / "trtexec"
 MEDIAN_MS = 12.0044
@@ -239,7 +239,9 @@ def test_a_tool_ends_with_the_command_that_asked_it(tmp_path: Path) -> None:
     script, pid = tmp_path / "trtexec", tmp_path / "pid"
     script.write_text(f"#!/bin/sh\necho $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 600\n")
     script.chmod(0o755)
-    ask = "import sys, pathlib; from pipeline.latency import trtexec_tool as t; t.probe(pathlib.Path("
+    ask = (
+        "import sys, pathlib; from pipeline.latency import trtexec_tool as t; t.probe(pathlib.Path("
+    )
     command = subprocess.Popen([sys.executable, "-c", f"{ask}sys.argv[1]))", str(script)])
     assert until(pid.exists)
     command.kill()

@@ -16,11 +16,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from engines.measure import sampler as measure
 from engines.config.target import EvaluateRow, TargetConfig, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.machine.sensors.reading import Counters
+from engines.measure import sampler as measure
 from engines.records.benchmark import Benchmark, CrossCheck, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest

@@ -16,10 +16,10 @@ from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
 from engines.detect.pyfunc import COLUMNS, to_table
 from engines.errors import InputError
-from release.adapters.plots import write_plots
-from release.lineage import dvc_md5
 from release.measured import load_measured
-from release.publication import Publication, describe
+from release.registry.lineage import dvc_md5
+from release.registry.plots import write_plots
+from release.registry.publication import Publication, describe
 
 TARGET = "x86-openvino"
 ENGINE = "meter-fp16"

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from engines.errors import InputError
-from release.adapters.yaml_text import put
+from release.rollout.yaml_text import put
 
 ENTRIES = "targetCustomizations"
 SELECTOR = "clusterSelector"

@@ -14,9 +14,9 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.records.benchmark import Benchmark, Latency
-from release.lineage import dvc_md5, dvc_md5_folder
 from release.measured import Measured
-from release.portable import requirements
+from release.registry.lineage import dvc_md5, dvc_md5_folder
+from release.registry.portable import requirements
 
 _RECORDS = ("manifest.json", "benchmark.json", "evaluation.json", "verdict.json")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from release.policy import Candidate, choose
 from release.records import Policy
+from release.registry.policy import Candidate, choose
 
 FP32 = Candidate(
     release="v1-t-fp32-a",

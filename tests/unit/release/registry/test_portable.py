@@ -12,7 +12,7 @@ import pytest
 
 from engines.config.workspace import Workspace
 from engines.records.manifest import Manifest
-from release import portable
+from release.registry import portable
 
 TARGET = "x86-openvino"
 

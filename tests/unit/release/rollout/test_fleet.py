@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from engines.errors import InputError
-from release.adapters.fleet import Place, set_tag
+from release.rollout.fleet import Place, set_tag
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[3]
 REPOSITORY = TESTS.parent
 SCHEMA = json.loads((TESTS / "documented" / "fleet.yaml.schema.json").read_text())
 

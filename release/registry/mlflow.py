@@ -30,8 +30,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from engines.errors import InputError, ServiceError
 from engines.files import atomic_path
-from release.portable import copy_code
-from release.publication import Publication
+from release.registry.portable import copy_code
+from release.registry.publication import Publication
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

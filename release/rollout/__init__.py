@@ -1,0 +1,1 @@
+"""What Rancher Fleet reads: fleet.yaml."""
