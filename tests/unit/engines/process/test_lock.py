@@ -43,6 +43,29 @@ def test_the_second_is_told_who_holds_the_device(tmp_path: Path) -> None:
         assert part in message
 
 
+def test_the_second_waits_for_the_first_and_says_for_whom(tmp_path: Path) -> None:
+    holder, told = _holder(tmp_path), []
+
+    def release(text: str) -> None:
+        told.append(text)
+        holder.communicate()
+
+    with device_lock("pipeline build meter-int8", tmp_path, wait_seconds=60, waiting=release):
+        assert f"process {os.getpid()}" in (tmp_path / FILE).read_text()
+    assert len(told) == 1
+    assert "pipeline build slow-fp16" in told[0]
+    assert f"process {holder.pid}" in told[0]
+
+
+def test_waiting_has_an_end(tmp_path: Path) -> None:
+    holder, told = _holder(tmp_path), []
+    lock = device_lock("pipeline build meter-int8", tmp_path, wait_seconds=0.5, waiting=told.append)
+    with pytest.raises(Conflict, match=r"still holds it after 0\.5 s"), lock:
+        pass
+    holder.communicate()
+    assert len(told) == 1
+
+
 def test_a_killed_holder_leaves_the_device_free(tmp_path: Path) -> None:
     holder = _holder(tmp_path)
     holder.kill()
