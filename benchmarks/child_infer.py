@@ -14,9 +14,7 @@ from engines.machine.fingerprint import read_fingerprint
 
 def main(folder: Path, frame: Path, seconds: float) -> None:
     """As `pipeline benchmark` measures it: the buffer is filled once, then single runs."""
-    with Detector.open(
-        folder, read_fingerprint(), confidence=0.25, iou=0.7, max_detections=300
-    ) as detector:
+    with Detector.open(folder, read_fingerprint()) as detector:
         detector.fill([np.load(frame)])
         detector.infer()
         times = []

@@ -128,15 +128,7 @@ def throughput(comparison: Comparison) -> list[Figure]:
 
 
 def _open(comparison: Comparison, precision: str, *, in_flight: int = 1) -> Detector:
-    rows = comparison.target.evaluate
-    return Detector.open(
-        comparison.engine(precision),
-        read_fingerprint(),
-        in_flight=in_flight,
-        confidence=rows.confidence,
-        iou=rows.iou,
-        max_detections=rows.max_detections,
-    )
+    return Detector.open(comparison.engine(precision), read_fingerprint(), in_flight=in_flight)
 
 
 def _peers(comparison: Comparison, *, batch: int | None = None) -> list[Peer]:

@@ -1,6 +1,16 @@
-"""Backends: one file each, behind the two small protocols below, listed in one dictionary.
+"""Backends: how an engine is built and run, one folder each behind the protocols below.
 
-A backend's SDK is imported inside its functions alone, so that naming a backend costs nothing.
+openvino/   OpenVINO, on CPUs
+tensorrt/   TensorRT and TensorRT-RTX, on NVIDIA GPUs
+layers      what backends say of the layers that really run
+loading     the checks before an engine is deserialised
+
+To add a backend: a folder with a class that has `Backend`'s methods, which `build`s an engine and
+`load`s a `Session`; a model of its options, derived from `BuilderOptions`; and in
+`engines.packages` a row for each package that it runs on. Then a target's row may name it under
+`backend:`.
+
+An SDK is imported inside functions only, so that naming a backend costs nothing.
 """
 
 from __future__ import annotations
@@ -9,23 +19,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config.target import Builder
-from engines.errors import InputError
+from engines.packages import PACKAGES, backend_names, packages_of
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Preprocess, Tensor, TensorRTPlan
-from engines.records.record import Precision
+from engines.records.record import Part, Precision
 
 Progress = Callable[[str, int, int], None]
 """Told the phase of the build, how many of its steps are done, and how many it has."""
 
 
+class BuilderOptions(Part):
+    """What every backend's options have: `builder:` of a target's row."""
+
+    package: str
+    """A name in `engines.packages`."""
+    device: dict[str, str] | None = None
+    """What the machine that builds must be, where it need not be the target's own device."""
+
+
+Options = TypeVar("Options", bound=BuilderOptions)
+
+
 @dataclass(frozen=True, kw_only=True)
-class BuildRequest:
+class BuildRequest(Generic[Options]):
     """What an engine is built from."""
 
     onnx: Path
@@ -36,7 +57,7 @@ class BuildRequest:
     """Height and width, in pixels."""
     device: Fingerprint
     """The machine at hand."""
-    options: Builder
+    options: Options
     """`builder:` of the target's row."""
     progress: Progress
 
@@ -77,12 +98,8 @@ class Session(Protocol):
         """Free the engine."""
 
 
-class Backend(Protocol):
+class Backend(Protocol[Options]):
     """Builds engines and loads them."""
-
-    name: str
-    engine_file: str
-    """`engine.blob` or `engine.plan`."""
 
     def version(self) -> str:
         """Version of the backend's package that is installed. Raises InputError when it is
@@ -91,45 +108,29 @@ class Backend(Protocol):
     def onnx_precision(self, precision: Precision) -> Precision:
         """Precision of the ONNX file that an engine of `precision` is built from."""
 
-    def build(self, request: BuildRequest, engine: Path) -> BuildResult:
+    def build(self, request: BuildRequest[Options], engine: Path) -> BuildResult:
         """Build and write the engine to `engine` (a temporary path that the caller made)."""
 
     def load(self, engine: Path, manifest: Manifest, *, in_flight: int) -> Session:
         """Deserialise an engine whose manifest was checked; `in_flight` 1 means lowest latency."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Where a backend is, and what it runs on."""
-
-    location: str
-    """`module:class`; the class is made with the package's name."""
-    packages: tuple[str, ...]
-    """Packages that it can run on, named as their distributions are."""
+def open_backend(package: str) -> Backend[Any]:
+    """The backend that runs on a package of `engines.packages`."""
+    return cast("Backend[Any]", _load(PACKAGES[package].location)(package))
 
 
-BACKENDS = {
-    "openvino": Entry(
-        location="engines.backends.openvino.backend:OpenVINO", packages=("openvino",)
-    ),
-    "tensorrt": Entry(
-        location="engines.backends.tensorrt.backend:TensorRT", packages=("tensorrt", "tensorrt_rtx")
-    ),
-}
+def options_type(backend: str) -> type[BuilderOptions]:
+    """What a target's row may say under `builder:` with that `backend:`.
+
+    Raises ValueError, with the backends there are, where there is none of that name.
+    """
+    rows = packages_of(backend)
+    if not rows:
+        raise ValueError(f"expected one of the backends {', '.join(backend_names())}")
+    return cast("type[BuilderOptions]", _load(rows[0].options))
 
 
-def backend(name: str, package: str) -> Backend:
-    """The backend of that name on that package. Raises InputError when there is none."""
-    if name not in BACKENDS:
-        raise InputError(
-            f"Expected one of the backends {', '.join(BACKENDS)}; came {name!r}. "
-            "Mend `backend:` in the target's params.yaml."
-        )
-    if package not in BACKENDS[name].packages:
-        raise InputError(
-            f"Expected one of the packages {', '.join(BACKENDS[name].packages)} for the backend "
-            f"{name}, came {package!r}. Mend `builder.package` in the target's params.yaml."
-        )
-    module, attribute = BACKENDS[name].location.split(":")
-    make = cast("Callable[[str], Backend]", getattr(import_module(module), attribute))
-    return make(package)
+def _load(location: str) -> Any:
+    module, attribute = location.split(":")
+    return getattr(import_module(module), attribute)

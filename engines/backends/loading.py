@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
-from engines.backends import BACKENDS, Backend, Session, backend
+from engines.backends import Backend, Session, open_backend
 from engines.errors import InputError, WrongEngine
 from engines.files import sha256_file
 from engines.machine.fingerprint import differences
+from engines.packages import PACKAGES
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 
@@ -60,14 +62,16 @@ def device_differences(manifest: Manifest, device: Fingerprint) -> list[str]:
     return differences(manifest.device, device, manifest.backend_package, free)
 
 
-def _backend(manifest: Manifest) -> Backend:
-    if manifest.backend not in BACKENDS:
+def _backend(manifest: Manifest) -> Backend[Any]:
+    row = PACKAGES.get(manifest.backend_package)
+    if row is None or row.backend != manifest.backend:
+        known = ", ".join(f"{one.backend} on {one.name}" for one in PACKAGES.values())
         raise _refused(
             manifest,
-            f"backend: expected one of {', '.join(BACKENDS)}, the manifest says "
-            f"{manifest.backend!r}",
+            f"backend: expected one of {known}, the manifest says {manifest.backend!r} on "
+            f"{manifest.backend_package!r}",
         )
-    return backend(manifest.backend, manifest.backend_package)
+    return open_backend(row.name)
 
 
 def _check_device(manifest: Manifest, device: Fingerprint) -> None:
@@ -77,7 +81,7 @@ def _check_device(manifest: Manifest, device: Fingerprint) -> None:
         )
 
 
-def _check_backend(manifest: Manifest, backend: Backend) -> None:
+def _check_backend(manifest: Manifest, backend: Backend[Any]) -> None:
     try:
         installed = backend.version()
     except InputError as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    SerializeAsAny,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -16,16 +17,18 @@ from pydantic import (
 )
 from typing_extensions import Self
 
+from engines.backends import BuilderOptions, options_type
 from engines.config.names import Name
 from engines.config.workspace import Workspace
 from engines.config.yaml import known_names, parse_file
 from engines.errors import InputError
+from engines.packages import PACKAGES, Package
 from engines.records.manifest import Batch
-from engines.records.record import HardwareCompatibility, Part, Precision, explain
+from engines.records.record import Part, Precision, explain
+from engines.records.thresholds import Share, Thresholds
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Pixels = Annotated[int, Field(gt=0, le=16384)]
 
 
@@ -92,52 +95,13 @@ class BenchmarkRow(Part):
         return self
 
 
-class EvaluateRow(Part):
-    """Thresholds of detection."""
-
-    confidence: Share
-    """Operating threshold: what a pod reports, and where the confidence shift is taken."""
-    iou: Share
-    """Two boxes of one class that overlap more are one object."""
-    max_detections: int = Field(ge=1)
-
-
-class OpenVINOBuilder(Part):
-    """OpenVINO needs no options."""
-
-
-class TensorRTBuilder(Part):
-    """What the TensorRT builder is told; what the TensorRT at hand cannot do is refused."""
-
-    package: Literal["tensorrt", "tensorrt_rtx"]
-    """The system's TensorRT, or TensorRT-RTX from the package index."""
-    device: dict[str, str] | None = None
-    """What the machine that builds must be, where it need not be the target's own device."""
-    workspace_mib: Annotated[int, Field(gt=0)]
-    """The most memory that one layer's algorithm may take."""
-    optimization_level: Annotated[int, Field(ge=0, le=5)]
-    timing_cache: bool
-    """Keep the timings of algorithms, by device and TensorRT version, for the next build."""
-    version_compatible: bool
-    """Build a plan that later versions of TensorRT load too."""
-    hardware_compatibility: HardwareCompatibility
-    """Build a plan that other GPUs run too."""
-    dla_core: Annotated[int, Field(ge=0)] | None
-    """Run on this DLA core what can run there, and the rest on the GPU."""
-
-
-Builder = OpenVINOBuilder | TensorRTBuilder
-BUILDERS: dict[str, type[Builder]] = {"openvino": OpenVINOBuilder, "tensorrt": TensorRTBuilder}
-"""Backend name to the options in a target's row."""
-
-
 class TargetConfig(Part):
     """`params.yaml` of a target: its row of data."""
 
     schema_: Literal[1] = Field(alias="schema")
     target: Name
     backend: str
-    engine_file: Literal["engine.blob", "engine.plan"]
+    engine_file: str
     """Named here too because the stages of dvc.yaml, which only see this row, need it."""
     runner_tag: str | None
     """Tag of the GitLab runners on such devices; None: any runner will do."""
@@ -145,23 +109,41 @@ class TargetConfig(Part):
     """Value of the label `device` of the clusters that run this target's engines."""
     device: dict[str, str]
     """What the fingerprint must say, for example `{kind: jetson, family: orin-nx}`."""
-    builder: Builder
+    builder: SerializeAsAny[BuilderOptions]
+    """The options of the backend, as its own folder defines them."""
     batch: Batch
     benchmark: BenchmarkRow
-    evaluate: EvaluateRow
+    evaluate: Thresholds
     budgets: Budgets
     policy: Literal["fastest", "most-accurate", "smallest"]
     """Which passing engine of a model goes to the canary ring."""
     engines: dict[str, EngineRow]
+
+    @field_validator("backend")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        options_type(value)
+        return value
 
     @field_validator("builder", mode="wrap")
     @classmethod
     def _of_the_backend(
         cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Any:
-        """Read the options as those of the row's backend, which check_target knows or refuses."""
-        kind = BUILDERS.get(info.data.get("backend", ""))
-        return kind.model_validate(value) if kind and isinstance(value, dict) else check(value)
+        """A union told apart by the row's `backend`; one that is not known is refused there."""
+        backend = info.data.get("backend")
+        if backend is None:
+            return BuilderOptions.model_construct()
+        return options_type(backend).model_validate(value)
+
+    @model_validator(mode="after")
+    def _file_of_the_package(self) -> Self:
+        if self.engine_file != self.package.engine_file:
+            raise ValueError(
+                f"expected `engine_file: {self.package.engine_file}`, since the engines of "
+                f"{self.package.name} are called so; got {self.engine_file}"
+            )
+        return self
 
     @field_validator("batch")
     @classmethod
@@ -188,15 +170,14 @@ class TargetConfig(Part):
         return self
 
     @property
-    def package(self) -> str:
-        """The package that the target's backend runs on, a key of the fingerprint's `backends`."""
-        return self.builder.package if isinstance(self.builder, TensorRTBuilder) else self.backend
+    def package(self) -> Package:
+        """The package that the target's backend runs on."""
+        return PACKAGES[self.builder.package]
 
     @property
     def build_device(self) -> dict[str, str]:
         """What the machine that builds must be."""
-        elsewhere = self.builder.device if isinstance(self.builder, TensorRTBuilder) else None
-        return self.device if elsewhere is None else elsewhere
+        return self.device if self.builder.device is None else self.builder.device
 
     def budgets_of(self, engine: str) -> Budgets:
         """The budgets of one engine: the target's, with the engine's own over them."""

@@ -23,7 +23,7 @@ def decode(
     raw: NDArray[np.float32],
     placement: Placement,
     *,
-    confidence: float,
+    confidence: float | NDArray[np.float32],
     iou: float,
     max_detections: int,
     multi_label: bool = False,
@@ -31,19 +31,23 @@ def decode(
     """Boxes of one image, in frame pixels, by falling confidence.
 
     `raw` has the shape (4 + classes, anchors): cx, cy, w, h in input pixels, then the scores. An
-    anchor counts with its best class, or, with `multi_label`, once for each class above
-    `confidence`, which is what mAP is measured with.
+    anchor counts with its best class, or, with `multi_label`, once for each class, which is what
+    mAP is measured with; where that class is above `confidence`, one number or one for each class.
     """
     scores = raw[4:]
-    anchors = np.flatnonzero(scores.max(axis=0) > confidence)
+    anchors = np.flatnonzero(scores.max(axis=0) > np.min(confidence))
     if not len(anchors):
         return Detections.empty()
     candidates = raw[:, anchors]
     if multi_label:
         index, classes = np.nonzero(np.greater(candidates[4:].T, confidence))
     else:
-        index, classes = np.arange(len(anchors)), candidates[4:].argmax(axis=0)
+        classes = candidates[4:].argmax(axis=0)
+        index = np.arange(len(anchors))
     confidences = candidates[4 + classes, index]
+    if not multi_label and np.ndim(confidence):
+        sure = confidences > np.asarray(confidence)[classes]
+        index, classes, confidences = index[sure], classes[sure], confidences[sure]
     order = np.argsort(-confidences, kind="stable")[:MAX_CANDIDATES]
     index, classes = index[order], classes[order]
     boxes = _corners(candidates[:4])[index]

@@ -21,6 +21,7 @@ from engines.detect.letterbox import Placement, letterbox
 from engines.errors import InputError
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
+from engines.records.thresholds import Thresholds
 
 Frame = NDArray[np.uint8]
 """A picture: uint8 BGR, shape (height, width, 3)."""
@@ -34,30 +35,34 @@ class Detector:
         session: Session,
         manifest: Manifest,
         *,
-        confidence: float,
-        iou: float,
-        max_detections: int,
+        thresholds: Thresholds | None = None,
         multi_label: bool = False,
     ) -> None:
-        """`multi_label` counts an anchor once for each class, as mAP is measured."""
+        """`thresholds` stand in for the manifest's; `multi_label` counts an anchor once for each
+        class, as mAP is measured."""
         self.manifest = manifest
         self._session = session
-        self._confidence = confidence
-        self._iou = iou
-        self._max_detections = max_detections
+        self._thresholds = thresholds or manifest.thresholds
+        self._confidences = self._thresholds.confidences(manifest.classes)
         self._multi_label = multi_label
         self._painted: dict[tuple[int, int], Placement] = {}
 
     @classmethod
     def open(
-        cls, folder: Path, device: Fingerprint, *, in_flight: int = 1, **thresholds: Any
+        cls,
+        folder: Path,
+        device: Fingerprint,
+        *,
+        in_flight: int = 1,
+        thresholds: Thresholds | None = None,
+        multi_label: bool = False,
     ) -> Self:
-        """Check and load the engine in `folder`; `thresholds` are those of the constructor.
+        """Check and load the engine in `folder`; the rest is as for the constructor.
 
         Raises WrongEngine when the engine may not run here.
         """
         manifest, session = load_engine(folder, device, in_flight=in_flight)
-        return cls(session, manifest, **thresholds)
+        return cls(session, manifest, thresholds=thresholds, multi_label=multi_label)
 
     @property
     def slots(self) -> int:
@@ -147,9 +152,9 @@ class Detector:
         return decode(
             raw,
             placement,
-            confidence=self._confidence,
-            iou=self._iou,
-            max_detections=self._max_detections,
+            confidence=self._confidences,
+            iou=self._thresholds.iou,
+            max_detections=self._thresholds.max_detections,
             multi_label=self._multi_label,
         )
 

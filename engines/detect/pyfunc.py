@@ -6,7 +6,7 @@
 gives a DataFrame with a row for each box: `image` (index into the batch), `x1`, `y1`, `x2`, `y2`
 (pixels of that image), `confidence`, `class_id`, `class_name`. It runs `engines.detect.detector`,
 which is what was measured, and only on the device that the engine was built for (WrongEngine
-elsewhere). Thresholds are the target's at the time of publishing; `load_model(uri,
+elsewhere). Thresholds are those of the manifest; `load_model(uri,
 model_config={"confidence": 0.1})` replaces one.
 """
 
@@ -42,16 +42,13 @@ class EngineModel:
     def __init__(self, folder: Path, thresholds: dict[str, Any]) -> None:
         from engines.detect.detector import Detector
         from engines.machine.fingerprint import read_fingerprint
+        from engines.records.thresholds import Thresholds
 
         self._one_at_a_time = threading.Lock()
         self._open = ExitStack()
         self._detector = self._open.enter_context(
             Detector.open(
-                folder,
-                read_fingerprint(),
-                confidence=float(thresholds["confidence"]),
-                iou=float(thresholds["iou"]),
-                max_detections=int(thresholds["max_detections"]),
+                folder, read_fingerprint(), thresholds=Thresholds.model_validate(thresholds)
             )
         )
 

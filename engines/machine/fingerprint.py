@@ -8,33 +8,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Collection
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from engines.backends import BACKENDS
 from engines.machine import ROOT
 from engines.machine.jetson import Jetson, read_jetson
 from engines.machine.processor import read_processor
 from engines.machine.sensors.nvml import Card, read_card
+from engines.packages import PACKAGES, installed_packages
 from engines.records.fingerprint import Fingerprint
-
-PROCESSOR = ("architecture", "name", "isa", "cores")
-GPU = (
-    *("kind", "architecture", "gpu", "compute_capability", "driver", "cuda"),
-    *("family", "module", "l4t", "jetpack"),
-)
-COMPARED = {"openvino": PROCESSOR, "tensorrt": GPU, "tensorrt_rtx": ("architecture",)}
-"""Package to the fields of the fingerprint that tie its engines to a device.
-
-`cores` is among the processor's since latencies and the verdict were measured with that many; on a
-Jetson the power mode changes them, so there they are not. Memory and the versions of other packages
-are nowhere. A plan of TensorRT-RTX is compiled for the GPU when it is loaded.
-"""
-
-
-DISTRIBUTIONS = {"tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")}
-"""Package of a backend to the names that its installations go by; one's own name where not here."""
 
 
 def read_fingerprint(
@@ -58,7 +40,7 @@ def read_fingerprint(
         isa=processor.isa,
         cores=(jetson and processor.present) or processor.usable,
         memory_gib=memory,
-        backends=installed_backends(),
+        backends=installed_packages(),
         **(_of_jetson(jetson, memory) if jetson else _of_card(_card(root, card), memory)),
     )
 
@@ -103,32 +85,12 @@ def _of_card(card: Card | None, memory_gib: int) -> dict[str, Any]:
     }
 
 
-def installed_backends() -> dict[str, str]:
-    """Package of a backend to its installed version, without importing any.
-
-    JetPack's `python3-libnvinfer` is seen too, where the system's packages are.
-    """
-    packages = (package for entry in BACKENDS.values() for package in entry.packages)
-    versions = {package: installed_version(package) for package in packages}
-    return {package: found for package, found in versions.items() if found is not None}
-
-
-def installed_version(package: str) -> str | None:
-    """The version of a Python package that is installed here; None where none is."""
-    for name in DISTRIBUTIONS.get(package, (package,)):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return None
-
-
 def differences(
     expected: Fingerprint, here: Fingerprint, package: str, free: Collection[str] = ()
 ) -> list[str]:
     """The fields that differ of those that tie an engine of `package` to a device, but for the
     `free` ones, each as `field: expected …, this device has …`."""
-    fields = (field for field in COMPARED[package] if field not in free)
+    fields = (field for field in PACKAGES[package].tied_to if field not in free)
     pairs = ((field, getattr(expected, field), getattr(here, field)) for field in fields)
     return [f"{field}: {_difference(one, other)}" for field, one, other in pairs if one != other]
 

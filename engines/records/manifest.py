@@ -8,6 +8,7 @@ from pydantic import Field
 
 from engines.records.fingerprint import Fingerprint
 from engines.records.record import HardwareCompatibility, Part, Precision, Record, Sha256
+from engines.records.thresholds import Thresholds
 
 
 class Tensor(Part):
@@ -36,7 +37,7 @@ class Preprocess(Part):
 
 
 class Postprocess(Part):
-    """How the raw head output becomes boxes; thresholds are the target's."""
+    """How the raw head output becomes boxes, with `thresholds`."""
 
     layout: Literal["batch, 4 + classes, anchors"] = "batch, 4 + classes, anchors"
     boxes: Literal["cx, cy, w, h in input pixels"] = "cx, cy, w, h in input pixels"
@@ -108,6 +109,8 @@ class Manifest(Record):
     classes: tuple[str, ...]
     preprocess: Preprocess
     postprocess: Postprocess
+    thresholds: Thresholds
+    """The target's when the engine was built: what was measured is what runs."""
     source: Source
     tensorrt: TensorRTPlan | None = None
     """Of backend `tensorrt` alone."""

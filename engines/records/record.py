@@ -54,7 +54,7 @@ class Record(Part):
         except ValidationError as error:
             raise InputError(
                 f"{path} is not what `{cls.written_by}` writes: {explain(error)}. "
-                "Make it again with that command."
+                "Make it again with that command, or with `dvc repro`."
             ) from error
 
 

@@ -33,13 +33,17 @@ class ConfidenceShift:
 
 
 def confidence_shift(
-    reference: Mapping[str, Detections], engine: Mapping[str, Detections], threshold: float
+    reference: Mapping[str, Detections],
+    engine: Mapping[str, Detections],
+    threshold: float | NDArray[np.float32],
 ) -> ConfidenceShift:
-    """Compare, picture by picture, every reference detection at or above `threshold`."""
+    """Compare, picture by picture, every reference detection at or above `threshold`: one number,
+    or one for each class."""
     changes: list[float] = []
     lost = 0
     for name, expected in reference.items():
-        sure = np.flatnonzero(expected.confidences >= threshold)
+        limits = threshold if isinstance(threshold, float) else threshold[expected.classes]
+        sure = np.flatnonzero(expected.confidences >= limits)
         partners = _partners(expected, sure, engine[name])
         confidences = np.append(engine[name].confidences, 0.0)[partners]
         changes.extend(np.abs(expected.confidences[sure] - confidences).tolist())

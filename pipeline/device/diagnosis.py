@@ -16,23 +16,15 @@ from engines.config.target import TargetConfig, load_target, target_names
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.machine import ROOT
-from engines.machine.fingerprint import installed_version, read_fingerprint
+from engines.machine.fingerprint import read_fingerprint
 from engines.machine.jetson import installed_packages, power_mode, power_mode_number
+from engines.packages import Package, installed_version
 from engines.records.fingerprint import Fingerprint
 from pipeline.device.installing import environment_command, how_to_install
 from pipeline.device.recognition import mismatches
 from pipeline.latency import trtexec_tool
 
 DEVICE_EXTRA = "Install it with `pip install --editable '.[device]'`."
-
-BUILDING = {"openvino": (), "tensorrt": ("polygraphy",), "tensorrt_rtx": ("polygraphy",)}
-"""Package of a backend to what building wants beside it."""
-MEASURING = {
-    "openvino": (),
-    "tensorrt": ("polygraphy", "cuda-bindings"),
-    "tensorrt_rtx": ("polygraphy", "cuda-bindings"),
-}
-"""Package of a backend to what running an engine wants beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,24 +127,25 @@ def _target(
         return TargetState(name=name, wants="?", build=(str(error),), measure=(str(error),))
     build = measure = None
     if not mismatches(device, row.build_device):
-        build = tuple(_missing(device, row.package, BUILDING, root, version))
+        build = tuple(_missing(device, row.package, row.package.build_needs, root, version))
     if not mismatches(device, row.device):
         wrong_mode = _power_mode(row, mode, root)
-        measure = (*_missing(device, row.package, MEASURING, root, version), *wrong_mode)
+        measuring = (*row.package.build_needs, *row.package.run_needs)
+        measure = (*_missing(device, row.package, measuring, root, version), *wrong_mode)
     wants = ", ".join(row.device.values())
     return TargetState(name=name, wants=wants, build=build, measure=measure)
 
 
 def _missing(
     device: Fingerprint,
-    package: str,
-    beside: dict[str, tuple[str, ...]],
+    package: Package,
+    beside: tuple[str, ...],
     root: Path,
     version: Callable[[str], str | None],
 ) -> Iterator[str]:
-    if version(package) is None:
-        yield f"{package} is missing. {_install(device, package, root)}"
-    for other in beside[package]:
+    if version(package.name) is None:
+        yield f"{package.name} is missing. {_install(device, package.name, root)}"
+    for other in beside:
         if version(other) is None:
             yield f"{other} is missing. {DEVICE_EXTRA}"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from engines.backends import BACKENDS
 from engines.config.target import TargetConfig
 from engines.errors import InputError, WrongEngine
-from engines.machine.fingerprint import PROCESSOR, describe
+from engines.machine.fingerprint import describe
+from engines.packages import PROCESSOR, Package
 from engines.records.fingerprint import Fingerprint
 from pipeline.device.installing import how_to_install
 
@@ -21,11 +21,6 @@ def check_target(
     """Raise WrongEngine unless this device is what the target's row asks for: `expected` is its
     `device` or its `build_device`. `others` gives the targets to name instead, where one is for
     this device. Raises InputError when the row asks for something that no fingerprint says."""
-    if target.backend not in BACKENDS:
-        raise InputError(
-            f"Target {target.target}: expected one of the backends {', '.join(BACKENDS)}, came "
-            f"{target.backend!r}. Mend `backend:` in its params.yaml."
-        )
     if unknown := expected.keys() - Fingerprint.model_fields.keys():
         raise InputError(
             f"Target {target.target}: expected under `device:` the fields of a fingerprint "
@@ -37,12 +32,12 @@ def check_target(
             f"{describe(fingerprint)}, which is not {', '.join(wrong)}. "
             + _elsewhere(target, [row.target for row in others() if suits(fingerprint, row)])
         )
-    if target.package not in fingerprint.backends:
+    if target.package.name not in fingerprint.backends:
         installed = ", ".join(fingerprint.backends) or "none"
         raise WrongEngine(
-            f"Expected the package {target.package!r}, which target {target.target} runs on, on "
-            f"this device, came {installed} installed. "
-            + how_to_install(fingerprint, target.package)
+            f"Expected the package {target.package.name!r}, which target {target.target} runs on, "
+            f"on this device, came {installed} installed. "
+            + how_to_install(fingerprint, target.package.name)
         )
 
 
@@ -54,15 +49,16 @@ def mismatches(fingerprint: Fingerprint, expected: Mapping[str, str]) -> list[st
 
 def suits(fingerprint: Fingerprint, target: TargetConfig) -> bool:
     """Whether this is a device of the target, with the package that its engines run on."""
-    at_home = target.package in fingerprint.backends
+    at_home = target.package.name in fingerprint.backends
     return at_home and not mismatches(fingerprint, target.device)
 
 
-def frames_in_flight(fingerprint: Fingerprint, package: str) -> tuple[int, int]:
+def frames_in_flight(fingerprint: Fingerprint, package: Package) -> tuple[int, int]:
     """How many frames at once keep the device busy: a number to begin with, and a larger one."""
     # One frame a core keeps them busy; the second hides the work between two inferences. A GPU runs
     # one inference at a time, while the processors make the next frame ready.
-    return (fingerprint.cores, 2 * fingerprint.cores) if package == "openvino" else (2, 4)
+    busy = 2 if package.gpu else fingerprint.cores
+    return busy, 2 * busy
 
 
 def _elsewhere(target: TargetConfig, suiting: list[str]) -> str:

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 from engines.detect.decode import decode
 from engines.detect.detections import Detections
 from engines.detect.letterbox import Placement, letterbox
+from engines.records.thresholds import Thresholds
 from pipeline.intake.dataset import Sample
 from pipeline.onnx.session import OnnxModel
 from pipeline.progress import track
 
 Item = TypeVar("Item")
 
-CONFIDENCE = 0.001
+FOR_MAP = Thresholds(confidence=0.001, iou=0.7, max_detections=300)
 """Low enough that mAP sees the whole curve, as in Ultralytics' validation."""
-IOU = 0.7
-MAX_DETECTIONS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +88,9 @@ def decode_raw(raw: NDArray[np.float32], placement: Placement) -> Detections:
     return decode(
         raw,
         placement,
-        confidence=CONFIDENCE,
-        iou=IOU,
-        max_detections=MAX_DETECTIONS,
+        confidence=FOR_MAP.confidence,
+        iou=FOR_MAP.iou,
+        max_detections=FOR_MAP.max_detections,
         multi_label=True,
     )
 

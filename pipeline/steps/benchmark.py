@@ -114,9 +114,8 @@ def _plan(
         in_flight=in_flight,
         warmup_seconds=row.warmup_seconds,
         seconds=row.seconds,
-        gpu=target.package != "openvino",
+        gpu=target.package.gpu,
         soak_seconds=0,
-        thresholds=target.evaluate,
     )
 
 

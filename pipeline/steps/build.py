@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from engines.backends import BuildRequest, BuildResult, backend
+from engines.backends import BuildRequest, BuildResult, open_backend
 from engines.backends.loading import MANIFEST_FILE
 from engines.config.model import ModelConfig, load_model
 from engines.config.target import TargetConfig, load_target, readable_targets
@@ -41,11 +41,12 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     target = load_target(workspace, target_name)
     row = target.engine(engine)
     model = load_model(workspace, row.model)
-    chosen = backend(target.backend, target.package)
+    chosen = open_backend(target.package.name)
     device = _probed_device(workspace, target)
+    _check_class_names(workspace, target)
     onnx = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
     folder = workspace.engine(target_name, engine)
-    path = folder / chosen.engine_file
+    path = folder / target.engine_file
     with atomic_path(path) as temporary, steps_bar(f"build {engine}") as progress:
         request = BuildRequest(
             onnx=onnx,
@@ -70,8 +71,8 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         engine_file=path.name,
         engine_sha256=sha256_file(path),
         engine_bytes=path.stat().st_size,
-        backend=chosen.name,
-        backend_package=target.package,
+        backend=target.backend,
+        backend_package=target.package.name,
         backend_version=chosen.version(),
         device=device,
         batch=target.batch,
@@ -81,12 +82,25 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         classes=model.classes,
         preprocess=result.preprocess,
         postprocess=Postprocess(),
+        thresholds=target.evaluate,
         source=_source(workspace, model, onnx),
         tensorrt=result.tensorrt,
     )
     manifest.write(folder / MANIFEST_FILE)
     _warn(manifest)
     return manifest
+
+
+def _check_class_names(workspace: Workspace, target: TargetConfig) -> None:
+    """Refuse a class in `evaluate.per_class` that no model of the target has: a slip of the pen
+    would leave that class at the common threshold, and nobody would see it."""
+    models = {row.model for row in target.engines.values()}
+    known = {name for model in models for name in load_model(workspace, model).classes}
+    if unknown := sorted(target.evaluate.per_class.keys() - known):
+        raise InputError(
+            f"Expected in `evaluate.per_class` of target {target.target} classes of its models "
+            f"({', '.join(sorted(known))}), got {', '.join(unknown)}. Fix its params.yaml."
+        )
 
 
 def _warn(manifest: Manifest) -> None:
@@ -104,9 +118,12 @@ def _probed_device(workspace: Workspace, target: TargetConfig) -> Fingerprint:
     here = read_fingerprint()
     check_target(here, target, target.build_device, partial(readable_targets, workspace))
     probed = Fingerprint.read(workspace.device_file(target.target))
-    wrong = differences(probed, here, target.package)
-    if probed.backends != here.backends:
-        wrong.append(f"backends: expected {probed.backends}, this device has {here.backends}")
+    package = target.package.name
+    wrong = differences(probed, here, package)
+    # The target's own package only: others may come and go beside it.
+    before, now = (one.backends.get(package) for one in (probed, here))
+    if before != now:
+        wrong.append(f"backends: {package}: expected {before or 'none'}, this device has {now}")
     if wrong:
         raise WrongEngine(
             f"Expected to build on the device that was probed for target {target.target}, but "

@@ -23,7 +23,7 @@ from pipeline.accuracy.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.intake.dataset import Sample, load_sets
-from pipeline.onnx.inference import CONFIDENCE, IOU, MAX_DETECTIONS
+from pipeline.onnx.inference import FOR_MAP
 from pipeline.progress import track
 from pipeline.records import Verify
 
@@ -99,9 +99,7 @@ def _detect(
     with Detector.open(
         folder,
         device,
-        confidence=CONFIDENCE,
-        iou=IOU,
-        max_detections=MAX_DETECTIONS,
+        thresholds=FOR_MAP,
         multi_label=True,
         in_flight=in_flight,
     ) as detector:
@@ -121,7 +119,8 @@ def _compare(
 ) -> Evaluation:
     expected: Accuracy = accuracy(truth, reference, model.classes)
     came: Accuracy = accuracy(truth, found, model.classes)
-    shift = confidence_shift(reference, found, target.evaluate.confidence)
+    sure = manifest.thresholds.confidences(manifest.classes)
+    shift = confidence_shift(reference, found, sure)
     return Evaluation(
         engine=manifest.engine,
         target=target.target,
@@ -138,7 +137,7 @@ def _compare(
         map50_95_drop=expected.map50_95 - came.map50_95,
         map50_95_drop_interval=drop_interval(match(truth, reference), match(truth, found)),
         confidence_shift=shift.shift,
-        confidence_threshold=target.evaluate.confidence,
+        confidence_threshold=manifest.thresholds.confidence,
         reference_detections=shift.references,
         lost_detections=shift.lost,
     )

@@ -11,26 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import engines
+from engines.packages import PACKAGES
 from engines.records.manifest import Manifest
 
 _PACKAGES = ("numpy", "opencv-python-headless", "pandas", "pydantic", "ruamel.yaml")
 """What `engines.detect.pyfunc` and `engines.detect.detector` import, with any backend."""
 
-_RUNTIMES = {"openvino": "openvino", "tensorrt_rtx": "tensorrt-rtx"}
-"""Backend's package to the distribution that runs its engines. TensorRT is not there: it comes with
-the device's system."""
-
-_ON_A_GPU = ("cuda-bindings",)
-"""What the backend `tensorrt` imports beside it."""
-
 
 def requirements(manifest: Manifest) -> tuple[str, ...]:
     """What pip has to install, pinned: the runtime to the version that the engine was built with,
     the rest to what is installed here (where it is)."""
-    runtime = _RUNTIMES.get(manifest.backend_package)
-    first = (f"{runtime}=={manifest.backend_version}",) if runtime else ()
-    beside = _ON_A_GPU if manifest.backend == "tensorrt" else ()
-    return (*first, *map(_pinned, (*beside, *_PACKAGES)))
+    row = PACKAGES[manifest.backend_package]
+    runtime = (f"{row.requirement}=={manifest.backend_version}",) if row.requirement else ()
+    return (*runtime, *map(_pinned, (*row.run_needs, *_PACKAGES)))
 
 
 def copy_code(folder: Path) -> str:

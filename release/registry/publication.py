@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engines.config.model import load_model
-from engines.config.target import EvaluateRow
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
@@ -40,14 +40,12 @@ class Publication:
     """Sha256 over figures and records: another one means that the engine was measured again."""
     model_files: tuple[Path, ...]
     """Engine and manifest, which `engines.detect.pyfunc` loads."""
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, Any]
     requirements: tuple[str, ...]
     """What pip has to install where the model is loaded."""
 
 
-def describe(
-    workspace: Workspace, thresholds: EvaluateRow, measured: Measured, draw: Callable[[Path], None]
-) -> Publication:
+def describe(workspace: Workspace, measured: Measured, draw: Callable[[Path], None]) -> Publication:
     """The publication of an engine that passed.
 
     Raises InputError when the ONNX file is not the one that the engine was built from.
@@ -67,7 +65,7 @@ def describe(
         draw=draw,
         fingerprint=_fingerprint(tags, metrics, records),
         model_files=(measured.engine_file, measured.folder / "manifest.json"),
-        thresholds=thresholds.model_dump(),
+        thresholds=manifest.thresholds.model_dump(),
         requirements=requirements(manifest),
     )
 

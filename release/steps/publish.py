@@ -148,9 +148,7 @@ def _tell_mlflow(
     if not passed and not before and not outdated:
         return [], {}
     publications = [
-        describe(
-            workspace, config.evaluate, one, partial(write_plots, one.benchmark, one.evaluation)
-        )
+        describe(workspace, one, partial(write_plots, one.benchmark, one.evaluation))
         for one in passed
     ]
     doing = "publishing to" if passed else "bringing the aliases up to date in"

@@ -27,18 +27,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends import BuildRequest, backend
+from engines.backends import BuildRequest, open_backend
 from engines.backends.loading import load_engine
 from engines.backends.tensorrt.cuda import driver as cuda
-from engines.config.target import TensorRTBuilder
+from engines.backends.tensorrt.options import TensorRTOptions
 from engines.detect.detector import Detector
 from engines.detect.letterbox import letterbox
 from engines.errors import WrongEngine
 from engines.files import sha256_file
-from engines.machine.fingerprint import installed_version, read_fingerprint
+from engines.machine.fingerprint import read_fingerprint
+from engines.packages import installed_version
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.record import Precision
+from engines.records.thresholds import Thresholds
 from pipeline.intake.dataset import load_set
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +52,7 @@ PACKAGES = ("tensorrt", "tensorrt_rtx")
 RTX_TAKES = ("8.6", "8.9", "12.0")
 """Compute capabilities that its plans are for unless the builder is told otherwise (TensorRT-RTX
 1.5's support matrix)."""
-THRESHOLDS = {"confidence": 0.25, "iou": 0.7, "max_detections": 300}
+THRESHOLDS = Thresholds(confidence=0.25, iou=0.7, max_detections=300)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -111,7 +113,7 @@ class Built:
     def detector(self, *, in_flight: int = 1) -> Detector:
         session = self.load(in_flight=in_flight)
         manifest = Manifest.read(self.folder / "manifest.json")
-        return Detector(session, manifest, **THRESHOLDS)  # type: ignore[arg-type]
+        return Detector(session, manifest, thresholds=THRESHOLDS)
 
     def reference(self, pictures: Any) -> Any:
         """ONNX Runtime on the same ONNX file, with the preprocessing written out."""
@@ -127,8 +129,8 @@ def build(
     package: str, device: Fingerprint, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Built]:
     """A function that builds an ONNX file, and writes the manifest."""
-    chosen = backend("tensorrt", package)
-    options = TensorRTBuilder(
+    chosen = open_backend(package)
+    options = TensorRTOptions(
         package=package,  # type: ignore[arg-type]
         workspace_mib=512,
         optimization_level=3,
@@ -149,7 +151,7 @@ def build(
             options=options,
             progress=lambda phase, done, total: None,
         )
-        plan = folder / chosen.engine_file
+        plan = folder / "engine.plan"
         result = chosen.build(request, plan)
         classes = result.outputs[0].shape[1]
         assert classes is not None
@@ -164,7 +166,7 @@ def build(
             engine_file=plan.name,
             engine_sha256=sha256_file(plan),
             engine_bytes=plan.stat().st_size,
-            backend=chosen.name,
+            backend="tensorrt",
             backend_package=package,
             backend_version=chosen.version(),
             device=device,
@@ -175,6 +177,7 @@ def build(
             classes=tuple(map(str, range(classes - 4))),
             preprocess=result.preprocess,
             postprocess=Postprocess(),
+            thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
             source=Source(
                 weights_sha256="0" * 64,
                 onnx_sha256=sha256_file(onnx),
@@ -205,7 +208,7 @@ def tiny(build: Callable[..., Built], tmp_path_factory: pytest.TempPathFactory) 
 def sample(request: pytest.FixtureRequest, build: Callable[..., Built], package: str) -> Built:
     """The sample model in each precision, built once."""
     precision: Precision = request.param
-    typed = backend("tensorrt", package).onnx_precision(precision)
+    typed = open_backend(package).onnx_precision(precision)
     onnx = SAMPLE / "out" / f"model.{typed}.onnx"
     if not onnx.is_file():
         pytest.skip(f"{onnx.relative_to(ROOT)} is not there: `dvc repro quantize` makes it")

@@ -15,7 +15,7 @@ import pytest
 from engines.backends.loading import load_engine
 from engines.backends.tensorrt.session import TensorRTSession
 from engines.errors import InputError, WrongEngine
-from engines.machine.fingerprint import installed_version
+from engines.packages import installed_version
 from engines.records.manifest import Manifest
 
 SOAK_SECONDS = 5.0

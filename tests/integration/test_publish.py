@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.backends import BuildRequest, backend
-from engines.config.target import OpenVINOBuilder
+from engines.backends import BuildRequest, open_backend
+from engines.backends.openvino.options import OpenVINOOptions
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
 from engines.files import sha256_file
@@ -29,6 +29,7 @@ from engines.machine.fingerprint import read_fingerprint
 from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
+from engines.records.thresholds import Thresholds
 from engines.records.verdict import Verdict
 from release.records import Published, ReleaseRecord, record_path
 from release.registry.mlflow import open_store
@@ -657,8 +658,8 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
     _make_onnx(onnx, score)
     folder = workspace.engine(TARGET, f"{MODEL}-{precision}")
     folder.mkdir(parents=True)
-    chosen = backend("openvino", "openvino")
-    path = folder / chosen.engine_file
+    chosen = open_backend("openvino")
+    path = folder / "engine.blob"
     batch = Batch(min=1, opt=2, max=2)
     request = BuildRequest(
         onnx=onnx,
@@ -666,7 +667,7 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
         batch=batch,
         imgsz=(SIDE, SIDE),
         device=read_fingerprint(),
-        options=OpenVINOBuilder(),
+        options=OpenVINOOptions(),
         progress=lambda phase, done, total: None,
     )
     result = chosen.build(request, path)
@@ -691,6 +692,7 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
         classes=CLASSES,
         preprocess=result.preprocess,
         postprocess=Postprocess(),
+        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
         source=Source(
             weights_sha256="a" * 64,
             onnx_sha256=sha256_file(onnx),

@@ -7,11 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.backends import BuildRequest, BuildResult
+from engines.backends import BuildResult
 from engines.backends.layers import main_precision
 from engines.backends.openvino.executed import computing_layers
 from engines.backends.openvino.graph import INPUT, OUTPUT, read_graph, with_preprocessing
 from engines.backends.openvino.messages import translated
+from engines.backends.openvino.options import Request
 from engines.backends.openvino.session import OpenVINOSession
 from engines.backends.openvino.settings import DEVICE, latency_config, precision_config
 from engines.errors import InputError
@@ -27,9 +28,6 @@ IN_ENGINE = ("NHWC to NCHW", "uint8 to float", "BGR to RGB", "divide by 255")
 
 class OpenVINO:
     """Builds and loads engines for x86 and ARM CPUs."""
-
-    name = "openvino"
-    engine_file = "engine.blob"
 
     def __init__(self, package: str = "openvino") -> None:
         self._package = package
@@ -48,7 +46,7 @@ class OpenVINO:
         """Every precision has an ONNX file of its own."""
         return precision
 
-    def build(self, request: BuildRequest, engine: Path) -> BuildResult:
+    def build(self, request: Request, engine: Path) -> BuildResult:
         """Compile the ONNX file for this CPU and write the blob to `engine`.
 
         Raises InputError when OpenVINO does not take the file.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engines.backends import BuildRequest
+from engines.backends.openvino.options import Request
 from engines.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ INPUT = "images"
 OUTPUT = "output0"
 
 
-def read_graph(core: ov.Core, request: BuildRequest) -> ov.Model:
+def read_graph(core: ov.Core, request: Request) -> ov.Model:
     """The ONNX file as a graph for exactly one image."""
     import openvino as ov
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from engines.backends import BuildRequest, BuildResult
+from engines.backends import BuildResult
 from engines.backends.tensorrt.build import Job, build
+from engines.backends.tensorrt.options import Request
 from engines.backends.tensorrt.out_of_memory import out_of_memory
 from engines.backends.tensorrt.sdk import is_rtx
 from engines.backends.tensorrt.session import TensorRTSession
 from engines.errors import InputError, JetrailError
-from engines.machine.fingerprint import installed_version
+from engines.packages import installed_version
 from engines.process.child import ChildEnded, run_in_child, tell
 from engines.records.manifest import Manifest
 from engines.records.record import Precision
@@ -27,9 +28,6 @@ from engines.records.record import Precision
 
 class TensorRT:
     """Builds and loads engines for NVIDIA GPUs."""
-
-    name = "tensorrt"
-    engine_file = "engine.plan"
 
     def __init__(self, package: str = "tensorrt") -> None:
         self._package = package
@@ -49,7 +47,7 @@ class TensorRT:
         old = not is_rtx(self._package) and int(self.version().split(".")[0]) < 10
         return "fp32" if old and precision == "fp16" else precision
 
-    def build(self, request: BuildRequest, engine: Path) -> BuildResult:
+    def build(self, request: Request, engine: Path) -> BuildResult:
         """Build the plan in a process of its own and write it to `engine`, nothing before it.
 
         Raises InputError when TensorRT does not take the ONNX file, the profile or an option, or

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.backends import BuildRequest, BuildResult
+from engines.backends import BuildResult
 from engines.backends.layers import main_precision
 from engines.backends.tensorrt import timing_cache
 from engines.backends.tensorrt.layers import network_layers, plan_layers
+from engines.backends.tensorrt.options import Request, TensorRTOptions
 from engines.backends.tensorrt.out_of_memory import MIB, lack_of_memory
 from engines.backends.tensorrt.parse import parse, profile_of, tensor_of
 from engines.backends.tensorrt.sdk import (
@@ -27,7 +28,6 @@ from engines.backends.tensorrt.sdk import (
 from engines.backends.tensorrt.supported import check_options, hardware_level
 from engines.backends.tensorrt.timing_cache import Use
 from engines.backends.tensorrt.uint8_input import IN_ENGINE
-from engines.config.target import TensorRTBuilder
 from engines.errors import InputError
 from engines.process.child import tell
 from engines.records.manifest import Preprocess, Profile, TensorRTPlan
@@ -37,14 +37,13 @@ from engines.records.manifest import Preprocess, Profile, TensorRTPlan
 class Job:
     """What the builder's process is to do."""
 
-    request: BuildRequest
+    request: Request
     package: str
     engine: Path
     """Where the plan goes."""
 
     @property
-    def options(self) -> TensorRTBuilder:
-        assert isinstance(self.request.options, TensorRTBuilder)
+    def options(self) -> TensorRTOptions:
         return self.request.options
 
 

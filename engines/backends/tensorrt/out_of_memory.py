@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from engines.backends import BuildRequest
-from engines.config.target import TensorRTBuilder
+from engines.backends.tensorrt.options import Request
 from engines.errors import InputError
 
 REFUSED = re.compile(
@@ -50,10 +49,9 @@ def lack_of_memory(errors: Sequence[str], warnings: Sequence[str]) -> str:
     return " | ".join(filter(None, (warning, error))) if error or none_left else ""
 
 
-def out_of_memory(request: BuildRequest, reason: str) -> InputError:
+def out_of_memory(request: Request, reason: str) -> InputError:
     """The sentence for a builder that got no more memory, with the keys of the row to change."""
     options, device = request.options, request.device
-    assert isinstance(options, TensorRTBuilder)
     now = f"`builder.workspace_mib` (now {options.workspace_mib})"
     others = (
         f"`batch.max` (now {request.batch.max}) or `builder.optimization_level` (now "
@@ -69,7 +67,7 @@ def out_of_memory(request: BuildRequest, reason: str) -> InputError:
     )
 
 
-def _row_allows_too_little(request: BuildRequest, reason: str) -> bool:
+def _row_allows_too_little(request: Request, reason: str) -> bool:
     """Whether the row's limit was the matter: TensorRT says so, or asked for no more than half of
     the device's memory."""
     if REFUSED.search(reason):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from engines.backends import BuildRequest
+from engines.backends.tensorrt.options import Request
 from engines.backends.tensorrt.out_of_memory import lack_of_memory
 from engines.backends.tensorrt.sdk import Messages, new_logger, trt
 from engines.backends.tensorrt.uint8_input import with_uint8_input
@@ -19,9 +19,7 @@ SHOWN = 5
 """Problems, and nodes of each, that a message names."""
 
 
-def parse(
-    network: trt.INetworkDefinition, request: BuildRequest, messages: Messages
-) -> trt.OnnxParser:
+def parse(network: trt.INetworkDefinition, request: Request, messages: Messages) -> trt.OnnxParser:
     """Fill the network from the ONNX file; the parser holds its weights and must outlive the build.
 
     Raises InputError with operators and names of nodes, MemoryError when memory runs out.
@@ -41,7 +39,7 @@ def parse(
     )
 
 
-def _check_output(network: trt.INetworkDefinition, request: BuildRequest) -> None:
+def _check_output(network: trt.INetworkDefinition, request: Request) -> None:
     if problem := _output_problem(network):
         raise InputError(
             f"{request.onnx}: expected {problem}. Make the file with `pipeline export MODEL`."
@@ -132,7 +130,7 @@ def _listed(words: Sequence[str], separator: str) -> str:
 # --- bindings and profile ------------------------------------------------------------------------
 
 
-def profile_of(network: trt.INetworkDefinition, request: BuildRequest) -> Mapping[str, Profile]:
+def profile_of(network: trt.INetworkDefinition, request: Request) -> Mapping[str, Profile]:
     """The optimization profile of the one input: the row's batches, in the axis that is free.
 
     Raises InputError where the file's batch axis does not take them.

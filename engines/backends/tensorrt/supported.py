@@ -7,16 +7,15 @@ release with DLA, and 11.4.1 has it again); TensorRT-RTX's support matrix.
 
 from __future__ import annotations
 
-from engines.backends import BuildRequest
+from engines.backends.tensorrt.options import Request, TensorRTOptions
 from engines.backends.tensorrt.sdk import is_rtx, release, trt
-from engines.config.target import TensorRTBuilder
 from engines.errors import InputError
 
 LEVELS = {"ampere+": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"}
 """Names in the row to TensorRT's."""
 
 
-def check_options(request: BuildRequest, options: TensorRTBuilder, package: str) -> None:
+def check_options(request: Request, options: TensorRTOptions, package: str) -> None:
     """Raise InputError for an option that this TensorRT or this device cannot do."""
     for key, reason in (
         ("workspace_mib", _workspace(request, options)),
@@ -32,13 +31,13 @@ def check_options(request: BuildRequest, options: TensorRTBuilder, package: str)
             )
 
 
-def hardware_level(options: TensorRTBuilder) -> trt.HardwareCompatibilityLevel | None:
+def hardware_level(options: TensorRTOptions) -> trt.HardwareCompatibilityLevel | None:
     """TensorRT's word for the row's; None for plans of this GPU alone."""
     name = LEVELS.get(options.hardware_compatibility)
     return getattr(trt.HardwareCompatibilityLevel, name) if name else None
 
 
-def _workspace(request: BuildRequest, options: TensorRTBuilder) -> str:
+def _workspace(request: Request, options: TensorRTOptions) -> str:
     device = request.device
     memory_gib = device.gpu_memory_gib or device.memory_gib
     if options.workspace_mib <= memory_gib * 1024:
@@ -47,7 +46,7 @@ def _workspace(request: BuildRequest, options: TensorRTBuilder) -> str:
     return f"the device has {memory_gib * 1024} MiB{shared} in all"
 
 
-def _version(options: TensorRTBuilder, package: str) -> str:
+def _version(options: TensorRTOptions, package: str) -> str:
     if not options.version_compatible:
         return ""
     if is_rtx(package):
@@ -55,7 +54,7 @@ def _version(options: TensorRTBuilder, package: str) -> str:
     return "" if hasattr(trt.BuilderFlag, "VERSION_COMPATIBLE") else "it is too old"
 
 
-def _hardware(request: BuildRequest, options: TensorRTBuilder, package: str) -> str:
+def _hardware(request: Request, options: TensorRTOptions, package: str) -> str:
     name = LEVELS.get(options.hardware_compatibility)
     if name is None:
         return ""
@@ -68,7 +67,7 @@ def _hardware(request: BuildRequest, options: TensorRTBuilder, package: str) -> 
     return ""
 
 
-def _dla(request: BuildRequest, options: TensorRTBuilder, package: str) -> str:
+def _dla(request: Request, options: TensorRTOptions, package: str) -> str:
     cores = request.device.dla_cores or 0
     if options.dla_core is None:
         return ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from engines.config.target import EvaluateRow
 from engines.detect.detector import Detector
 from engines.measure.memory import used_memory_mib
 from engines.records.fingerprint import Fingerprint
@@ -44,18 +43,10 @@ class Plan(Record):
     gpu: bool
     """Whether the engine runs on a GPU, which is watched then."""
     soak_seconds: float
-    thresholds: EvaluateRow
 
     def open_detector(self, device: Fingerprint, *, in_flight: int) -> Detector:
-        """The plan's engine, with the thresholds that a pod uses."""
-        return Detector.open(
-            self.engine_folder,
-            device,
-            confidence=self.thresholds.confidence,
-            iou=self.thresholds.iou,
-            max_detections=self.thresholds.max_detections,
-            in_flight=in_flight,
-        )
+        """The plan's engine, as a pod opens it."""
+        return Detector.open(self.engine_folder, device, in_flight=in_flight)
 
     def used_memory_mib(self, device: Fingerprint) -> float | None:
         """What is taken of the machine's memory; None where the engine does not run on a GPU that

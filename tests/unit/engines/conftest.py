@@ -17,11 +17,12 @@ import pytest
 
 from engines.backends import BuildRequest, Session
 from engines.backends.openvino.backend import OpenVINO
-from engines.config.target import OpenVINOBuilder
+from engines.backends.openvino.options import OpenVINOOptions
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.record import Precision
+from engines.records.thresholds import Thresholds
 
 BATCH = Batch(min=1, opt=2, max=4)
 IMGSZ = (64, 96)
@@ -35,7 +36,7 @@ def build_request(onnx: Path, **changes: Any) -> BuildRequest:
         batch=BATCH,
         imgsz=IMGSZ,
         device=read_fingerprint(),
-        options=OpenVINOBuilder(),
+        options=OpenVINOOptions(),
         progress=lambda phase, done, total: None,
     )
     return replace(request, **changes)
@@ -51,7 +52,7 @@ def build_tiny(folder: Path, onnx: Path, precision: Precision = "fp32") -> Manif
     """Build the engine and its manifest in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     backend = OpenVINO()
-    engine = folder / backend.engine_file
+    engine = folder / "engine.blob"
     request = build_request(onnx, precision=precision)
     result = backend.build(request, engine)
     manifest = Manifest(
@@ -65,7 +66,7 @@ def build_tiny(folder: Path, onnx: Path, precision: Precision = "fp32") -> Manif
         engine_file=engine.name,
         engine_sha256=sha256_file(engine),
         engine_bytes=engine.stat().st_size,
-        backend=backend.name,
+        backend="openvino",
         backend_package="openvino",
         backend_version=backend.version(),
         device=request.device,
@@ -76,6 +77,7 @@ def build_tiny(folder: Path, onnx: Path, precision: Precision = "fp32") -> Manif
         classes=("bolt", "nut", "washer"),
         preprocess=result.preprocess,
         postprocess=Postprocess(),
+        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
         source=Source(
             weights_sha256="0" * 64,
             onnx_sha256=sha256_file(onnx),

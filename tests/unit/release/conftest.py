@@ -126,6 +126,7 @@ def _manifest(precision: str, content: bytes, onnx: str) -> dict[str, Any]:
         "classes": ["zero", "one"],
         "preprocess": {"in_engine": []},
         "postprocess": {},
+        "thresholds": {"confidence": 0.25, "iou": 0.7, "max_detections": 300},
         "source": {
             "weights_sha256": "a" * 64,
             "onnx_sha256": _sha256(b"onnx"),

@@ -160,6 +160,13 @@ class TestRefused:
         _edit(engine_folder, backend="tflite")
         assert "backend: expected one of openvino" in self.refused(engine_folder, device)
 
+    def test_a_backend_on_a_package_that_is_another_ones(
+        self, engine_folder: Path, device: Fingerprint
+    ) -> None:
+        _edit(engine_folder, backend_package="tensorrt")
+        said = "the manifest says 'openvino' on 'tensorrt'"
+        assert said in self.refused(engine_folder, device)
+
     def test_backend_that_is_not_installed(self, engine_folder: Path, device: Fingerprint) -> None:
         with patch.object(OpenVINO, "version", side_effect=InputError("not installed")):
             assert "not installed here" in self.refused(engine_folder, device)

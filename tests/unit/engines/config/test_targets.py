@@ -7,14 +7,17 @@ import os
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from engines.backends import BACKENDS
+from engines.backends import open_backend, options_type
 from engines.config.target import TargetConfig, load_target
+from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
+from engines.errors import InputError
 from engines.machine.jetson_facts import FAMILIES
+from engines.packages import PACKAGES, packages_of
 from engines.records.fingerprint import Fingerprint
 from tests.unit.engines.config.test_config import REPOSITORY
 
@@ -48,10 +51,27 @@ def resource_groups() -> dict[str, str]:
     return found
 
 
+def test_a_row_names_its_engines_file_as_its_package_does(tmp_path: Path) -> None:
+    content = (REPOSITORY.target("x86-openvino") / "params.yaml").read_text()
+    workspace = Workspace(root=tmp_path)
+    workspace.target("x86-openvino").mkdir(parents=True)
+    path = workspace.target("x86-openvino") / "params.yaml"
+    path.write_text(content.replace("engine_file: engine.blob", "engine_file: engine.plan"))
+    with pytest.raises(InputError, match=r"expected `engine_file: engine\.blob`"):
+        load_target(workspace, "x86-openvino")
+
+
+@pytest.mark.parametrize("name", list(PACKAGES))
+def test_a_package_has_the_backend_and_the_options_that_its_row_says(name: str) -> None:
+    row = PACKAGES[name]
+    assert hasattr(open_backend(name), "build")
+    assert name in get_args(options_type(row.backend).model_fields["package"].annotation)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_row_is_read_and_its_backend_and_device_are_known(name: str) -> None:
     target = row(name)
-    assert target.package in BACKENDS[target.backend].packages
+    assert target.package in packages_of(target.backend)
     assert target.device.keys() | target.build_device.keys() <= Fingerprint.model_fields.keys()
     assert KUBERNETES_LABEL.fullmatch(target.fleet_label)
     assert {one.precision for one in target.engines.values()} == {"fp32", "fp16", "int8"}

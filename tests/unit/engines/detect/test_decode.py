@@ -188,3 +188,25 @@ def test_many_blocks_give_the_same_as_one() -> None:
     boxes[:, 0] = places + random.uniform(0, 2, 1000)
     boxes[:, 2:] = boxes[:, :2] + [40, 30]
     assert suppress(boxes, 0.5, 300).tolist() == list(range(40))
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@given(seed=st.integers(0, 2**32 - 1), classes=st.integers(1, 5))
+@settings(deadline=None, max_examples=40)
+def test_a_confidence_for_each_class(multi_label: bool, seed: int, classes: int) -> None:
+    """As a plain loop over the anchors says, before suppression (nothing overlaps here)."""
+    random = np.random.default_rng(seed)
+    raw = np.empty((4 + classes, 12), np.float32)
+    raw[:2], raw[2:4] = np.arange(12) * 20 + 10, 8.0
+    raw[4:] = random.random((classes, 12))
+    limits = random.random(classes).astype(np.float32)
+    expected = set()
+    for anchor in range(12):
+        scores = raw[4:, anchor]
+        chosen = range(classes) if multi_label else [int(scores.argmax())]
+        expected |= {(anchor, one) for one in chosen if scores[one] > limits[one]}
+    found = decode(
+        raw, SAME_SIZE, confidence=limits, iou=0.7, max_detections=300, multi_label=multi_label
+    )
+    anchors = np.round((found.boxes[:, 0] + found.boxes[:, 2] - 20) / 40).astype(int)
+    assert set(zip(anchors.tolist(), found.classes.tolist(), strict=True)) == expected

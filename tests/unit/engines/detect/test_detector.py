@@ -14,14 +14,17 @@ from engines.detect.detector import Detector
 from engines.detect.letterbox import letterbox
 from engines.errors import InputError
 from engines.machine.fingerprint import read_fingerprint
+from engines.records.thresholds import Thresholds
 
-THRESHOLDS = {"confidence": 0.3, "iou": 0.7, "max_detections": 50}
+THRESHOLDS = Thresholds(confidence=0.3, iou=0.7, max_detections=50)
 
 
 @pytest.fixture(params=[1, 3])
 def detector(built_engine: Path, request: pytest.FixtureRequest) -> Iterator[Detector]:
     device = read_fingerprint()
-    with Detector.open(built_engine, device, in_flight=request.param, **THRESHOLDS) as opened:
+    with Detector.open(
+        built_engine, device, in_flight=request.param, thresholds=THRESHOLDS
+    ) as opened:
         yield opened
 
 
@@ -48,7 +51,7 @@ def _by_hand(folder: Path, frame: Any) -> Detections:
     placement = letterbox(frame, manifest.imgsz, out[0])
     session.input(0, 1)[:] = out
     session.start(0)
-    found = decode(session.wait(0)[0], placement, **THRESHOLDS)  # type: ignore[arg-type]
+    found = decode(session.wait(0)[0], placement, **THRESHOLDS.model_dump(exclude={"per_class"}))
     session.close()
     return found
 
@@ -135,9 +138,7 @@ def test_multi_label_finds_no_fewer(built_engine: Path, frames: list[Any]) -> No
         with_it = Detector(
             session,
             manifest,
-            confidence=0.01,
-            iou=0.7,
-            max_detections=300,
+            thresholds=Thresholds(confidence=0.01, iou=0.7, max_detections=300),
             multi_label=multi_label,
         )
         counts.append(sum(map(len, with_it.detect(frames))))

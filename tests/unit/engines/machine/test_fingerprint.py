@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from engines.config.target import TargetConfig, TensorRTBuilder, load_target
+from engines import packages
+from engines.backends.tensorrt.options import TensorRTOptions
+from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.machine import fingerprint as device
@@ -49,7 +51,7 @@ def target() -> TargetConfig:
 @pytest.fixture
 def orin_row(target: TargetConfig) -> TargetConfig:
     """A row for Orin NX."""
-    builder = TensorRTBuilder(
+    builder = TensorRTOptions(
         package="tensorrt",
         workspace_mib=2048,
         optimization_level=3,
@@ -211,11 +213,11 @@ def test_the_driver_is_asked_on_the_real_root_alone(
 def test_tensorrt_counts_by_each_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         if name != "tensorrt-cu12":
-            raise device.PackageNotFoundError
+            raise packages.PackageNotFoundError
         return "10.7.0"
 
-    monkeypatch.setattr(device, "version", version)
-    assert device.installed_backends() == {"tensorrt": "10.7.0"}
+    monkeypatch.setattr(packages, "version", version)
+    assert packages.installed_packages() == {"tensorrt": "10.7.0"}
 
 
 def test_devices_in_words(tmp_path: Path) -> None:

@@ -34,7 +34,6 @@ import tempfile
 from pathlib import Path
 
 from engines.cli import app, reports_errors
-from engines.config.target import EvaluateRow
 from engines.process.lock import device_lock
 from pipeline.latency import pytest_benchmark
 from pipeline.latency.harness.plan import Plan
@@ -56,7 +55,6 @@ def benchmark(folder: Path) -> None:
         seconds=0,
         gpu=False,
         soak_seconds=0,
-        thresholds=EvaluateRow(confidence=0.25, iou=0.7, max_detections=300),
     )
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix="scratch-") as scratch,

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from engines.config.target import EvaluateRow
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, JetrailError
 from engines.machine.fingerprint import read_fingerprint
@@ -276,7 +275,6 @@ def test_a_harness_that_fails_says_why(built: Workspace, tmp_path: Path) -> None
         seconds=0.1,
         gpu=False,
         soak_seconds=1,
-        thresholds=EvaluateRow(confidence=0.25, iou=0.7, max_detections=300),
     )
     with pytest.raises(JetrailError, match=r"(?s)the harness ended with 1:.*not-there"):
         measure(plan, tmp_path)

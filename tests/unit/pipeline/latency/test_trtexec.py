@@ -32,6 +32,7 @@ from engines.records.manifest import (
     Tensor,
     TensorRTPlan,
 )
+from engines.records.thresholds import Thresholds
 from pipeline.latency import trtexec, trtexec_tool
 from tests.unit.pipeline.latency.test_ended import runs, until
 
@@ -91,6 +92,7 @@ def manifest(
         classes=("a",),
         preprocess=Preprocess(in_engine=()),
         postprocess=Postprocess(),
+        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
         source=Source(
             weights_sha256="b" * 64, onnx_sha256="c" * 64, onnx_file="x.onnx", git_commit=""
         ),

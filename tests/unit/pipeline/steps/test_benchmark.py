@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from engines.config.target import EvaluateRow, TargetConfig, load_target
+from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.machine.sensors.reading import Counters
@@ -91,7 +91,6 @@ def plan() -> Plan:
         seconds=2,
         gpu=False,
         soak_seconds=0,
-        thresholds=EvaluateRow(confidence=0.25, iou=0.7, max_detections=300),
     )
 
 

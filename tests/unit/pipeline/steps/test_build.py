@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -237,3 +238,24 @@ def test_an_onnx_file_that_reads_other_files_is_not_built(workspace: Workspace, 
     with pytest.raises(InputError, match="hold all of its tensors itself"):
         build(workspace, TARGET, ENGINE)
     assert not (workspace.engine(TARGET, ENGINE) / "engine.blob").exists()
+
+
+def test_another_package_that_came_since_the_probe_changes_nothing(workspace: Workspace) -> None:
+    device = probe(workspace, TARGET)
+    more = {"backends": device.backends | {"tensorrt_rtx": "1.0"}}
+    device.model_copy(update=more).write(_device_json(workspace))
+    build(workspace, TARGET, ENGINE)
+
+
+def test_the_thresholds_of_the_row_travel_in_the_manifest(workspace: Workspace) -> None:
+    path = workspace.target(TARGET) / "params.yaml"
+    row = path.read_text()
+    assert "  max_detections: 300\n" in row
+    more = "  max_detections: 300\n  per_class: {nut: 0.6}\n"
+    path.write_text(row.replace("  max_detections: 300\n", more))
+    probe(workspace, TARGET)
+    manifest = build(workspace, TARGET, ENGINE)
+    assert manifest.thresholds.confidences(manifest.classes)[1] == np.float32(0.6)
+    path.write_text(row.replace("  max_detections: 300\n", more.replace("nut", "nuts")))
+    with pytest.raises(InputError, match=r"evaluate\.per_class.* got nuts"):
+        build(workspace, TARGET, ENGINE)

@@ -28,6 +28,7 @@ from engines.records.benchmark import (
 from engines.records.evaluation import Evaluation, Interval
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Preprocess, Source
+from engines.records.thresholds import Thresholds
 from engines.records.verdict import Verdict
 from pipeline.report.summary import Summary, summarise
 from pipeline.steps.gate import gate, judge, junit, raise_unless_pass
@@ -79,6 +80,7 @@ def manifest(engine_bytes: int = 8 << 20) -> Manifest:
         classes=("a",),
         preprocess=Preprocess(in_engine=()),
         postprocess=Postprocess(),
+        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
         source=Source(
             weights_sha256="b" * 64, onnx_sha256="c" * 64, onnx_file="x.onnx", git_commit=""
         ),

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.backends import BuildRequest
+from engines.backends.tensorrt.options import TensorRTOptions
 from engines.backends.tensorrt.out_of_memory import about_memory, lack_of_memory, out_of_memory
 from engines.backends.tensorrt.sdk import Messages
 from engines.backends.tensorrt.timing_cache import use_of
-from engines.config.target import TensorRTBuilder
 
 DOCUMENTS = Path(__file__).parents[4] / "documented" / "tensorrt"
-OPTIONS = TensorRTBuilder(
+OPTIONS = TensorRTOptions(
     package="tensorrt",
     workspace_mib=512,
     optimization_level=3,

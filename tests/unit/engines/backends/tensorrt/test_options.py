@@ -17,8 +17,8 @@ import pytest
 
 from engines.backends import BuildRequest
 from engines.backends.tensorrt.build import Job, config_of, is_strongly_typed
+from engines.backends.tensorrt.options import TensorRTOptions
 from engines.backends.tensorrt.supported import check_options, hardware_level
-from engines.config.target import TensorRTBuilder
 from engines.errors import InputError
 from engines.records.fingerprint import Fingerprint
 from engines.records.record import Precision
@@ -73,9 +73,9 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 def ask(
     onnx: Path, device: Fingerprint, precision: Precision = "fp16", **row: Any
-) -> tuple[BuildRequest, TensorRTBuilder, str]:
+) -> tuple[BuildRequest, TensorRTOptions, str]:
     """What check_options wants."""
-    options = TensorRTBuilder(**(ROW | row))
+    options = TensorRTOptions(**(ROW | row))
     request = BuildRequest(
         onnx=onnx,
         precision=precision,

@@ -15,9 +15,10 @@ import pytest
 from engines.detect.detector import Detector
 from engines.errors import InputError, JetrailError
 from engines.machine.fingerprint import read_fingerprint
+from engines.records.thresholds import Thresholds
 from tests.unit.engines.conftest import only_10, run, same
 
-THRESHOLDS = {"confidence": 0.3, "iou": 0.7, "max_detections": 50}
+THRESHOLDS = Thresholds(confidence=0.3, iou=0.7, max_detections=50)
 
 
 class TestNumbers:
@@ -53,8 +54,8 @@ class TestNumbers:
         device, frames = read_fingerprint(), [*pictures, pictures[0][:40, :50]]
         machine.build()
         with (
-            Detector.open(built_engine, device, **THRESHOLDS) as theirs,
-            Detector.open(machine.folder, device, in_flight=3, **THRESHOLDS) as ours,
+            Detector.open(built_engine, device, thresholds=THRESHOLDS) as theirs,
+            Detector.open(machine.folder, device, in_flight=3, thresholds=THRESHOLDS) as ours,
         ):
             wanted = theirs.detect(frames)
             assert sum(map(len, wanted)) > len(frames)
@@ -197,7 +198,7 @@ class TestGpuTimes:
 
     def test_through_the_detector(self, machine: Any, pictures: Any) -> None:
         machine.build()
-        with Detector.open(machine.folder, read_fingerprint(), **THRESHOLDS) as detector:
+        with Detector.open(machine.folder, read_fingerprint(), thresholds=THRESHOLDS) as detector:
             detector.fill(pictures[:1])
             times = detector.gpu_times_ms(5)
         assert times is not None

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from engines.backends import BuildRequest, BuildResult, backend
+from engines.backends import BuildRequest, BuildResult, open_backend
 from engines.backends.tensorrt.backend import TensorRT
 from engines.backends.tensorrt.build import Job
 from engines.backends.tensorrt.build import build as build_here
+from engines.backends.tensorrt.options import TensorRTOptions
 from engines.backends.tensorrt.sdk import choose
-from engines.config.target import TensorRTBuilder
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records.manifest import Batch, Profile, Tensor
 from engines.records.record import Precision
@@ -58,7 +59,7 @@ def request_for(make_request: Callable[..., BuildRequest]) -> Callable[..., Buil
 
     def make(onnx: Path, **changes: Any) -> BuildRequest:
         row = {key: changes.pop(key) for key in list(changes) if key in ROW}
-        return make_request(onnx, options=TensorRTBuilder(**(ROW | row)), **changes)
+        return make_request(onnx, options=TensorRTOptions(**(ROW | row)), **changes)
 
     return make
 
@@ -102,9 +103,9 @@ def typed(source: Path, folder: Path, precision: Precision) -> Path:
 
 def test_is_listed() -> None:
     for package in ("tensorrt", RTX):
-        assert isinstance(backend("tensorrt", package), TensorRT)
-    with pytest.raises(InputError, match="one of the packages tensorrt, tensorrt_rtx"):
-        backend("tensorrt", "openvino")
+        assert isinstance(open_backend(package), TensorRT)
+    with pytest.raises(ValidationError, match="'tensorrt' or 'tensorrt_rtx'"):
+        TensorRTOptions(**(ROW | {"package": "openvino"}))
 
 
 def test_says_how_the_plan_was_built(build: Build, tiny_onnx: Path) -> None:
