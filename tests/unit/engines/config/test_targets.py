@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -118,32 +117,6 @@ def test_orin_nx_has_the_budgets_of_the_article() -> None:
 
 
 # --- dvc.yaml ----------------------------------------------------------------------------------
-
-WORKS = {
-    "build": {"engines/backends", "engines/process"},
-    "benchmark": {
-        *(
-            "engines/detect",
-            "engines/machine",
-            "engines/measure",
-            "pipeline/intake",
-            "pipeline/latency",
-        ),
-    },
-    "evaluate": {"engines/detect", "pipeline/intake", "pipeline/accuracy"},
-}
-"""Stage to code that decides what comes out."""
-
-
-@pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("stage", WORKS)
-def test_a_stage_runs_again_with_other_code(name: str, stage: str) -> None:
-    folder = REPOSITORY.target(name)
-    content = load_yaml(folder / "dvc.yaml")["stages"][stage]["do"]
-    code = [one for one in content["deps"] if one.startswith("../../") and "$" not in one]
-    paths = {os.path.normpath(folder / one) for one in code}
-    assert {str(REPOSITORY.root / path) for path in WORKS[stage]} <= paths
-    assert all(Path(path).exists() for path in paths)
 
 
 @pytest.mark.parametrize("name", TARGETS)
