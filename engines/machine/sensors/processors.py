@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.machine.sensors.reading import (
     Counters,
+    Events,
     Reading,
     Threads,
     read_events,
@@ -109,6 +111,18 @@ def _read_own_ticks(root: Path) -> int | None:
     which the second, the name, may hold spaces."""
     fields = read_text(root / "proc/self/stat").rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12]) if len(fields) > 12 else None
+
+
+def read_other_threads(root: Path) -> Events:
+    """Nanoseconds on a processor of each thread of other programs, by its path. In a container only
+    the container's own are seen."""
+    own = str(os.getpid())
+    found = {}
+    for path in root.glob("proc/[0-9]*/task/[0-9]*/schedstat"):
+        fields = read_text(path).split() if path.parts[-4] != own else []
+        if fields:
+            found[str(path)] = int(fields[0])
+    return found
 
 
 def _read_threads(root: Path) -> Threads:

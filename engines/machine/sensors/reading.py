@@ -109,6 +109,11 @@ def rise(start: Events | None, end: Events | None) -> int | None:
     return risen if risen or start.keys() == end.keys() else None
 
 
+def grown(start: Events, end: Events) -> int:
+    """How far counters rose in all that may come and go, as threads do: a new one began at 0."""
+    return sum(value - start.get(name, 0) for name, value in end.items())
+
+
 def read_text(path: Path) -> str:
     """The content, or nothing: a thread may end, and a sensor may refuse, while we read."""
     try:
