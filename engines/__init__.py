@@ -1,12 +1,15 @@
 """What an engine is, how it is built, loaded, run and measured: the ground floor of Jetrail.
 
-    config, records   what people write, and the JSON files between the steps
-    device            which machine this is
-    backends          one file a backend: build an engine, load it, run it
-    manifest          the checks before an engine is deserialised
-    detector          camera frame in, boxes out: what benchmark, evaluate and the pod all run
-    measure           times and the state of the machine while they were taken
-    targets/          not code: a folder of data for each kind of device
+    errors, files, cli   exit codes, atomic files, an app that starts fast
+    records/             what is written down: the JSON files between the steps
+    packages             the packages that backends run on: one table
+    process/             child processes, orphans, and the lock of the device
+    machine/             which machine this is, and what it says while it works
+    backends/            a folder a backend: build an engine, check it, load it, run it
+    detect/              camera frame in, boxes out: all that a pod imports
+    measure/             times, and what the machine did while they were taken
+    config/              what people write: models, targets, and where things are
+    targets/             not code: a folder of data for each kind of device
 
 Nothing here imports `pipeline`, `release` or `runtime`.
 """

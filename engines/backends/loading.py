@@ -6,9 +6,10 @@ computes something else. So the manifest is compared with the file and the machi
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
+
+from packaging.version import InvalidVersion, Version
 
 from engines.backends import Backend, Session, open_backend
 from engines.errors import InputError, WrongEngine
@@ -100,10 +101,11 @@ def _takes(manifest: Manifest, installed: str) -> bool:
     built = manifest.backend_version
     if not (manifest.tensorrt and manifest.tensorrt.version_compatible):
         return installed == built
-    here, there = (
-        [int(number) for number in re.findall(r"\d+", one)] for one in (installed, built)
-    )
-    return here[:1] == there[:1] and here >= there
+    try:
+        here, there = Version(installed), Version(built)
+    except InvalidVersion:
+        return False
+    return here.major == there.major and here >= there
 
 
 def _check_file(folder: Path, manifest: Manifest) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from packaging.version import Version
+
 from engines.machine.jetson import jetpack_brings
 from engines.records.fingerprint import Fingerprint
 
-JETRAIL_PYTHON = (3, 10)
+JETRAIL_PYTHON = Version("3.10")
 
 
 def how_to_install(fingerprint: Fingerprint, package: str) -> str:
@@ -23,7 +25,7 @@ def how_to_install(fingerprint: Fingerprint, package: str) -> str:
 
 def _tensorrt_on_jetson(jetpack: str | None) -> str:
     brings = jetpack_brings(jetpack)
-    if brings and tuple(map(int, brings.python.split("."))) < JETRAIL_PYTHON:
+    if brings and Version(brings.python) < JETRAIL_PYTHON:
         return (
             f"JetPack {jetpack} has TensorRT for Python {brings.python} alone, and Jetrail wants "
             "3.10 or later: flash JetPack 6 or later, which runs on Orin and Thor."

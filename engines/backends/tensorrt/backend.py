@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from packaging.version import Version
+
 from engines.backends import BuildResult
 from engines.backends.tensorrt.build import Job, build
 from engines.backends.tensorrt.options import Request
@@ -44,7 +46,7 @@ class TensorRT:
 
     def onnx_precision(self, precision: Precision) -> Precision:
         """TensorRT 8.6 takes the float32 file for float16, and its builder decides."""
-        old = not is_rtx(self._package) and int(self.version().split(".")[0]) < 10
+        old = not is_rtx(self._package) and Version(self.version()).major < 10
         return "fp32" if old and precision == "fp16" else precision
 
     def build(self, request: Request, engine: Path) -> BuildResult:

@@ -7,9 +7,10 @@ the two: Polygraphy looks at its environment variable once.
 from __future__ import annotations
 
 import os
-import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
 
 from engines.backends.tensorrt.cuda.driver import number_by_bus
 from engines.errors import InputError, WrongEngine
@@ -78,7 +79,7 @@ def is_rtx(package: str) -> bool:
 
 def release() -> tuple[int, ...]:
     """Version of the chosen package in numbers, for example (10, 3, 0)."""
-    return tuple(int(number) for number in re.findall(r"\d+", trt.__version__)[:3])
+    return Version(trt.__version__).release[:3]
 
 
 class Messages:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -88,6 +89,8 @@ class TestCompatiblePlans:
             ("10.7.0", "10.16.0", True, True),
             ("10.7.0", "10.3.0", True, False),
             ("10.3.0", "11.4.1", True, False),
+            ("10.3.0", "10.3.0.post1", True, True),
+            ("10.3.0", "unknown", True, False),
         ],
     )
     def test_version(
@@ -155,6 +158,16 @@ class TestRefused:
         message = self.refused(engine_folder, device)
         assert "backend_version: it was built with openvino 2024.6.0, here is" in message
         assert OpenVINO().version() in message
+
+    def test_manifest_from_before_thresholds(
+        self, engine_folder: Path, device: Fingerprint
+    ) -> None:
+        path = engine_folder / "manifest.json"
+        content = json.loads(path.read_text())
+        del content["thresholds"]
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError, match="thresholds: .*`dvc repro`"):
+            load_engine(engine_folder, device)
 
     def test_unknown_backend(self, engine_folder: Path, device: Fingerprint) -> None:
         _edit(engine_folder, backend="tflite")
