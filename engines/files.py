@@ -20,7 +20,8 @@ from engines.errors import InputError
 TEMPORARY_PREFIX = ".jetrail-"
 """Start of every temporary name; `.gitignore` and `.dvcignore` leave such files out."""
 
-_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+"""The disk is full, or may not be written."""
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _DISK_ERRNOS:
+        if error.errno not in DISK_ERRNOS:
             raise
         raise InputError(
             f"Cannot write {path}: {error.strerror}. Nothing was changed. "

@@ -1,6 +1,7 @@
 """ONNX files, where precision is decided once for all devices.
 
-onnx_file       read, check, describe and write one; `onnx_metadata` reads little of a large one
+reading         read one: its content only, and what lies in its own folder
+onnx_file       check, describe and write one
 simplify        onnxsim, in a child process
 exported        what export wrote, checked before a later step reads it
 head            where the detect head begins: what stays float

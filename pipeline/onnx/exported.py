@@ -8,7 +8,7 @@ from typing import Any
 
 from engines.config.model import ModelConfig
 from engines.errors import InputError
-from pipeline.onnx import onnx_file
+from pipeline.onnx import onnx_file, reading
 
 FILE = "model.fp32.onnx"
 
@@ -20,7 +20,7 @@ def read_export(folder: Path, model: ModelConfig) -> Any:
     made from something else than model.yaml says now.
     """
     graph = onnx_file.read_onnx(folder / FILE)
-    metadata = onnx_file.metadata(graph)
+    metadata = reading.metadata(graph)
     expected = {"weights_sha256": model.weights.sha256, "imgsz": json.dumps(list(model.imgsz))}
     for key, value in expected.items():
         if metadata.get(key) != value:

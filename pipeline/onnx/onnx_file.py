@@ -1,18 +1,15 @@
-"""ONNX files: read without leaving their folder, checked, described, written whole.
-
-The only module that imports `onnx` itself.
-"""
+"""ONNX files: checked, described, written whole; read with `reading`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from engines.errors import InputError
 from engines.files import write_atomic
+from pipeline.onnx import reading
 
 BATCH = "batch"
 """Name of the first axis of input and output."""
@@ -24,23 +21,8 @@ def read_onnx(path: Path) -> Any:
     Raises InputError when the file is missing, damaged or not valid ONNX, or when it takes tensors
     from outside its own folder.
     """
-    import onnx
-
-    decode_error = import_module("google.protobuf.message").DecodeError  # ships no types
-    if not path.is_file():
-        raise InputError(
-            f"Expected an ONNX file in {path}, but there is none. "
-            "Make it with `pipeline export MODEL`, or `dvc repro`."
-        )
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except decode_error as error:
-        raise InputError(
-            f"Expected an ONNX file in {path}, but it is damaged or of another kind ({error}). "
-            "Make it again with `pipeline export MODEL`."
-        ) from error
-    if _load_external(path, model):
-        onnx.load_external_data_for_model(model, str(path.parent))
+    model = reading.parse(path)
+    reading.load_beside(model, path)
     check(model, path)
     return model
 
@@ -132,63 +114,7 @@ def set_metadata(model: Any, values: Mapping[str, Any]) -> None:
     onnx.helper.set_model_props(model, texts)
 
 
-def metadata(model: Any) -> dict[str, str]:
-    """The metadata of `model` as text."""
-    return {prop.key: prop.value for prop in model.metadata_props}
-
-
 def version() -> str:
     import onnx
 
     return str(onnx.__version__)
-
-
-# --- external data -----------------------------------------------------------------------------
-
-
-def _load_external(path: Path, model: Any) -> bool:
-    """Whether tensors lie in other files; raises InputError when one is outside the folder."""
-    external = [tensor for tensor in _tensors(model) if tensor.data_location == tensor.EXTERNAL]
-    folder = path.parent.resolve()
-    for tensor in external:
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location", "")
-        parts = PurePosixPath(location.replace("\\", "/"))
-        inside = (folder / location).resolve().is_relative_to(folder)
-        if not location or parts.is_absolute() or ".." in parts.parts or not inside:
-            raise InputError(
-                f"Refused to read {path}: its tensor {tensor.name!r} takes its values from "
-                f"{location!r}, outside the file's folder. "
-                "Save the model as one file, or with its data beside it."
-            )
-        if not (folder / location).is_file():
-            raise InputError(
-                f"Expected the values of {tensor.name!r} of {path} in {folder / location}, "
-                "but there is no such file. Copy it there, or save the model as one file."
-            )
-    return bool(external)
-
-
-def _tensors(model: Any) -> Iterator[Any]:
-    yield from _graph_tensors(model.graph)
-    for function in model.functions:
-        yield from _node_tensors(function.node)
-    for training in model.training_info:
-        yield from _graph_tensors(training.initialization)
-        yield from _graph_tensors(training.algorithm)
-
-
-def _graph_tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _node_tensors(graph.node)
-
-
-def _node_tensors(nodes: Sequence[Any]) -> Iterator[Any]:
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-            yield from (sparse.values, sparse.indices)
-        for graph in (attribute.g, *attribute.graphs):
-            yield from _graph_tensors(graph)

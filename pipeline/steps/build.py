@@ -21,7 +21,7 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest, Postprocess, Source
 from engines.records.record import Precision
 from pipeline.device.recognition import check_target
-from pipeline.onnx.onnx_metadata import check_self_contained, read_metadata
+from pipeline.onnx import reading
 from pipeline.progress import steps_bar
 from pipeline.repository import git
 
@@ -140,8 +140,9 @@ def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -
         raise InputError(
             f"Expected the ONNX file {workspace.relative(path)}, but there is none. {again}"
         )
-    metadata = read_metadata(path)
-    check_self_contained(path)
+    graph = reading.parse(path)
+    reading.check_self_contained(graph, path)
+    metadata = reading.metadata(graph)
     expected = {"names": model.classes, "weights_sha256": model.weights.sha256}
     found = {"names": _names(metadata), "weights_sha256": metadata.get("weights_sha256")}
     for key, value in expected.items():

@@ -22,7 +22,7 @@ from engines.files import sha256_file
 from pipeline.accuracy.coco import Truth, accuracy, read_truth
 from pipeline.config import QuantizeConfig, load_quantize
 from pipeline.intake.dataset import load_sets
-from pipeline.onnx import onnx_file
+from pipeline.onnx import onnx_file, reading
 from pipeline.onnx.exported import FILE, read_export
 from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.inference import Prepared, cores, detect, prepare_all, spread
@@ -128,7 +128,7 @@ def _always_float(head: Head) -> tuple[FloatLayer, ...]:
 def _write(
     path: Path, graph: Any, map50_95: float, reference: float, precision: str
 ) -> QuantizedFile:
-    values = onnx_file.metadata(graph) | {"precision": precision}
+    values = reading.metadata(graph) | {"precision": precision}
     onnx_file.set_metadata(graph, values)
     onnx_file.write_onnx(graph, path)
     return QuantizedFile(

@@ -14,7 +14,6 @@ a commit of their own and print addresses.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sqlite3
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from engines.errors import InputError, ServiceError
-from engines.files import atomic_path
+from engines.files import DISK_ERRNOS, atomic_path
 from release.registry.portable import copy_code
 from release.registry.publication import Publication
 
@@ -50,7 +49,6 @@ _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEO
 """For the first request: whether the server is there at all (MLflow itself tries for minutes)."""
 _PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 _SQLITE = "sqlite:///"
-_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,7 +369,7 @@ def _check_sqlite(path: Path) -> None:
 
 def _is_disk_trouble(error: Exception) -> bool:
     """Whether the disk is full or may not be written; MLflow hands on what SQLite says as text."""
-    if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
+    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
         return True
     words = ("disk is full", "disk I/O error", "readonly database", "unable to open database")
     return any(one in str(error) for one in words)

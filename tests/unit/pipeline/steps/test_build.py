@@ -18,7 +18,7 @@ from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
-from pipeline.onnx.onnx_metadata import read_metadata
+from pipeline.onnx import reading
 from pipeline.repository import git
 from pipeline.steps.build import build
 from pipeline.steps.probe import probe
@@ -193,11 +193,12 @@ def test_a_damaged_onnx_file(workspace: Workspace) -> None:
         build(workspace, TARGET, ENGINE)
 
 
-def test_metadata_is_read_without_onnx(
+def test_metadata_is_read_as_it_was_written(
     make_tiny_network: Callable[..., Path], tmp_path: Path
 ) -> None:
     written = {"names": "[]", "empty": "", "author": "Ω" * 300}
-    assert read_metadata(make_tiny_network(tmp_path / "a.onnx", metadata=written)) == written
+    path = make_tiny_network(tmp_path / "a.onnx", metadata=written)
+    assert reading.metadata(reading.parse(path)) == written
 
 
 def test_commit(tmp_path: Path) -> None:
@@ -222,12 +223,18 @@ def test_commit(tmp_path: Path) -> None:
     assert git.commit(tmp_path) == f"{clean}-dirty"
 
 
-@pytest.mark.parametrize("where", ["initializer", "node"])
+@pytest.mark.parametrize("where", ["initializer", "node", "function", "inner graph"])
 def test_an_onnx_file_that_reads_other_files_is_not_built(workspace: Workspace, where: str) -> None:
     path = workspace.model_out("tiny") / "model.fp32.onnx"
     model = onnx.load(path)
     if where == "initializer":
         tensor = model.graph.initializer[0]
+    elif where == "function":
+        default = {"name": "value", "type": onnx.AttributeProto.TENSOR}
+        tensor = model.functions.add(name="f", domain="d").attribute_proto.add(**default).t
+    elif where == "inner graph":
+        inner = {"name": "then_branch", "type": onnx.AttributeProto.GRAPH}
+        tensor = model.graph.node[0].attribute.add(**inner).g.initializer.add(name="w")
     else:
         attribute = model.graph.node[0].attribute.add(name="value", type=onnx.AttributeProto.TENSOR)
         tensor = attribute.t

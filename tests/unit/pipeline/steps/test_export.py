@@ -14,7 +14,8 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from pipeline.intake.checkpoint import load_checkpoint
 from pipeline.onnx import simplify
-from pipeline.onnx.onnx_file import metadata, read_onnx
+from pipeline.onnx.onnx_file import read_onnx
+from pipeline.onnx.reading import metadata
 from pipeline.onnx.session import OnnxModel
 from pipeline.steps.export import export
 from tests.unit.pipeline.conftest import CLASSES, IMGSZ, MODEL

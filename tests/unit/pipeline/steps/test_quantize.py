@@ -17,8 +17,8 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from pipeline.config import QuantizeConfig, load_quantize
 from pipeline.onnx.head import find_head
-from pipeline.onnx.onnx_file import metadata
 from pipeline.onnx.quantizer import check_symmetric, conv_inputs, to_int8
+from pipeline.onnx.reading import metadata
 from pipeline.onnx.session import OnnxModel
 from pipeline.records import Quantize
 from pipeline.steps.quantize import Candidate, Search, quantize
