@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --constraint constraints.txt
 demo: .venv/.demo
 	dvc repro
 	@pipeline report --exit-zero
-	@release status --target x86-openvino
+	@release status
 
 test: .venv/.dev
 	pytest tests/unit tests/integration

@@ -19,9 +19,14 @@ commands = app("From a YOLOv8 checkpoint to a verdict on each engine of a target
 
 Model = Annotated[str, typer.Argument(help="A folder under models/.", show_default=False)]
 Engine = Annotated[str, typer.Argument(help="<model>-<precision>, for example meter-yolov8n-fp16.")]
-Target = Annotated[str, typer.Option("--target", help="A folder under engines/targets/.")]
-
-DEFAULT_TARGET = "x86-openvino"
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        help="A folder under engines/targets/; default: `target` of params.yaml.",
+        show_default=False,
+    ),
+]
 
 
 @commands.command("add-model")
@@ -34,7 +39,11 @@ def add_model(
         str, typer.Option(help="Side, or height,width, in pixels: multiples of 32.")
     ] = "640",
     target: Annotated[
-        list[str] | None, typer.Option(help="Target to add the engines to; repeat for more.")
+        list[str] | None,
+        typer.Option(
+            help="Target to add the engines to; repeat for more. Default: that of params.yaml.",
+            show_default=False,
+        ),
     ] = None,
     version: Annotated[str, typer.Option(help="Version of the model, part of its tags.")] = "1.0",
     track: Annotated[str, typer.Option(help="Keep weights and data in `git` or in `dvc`.")] = "dvc",
@@ -45,14 +54,15 @@ def add_model(
     """
     from pipeline.steps.add_model import NewModel, add_model, parse_imgsz
 
+    workspace = _workspace()
     add_model(
-        _workspace(),
+        workspace,
         NewModel(
             name=name,
             weights=weights,
             data=data,
             imgsz=parse_imgsz(imgsz),
-            targets=tuple(target or [DEFAULT_TARGET]),
+            targets=tuple(target or [_target(workspace, None)]),
             version=version,
             track=track,
         ),
@@ -114,33 +124,35 @@ def quantize(model: Model) -> None:
 
 @commands.command()
 @reports_errors
-def probe(target: Target = DEFAULT_TARGET) -> None:
+def probe(target: Target = None) -> None:
     """Say which device this is; exit 5 if it is not the target's.
 
     Example: pipeline probe --target x86-openvino
     """
     from pipeline.steps.probe import probe
 
-    probe(_workspace(), target)
+    workspace = _workspace()
+    probe(workspace, _target(workspace, target))
 
 
 @commands.command()
 @reports_errors
-def build(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
+def build(engine: Engine, target: Target = None) -> None:
     """Build the engine on this device, with its manifest.
 
     Example: pipeline build meter-yolov8n-fp16 --target x86-openvino
     """
     from pipeline.steps.build import build
 
-    build(_workspace(), target, engine)
+    workspace = _workspace()
+    build(workspace, _target(workspace, target), engine)
 
 
 @commands.command()
 @reports_errors
 def benchmark(
     engine: Engine,
-    target: Target = DEFAULT_TARGET,
+    target: Target = None,
     soak: Annotated[
         float | None,
         typer.Option(
@@ -161,26 +173,29 @@ def benchmark(
     """
     from pipeline.steps.benchmark import benchmark
 
-    benchmark(_workspace(), target, engine, soak_minutes=soak, cross_check=cross_check)
+    workspace = _workspace()
+    chosen = _target(workspace, target)
+    benchmark(workspace, chosen, engine, soak_minutes=soak, cross_check=cross_check)
 
 
 @commands.command()
 @reports_errors
-def evaluate(engine: Engine, target: Target = DEFAULT_TARGET) -> None:
+def evaluate(engine: Engine, target: Target = None) -> None:
     """Measure the accuracy of the engine and its drop against FP32.
 
     Example: pipeline evaluate meter-yolov8n-fp16 --target x86-openvino
     """
     from pipeline.steps.evaluate import evaluate
 
-    evaluate(_workspace(), target, engine)
+    workspace = _workspace()
+    evaluate(workspace, _target(workspace, target), engine)
 
 
 @commands.command()
 @reports_errors
 def gate(
     engine: Engine,
-    target: Target = DEFAULT_TARGET,
+    target: Target = None,
     exit_zero: Annotated[
         bool,
         typer.Option("--exit-zero", help="Exit 0 on FAIL and INVALID too, as in `dvc repro`."),
@@ -193,7 +208,8 @@ def gate(
     from pipeline.steps.gate import gate, raise_unless_pass
     from pipeline.terminal.verdicts import print_verdict
 
-    verdict, summary = gate(_workspace(), target, engine)
+    workspace = _workspace()
+    verdict, summary = gate(workspace, _target(workspace, target), engine)
     print_verdict(verdict, summary)
     if not exit_zero:
         raise_unless_pass(verdict)
@@ -202,7 +218,7 @@ def gate(
 @commands.command()
 @reports_errors
 def report(
-    target: Target = DEFAULT_TARGET,
+    target: Target = None,
     exit_zero: Annotated[
         bool, typer.Option("--exit-zero", help="Exit 0 also when an engine does not pass.")
     ] = False,
@@ -220,12 +236,14 @@ def report(
     from pipeline.steps.report import invalid_engines, raise_unless_all_pass, report
     from pipeline.terminal.verdicts import print_report
 
+    workspace = _workspace()
+    chosen = _target(workspace, target)
     if invalid:
-        for engine in invalid_engines(_workspace(), target):
+        for engine in invalid_engines(workspace, chosen):
             print(engine)
         return
-    rows = report(_workspace(), target)
-    print_report(target, rows)
+    rows = report(workspace, chosen)
+    print_report(chosen, rows)
     if not exit_zero:
         raise_unless_all_pass(rows)
 
@@ -260,6 +278,12 @@ def _workspace() -> Workspace:
     from engines.config.workspace import find_workspace
 
     return find_workspace()
+
+
+def _target(workspace: Workspace, target: str | None) -> str:
+    from engines.config.default import target_or_default
+
+    return target_or_default(workspace, target)
 
 
 def main() -> None:

@@ -3,10 +3,12 @@
 cli          parses, calls one step, maps errors to exit codes
 terminal     what people see
 steps/       publish, write and status; steps never import each other
-registry/    MLflow: publication, lineage, policy
-rollout/     fleet.yaml
+registry/    MLflow: what it is told, lineage, policy
+rollout/     release.yaml of each ring
 measured     an engine with the numbers that were measured on it, and on no other
 tags         the grammar of image tags
-records      release/records/<tag>.json and release/published/<target>.json
+records      release/records/: what was published, and each model's candidate
 lock         one command at a time
+
+Data, no code: rings.yaml, templates/ (what a new folder of fleet/ begins as), fleet/ and records/.
 """

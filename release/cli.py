@@ -10,15 +10,27 @@ from engines.cli import app, reports_errors
 
 commands = app("From engines that pass to the image tags that Fleet rolls out.")
 
-Target = Annotated[str, typer.Option("--target", "-t", help="A folder under engines/targets/.")]
-
-DEFAULT_TARGET = "x86-openvino"
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        help="A folder under engines/targets/; default: `target` of params.yaml.",
+        show_default=False,
+    ),
+]
+Recorded = Annotated[
+    str | None,
+    typer.Option(
+        "--target", "-t", help="Only this target; default: all with a record.", show_default=False
+    ),
+]
 
 
 @commands.command()
 @reports_errors
 def publish(
-    target: Target = DEFAULT_TARGET,
+    target: Target = None,
     engine: Annotated[
         str | None, typer.Option("--engine", "-e", help="Only this engine of the target.")
     ] = None,
@@ -26,10 +38,10 @@ def publish(
     """Publish the engines of a target that passed to MLflow.
 
     Each gets a run with its figures and files, and a version of the registered model
-    <model>.<target>; the best by the target's policy gets the alias `candidate`. Engines that did
-    not pass are left out, and a model of which none does any more loses the alias. Publishing
-    again makes nothing twice. MLflow is a file in the repository, or the server that
-    MLFLOW_TRACKING_URI names.
+    <model>.<target>, and a record in release/records/; the best by the target's policy gets the
+    alias `candidate`. Engines that did not pass are left out, and a model of which all fail loses
+    the alias. Publishing again makes nothing twice. MLflow is a file in the repository, or the
+    server that MLFLOW_TRACKING_URI names.
 
     Examples:
 
@@ -37,22 +49,23 @@ def publish(
 
       release publish --target x86-openvino --engine meter-yolov8n-fp16
     """
+    from engines.config.default import target_or_default
     from engines.config.workspace import find_workspace
     from release.steps import publish as step
     from release.terminal import line, show_published
 
     workspace = find_workspace()
-    published = step.publish(workspace, target, engine, line)
-    show_published(published, step.shown_uri(workspace))
+    chosen = target_or_default(workspace, target)
+    show_published(step.publish(workspace, chosen, engine, line))
 
 
 @commands.command()
 @reports_errors
-def write(target: Target = DEFAULT_TARGET) -> None:
-    """Write the tags of a target's candidates into fleet.yaml.
+def write(target: Recorded = None) -> None:
+    """Write the candidates to the first ring.
 
-    The tag goes to the canary entry of release/fleet/inference/fleet.yaml for the target; all
-    else in the file stays as it is, comments and spaces too.
+    Each model's candidate goes to release/fleet/<model>/<target>/<ring>/release.yaml, for every
+    target there is a record of. It works from release/records/ and needs no engine.
 
     Example:
 
@@ -67,8 +80,10 @@ def write(target: Target = DEFAULT_TARGET) -> None:
 
 @commands.command()
 @reports_errors
-def status(target: Target = DEFAULT_TARGET) -> None:
-    """Show what a target has in MLflow and in its rings.
+def status(target: Recorded = None) -> None:
+    """Show each model's candidate and what its rings run.
+
+    For every target there is a record of. It works from git's files and asks nobody.
 
     Example:
 

@@ -1,23 +1,29 @@
-"""What publishing leaves behind: one file for each release, and one for each target.
+"""What git keeps of releases. `write`, `status` and promotions work from these files alone.
 
-    release/records/<tag>.json        ReleaseRecord: kept in git, and completed by pack and sign
-    release/published/<target>.json   Published: the output of the publish stage, read by write
+    release/records/<release>/publication.json     Publication: written once, never changed
+    release/records/candidates/<target>.json       Candidates: which release a model's is now
 
-Both are the same, byte by byte, when publishing again finds nothing new.
+A release is an engine, so a release that is published again is the same one and its file stays byte
+for byte. What changes is which release of a model is the candidate. Each file has one writer, here
+`release publish`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from engines.config.names import Name
+from engines.config.target import load_target
 from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
 from engines.records.record import Part, Precision, Record, Sha256, VerdictName
+from engines.records.verdict import Check
+from release.tags import ENGINE_DIGITS, Tag
 
 Policy = Literal["fastest", "most-accurate", "smallest"]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class MlflowEntry(Part):
@@ -31,76 +37,162 @@ class MlflowEntry(Part):
     version: int = Field(ge=1)
 
 
-class ReleaseRecord(Record):
-    """One release: an engine that passed, where it is registered, and its image once packed."""
+class Figures(Part):
+    """What a policy chooses by; whole-frame times are at batch 1."""
+
+    frame_p50_ms: float
+    frame_p99_ms: float
+    map50_95: float
+    engine_bytes: int = Field(ge=1)
+
+
+class Publication(Record):
+    """`publication.json`: one release, as it was judged when it was published first."""
 
     written_by: ClassVar[str] = "release publish"
 
     release: str
     """The image tag without a digest."""
     engine: str
-    model: str
+    model: Name
     model_version: str
-    target: str
+    target: Name
+    fleet_label: Name
+    """Value of the label `device` of the clusters that the release is for."""
     precision: Precision
+    engine_file: Literal["engine.blob", "engine.plan"]
     engine_sha256: Sha256
-    digest: Digest | None = None
-    """Of the image; none until it is packed."""
-    mlflow: MlflowEntry
-    signature: str | None = None
     git_commit: str
     """Commit that the engine was built from; empty without git."""
+    mlflow: MlflowEntry
+    figures: Figures
     verdict: VerdictName
-    frame_p50_ms: float
-    frame_p99_ms: float
-    """Whole frame, batch 1, in milliseconds."""
-    map50_95: float
+    checks: tuple[Check, ...]
+    judged: dict[str, Sha256]
+    """Name of each file beside the engine that the verdict rests on, with its content's sha256."""
 
 
-class PublishedEngine(Part):
-    """A release of the target's present engines."""
-
-    release: str
-    engine: str
-    model: str
-    run_id: str
-    registered_model: str
-    version: int
-
-
-class SkippedEngine(Part):
-    """An engine that is not released."""
-
-    engine: str
-    verdict: VerdictName
-
-
-class ChosenCandidate(Part):
-    """The release of a model that goes to the canary ring, and why this one."""
+class Candidate(Part):
+    """The release of a model that goes to the first ring, and why this one."""
 
     release: str
     engine: str
     reason: str
 
 
-class Published(Record):
-    """What one target has in MLflow: the link between `release publish` and `release write`."""
+class Candidates(Record):
+    """`candidates/<target>.json`: the candidate of each model of a target."""
 
     written_by: ClassVar[str] = "release publish"
 
-    target: str
+    target: Name
     policy: Policy
-    engines: tuple[PublishedEngine, ...]
-    skipped: tuple[SkippedEngine, ...]
-    candidates: dict[str, ChosenCandidate]
-    """Model name to its candidate; a model of which nothing passed is not there."""
+    candidates: dict[str, Candidate]
+    """Model name to its candidate; a model of which nothing passes is not there."""
+    skipped: dict[str, VerdictName]
+    """Engine to the verdict for which it was not published."""
 
 
-def record_path(workspace: Workspace, release: str) -> Path:
-    """`release/records/<tag>.json`."""
-    return workspace.records / f"{release}.json"
+def publication_path(workspace: Workspace, release: str) -> Path:
+    """`release/records/<release>/publication.json`."""
+    return workspace.records / release / "publication.json"
 
 
-def published_path(workspace: Workspace, target: str) -> Path:
-    """`release/published/<target>.json`."""
-    return workspace.root / "release" / "published" / f"{target}.json"
+def candidates_path(workspace: Workspace, target: str) -> Path:
+    """`release/records/candidates/<target>.json`."""
+    return workspace.records / "candidates" / f"{target}.json"
+
+
+def chosen_targets(workspace: Workspace, target: str | None) -> list[str]:
+    """`target`, or all that something was published of. Raises InputError where there is none."""
+    found = sorted(path.stem for path in (workspace.records / "candidates").glob("*.json"))
+    if target is not None:
+        if target not in found:
+            load_target(workspace, target)
+        return [target]
+    if not found:
+        raise InputError(
+            f"Expected records of releases in {workspace.records}, but nothing was published yet. "
+            "Run `release publish`, or `dvc repro` for all of it."
+        )
+    return found
+
+
+def read_publication(workspace: Workspace, release: str) -> Publication:
+    """The record of a release. Raises InputError where it is none, and WrongEngine where it does
+    not add up: there is no engine at hand to judge again, so nothing in it may contradict the rest.
+    """
+    path = publication_path(workspace, release)
+    publication = Publication.read(path)
+    wrong = [*_wrong_names(publication, release), *_wrong_checks(publication)]
+    if wrong:
+        raise WrongEngine(
+            f"{path} does not add up: {wrong[0]}. It was changed after `release publish` wrote it. "
+            f"Bring it back with `git checkout -- {workspace.relative(path)}`, or remove it and "
+            f"run `release publish --target {publication.target}` where the engine is."
+        )
+    return publication
+
+
+def _wrong_names(publication: Publication, release: str) -> list[str]:
+    """Where release, engine and what they are made of disagree."""
+    tag = Tag(
+        version=publication.model_version,
+        target=publication.target,
+        precision=publication.precision,
+        engine=publication.engine_sha256[:ENGINE_DIGITS],
+    )
+    pairs = [
+        ("release", publication.release, release),
+        ("release", publication.release, tag.name),
+        ("engine", publication.engine, f"{publication.model}-{publication.precision}"),
+    ]
+    return [f"expected {name} {wanted}, got {got}" for name, got, wanted in pairs if got != wanted]
+
+
+def _wrong_checks(publication: Publication) -> list[str]:
+    """Where the verdict does not follow from its checks, or a figure is not what was checked."""
+    checks = {check.name: check for check in publication.checks}
+    if not checks or len(checks) != len(publication.checks):
+        return [f"expected checks of different names, got {len(publication.checks)} checks"]
+    figures = publication.figures.model_dump()
+    figures["engine_size_mib"] = publication.figures.engine_bytes / 2**20
+    words = [
+        ("verdict", publication.verdict),
+        *((one.name, one.verdict) for one in checks.values()),
+    ]
+    return [
+        *(f"expected {name} to be PASS, got {word}" for name, word in words if word != "PASS"),
+        *(
+            f"{one.name} says {one.verdict}, but {one.measured:g} is not {one.rule} {one.limit:g}"
+            for one in checks.values()
+            if not _holds(one)
+        ),
+        *(
+            f"expected {name} {checks[name].measured!r} as it was checked, got {value!r}"
+            for name, value in figures.items()
+            if name in checks and checks[name].measured != value
+        ),
+    ]
+
+
+def _holds(check: Check) -> bool:
+    if check.rule == "at most":
+        return check.measured <= check.limit
+    return check.measured >= check.limit
+
+
+def refuse_old_layout(workspace: Workspace) -> None:
+    """Raise InputError where an older Jetrail's files lie, which nothing reads or writes now."""
+    places = (
+        workspace.root / "release" / "published",
+        workspace.fleet / "inference" / "fleet.yaml",
+    )
+    found = [path for path in places if path.exists()]
+    found += sorted(workspace.records.glob("*.json"))
+    if found:
+        names = " ".join(workspace.relative(path) for path in found)
+        raise InputError(
+            f"Expected the records and Fleet files of this version, got those of an older one: "
+            f"{names}. Remove them (`rm -r {names}`) and run `dvc repro`, which writes new ones."
+        )

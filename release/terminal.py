@@ -1,12 +1,18 @@
-"""What the commands say on the terminal."""
+"""What the commands say on the terminal.
+
+A tag is up to 71 characters, or 143 with a digest, so each fact has a line that is never cut or
+broken: a tag is copied from here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from release.records import Published
+from release.records import MlflowEntry
+from release.steps.publish import Published
 from release.steps.status import Status
 
 
@@ -15,40 +21,38 @@ def line(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(Text(text))
 
 
-def show_published(published: Published, uri: str | None) -> None:
+def show_published(published: Published) -> None:
     """The releases of a target, its candidates, and how to open MLflow."""
-    if not published.engines or uri is None:
-        line(f"{published.target}: nothing to publish, since no engine has the verdict PASS")
+    candidates = published.candidates
+    if not published.publications:
+        line(f"{candidates.target}: nothing to publish, since no engine has the verdict PASS")
         return
-    chosen = {candidate.release for candidate in published.candidates.values()}
-    table = Table(box=None, pad_edge=False)
-    for heading in ("release", "registered model", "version", "alias"):
-        table.add_column(heading, overflow="fold")
-    for engine in published.engines:
-        alias = "candidate" if engine.release in chosen else ""
-        table.add_row(engine.release, engine.registered_model, str(engine.version), alias)
-    Console(highlight=False).print(table)
-    for model, candidate in published.candidates.items():
+    chosen = {candidate.release for candidate in candidates.candidates.values()}
+    for one in published.publications:
+        line(one.release)
+        alias = ", candidate" if one.release in chosen else ""
+        line(f"  {_entry(one.mlflow)}{alias}")
+    for model, candidate in candidates.candidates.items():
         line(f"{model}: {candidate.engine} is the candidate ({candidate.reason})")
-    line(f"MLflow: {how_to_open(uri)}")
+    line(f"MLflow: {how_to_open(published.publications[0].mlflow.tracking_uri)}")
 
 
-def show_status(status: Status) -> None:
+def show_status(statuses: Iterable[Status]) -> None:
     """Candidate, MLflow run and rings of each model, a fact a line."""
-    for one in status.models:
-        line(f"{one.model} on {status.target}")
+    for one in statuses:
+        line(f"{one.model} on {one.target}")
         if one.candidate is None:
             line("  candidate  none: no engine has the verdict PASS")
         else:
-            entry = one.candidate.mlflow
             line(f"  candidate  {one.candidate.release}")
-            line(
-                f"  MLflow     {entry.registered_model} version {entry.version}, run {entry.run_id}"
-            )
-            line(f"  open       {how_to_open(entry.tracking_uri)}")
-        for ring, tag in one.rings.items():
-            line(f"  {ring:10} {tag or '-'}")
-    line(f"rings are those of {status.fleet_file}")
+            line(f"  MLflow     {_entry(one.candidate.mlflow)}")
+            line(f"  open       {how_to_open(one.candidate.mlflow.tracking_uri)}")
+        for ring, values in one.rings.items():
+            line(f"  {ring:10} {values.image.tag if values else '-'}")
+
+
+def _entry(entry: MlflowEntry) -> str:
+    return f"{entry.registered_model} version {entry.version}, run {entry.run_id}"
 
 
 def how_to_open(uri: str) -> str:

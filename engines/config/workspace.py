@@ -23,8 +23,13 @@ class Workspace:
         return self.root / "engines" / "targets"
 
     @property
-    def fleet_file(self) -> Path:
-        return self.root / "release" / "fleet" / "inference" / "fleet.yaml"
+    def fleet(self) -> Path:
+        """`release/fleet`, what Rancher Fleet reads."""
+        return self.root / "release" / "fleet"
+
+    @property
+    def rings_file(self) -> Path:
+        return self.root / "release" / "rings.yaml"
 
     @property
     def records(self) -> Path:
@@ -49,6 +54,10 @@ class Workspace:
     def device_file(self, target: str) -> Path:
         """`engines/targets/<target>/out/device.json`, what probe found."""
         return self.target(target) / "out" / "device.json"
+
+    def ring(self, model: str, target: str, ring: str) -> Path:
+        """`release/fleet/<model>/<target>/<ring>`, a Fleet bundle: fleet.yaml and release.yaml."""
+        return self.fleet / model / target / ring
 
     def relative(self, path: Path) -> str:
         """`path` as a user would type it from the root."""

@@ -23,6 +23,7 @@ from pipeline.intake.dataset import Sample
 from pipeline.intake.names import check_new_name
 from pipeline.progress import track
 from pipeline.repository.dvc import dvc_add
+from pipeline.repository.fleet import fleet_folders
 from pipeline.repository.yaml_edit import edited_yaml
 
 CALIBRATION_IMAGES = 300
@@ -77,7 +78,8 @@ def parse_imgsz(text: str) -> tuple[int, int]:
 
 
 def add_model(workspace: Workspace, new: NewModel) -> None:
-    """Check everything, then make `models/<name>` at once and add its engines to the targets.
+    """Check everything, then make `models/<name>` at once, add its engines to the targets and lay
+    out their folders of release/fleet.
 
     Raises InputError; nothing is left behind then.
     """
@@ -86,7 +88,11 @@ def add_model(workspace: Workspace, new: NewModel) -> None:
     data = read_data_yaml(new.data)
     _check_names(new, data, checkpoint.classes)
     sets = split(data)
-    with atomic_folder(workspace.model(new.name)) as folder:
+    targets = [load_target(workspace, target) for target in new.targets]
+    with (
+        fleet_folders(workspace, [new.name], targets),
+        atomic_folder(workspace.model(new.name)) as folder,
+    ):
         shutil.copyfile(new.weights, folder / "weights.pt")
         for purpose, samples in sets.items():
             _copy_set(folder / "data" / purpose, samples, purpose, len(data.names))

@@ -6,23 +6,27 @@ from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.files import atomic_folder
 from pipeline.intake.names import check_new_name
+from pipeline.repository.fleet import fleet_folders
 from pipeline.repository.yaml_edit import edited_yaml
 
 
 def add_target(workspace: Workspace, name: str, source: str) -> None:
-    """Copy the row of `source` to a new target, and the on-device pipeline beside it.
+    """Copy the row of `source` to a new target, the on-device pipeline beside it, and lay out the
+    folders of release/fleet for its models.
 
     Raises InputError when the name is not one, is taken, or `source` does not exist.
     """
-    load_target(workspace, source)
+    like = load_target(workspace, source)
+    # Its own labels: jobs and tags of the two targets must not meet on one device or cluster.
+    own = like.model_copy(update={"target": name, "fleet_label": name})
+    models = sorted({engine.model for engine in own.engines.values()})
     check_new_name(name, workspace.target(name).exists(), "target")
-    with atomic_folder(workspace.target(name)) as folder:
+    with fleet_folders(workspace, models, [own]), atomic_folder(workspace.target(name)) as folder:
         row = folder / "params.yaml"
         row.write_bytes((workspace.target(source) / "params.yaml").read_bytes())
         with edited_yaml(row) as content:
-            content["target"] = name
-            # Its own: jobs and tags of the two targets must not meet on one device or cluster.
-            content["fleet_label"] = name
+            content["target"] = own.target
+            content["fleet_label"] = own.fleet_label
             if content["runner_tag"] is not None:
                 content["runner_tag"] = name
         # A copy and not a link: DVC does not follow links in commits, so that `dvc metrics diff`,

@@ -1,6 +1,6 @@
 """MLflow: what is told of an engine that passed, and which one is the candidate.
 
-publication   what MLflow is told about one engine
+submission    what MLflow is told about one engine
 lineage       hashes by which DVC knows files and data sets
 portable      what a released engine needs where Jetrail is not installed
 plots         the pictures of a run

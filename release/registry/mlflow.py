@@ -22,19 +22,21 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from engines.errors import InputError, ServiceError
 from engines.files import DISK_ERRNOS, atomic_path
+from release.records import MlflowEntry
 from release.registry.portable import copy_code
-from release.registry.publication import Publication
+from release.registry.submission import Submission
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
+
+LOCAL_STORE = "mlflow.db"
 
 TAG = "jetrail.tag"
 LOGGED = "jetrail.logged"
@@ -51,35 +53,35 @@ _PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT
 _SQLITE = "sqlite:///"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Where a publication ended up."""
-
-    run_id: str
-    version: int
-    is_new: bool
-    """Whether the version was not there before."""
-
-
 class Store:
     """An MLflow tracking server and model registry, or a local SQLite file that acts as both."""
 
-    def __init__(self, client: MlflowClient, artifacts: Path | None) -> None:
+    def __init__(self, client: MlflowClient, shown_uri: str, artifacts: Path | None) -> None:
         self._client = client
+        self._shown_uri = shown_uri
         self._artifacts = artifacts
 
-    def publish(self, publication: Publication) -> Entry:
+    def version_of(self, registered_model: str, release: str) -> int | None:
+        """The version that holds a release, if there is one."""
+        found = self._find_version(registered_model, release)
+        return int(found.version) if found else None
+
+    def publish(self, submission: Submission) -> MlflowEntry:
         """Make, or complete, run, model and version. Raises ServiceError."""
-        experiment = self._experiment(publication.experiment)
-        found = self._find_version(publication)
-        run = self._run(publication, experiment, found)
-        self._log(publication, run)
-        version = found or self._register(
-            publication, self._model(publication, experiment, run), run
-        )
+        experiment = self._experiment(submission.experiment)
+        found = self._find_version(submission.registered_model, submission.release)
+        run = self._run(submission, experiment, found)
+        self._log(submission, run)
+        version = found or self._register(submission, self._model(submission, experiment, run), run)
         if run.info.status != "FINISHED":
             self._client.set_terminated(run.info.run_id, "FINISHED")
-        return Entry(run_id=run.info.run_id, version=int(version.version), is_new=found is None)
+        return MlflowEntry(
+            tracking_uri=self._shown_uri,
+            experiment=submission.experiment,
+            run_id=run.info.run_id,
+            registered_model=submission.registered_model,
+            version=int(version.version),
+        )
 
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         """Let `alias` name that version; nothing is written when it does already."""
@@ -111,89 +113,102 @@ class Store:
             return str(self._client.create_experiment(name, artifact_location=location))
         return self._experiment(name)
 
-    def _run(self, publication: Publication, experiment: str, version: Any | None) -> Run:
+    def _run(self, submission: Submission, experiment: str, version: Any | None) -> Run:
         if version is not None and version.run_id:
             return self._client.get_run(version.run_id)
-        found = self._client.search_runs([experiment], _tagged(publication), max_results=1)
+        found = self._client.search_runs([experiment], _tagged(submission.release), max_results=1)
         if found:
             return found[0]
-        tags = {**publication.tags, TAG: publication.release}
-        return self._client.create_run(experiment, tags=tags, run_name=publication.release)
+        tags = {**submission.tags, TAG: submission.release}
+        return self._client.create_run(experiment, tags=tags, run_name=submission.release)
 
-    def _log(self, publication: Publication, run: Run) -> None:
-        if run.data.tags.get(LOGGED) == publication.fingerprint:
+    def _log(self, submission: Submission, run: Run) -> None:
+        if run.data.tags.get(LOGGED) == submission.fingerprint:
             return
         from mlflow.entities import Metric, Param, RunTag
 
         now, run_id = int(time.time() * 1000), run.info.run_id
         self._client.log_batch(
             run_id,
-            metrics=[Metric(key, value, now, 0) for key, value in publication.metrics.items()],
+            metrics=[Metric(key, value, now, 0) for key, value in submission.metrics.items()],
             params=[
                 Param(key, value)
-                for key, value in publication.params.items()
+                for key, value in submission.params.items()
                 if key not in run.data.params
             ],
-            tags=[RunTag(key, value) for key, value in publication.tags.items()],
+            tags=[RunTag(key, value) for key, value in submission.tags.items()],
         )
         with tempfile.TemporaryDirectory() as folder:
-            _link(publication.files, Path(folder))
-            _draw(publication, Path(folder) / "plots")
+            _link(submission.files, Path(folder))
+            _draw(submission, Path(folder) / "plots")
             self._client.log_artifacts(run_id, folder)
-        self._client.set_tag(run_id, LOGGED, publication.fingerprint)
+        self._client.set_tag(run_id, LOGGED, submission.fingerprint)
 
-    def _model(self, publication: Publication, experiment: str, run: Run) -> LoggedModel:
+    def _model(self, submission: Submission, experiment: str, run: Run) -> LoggedModel:
         found = self._client.search_logged_models(
-            [experiment], filter_string=_tagged(publication), max_results=1
+            [experiment], filter_string=_tagged(submission.release), max_results=1
         )
-        model = found[0] if found else self._create_model(publication, experiment, run)
+        model = found[0] if found else self._create_model(submission, experiment, run)
         if model.status.value != "READY":
             with tempfile.TemporaryDirectory() as folder:
-                _save_model(publication, Path(folder), model.model_id, run.info.run_id)
+                _save_model(submission, Path(folder), model.model_id, run.info.run_id)
                 self._client.log_model_artifacts(model.model_id, f"{folder}/model")
             model = self._client.finalize_logged_model(model.model_id, "READY")
         return model
 
-    def _create_model(self, publication: Publication, experiment: str, run: Run) -> LoggedModel:
+    def _create_model(self, submission: Submission, experiment: str, run: Run) -> LoggedModel:
         return self._client.create_logged_model(
             experiment,
-            name=publication.registered_model.replace(".", "-"),
+            name=submission.registered_model.replace(".", "-"),
             source_run_id=run.info.run_id,
-            tags={**publication.tags, TAG: publication.release},
-            params=dict(publication.params),
+            tags={**submission.tags, TAG: submission.release},
+            params=dict(submission.params),
         )
 
-    def _find_version(self, publication: Publication) -> Any | None:
-        name = publication.registered_model
-        found = self._client.search_model_versions(f"name = '{name}' and {_tagged(publication)}")
+    def _find_version(self, registered_model: str, release: str) -> Any | None:
+        query = f"name = '{registered_model}' and {_tagged(release)}"
+        found = self._client.search_model_versions(query)
         return min(found, key=lambda version: int(version.version), default=None)
 
-    def _register(self, publication: Publication, model: LoggedModel, run: Run) -> Any:
-        name = publication.registered_model
+    def _register(self, submission: Submission, model: LoggedModel, run: Run) -> Any:
+        name = submission.registered_model
         with _already_there():
             self._client.create_registered_model(name)
         ours = self._client.create_model_version(
             name,
             source=f"models:/{model.model_id}",
             run_id=run.info.run_id,
-            tags={**publication.tags, TAG: publication.release},
+            tags={**submission.tags, TAG: submission.release},
             model_id=model.model_id,
         )
         # Somebody on another machine may have registered the same engine since we looked. Whoever
         # came second sees both and takes their own back, so that one is left.
-        first = self._find_version(publication) or ours
+        first = self._find_version(name, submission.release) or ours
         if int(first.version) < int(ours.version):
             self._client.delete_model_version(name, str(ours.version))
         return first
 
 
+def tracking_uri(root: Path) -> str:
+    """Where MLflow is: MLFLOW_TRACKING_URI, or else a SQLite file in the repository at `root`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / LOCAL_STORE}"
+
+
+def shown_uri(root: Path) -> str:
+    """`tracking_uri` as it stands in records: without credentials or this machine's folders."""
+    uri = tracking_uri(root)
+    local = f"{_SQLITE}{root / LOCAL_STORE}"
+    return f"{_SQLITE}{LOCAL_STORE}" if uri == local else without_credentials(uri)
+
+
 @contextmanager
-def open_store(uri: str, root: Path) -> Iterator[Store]:
-    """The store at `uri`, for as long as the block runs.
+def open_store(root: Path) -> Iterator[Store]:
+    """The store at `tracking_uri(root)`, for as long as the block runs.
 
     A store without a server keeps its artifacts in `<root>/mlartifacts`. Whatever MLflow raises in
     the block becomes a ServiceError.
     """
+    uri = tracking_uri(root)
     with ExitStack() as stack:
         stack.enter_context(_environment({**_QUIET, "MLFLOW_TRACKING_URI": uri}))
         stack.enter_context(_environment(_not_set_by_user(_PATIENT)))
@@ -207,7 +222,7 @@ def open_store(uri: str, root: Path) -> Iterator[Store]:
         client = MlflowClient(tracking_uri=uri)
         with _environment(_not_set_by_user(_IMPATIENT) if is_server(uri) else {}):
             client.search_experiments(max_results=1)
-        yield Store(client, None if is_server(uri) else root / "mlartifacts")
+        yield Store(client, shown_uri(root), None if is_server(uri) else root / "mlartifacts")
 
 
 def is_server(uri: str) -> bool:
@@ -223,7 +238,7 @@ def without_credentials(uri: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _save_model(publication: Publication, folder: Path, model_id: str, run_id: str) -> None:
+def _save_model(submission: Submission, folder: Path, model_id: str, run_id: str) -> None:
     """Write `<folder>/model`, an MLflow model: loader and its code, signature, input example and
     the engine.
 
@@ -240,7 +255,7 @@ def _save_model(publication: Publication, folder: Path, model_id: str, run_id: s
     names = {"int64": "long", "float32": "float", "str": "string"}
     frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
     table = Schema([ColSpec(names[kind], column) for column, kind in COLUMNS.items()])
-    _link(publication.model_files, folder / "engine")
+    _link(submission.model_files, folder / "engine")
     code = copy_code(folder / "code")
     mlflow.pyfunc.save_model(
         str(folder / "model"),
@@ -251,8 +266,8 @@ def _save_model(publication: Publication, folder: Path, model_id: str, run_id: s
         signature=ModelSignature(inputs=Schema([frames]), outputs=table),
         # A plain picture, since frames of a plant have no place in a registry.
         input_example=np.full((1, 64, 64, 3), 114, np.uint8),
-        pip_requirements=list(publication.requirements),
-        model_config=dict(publication.thresholds),
+        pip_requirements=list(submission.requirements),
+        model_config=dict(submission.thresholds),
     )
 
 
@@ -263,13 +278,13 @@ def _link(files: Iterable[Path], folder: Path) -> None:
         (folder / file.name).symlink_to(file.resolve())
 
 
-def _draw(publication: Publication, folder: Path) -> None:
+def _draw(submission: Submission, folder: Path) -> None:
     folder.mkdir()
-    publication.draw(folder)
+    submission.draw(folder)
 
 
-def _tagged(publication: Publication) -> str:
-    return f"tags.`{TAG}` = '{publication.release}'"
+def _tagged(release: str) -> str:
+    return f"tags.`{TAG}` = '{release}'"
 
 
 def _not_set_by_user(settings: Mapping[str, str]) -> dict[str, str]:

@@ -1,39 +1,18 @@
-"""Which of a model's passing engines goes to the canary ring."""
+"""Which passing engine of a model goes to the first ring."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from release.records import Policy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """What a policy looks at: one passing engine."""
-
-    release: str
-    engine: str
-    model: str
-    frame_p50_ms: float
-    """Median of the whole frame at batch 1, in milliseconds."""
-    map50_95: float
-    engine_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """The best candidate of a model, and why."""
-
-    candidate: Candidate
-    reason: str
+from release.records import Candidate, Figures, Policy, Publication
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
-    order: Callable[[Candidate], tuple[float, ...]]
+    order: Callable[[Figures], tuple[float, ...]]
     """Smaller is better; later parts break ties."""
-    words: Callable[[Candidate], str]
+    words: Callable[[Figures], str]
 
 
 _RULES: dict[Policy, _Rule] = {
@@ -54,15 +33,18 @@ _RULES: dict[Policy, _Rule] = {
 }
 
 
-def choose(policy: Policy, candidates: Iterable[Candidate]) -> dict[str, Choice]:
-    """The best candidate of each model, by model name. Of equals the first by engine name."""
+def choose(policy: Policy, publications: Iterable[Publication]) -> dict[str, Candidate]:
+    """The best of each model, by model name. Of equals the first by engine name."""
     rule = _RULES[policy]
-    by_model: dict[str, list[Candidate]] = {}
-    for candidate in candidates:
-        by_model.setdefault(candidate.model, []).append(candidate)
-    choices = {}
+    by_model: dict[str, list[Publication]] = {}
+    for publication in publications:
+        by_model.setdefault(publication.model, []).append(publication)
+    candidates = {}
     for model in sorted(by_model):
-        best = min(by_model[model], key=lambda one: (rule.order(one), one.engine))
-        reason = f"{policy}: {rule.words(best)}, of {len(by_model[model])} that passed"
-        choices[model] = Choice(candidate=best, reason=reason)
-    return choices
+        best = min(by_model[model], key=lambda one: (rule.order(one.figures), one.engine))
+        candidates[model] = Candidate(
+            release=best.release,
+            engine=best.engine,
+            reason=f"{policy}: {rule.words(best.figures)}, of {len(by_model[model])} that passed",
+        )
+    return candidates

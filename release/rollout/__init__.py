@@ -1,1 +1,1 @@
-"""What Rancher Fleet reads: fleet.yaml."""
+"""What Fleet rolls out: release.yaml, the release of one model on one target in one ring."""

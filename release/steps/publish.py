@@ -6,126 +6,139 @@ that is not there, and a rerun completes whatever is missing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.files import sha256_file
 from engines.records.manifest import Manifest
-from engines.records.verdict import Verdict
+from engines.records.record import VerdictName
 from release.lock import exclusive
 from release.measured import Measured, load_measured, load_verdict
 from release.records import (
-    ChosenCandidate,
+    Candidate,
+    Candidates,
+    Figures,
     MlflowEntry,
-    Published,
-    PublishedEngine,
-    ReleaseRecord,
-    SkippedEngine,
-    published_path,
-    record_path,
+    Publication,
+    candidates_path,
+    publication_path,
+    read_publication,
+    refuse_old_layout,
 )
-from release.registry.mlflow import Entry, open_store, without_credentials
+from release.registry.mlflow import Store, open_store, shown_uri
 from release.registry.plots import write_plots
-from release.registry.policy import Candidate, Choice, choose
-from release.registry.publication import Publication, describe, registered_name
+from release.registry.policy import choose
+from release.registry.submission import JUDGED, Submission, describe, registered_name
 
 ALIAS = "candidate"
-LOCAL_STORE = "mlflow.db"
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Release:
-    """An engine that passed, and its record."""
+class Published(NamedTuple):
+    """What a target has in MLflow now."""
 
-    measured: Measured
-    record: ReleaseRecord
+    publications: tuple[Publication, ...]
+    """Of the engines that passed, by engine; as MLflow has them."""
+    candidates: Candidates
+
+
+class _Change(NamedTuple):
+    """What becomes of the models of which nothing passes."""
+
+    kept: dict[str, Candidate]
+    """Those that keep the candidate they have."""
+    lost: tuple[str, ...]
+    """Those that have none any more."""
 
 
 def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> Published:
     """Publish the passing engines of `target`, or only `engine`, and name the candidates.
 
     Engines that did not pass are skipped. What was published before is found again and not made
-    twice. A model of which nothing passes any more loses its alias, unless this is about one
-    `engine`. Raises InputError for files that are missing or speak of another engine, and
-    ServiceError when MLflow does not do its part.
+    twice. A model of which every engine fails loses its candidate and alias; where measurements
+    are INVALID, or this is about one `engine`, the candidate stays where it was. Raises InputError
+    for files that are missing or speak of another engine, and ServiceError when MLflow does not do
+    its part.
     """
+    refuse_old_layout(workspace)
     config = load_target(workspace, target)
-    wanted = [engine] if engine else list(config.engines)
-    verdicts = [_verdict(workspace, config, name) for name in wanted]
-    skipped = [verdict for verdict in verdicts if verdict.verdict != "PASS"]
-    for verdict in skipped:
-        say(f"{verdict.engine}: {verdict.verdict}, so it is not published")
+    verdicts = _verdicts(workspace, config, engine)
+    for name, verdict in verdicts.items():
+        if verdict != "PASS":
+            say(f"{name}: {verdict}, so it is not published")
     passed = [
-        load_measured(workspace, target, verdict.engine)
-        for verdict in verdicts
-        if verdict not in skipped
+        load_measured(workspace, target, name)
+        for name, verdict in verdicts.items()
+        if verdict == "PASS"
     ]
     for measured in passed:
         _warn_of_lost_code(measured.manifest, say)
     with exclusive(workspace):
-        before = _published_before(workspace, config, wanted)
-        outdated = () if engine else _outdated(workspace, config, passed)
-        releases, choices = _tell_mlflow(workspace, config, passed, before, outdated, say)
-        return _write(workspace, config, releases, choices, skipped)
+        _check_records(workspace, passed)
+        before = _candidates_before(workspace, config)
+        change = _Change(before.candidates, ()) if engine else _change(config, verdicts, before)
+        publications, chosen = _tell_mlflow(workspace, config, passed, verdicts, change, say)
+        words = {**before.skipped, **verdicts}
+        candidates = Candidates(
+            target=target,
+            policy=config.policy,
+            candidates=dict(sorted({**change.kept, **chosen}.items())),
+            skipped={
+                name: words[name] for name in config.engines if words.get(name, "PASS") != "PASS"
+            },
+        )
+        _write(workspace, publications, candidates, say)
+    return Published(tuple(publications), candidates)
 
 
-def tracking_uri(workspace: Workspace) -> str:
-    """Where MLflow is: MLFLOW_TRACKING_URI, or else a SQLite file in the repository."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.root / LOCAL_STORE}"
+def _verdicts(
+    workspace: Workspace, config: TargetConfig, engine: str | None
+) -> dict[str, VerdictName]:
+    """The gate's word on each engine that is wanted. Raises InputError where there is none."""
+    wanted = [engine] if engine else list(config.engines)
+    for name in wanted:
+        config.engine(name)
+    return {name: load_verdict(workspace, config.target, name).verdict for name in wanted}
 
 
-def shown_uri(workspace: Workspace) -> str:
-    """`tracking_uri` as it stands in records: without credentials or this machine's folders."""
-    uri = tracking_uri(workspace)
-    local = f"sqlite:///{workspace.root / LOCAL_STORE}"
-    return f"sqlite:///{LOCAL_STORE}" if uri == local else without_credentials(uri)
+def _check_records(workspace: Workspace, passed: Iterable[Measured]) -> None:
+    """Raise WrongEngine where a release was published before and its record was changed since:
+    before MLflow is told anything."""
+    for measured in passed:
+        release = measured.tag.name
+        if publication_path(workspace, release).is_file():
+            read_publication(workspace, release)
 
 
-def _verdict(workspace: Workspace, config: TargetConfig, engine: str) -> Verdict:
-    config.engine(engine)
-    return load_verdict(workspace, config.target, engine)
+def _candidates_before(workspace: Workspace, config: TargetConfig) -> Candidates:
+    path = candidates_path(workspace, config.target)
+    if path.is_file():
+        return Candidates.read(path)
+    return Candidates(target=config.target, policy=config.policy, candidates={}, skipped={})
 
 
-def _published_before(
-    workspace: Workspace, config: TargetConfig, wanted: Sequence[str]
-) -> list[_Release]:
-    """Releases of the engines that this call does not touch, as far as they still hold."""
-    releases = []
-    for engine in config.engines.keys() - set(wanted):
-        try:
-            measured = load_measured(workspace, config.target, engine)
-            record = ReleaseRecord.read(record_path(workspace, measured.tag.name))
-        except InputError:
-            # Not built, measured again, failed or never published: nothing to choose from.
+def _change(
+    config: TargetConfig, verdicts: Mapping[str, VerdictName], before: Candidates
+) -> _Change:
+    """FAIL speaks of the engine, INVALID of the measurement: only a FAIL takes a candidate away."""
+    kept: dict[str, Candidate] = {}
+    lost: list[str] = []
+    for model in sorted({row.model for row in config.engines.values()}):
+        words = {verdicts[name] for name, row in config.engines.items() if row.model == model}
+        candidate = before.candidates.get(model)
+        failed = candidate is not None and verdicts.get(candidate.engine) == "FAIL"
+        if "PASS" in words:
             continue
-        if record.mlflow.tracking_uri == shown_uri(workspace):
-            releases.append(_Release(measured=measured, record=record))
-    return releases
-
-
-def _outdated(
-    workspace: Workspace, config: TargetConfig, passed: Sequence[Measured]
-) -> tuple[str, ...]:
-    """Models of the target of which nothing passes now, so that none of them has a candidate.
-
-    None where nothing passes at all and no record says that MLflow ever heard of the target.
-    """
-    left = {row.model for row in config.engines.values()}
-    left -= {measured.manifest.model for measured in passed}
-    return tuple(sorted(left)) if passed or _was_published(workspace, config.target) else ()
-
-
-def _was_published(workspace: Workspace, target: str) -> bool:
-    # Records, and not the target's summary: that one speaks of the last time only.
-    records = map(ReleaseRecord.read, workspace.records.glob(f"v*-{target}-*.json"))
-    wanted = (target, shown_uri(workspace))
-    return any((record.target, record.mlflow.tracking_uri) == wanted for record in records)
+        if "INVALID" not in words or failed:
+            lost.append(model)
+        elif candidate is not None:
+            kept[model] = candidate
+    return _Change(kept, tuple(lost))
 
 
 def _warn_of_lost_code(manifest: Manifest, say: Say) -> None:
@@ -140,122 +153,127 @@ def _tell_mlflow(
     workspace: Workspace,
     config: TargetConfig,
     passed: Sequence[Measured],
-    before: Sequence[_Release],
-    outdated: Sequence[str],
+    verdicts: Mapping[str, VerdictName],
+    change: _Change,
     say: Say,
-) -> tuple[list[_Release], dict[str, Choice]]:
-    """Publish what passed, point the alias at each model's best and take it off `outdated`."""
-    if not passed and not before and not outdated:
+) -> tuple[list[Publication], dict[str, Candidate]]:
+    """Publish what passed, point the alias at each model's best and take it off those that lost it.
+
+    MLflow is not asked where nothing passes and nothing of the target was ever published.
+    """
+    others = _others(workspace, config, verdicts)
+    if not passed and not others and not (change.lost and _was_published(workspace, config.target)):
         return [], {}
-    publications = [
+    submissions = [
         describe(workspace, one, partial(write_plots, one.benchmark, one.evaluation))
         for one in passed
     ]
     doing = "publishing to" if passed else "bringing the aliases up to date in"
-    say(f"{config.target}: {doing} MLflow at {shown_uri(workspace)}")
-    with open_store(tracking_uri(workspace), workspace.root) as store:
-        releases = list(before)
-        for measured, publication in zip(passed, publications, strict=True):
-            entry = store.publish(publication)
-            how = "published" if entry.is_new else "published before"
-            say(f"{measured.manifest.engine}: {how} as {publication.release}")
-            record = _record(workspace, measured, publication, entry)
-            releases.append(_Release(measured=measured, record=record))
-        releases.sort(key=_engine_name)
-        choices = choose(config.policy, map(_candidate, releases))
-        by_release = {one.record.release: one.record.mlflow for one in releases}
-        for choice in choices.values():
-            best = by_release[choice.candidate.release]
-            store.point_alias(best.registered_model, ALIAS, best.version)
-        for model in outdated:
+    say(f"{config.target}: {doing} MLflow at {shown_uri(workspace.root)}")
+    with open_store(workspace.root) as store:
+        publications = [
+            _publish_one(store, config, measured, submission, say)
+            for measured, submission in zip(passed, submissions, strict=True)
+        ]
+        publications += [one for one in others if _version(store, one) is not None]
+        publications.sort(key=_engine_name)
+        chosen = choose(config.policy, publications)
+        for model, candidate in chosen.items():
             name = registered_name(model, config.target)
-            if store.drop_alias(name, ALIAS):
-                say(f"{model}: no engine passes any more, so {name} has no {ALIAS} now")
-    return releases, choices
+            version = store.version_of(name, candidate.release)
+            if version is not None:
+                store.point_alias(name, ALIAS, version)
+        _drop_aliases(store, config.target, change.lost, say)
+    return publications, chosen
+
+
+def _others(workspace: Workspace, config: TargetConfig, wanted: Iterable[str]) -> list[Publication]:
+    """Publications of the engines that this call does not touch, as far as they still hold."""
+    publications = []
+    for engine in config.engines.keys() - set(wanted):
+        try:
+            measured = load_measured(workspace, config.target, engine)
+            record = read_publication(workspace, measured.tag.name)
+        except InputError:
+            # Not built, measured again, failed or never published: nothing to choose from.
+            continue
+        publications.append(_publication(config, measured, record.mlflow))
+    return publications
+
+
+def _was_published(workspace: Workspace, target: str) -> bool:
+    return any(
+        Publication.read(path).target == target
+        for path in workspace.records.glob(f"v*-{target}-*/publication.json")
+    )
+
+
+def _publish_one(
+    store: Store, config: TargetConfig, measured: Measured, submission: Submission, say: Say
+) -> Publication:
+    known = store.version_of(submission.registered_model, submission.release)
+    entry = store.publish(submission)
+    how = "published" if known is None else "published before"
+    say(f"{measured.manifest.engine}: {how} as {submission.release}")
+    return _publication(config, measured, entry)
+
+
+def _version(store: Store, publication: Publication) -> int | None:
+    return store.version_of(publication.mlflow.registered_model, publication.release)
+
+
+def _drop_aliases(store: Store, target: str, models: Iterable[str], say: Say) -> None:
+    for model in models:
+        name = registered_name(model, target)
+        if store.drop_alias(name, ALIAS):
+            say(f"{model}: no engine passes any more, so {name} has no {ALIAS} now")
 
 
 def _write(
-    workspace: Workspace,
-    config: TargetConfig,
-    releases: Iterable[_Release],
-    choices: dict[str, Choice],
-    skipped: Iterable[Verdict],
-) -> Published:
-    """Write the record of each release, then the summary of the target."""
-    records = [release.record for release in releases]
-    for record in records:
-        record.write(record_path(workspace, record.release))
-    published = Published(
-        target=config.target,
-        policy=config.policy,
-        engines=tuple(_published_engine(record) for record in records),
-        skipped=tuple(SkippedEngine(engine=one.engine, verdict=one.verdict) for one in skipped),
-        candidates={
-            model: ChosenCandidate(
-                release=choice.candidate.release,
-                engine=choice.candidate.engine,
-                reason=choice.reason,
+    workspace: Workspace, publications: Iterable[Publication], candidates: Candidates, say: Say
+) -> None:
+    """Write the record of each release that has none, then which ones are the candidates."""
+    for publication in publications:
+        path = publication_path(workspace, publication.release)
+        if not path.is_file():
+            publication.write(path)
+            continue
+        recorded = read_publication(workspace, publication.release).mlflow
+        if recorded != publication.mlflow:
+            say(
+                f"{publication.release}: its record stays as it is and names run "
+                f"{recorded.run_id} at {recorded.tracking_uri}; here it is run "
+                f"{publication.mlflow.run_id}"
             )
-            for model, choice in choices.items()
-        },
-    )
-    published.write(published_path(workspace, config.target))
-    return published
+    candidates.write(candidates_path(workspace, candidates.target))
 
 
-def _record(
-    workspace: Workspace, measured: Measured, publication: Publication, entry: Entry
-) -> ReleaseRecord:
-    """The record of a release; an image digest and a signature that it has already are kept."""
-    manifest, path = measured.manifest, record_path(workspace, publication.release)
-    known = ReleaseRecord.read(path) if path.is_file() else None
-    return ReleaseRecord(
-        release=publication.release,
+def _publication(config: TargetConfig, measured: Measured, entry: MlflowEntry) -> Publication:
+    """The record of an engine as it is measured now."""
+    manifest = measured.manifest
+    return Publication(
+        release=measured.tag.name,
         engine=manifest.engine,
         model=manifest.model,
         model_version=manifest.model_version,
         target=manifest.target,
+        fleet_label=config.fleet_label,
         precision=manifest.precision,
+        engine_file=config.engine_file,
         engine_sha256=manifest.engine_sha256,
-        digest=known.digest if known else None,
-        mlflow=MlflowEntry(
-            tracking_uri=shown_uri(workspace),
-            experiment=publication.experiment,
-            run_id=entry.run_id,
-            registered_model=publication.registered_model,
-            version=entry.version,
-        ),
-        signature=known.signature if known else None,
         git_commit=manifest.source.git_commit,
+        mlflow=entry,
+        figures=Figures(
+            frame_p50_ms=measured.frame.p50_ms,
+            frame_p99_ms=measured.frame.p99_ms,
+            map50_95=measured.evaluation.map50_95,
+            engine_bytes=manifest.engine_bytes,
+        ),
         verdict=measured.verdict.verdict,
-        frame_p50_ms=measured.frame.p50_ms,
-        frame_p99_ms=measured.frame.p99_ms,
-        map50_95=measured.evaluation.map50_95,
+        checks=measured.verdict.checks,
+        judged={name: sha256_file(measured.folder / name) for name in JUDGED},
     )
 
 
-def _candidate(release: _Release) -> Candidate:
-    measured = release.measured
-    return Candidate(
-        release=release.record.release,
-        engine=measured.manifest.engine,
-        model=measured.manifest.model,
-        frame_p50_ms=measured.frame.p50_ms,
-        map50_95=measured.evaluation.map50_95,
-        engine_bytes=measured.manifest.engine_bytes,
-    )
-
-
-def _published_engine(record: ReleaseRecord) -> PublishedEngine:
-    return PublishedEngine(
-        release=record.release,
-        engine=record.engine,
-        model=record.model,
-        run_id=record.mlflow.run_id,
-        registered_model=record.mlflow.registered_model,
-        version=record.mlflow.version,
-    )
-
-
-def _engine_name(release: _Release) -> str:
-    return release.record.engine
+def _engine_name(publication: Publication) -> str:
+    return publication.engine

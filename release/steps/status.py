@@ -1,60 +1,57 @@
-"""status: what is published of a target, and what its rings run."""
+"""status: what is published of each model on a target, and what its rings run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.config.target import load_target
+from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
-from release.records import Published, ReleaseRecord, published_path, record_path
-from release.rollout.fleet import RINGS, Place, read_fleet, tag_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelStatus:
-    """One model on one target."""
-
-    model: str
-    candidate: ReleaseRecord | None
-    """What would go to the canary ring; none when no engine passed."""
-    rings: dict[str, str | None]
-    """Ring to the tag that fleet.yaml names."""
+from release.records import (
+    Candidates,
+    Publication,
+    candidates_path,
+    chosen_targets,
+    read_publication,
+    refuse_old_layout,
+)
+from release.rollout.release_yaml import ReleaseValues, models_of, read_values, release_file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All models on one target."""
+    """One model on one target."""
 
+    model: str
     target: str
-    fleet_file: str
-    """Relative to the root of the repository."""
-    models: tuple[ModelStatus, ...]
+    candidate: Publication | None
+    """What `release write` puts into the first ring; none where no engine passed."""
+    rings: dict[str, ReleaseValues | None]
+    """Ring to what it runs; None before its first release."""
 
 
-def status(workspace: Workspace, target: str) -> Status:
-    """The status of each model that the target has engines of.
+def status(workspace: Workspace, target: str | None) -> list[Status]:
+    """The status of each model on `target`, or on every target there is a record of.
 
-    Raises InputError when nothing was published yet, or fleet.yaml cannot be read.
+    Raises InputError when nothing was published yet or a file cannot be read, and WrongEngine for
+    a record that does not add up.
     """
-    row = load_target(workspace, target)
-    models = sorted({engine.model for engine in row.engines.values()})
-    published = Published.read(published_path(workspace, target))
-    fleet = read_fleet(workspace.fleet_file)
-    return Status(
-        target=target,
-        fleet_file=workspace.relative(workspace.fleet_file),
-        models=tuple(
-            _status(workspace, fleet, published, row.fleet_label, model) for model in models
-        ),
-    )
+    refuse_old_layout(workspace)
+    rings = load_rings(workspace).names
+    return [
+        _status(workspace, name, model, chosen, rings)
+        for name in chosen_targets(workspace, target)
+        for chosen in [Candidates.read(candidates_path(workspace, name))]
+        for model in sorted({*chosen.candidates, *models_of(workspace, name)})
+    ]
 
 
 def _status(
-    workspace: Workspace, fleet: str, published: Published, label: str, model: str
-) -> ModelStatus:
-    chosen = published.candidates.get(model)
-    return ModelStatus(
+    workspace: Workspace, target: str, model: str, chosen: Candidates, rings: tuple[str, ...]
+) -> Status:
+    candidate = chosen.candidates.get(model)
+    return Status(
         model=model,
-        candidate=ReleaseRecord.read(record_path(workspace, chosen.release)) if chosen else None,
-        rings={ring: tag_of(fleet, Place(device=label, ring=ring, model=model)) for ring in RINGS},
+        target=target,
+        candidate=read_publication(workspace, candidate.release) if candidate else None,
+        rings={ring: read_values(release_file(workspace, model, target, ring)) for ring in rings},
     )

@@ -1,80 +1,86 @@
-"""write: the tags of a target's candidates go to its canary entry in fleet.yaml."""
+"""write: each model's candidate goes to the release.yaml of the first ring, from records alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-from engines.config.target import load_target, readable_targets
+from engines.config.rings import load_rings
+from engines.config.target import readable_targets
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.files import write_atomic
 from release.lock import exclusive
-from release.measured import load_measured
-from release.records import ChosenCandidate, Published, ReleaseRecord, published_path, record_path
-from release.rollout.fleet import Place, read_fleet, set_tag
-from release.tags import parse_tag
-
-RING = "canary"
+from release.records import (
+    Candidates,
+    Publication,
+    candidates_path,
+    chosen_targets,
+    read_publication,
+    refuse_old_layout,
+)
+from release.rollout.release_yaml import (
+    ReleaseValues,
+    check_folder,
+    release_file,
+    values_of,
+    write_values,
+)
 
 Say = Callable[[str], None]
 
 
-def write(workspace: Workspace, target: str, say: Say) -> dict[str, str]:
-    """Write the tag of each model's candidate on `target`, and give them by model name.
+def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]:
+    """Write the candidates of `target`, or of every target there is a record of, to the first ring.
 
-    The file is written once, or not at all when it says so already. Raises InputError for a
-    candidate that is not the engine that is there now, did not pass, or has no record.
+    Gives each release.yaml with its tag. All is checked first, so that either every file can be
+    written or none is. Raises InputError where nothing was published or a file is missing, and
+    WrongEngine for a record that does not add up.
     """
-    label = _label(workspace, target)
-    published = Published.read(published_path(workspace, target))
-    tags = {
-        model: _tag(workspace, target, model, chosen)
-        for model, chosen in published.candidates.items()
-    }
-    if not tags:
-        say(f"{target}: no engine passed, so fleet.yaml stays as it is")
-        return {}
+    refuse_old_layout(workspace)
+    ring = load_rings(workspace).names[0]
     with exclusive(workspace):
-        before = read_fleet(workspace.fleet_file)
-        after = before
-        for model, tag in tags.items():
-            written = set_tag(after, Place(device=label, ring=RING, model=model), tag)
-            how = "is there already" if written == after else "written"
-            say(f"{model} on {target}, ring {RING}: {tag} {how}")
-            after = written
-        if after != before:
-            write_atomic(workspace.fleet_file, after)
-    return tags
+        planned: dict[Path, ReleaseValues] = {}
+        for name in chosen_targets(workspace, target):
+            publications = _candidates(workspace, name)
+            for one in publications:
+                planned[release_file(workspace, one.model, name, ring)] = values_of(one)
+            if not publications:
+                say(f"{name}: no engine passed, so no release.yaml changes")
+        for path in planned:
+            check_folder(path)
+        for path, values in planned.items():
+            how = "written" if write_values(path, values) else "is there already"
+            say(f"{workspace.relative(path)}: {values.image.tag} {how}")
+    return {path: values.image.tag for path, values in planned.items()}
 
 
-def _label(workspace: Workspace, target: str) -> str:
-    """The label of the target's clusters, which must be of no other target: the two would overwrite
-    each other's tags, and devices run engines that are not theirs."""
-    label = load_target(workspace, target).fleet_label
+def _candidates(workspace: Workspace, target: str) -> list[Publication]:
+    """The record of each model's candidate. Raises InputError where one is not this target's, or
+    its clusters are another target's too: the two would give devices engines not made for them."""
+    chosen = Candidates.read(candidates_path(workspace, target)).candidates
+    publications = []
+    for model, candidate in sorted(chosen.items()):
+        publication = read_publication(workspace, candidate.release)
+        if (publication.model, publication.target) != (model, target):
+            raise InputError(
+                f"Expected the candidate of {model} on {target}, got {candidate.release}, which is "
+                f"of {publication.model} on {publication.target}. Run `release publish --target "
+                f"{target}` where its engines are."
+            )
+        _check_label(workspace, publication)
+        publications.append(publication)
+    return publications
+
+
+def _check_label(workspace: Workspace, publication: Publication) -> None:
     others = [
         row.target
         for row in readable_targets(workspace)
-        if row.fleet_label == label and row.target != target
+        if row.fleet_label == publication.fleet_label and row.target != publication.target
     ]
     if others:
         raise InputError(
-            f"Expected a fleet_label of target {target} that no other target has, came {label!r}, "
-            f"which is that of {', '.join(others)} too. Give each its own in its params.yaml, and "
-            "its clusters the label `device` with that value."
+            f"Expected a fleet_label of target {publication.target} that no other target has, got "
+            f"{publication.fleet_label!r}, which is that of {', '.join(others)} too. Give each its "
+            "own in its params.yaml, and its clusters the label `device` with that value."
         )
-    return label
-
-
-def _tag(workspace: Workspace, target: str, model: str, chosen: ChosenCandidate) -> str:
-    """The tag to write, with the image's digest once there is one."""
-    record = ReleaseRecord.read(record_path(workspace, chosen.release))
-    measured = load_measured(workspace, target, chosen.engine)
-    ours = (measured.tag.name, measured.manifest.model, measured.manifest.engine_sha256)
-    if ours != (record.release, model, record.engine_sha256) or ours[0] != chosen.release:
-        raise InputError(
-            f"Expected {chosen.release}, the candidate of {model} on {target}, to be the engine in "
-            f"{measured.folder}, but that one is {measured.tag.name}: it was built again since. "
-            f"Run `release publish --target {target}` first."
-        )
-    release = record.release
-    return str(parse_tag(f"{release}@{record.digest}" if record.digest else release))

@@ -13,33 +13,14 @@ from typer.testing import CliRunner, Result
 
 from engines.config.workspace import Workspace
 from release.cli import commands
-from release.records import MlflowEntry, ReleaseRecord, record_path
+from release.records import publication_path
+from release.rollout.release_yaml import values_of
+from release.steps.status import Status
+from release.terminal import show_status
+from tests.unit.release.publications import PUBLICATION, publication_of, record
 
 TARGET = "x86-openvino"
 HEAVY = {"mlflow", "numpy", "pandas", "pydantic", "rich", "ruamel", "matplotlib", "sqlalchemy"}
-
-
-RECORD = ReleaseRecord(
-    release="v1.0-x86-openvino-fp16-3f2a91c04b7e",
-    engine="meter-fp16",
-    model="meter",
-    model_version="1.0",
-    target=TARGET,
-    precision="fp16",
-    engine_sha256="3f2a91c04b7e" + "0" * 52,
-    mlflow=MlflowEntry(
-        tracking_uri="sqlite:///mlflow.db",
-        experiment="jetrail/meter",
-        run_id="1",
-        registered_model="meter.x86-openvino",
-        version=1,
-    ),
-    git_commit="",
-    verdict="PASS",
-    frame_p50_ms=12.5,
-    frame_p99_ms=15.0,
-    map50_95=0.7,
-)
 
 
 def run(*arguments: str) -> Result:
@@ -73,15 +54,61 @@ def test_help_lists_the_commands() -> None:
     assert {"publish", "write", "status"} <= set(text.split())
 
 
-@pytest.mark.parametrize("command", ["publish", "write", "status"])
-def test_target_has_a_default(
+def test_publish_has_a_default_target(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    assert "params.yaml" in run("publish", "--help").stdout
+    result = run("publish")
+    assert result.exit_code == 2
+    assert f"{TARGET}/out/meter-fp32/verdict.json" in result.stderr
+    (workspace.root / "params.yaml").write_text("models: []\n")
+    result = run("publish")
+    assert result.exit_code == 2
+    assert "params.yaml: target: Field required" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["write", "status"])
+def test_nothing_published_yet(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.chdir(workspace.root)
-    assert f"default: {TARGET}" in run(command, "--help").stdout
     result = run(command)
     assert result.exit_code == 2
-    assert TARGET in result.stderr
+    assert "nothing was published yet" in result.stderr
+
+
+def test_an_edited_record_is_exit_5(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace.root)
+    record(workspace, PUBLICATION)
+    path = publication_path(workspace, PUBLICATION.release)
+    path.write_text(path.read_text().replace('"measured": 15.0', '"measured": 9999.0'))
+    for command in ("write", "status"):
+        assert run(command).exit_code == 5
+
+
+def test_tags_are_never_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns, with names of 40 letters."""
+    monkeypatch.setenv("COLUMNS", "80")
+    one = publication_of("t" * 40, "m" * 40)
+    values = values_of(one, f"sha256:{'d' * 64}")
+    show_status(
+        [
+            Status(
+                model=one.model,
+                target=one.target,
+                candidate=one,
+                rings={"canary": values, "pilot": None},
+            )
+        ]
+    )
+    words = capsys.readouterr().out.split()
+    assert words.count(one.release) == 1
+    assert values.image.tag in words
+    assert one.mlflow.registered_model in words
+    assert words[-2:] == ["pilot", "-"]
 
 
 def test_unknown_target(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,15 +137,15 @@ def test_nothing_passed(
     for precision in ("fp32", "fp16"):
         add_engine(precision, verdict="FAIL")
     monkeypatch.chdir(workspace.root)
-    fleet = workspace.fleet_file.read_bytes()
+    fleet = sorted(workspace.fleet.rglob("*"))
     result = run("publish", "--target", TARGET)
     assert result.exit_code == 0
     assert "meter-fp16: FAIL, so it is not published" in result.stdout
     assert "nothing to publish" in result.stdout
     result = run("write", "--target", TARGET)
     assert result.exit_code == 0
-    assert "fleet.yaml stays as it is" in result.stdout
-    assert workspace.fleet_file.read_bytes() == fleet
+    assert "no release.yaml changes" in result.stdout
+    assert sorted(workspace.fleet.rglob("*")) == fleet
     assert "no engine has the verdict PASS" in run("status", "--target", TARGET).stdout
 
 
@@ -131,11 +158,9 @@ def test_nothing_passes_any_more_and_server_down(
     monkeypatch.chdir(workspace.root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert run("publish").exit_code == 0
-    entry = RECORD.mlflow.model_copy(update={"tracking_uri": "http://127.0.0.1:9"})
     for target, code in (("x86-openvino-b", 0), (TARGET, 6)):
-        tag = RECORD.release.replace(TARGET, target)
-        known = RECORD.model_copy(update={"release": tag, "target": target, "mlflow": entry})
-        known.write(record_path(workspace, tag))
+        known = publication_of(target)
+        known.write(publication_path(workspace, known.release))
         assert run("publish").exit_code == code
 
 

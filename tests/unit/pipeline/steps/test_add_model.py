@@ -25,6 +25,7 @@ from pipeline.steps.add_target import add_target
 
 ROOT = Path(__file__).parents[4]
 CLASSES = ("helmet", "no: helmet")
+RINGS = ("canary", "pilot", "production")
 
 
 @pytest.fixture
@@ -38,6 +39,9 @@ def workspace(tmp_path: Path) -> Workspace:
     (target / "params.yaml").write_bytes(row.read_bytes())
     (workspace.root / "dvc.yaml").write_text("stages: {}\n")
     (workspace.root / "params.yaml").write_text("# ours\nmodels:\n  - meter-yolov8n\n")
+    (workspace.root / "release" / "templates").mkdir(parents=True)
+    for file in ("rings.yaml", "templates/fleet.yaml", "templates/release.yaml"):
+        (workspace.root / "release" / file).write_bytes((ROOT / "release" / file).read_bytes())
     return workspace
 
 
@@ -109,6 +113,8 @@ def test_a_model_is_ready_for_the_pipeline(
         "helmets-fp16",
         "helmets-int8",
     }
+    folders = {path.parent.relative_to(workspace.fleet) for path in fleet_files(workspace)}
+    assert folders == {Path("helmets", "x86-openvino", ring) for ring in RINGS}
     params = (workspace.root / "params.yaml").read_text()
     assert params == "# ours\nmodels:\n  - meter-yolov8n\n  - helmets\n"
 
@@ -237,8 +243,13 @@ def test_bad_data_is_refused_and_nothing_is_left(
     assert snapshot(workspace) == before
 
 
-def snapshot(workspace: Workspace) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()}
+def snapshot(workspace: Workspace) -> dict[Path, bytes | None]:
+    found = workspace.root.rglob("*")
+    return {path: path.read_bytes() if path.is_file() else None for path in found}
+
+
+def fleet_files(workspace: Workspace) -> list[Path]:
+    return sorted(workspace.fleet.rglob("fleet.yaml"))
 
 
 def test_a_name_is_not_taken_twice(tmp_path: Path, workspace: Workspace, data: Path) -> None:
@@ -276,6 +287,8 @@ def test_a_model_goes_to_the_chosen_targets_alone(
     assert all(changed.budgets_of(engine) == changed.budgets for engine in helmets)
     assert changed.budgets_of("meter-yolov8n-int8").frame_p50_ms == 8
     assert (workspace.target("jetson-thor") / "params.yaml").read_bytes() == others
+    targets = {path.parts[-3] for path in fleet_files(workspace)}
+    assert targets == {"x86-openvino", "jetson-orin-nx"}
 
 
 # --- add-target --------------------------------------------------------------------------------
@@ -297,6 +310,18 @@ def test_a_target_is_a_row_and_a_copy_of_the_pipeline(workspace: Workspace) -> N
     copy = workspace.target("line-4") / "params.yaml"
     own = source.read_text().replace("\ntarget: x86-openvino", "\ntarget: line-4")
     assert copy.read_text() == own.replace("fleet_label: x86-openvino", "fleet_label: line-4")
+    files = fleet_files(workspace)
+    folders = {path.parent.relative_to(workspace.fleet) for path in files}
+    assert folders == {Path("meter-yolov8n", "line-4", ring) for ring in RINGS}
+    assert all("device: line-4" in path.read_text() for path in files)
+
+
+def test_a_target_that_cannot_be_made_leaves_nothing(workspace: Workspace) -> None:
+    """Without device.dvc.yaml, which is copied last."""
+    before = snapshot(workspace)
+    with pytest.raises(FileNotFoundError):
+        add_target(workspace, "line-4", "x86-openvino")
+    assert snapshot(workspace) == before
 
 
 def test_a_target_of_a_device_with_runners_has_a_tag_of_its_own(workspace: Workspace) -> None:

@@ -1,166 +1,163 @@
-"""From the candidates of a target to fleet.yaml."""
+"""From records alone to the release.yaml of the first ring."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engines.config.workspace import Workspace
-from engines.errors import InputError
-from release.measured import load_measured
-from release.records import (
-    ChosenCandidate,
-    MlflowEntry,
-    Published,
-    ReleaseRecord,
-    published_path,
-    record_path,
-)
+from engines.errors import InputError, JetrailError, WrongEngine
+from release.records import candidates_path, publication_path
+from release.rollout.release_yaml import read_values, release_file
 from release.steps.publish import publish
+from release.steps.status import status
 from release.steps.write import write
+from tests.unit.release.publications import PUBLICATION, TARGET, publication_of, record
 
-TARGET = "x86-openvino"
+RELEASE = PUBLICATION.release
 
 
 @pytest.fixture
-def release(workspace: Workspace, add_engine: Callable[..., str]) -> str:
-    """A published release, as `release publish` leaves it."""
-    add_engine("fp16")
-    measured = load_measured(workspace, TARGET, "meter-fp16")
-    tag = measured.tag.name
-    ReleaseRecord(
-        release=tag,
-        engine="meter-fp16",
-        model="meter",
-        model_version="1.0",
-        target=TARGET,
-        precision="fp16",
-        engine_sha256=measured.manifest.engine_sha256,
-        mlflow=MlflowEntry(
-            tracking_uri="sqlite:///mlflow.db",
-            experiment="jetrail/meter",
-            run_id="1",
-            registered_model=f"meter.{TARGET}",
-            version=1,
-        ),
-        git_commit="",
-        verdict="PASS",
-        frame_p50_ms=10.0,
-        frame_p99_ms=11.0,
-        map50_95=0.7,
-    ).write(record_path(workspace, tag))
-    chosen = ChosenCandidate(release=tag, engine="meter-fp16", reason="fastest")
-    Published(
-        target=TARGET, policy="fastest", engines=(), skipped=(), candidates={"meter": chosen}
-    ).write(published_path(workspace, TARGET))
-    return tag
+def canary(workspace: Workspace) -> Path:
+    """The release.yaml of the canary ring, in a repository where a release was published."""
+    record(workspace, PUBLICATION)
+    return release_file(workspace, "meter", TARGET, "canary")
 
 
-def test_writes_once(workspace: Workspace, release: str) -> None:
+def add_target(workspace: Workspace, name: str, label: str) -> None:
+    """Another row, and the folders of its rings."""
+    row = (workspace.target(TARGET) / "params.yaml").read_text()
+    path = workspace.target(name) / "params.yaml"
+    path.parent.mkdir(exist_ok=True)
+    row = row.replace(f"target: {TARGET}", f"target: {name}")
+    path.write_text(row.replace(f"fleet_label: {TARGET}", f"fleet_label: {label}"))
+    folder = workspace.fleet / "meter"
+    shutil.copytree(folder / TARGET, folder / name, dirs_exist_ok=True)
+
+
+def test_writes_once(workspace: Workspace, canary: Path) -> None:
+    people = canary.with_name("fleet.yaml").read_bytes()
     said: list[str] = []
-    assert write(workspace, TARGET, said.append) == {"meter": release}
-    text = workspace.fleet_file.read_text()
-    assert f"tag: {release}" in text
-    modified = workspace.fleet_file.stat().st_mtime_ns
-    assert write(workspace, TARGET, said.append) == {"meter": release}
-    assert workspace.fleet_file.read_text() == text
-    assert workspace.fleet_file.stat().st_mtime_ns == modified
+    assert write(workspace, TARGET, said.append) == {canary: RELEASE}
+    values = read_values(canary)
+    assert values is not None
+    assert values.image.tag == RELEASE
+    modified = canary.stat().st_mtime_ns
+    assert write(workspace, TARGET, said.append) == {canary: RELEASE}
+    assert canary.stat().st_mtime_ns == modified
     assert said[0].endswith("written")
     assert said[1].endswith("is there already")
+    assert canary.with_name("fleet.yaml").read_bytes() == people
+    others = [release_file(workspace, "meter", TARGET, ring) for ring in ("pilot", "production")]
+    assert not any(path.exists() for path in others)
 
 
-def test_digest_of_a_packed_image(workspace: Workspace, release: str) -> None:
-    path = record_path(workspace, release)
-    digest = f"sha256:{'d' * 64}"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"digest": digest}))
-    assert write(workspace, TARGET, _quiet) == {"meter": f"{release}@{digest}"}
+def test_a_machine_without_engines(workspace: Workspace, canary: Path) -> None:
+    """A release manager's clone: no out/ folders, and no row of a target that was renamed."""
+    assert not list(workspace.targets.glob("*/out"))
+    shutil.rmtree(workspace.target(TARGET))
+    assert write(workspace, None, _quiet) == {canary: RELEASE}
+    (one,) = status(workspace, None)
+    assert one.candidate == PUBLICATION
+    assert one.rings["canary"] == read_values(canary)
+    assert one.rings["pilot"] is None
 
 
-def test_label_of_another_target(workspace: Workspace, release: str) -> None:
-    row = (workspace.target(TARGET) / "params.yaml").read_text()
-    other = workspace.target("line-4") / "params.yaml"
-    other.parent.mkdir()
-    other.write_text(row.replace(f"target: {TARGET}", "target: line-4"))
-    _refused(workspace, f"came '{TARGET}', which is that of line-4 too")
-    other.write_text(other.read_text().replace(f"fleet_label: {TARGET}", "fleet_label: line-4"))
-    assert write(workspace, TARGET, _quiet) == {"meter": release}
+def test_every_target_there_is_a_record_of(workspace: Workspace, canary: Path) -> None:
+    add_target(workspace, "line-4", "line-4")
+    add_target(workspace, "never-published", "never-published")
+    other = publication_of("line-4")
+    record(workspace, other)
+    path = release_file(workspace, "meter", "line-4", "canary")
+    assert write(workspace, None, _quiet) == {path: other.release, canary: RELEASE}
+    assert [one.target for one in status(workspace, None)] == ["line-4", TARGET]
+    assert [one.target for one in status(workspace, "line-4")] == ["line-4"]
 
 
-@pytest.mark.parametrize("verdict", ["FAIL", "INVALID"])
-def test_engine_that_no_longer_passes(workspace: Workspace, release: str, verdict: str) -> None:
-    path = workspace.engine(TARGET, "meter-fp16") / "verdict.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"verdict": verdict}))
-    _refused(workspace, f"says {verdict}")
+def test_all_is_checked_before_the_first_file_is_written(
+    workspace: Workspace, canary: Path
+) -> None:
+    add_target(workspace, "a-before", "a-before")
+    record(workspace, publication_of("a-before"))
+    canary.with_name("fleet.yaml").unlink()
+    with pytest.raises(InputError, match=r"canary/fleet\.yaml, which says which clusters"):
+        write(workspace, None, _quiet)
+    assert not list(workspace.fleet.rglob("release.yaml"))
 
 
-def test_judged_by_other_budgets(workspace: Workspace, release: str) -> None:
-    params = workspace.target(TARGET) / "params.yaml"
-    params.write_text(params.read_text().replace("frame_p99_ms: 30", "frame_p99_ms: 5"))
-    _refused(workspace, "other budgets than params.yaml has now")
+def test_label_of_another_target(workspace: Workspace, canary: Path) -> None:
+    add_target(workspace, "line-4", TARGET)
+    _refused(workspace, InputError, f"got '{TARGET}', which is that of line-4 too")
+    add_target(workspace, "line-4", "line-4")
+    assert write(workspace, TARGET, _quiet) == {canary: RELEASE}
 
 
-def test_lock_that_cannot_be_taken(workspace: Workspace, release: str) -> None:
+def test_record_that_was_edited(workspace: Workspace, canary: Path) -> None:
+    path = publication_path(workspace, RELEASE)
+    content = json.loads(path.read_text())
+    content["checks"][0]["measured"] = 9999.0
+    path.write_text(json.dumps(content))
+    _refused(workspace, WrongEngine, "does not add up")
+
+
+def test_candidate_of_another_model(workspace: Workspace, canary: Path) -> None:
+    path = candidates_path(workspace, TARGET)
+    path.write_text(path.read_text().replace('"meter": {', '"other": {'))
+    _refused(workspace, InputError, "the candidate of other on x86-openvino, got v1.0-")
+
+
+def test_lock_that_cannot_be_taken(workspace: Workspace, canary: Path) -> None:
     """As on a disk that may only be read, where the error names the file."""
     (workspace.root / ".jetrail-release.lock").mkdir()
-    before = sorted(workspace.root.rglob("*")), workspace.fleet_file.read_bytes()
+    before = sorted(workspace.root.rglob("*"))
     with pytest.raises(IsADirectoryError):
         write(workspace, TARGET, _quiet)
+    assert sorted(workspace.root.rglob("*")) == before
+
+
+def test_publish_and_a_lock_that_cannot_be_taken(workspace: Workspace, add_engine: Any) -> None:
+    add_engine("fp16")
+    (workspace.root / ".jetrail-release.lock").mkdir()
+    before = sorted(workspace.root.rglob("*"))
     with pytest.raises(IsADirectoryError):
         publish(workspace, TARGET, "meter-fp16", _quiet)
-    assert (sorted(workspace.root.rglob("*")), workspace.fleet_file.read_bytes()) == before
+    assert sorted(workspace.root.rglob("*")) == before
 
 
-def test_record_is_missing(workspace: Workspace, release: str) -> None:
-    record_path(workspace, release).unlink()
-    _refused(workspace, "which `release publish` writes")
+def test_record_is_missing(workspace: Workspace, canary: Path) -> None:
+    publication_path(workspace, RELEASE).unlink()
+    _refused(workspace, InputError, "which `release publish` writes")
 
 
-def test_not_published(workspace: Workspace, release: str) -> None:
-    published_path(workspace, TARGET).unlink()
-    _refused(workspace, "which `release publish` writes")
+def test_not_published(workspace: Workspace, canary: Path) -> None:
+    candidates_path(workspace, TARGET).unlink()
+    _refused(workspace, InputError, "which `release publish` writes")
 
 
-def test_built_again_since(workspace: Workspace, release: str) -> None:
-    folder = workspace.engine(TARGET, "meter-fp16")
-    (folder / "engine.blob").write_bytes(b"new")
-    import hashlib
+def test_files_of_an_older_version(workspace: Workspace, canary: Path) -> None:
+    (workspace.root / "release" / "published").mkdir()
+    _refused(workspace, InputError, "`dvc repro`")
+    for refused in (
+        lambda: status(workspace, None),
+        lambda: publish(workspace, TARGET, None, _quiet),
+    ):
+        with pytest.raises(InputError, match="`dvc repro`"):
+            refused()
 
-    sha256 = {"engine_sha256": hashlib.sha256(b"new").hexdigest()}
-    for file in ("manifest", "benchmark", "evaluation", "verdict"):
-        path = folder / f"{file}.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | sha256))
-    _refused(workspace, "it was built again since")
+
+def test_candidates_are_not_json(workspace: Workspace, canary: Path) -> None:
+    candidates_path(workspace, TARGET).write_text("{")
+    _refused(workspace, InputError, "is not what `release publish` writes")
 
 
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        (b"a: [\n", "is not YAML"),
-        (b"- a\n", "Expected a mapping"),
-        (b"apiVersion: v1\nkind: Pod\n", "Kubernetes object of kind Pod"),
-        (b"\xff\xfe", "is not UTF-8"),
-        (None, "it is not there"),
-    ],
-)
-def test_no_fleet_file(
-    workspace: Workspace, release: str, content: bytes | None, match: str
-) -> None:
-    workspace.fleet_file.unlink()
-    if content is not None:
-        workspace.fleet_file.write_bytes(content)
-    with pytest.raises(InputError, match=match):
+def _refused(workspace: Workspace, kind: type[JetrailError], match: str) -> None:
+    with pytest.raises(kind, match=match):
         write(workspace, TARGET, _quiet)
-    assert (workspace.fleet_file.read_bytes() if content else None) == content
-
-
-def _refused(workspace: Workspace, match: str) -> None:
-    before = workspace.fleet_file.read_bytes()
-    with pytest.raises(InputError, match=match):
-        write(workspace, TARGET, _quiet)
-    assert workspace.fleet_file.read_bytes() == before
+    assert not list(workspace.fleet.rglob("release.yaml"))
 
 
 def _quiet(text: Any) -> None:

@@ -18,7 +18,7 @@ from engines.errors import InputError
 from release.measured import load_measured
 from release.registry.lineage import dvc_md5
 from release.registry.plots import write_plots
-from release.registry.publication import Publication, describe
+from release.registry.submission import Submission, describe
 
 TARGET = "x86-openvino"
 ENGINE = "meter-fp16"
@@ -50,7 +50,7 @@ stages:
 """
 
 
-def describe_fp16(workspace: Workspace) -> Publication:
+def describe_fp16(workspace: Workspace) -> Submission:
     return describe(workspace, load_measured(workspace, TARGET, ENGINE), print)
 
 

@@ -18,11 +18,12 @@ from release.measured import Measured
 from release.registry.lineage import dvc_md5, dvc_md5_folder
 from release.registry.portable import requirements
 
-_RECORDS = ("manifest.json", "benchmark.json", "evaluation.json", "verdict.json")
+JUDGED = ("manifest.json", "benchmark.json", "evaluation.json", "verdict.json")
+"""What is written of an engine: the files that a release rests on."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Publication:
+class Submission:
     """One engine for MLflow: a run, a model and a version of it."""
 
     release: str
@@ -45,16 +46,16 @@ class Publication:
     """What pip has to install where the model is loaded."""
 
 
-def describe(workspace: Workspace, measured: Measured, draw: Callable[[Path], None]) -> Publication:
-    """The publication of an engine that passed.
+def describe(workspace: Workspace, measured: Measured, draw: Callable[[Path], None]) -> Submission:
+    """The submission of an engine that passed.
 
     Raises InputError when the ONNX file is not the one that the engine was built from.
     """
     manifest = measured.manifest
     tags, metrics = _tags(workspace, measured), _metrics(measured)
-    records = [measured.folder / name for name in _RECORDS]
+    records = [measured.folder / name for name in JUDGED]
     raw = sorted(set(measured.folder.glob("*benchmark*.json")) - set(records))
-    return Publication(
+    return Submission(
         release=measured.tag.name,
         experiment=f"jetrail/{manifest.model}",
         registered_model=registered_name(manifest.model, manifest.target),
