@@ -29,6 +29,9 @@ BIN = Path(sys.executable).parent
 MODEL = "meter-yolov8n"
 TARGET = "x86-openvino"
 ROW = f"engines/targets/{TARGET}/params.yaml"
+RINGS = ("canary", "pilot", "production")
+FLEET = ("fleet", "release")
+CANARY = f"release/fleet/{MODEL}/{TARGET}/canary/release.yaml"
 PRECISIONS = ("fp32", "fp16", "int8")
 ENGINES = tuple(f"{MODEL}-{precision}" for precision in PRECISIONS)
 
@@ -40,7 +43,8 @@ FILES = (
     *(".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"),
     *(f".dvc/plots/{name}_by_engine.json" for name in ("bars", "line", "points")),
     *("engines/targets/device.dvc.yaml", f"engines/targets/{TARGET}/dvc.yaml", ROW),
-    "release/fleet/inference/fleet.yaml",
+    *("release/rings.yaml", "release/templates/fleet.yaml", "release/templates/release.yaml"),
+    *(f"release/fleet/{MODEL}/{TARGET}/{ring}/{file}.yaml" for ring in RINGS for file in FLEET),
     *(f"models/{MODEL}/model.yaml", f"models/{MODEL}/weights.pt"),
 )
 BENCHMARK = {

@@ -20,7 +20,8 @@ from engines.config.target import load_target
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from pipeline.intake.dataset import load_sets
-from release.records import Published
+from release.records import Candidates, candidates_path
+from release.rollout.release_yaml import read_values, release_file
 from tests.integration.conftest import MODEL, ROOT, ROW, TARGET, Clone, only_fp16
 
 pytestmark = pytest.mark.integration
@@ -122,8 +123,10 @@ def test_with_dvc_to_the_end(empty: Clone, checkpoint: Path, data: Path) -> None
         assert (manifest.classes, manifest.imgsz) == (CLASSES, IMGSZ)
         assert manifest.outputs[0].shape == (None, 4 + len(CLASSES), 8 * 12 + 4 * 6 + 2 * 3)
         assert Verdict.read(folder / "verdict.json").verdict == "PASS"
-    released = Published.read(empty.root / "release/published" / f"{TARGET}.json")
-    assert released.candidates[NAME].release in empty.workspace.fleet_file.read_text()
+    chosen = Candidates.read(candidates_path(empty.workspace, TARGET)).candidates
+    values = read_values(release_file(empty.workspace, NAME, TARGET, "canary"))
+    assert values is not None
+    assert values.image.tag == chosen[NAME].release
     assert empty.repro() == ["probe"]
 
 
@@ -162,6 +165,11 @@ def test_another_target(finished: Clone) -> None:
     assert Manifest.read(folder / "manifest.json").target == "line-4"
     assert "Engines of line-4" in finished.run("pipeline", "report", "--target", "line-4")
     finished.run("release", "publish", "--target", "line-4")
-    finished.run("release", "write", "--target", "line-4")
-    assert "device: line-4" in finished.workspace.fleet_file.read_text()
+    assert f"release/fleet/{MODEL}/line-4/canary/" in finished.run("release", "write")
+    folder = finished.workspace.ring(MODEL, "line-4", "canary")
+    assert "device: line-4" in (folder / "fleet.yaml").read_text()
+    assert read_values(folder / "release.yaml") is not None
+    said = finished.run("release", "status")
+    assert f"{MODEL} on line-4" in said
+    assert f"{MODEL} on {TARGET}" in said
     assert "line-4" not in finished.run("dvc", "repro", "--dry")

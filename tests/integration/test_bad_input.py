@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 import pipeline.cli
 import release.cli
-from tests.integration.conftest import MODEL, ROW, TARGET, Clone, check_refused, files
+from tests.integration.conftest import CANARY, MODEL, ROW, TARGET, Clone, check_refused, files
 
 pytestmark = pytest.mark.integration
 
@@ -219,8 +219,12 @@ def foreign_engine(clone: Clone) -> None:
     shutil.copyfile(other, clone.root / OUT / "engine.blob")
 
 
-def damaged_fleet(clone: Clone) -> None:
-    clone.workspace.fleet_file.write_text("a: [b\n")
+def damaged_release(clone: Clone) -> None:
+    (clone.root / CANARY).write_text("a: [b\n")
+
+
+def older_records(clone: Clone) -> None:
+    (clone.root / "release" / "published").mkdir()
 
 
 def unknown_precision(clone: Clone) -> None:
@@ -334,10 +338,11 @@ CASES = {
     "publish an altered engine": Case(
         spoil=other_byte(f"{OUT}/engine.blob"), words=PUBLISH, said="as manifest.json says"
     ),
-    "damaged fleet.yaml": Case(
-        spoil=damaged_fleet,
-        words=("release", "write", "--target", TARGET),
-        said="fleet.yaml is not YAML",
+    "damaged release.yaml": Case(
+        spoil=damaged_release, words=("release", "status"), said="release.yaml is not YAML"
+    ),
+    "records of an older version": Case(
+        spoil=older_records, words=("release", "write"), said="rm -r release/published"
     ),
     # --- another device or engine ---
     "truncated engine": Case(

@@ -94,7 +94,7 @@ CASES = {
     ),
     "build": Case(words=("pipeline", "build", ENGINE)),
     "gate": Case(words=("pipeline", "gate", ENGINE)),
-    "publish": Case(words=PUBLISH, remove=(f"release/published/{TARGET}.json",)),
+    "publish": Case(words=PUBLISH, remove=(f"release/records/candidates/{TARGET}.json",)),
 }
 
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -38,9 +37,9 @@ from pipeline.latency.results import HISTOGRAM_BINS
 from pipeline.onnx.onnx_file import read_onnx
 from pipeline.records import Quantize, Verify
 from pipeline.report.summary import Summary
-from release.records import Published, ReleaseRecord
-from release.tags import parse_tag
-from tests.integration.conftest import BIN, MODEL, TARGET, Clone
+from release.records import Candidates, Publication, candidates_path
+from release.rollout.release_yaml import NOTHING, dump, read_values
+from tests.integration.conftest import BIN, CANARY, MODEL, TARGET, Clone
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +47,7 @@ ENGINE = f"{MODEL}-fp16"
 MODEL_OUT = f"models/{MODEL}/out"
 TARGET_OUT = f"engines/targets/{TARGET}/out"
 OUT = f"{TARGET_OUT}/{ENGINE}"
-FLEET = "release/fleet/inference/fleet.yaml"
+CANDIDATES = f"release/records/candidates/{TARGET}.json"
 
 SITECUSTOMIZE = '''
 """Counts the moments of atomic writing, and kills the process group at the one in KILL_AT.
@@ -109,12 +108,13 @@ def other_device(clone: Clone) -> None:
 def new_store(clone: Clone) -> None:
     """Let the step publish everything anew."""
     (clone.root / "mlflow.db").unlink(missing_ok=True)
+    for record in clone.workspace.records.glob("v*"):
+        shutil.rmtree(record)
     shutil.rmtree(clone.root / "mlartifacts", ignore_errors=True)
 
 
 def no_tag(clone: Clone) -> None:
-    fleet = clone.root / FLEET
-    fleet.write_text(re.sub(r"tag: .*", 'tag: ""', fleet.read_text()))
+    (clone.root / CANARY).write_text(dump(NOTHING))
 
 
 ON_DEVICE = (ENGINE, "--target", TARGET)
@@ -179,14 +179,14 @@ STEPS = {
     ),
     "publish": Step(
         words=("release", "publish", "--target", TARGET),
-        files=(f"release/published/{TARGET}.json",),
+        files=(CANDIDATES,),
         # A record for each of the three engines first.
         moments=3 * 4 + 4,
         prepare=new_store,
     ),
     "write": Step(
         words=("release", "write", "--target", TARGET),
-        files=(FLEET,),
+        files=(CANARY,),
         moments=4,
         kills=4,
         prepare=no_tag,
@@ -202,7 +202,7 @@ RECORDS: dict[str, type[Record]] = {
     "evaluation.json": Evaluation,
     "verdict.json": Verdict,
     f"{ENGINE}.json": Summary,
-    f"{TARGET}.json": Published,
+    f"{TARGET}.json": Candidates,
 }
 ROWS = {
     "latency.csv": 3 * HISTOGRAM_BINS,
@@ -231,18 +231,12 @@ def check_whole(path: Path) -> None:
         assert len(rows) == ROWS[path.name]
     elif path.name == "pytest-benchmark.json":
         assert json.loads(path.read_text())["benchmarks"]
-    elif path.name == "fleet.yaml":
-        check_fleet(path)
+    elif path.name == "release.yaml":
+        assert path.read_text().endswith("\n")
+        read_values(path)
     else:
         assert path.name == "engine.blob"
         check_engine_fits(path.parent)
-
-
-def check_fleet(path: Path) -> None:
-    text = path.read_text()
-    assert text.startswith("# What every site runs.")
-    tag = text.rpartition("tag: ")[2].strip().strip('"')
-    assert tag == "" or parse_tag(tag)
 
 
 def check_engine_fits(folder: Path) -> None:
@@ -322,13 +316,13 @@ def check_outputs(clone: Clone, step: Step, before: dict[str, bytes | None]) -> 
             assert before[file] is None, f"{file} is gone"
         elif now != before[file] or file.endswith("engine.blob"):
             check_whole(clone.root / file)
-    for record in clone.workspace.records.glob("*.json"):
-        ReleaseRecord.read(record)
+    for record in clone.workspace.records.glob("v*/publication.json"):
+        Publication.read(record)
 
 
 def remove(clone: Clone, step: Step) -> None:
     """Take the outputs away, as DVC does before it runs a stage."""
-    for file in set(step.files) - {FLEET}:
+    for file in set(step.files) - {CANARY}:
         (clone.root / file).unlink(missing_ok=True)
 
 
@@ -378,11 +372,14 @@ def check_right(clone: Clone, name: str) -> None:
     elif name == "probe":
         assert Fingerprint.read(clone.root / TARGET_OUT / "device.json") == read_fingerprint()
     elif name == "publish":
-        published = Published.read(clone.root / "release/published" / f"{TARGET}.json")
-        assert len(published.engines) == len(list(clone.workspace.records.glob("*.json"))) == 3
+        chosen = Candidates.read(candidates_path(clone.workspace, TARGET)).candidates
+        records = clone.workspace.records.glob("v*/publication.json")
+        releases = {Publication.read(path).release for path in records}
+        assert len(releases) == 3
+        assert chosen[MODEL].release in releases
     elif name == "write":
-        candidate = Published.read(clone.root / "release/published" / f"{TARGET}.json")
-        assert candidate.candidates[MODEL].release in (clone.root / FLEET).read_text()
+        chosen = Candidates.read(candidates_path(clone.workspace, TARGET)).candidates
+        assert chosen[MODEL].release in (clone.root / CANARY).read_text()
 
 
 # --- the whole pipeline ------------------------------------------------------------------------

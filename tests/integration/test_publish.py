@@ -23,7 +23,7 @@ import pytest
 from engines.backends import BuildRequest, open_backend
 from engines.backends.openvino.options import OpenVINOOptions
 from engines.config.workspace import Workspace
-from engines.errors import InputError, ServiceError
+from engines.errors import InputError, ServiceError, WrongEngine
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.benchmark import Benchmark
@@ -31,9 +31,10 @@ from engines.records.evaluation import Evaluation
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.thresholds import Thresholds
 from engines.records.verdict import Verdict
-from release.records import Published, ReleaseRecord, record_path
+from release.records import Candidates, candidates_path, publication_path, read_publication
 from release.registry.mlflow import open_store
-from release.steps.publish import publish
+from release.rollout.release_yaml import read_values, release_file
+from release.steps.publish import Published, publish
 from release.steps.write import write
 
 pytestmark = pytest.mark.integration
@@ -109,13 +110,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (workspace.model(MODEL) / "weights.pt").write_bytes(b"weights")
     (workspace.model(MODEL) / "model.yaml").write_text(MODEL_YAML % ("a" * 64))
     (workspace.target(TARGET) / "params.yaml").write_text(PARAMS % json.dumps(BUDGETS))
-    workspace.fleet_file.parent.mkdir(parents=True)
-    workspace.fleet_file.write_text("helm: {chart: x}  # mine\n")
+    folder = workspace.ring(MODEL, TARGET, "canary")
+    folder.mkdir(parents=True)
+    (folder / "fleet.yaml").write_text("helm: {chart: x}  # mine\n")
+    workspace.rings_file.write_text("schema: 1\nrings: [{name: canary}, {name: pilot}]\n")
     for number, precision in enumerate(P50):
         _make_engine(workspace, precision, 0.9 + number / 1000)
     # With its tables made, which takes seconds that only some tests want to spend.
-    with open_store(f"sqlite:///{root / 'mlflow.db'}", root):
-        return root
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with open_store(root):
+            return root
 
 
 @pytest.fixture
@@ -178,13 +183,20 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     (workspace.root / "mlflow.db").unlink()
     published = publish(workspace, TARGET, None, _quiet)
 
-    assert [engine.engine for engine in published.engines] == ["tiny-fp16", "tiny-fp32"]
-    assert [(one.engine, one.verdict) for one in published.skipped] == [("tiny-int8", "FAIL")]
-    assert published.candidates[MODEL].engine == "tiny-fp16"
+    assert [one.engine for one in published.publications] == ["tiny-fp16", "tiny-fp32"]
+    assert published.candidates.skipped == {"tiny-int8": "FAIL"}
+    candidate = published.candidates.candidates[MODEL]
+    assert candidate.engine == "tiny-fp16"
 
     client = _client(workspace)
     version = client.get_model_version_by_alias(NAME, "candidate")
-    assert version.tags["jetrail.tag"] == published.candidates[MODEL].release
+    assert version.tags["jetrail.tag"] == candidate.release
+    record = read_publication(workspace, candidate.release)
+    assert record == published.publications[0]
+    assert (record.mlflow.run_id, record.mlflow.version) == (version.run_id, int(version.version))
+    folder = workspace.engine(TARGET, "tiny-fp16")
+    assert record.judged == {name: sha256_file(folder / name) for name in record.judged}
+    assert record.judged.keys() >= {"manifest.json", "benchmark.json", "evaluation.json"}
     assert version.tags["git_commit"] == "c" * 40
     assert version.tags["dvc.weights_md5"] == WEIGHTS_MD5
     fingerprint = json.loads(version.tags["device_fingerprint"])
@@ -278,10 +290,13 @@ def test_measured_again_updates_the_run(workspace: Workspace) -> None:
     publish(workspace, TARGET, None, _quiet)
     before = _state(workspace)
     _change(workspace, "tiny-fp16", "benchmark.json", frame={"1": _latency(11.0)})
+    records = _files(workspace)
     published = publish(workspace, TARGET, None, _quiet)
-    assert published.candidates[MODEL].engine == "tiny-fp32"
+    assert _candidate(published) == "tiny-fp32"
+    changed = {path for path, content in _files(workspace).items() if records[path] != content}
+    assert changed == {str(candidates_path(workspace, TARGET))}, "a record never changes"
     client = _client(workspace)
-    run = next(engine.run_id for engine in published.engines if engine.engine == "tiny-fp16")
+    run = published.publications[0].mlflow.run_id
     assert client.get_run(run).data.metrics["frame_p50_ms"] == 11.0
     assert _state(workspace)["versions"] == before["versions"]
     assert client.get_model_version_by_alias(NAME, "candidate").tags["engine"] == "tiny-fp32"
@@ -289,10 +304,10 @@ def test_measured_again_updates_the_run(workspace: Workspace) -> None:
 
 def test_one_engine_then_the_other(workspace: Workspace) -> None:
     alone = publish(workspace, TARGET, "tiny-fp32", _quiet)
-    assert alone.candidates[MODEL].engine == "tiny-fp32"
+    assert _candidate(alone) == "tiny-fp32"
     both = publish(workspace, TARGET, "tiny-fp16", _quiet)
-    assert [engine.engine for engine in both.engines] == ["tiny-fp16", "tiny-fp32"]
-    assert both.candidates[MODEL].engine == "tiny-fp16"
+    assert [one.engine for one in both.publications] == ["tiny-fp16", "tiny-fp32"]
+    assert _candidate(both) == "tiny-fp16"
 
 
 def test_nothing_passed(workspace: Workspace) -> None:
@@ -300,27 +315,26 @@ def test_nothing_passed(workspace: Workspace) -> None:
         _change(workspace, engine, "verdict.json", verdict="INVALID")
     (workspace.root / "mlflow.db").unlink()
     published = publish(workspace, TARGET, None, _quiet)
-    assert published.engines == ()
-    assert published.candidates == {}
+    assert published.publications == ()
+    assert published.candidates.candidates == {}
     assert not (workspace.root / "mlflow.db").exists()
-    fleet = workspace.fleet_file.read_bytes()
     assert write(workspace, TARGET, _quiet) == {}
-    assert workspace.fleet_file.read_bytes() == fleet
+    assert not list(workspace.fleet.rglob("release.yaml"))
 
 
 def test_nothing_passes_any_more(workspace: Workspace) -> None:
-    release = publish(workspace, TARGET, None, _quiet).candidates[MODEL].release
+    candidate = publish(workspace, TARGET, None, _quiet).candidates.candidates[MODEL]
     for engine in ("tiny-fp32", "tiny-fp16"):
         _change(workspace, engine, "verdict.json", verdict="FAIL")
     said: list[str] = []
     publish(workspace, TARGET, "tiny-fp16", said.append)
     model = _client(workspace).get_registered_model(NAME)
     assert model.aliases, "one engine says nothing of the others"
-    assert publish(workspace, TARGET, None, said.append).candidates == {}
+    assert publish(workspace, TARGET, None, said.append).candidates.candidates == {}
     assert f"{MODEL}: no engine passes any more, so {NAME} has no candidate now" in said
     model = _client(workspace).get_registered_model(NAME)
     assert model.aliases == {}
-    assert record_path(workspace, release).is_file()
+    assert publication_path(workspace, candidate.release).is_file()
 
     said.clear()
     files = _files(workspace)
@@ -329,7 +343,7 @@ def test_nothing_passes_any_more(workspace: Workspace) -> None:
     assert _files(workspace) == files
 
     _change(workspace, "tiny-fp32", "verdict.json", verdict="PASS")
-    assert publish(workspace, TARGET, None, _quiet).candidates[MODEL].engine == "tiny-fp32"
+    assert _candidate(publish(workspace, TARGET, None, _quiet)) == "tiny-fp32"
     version = _client(workspace).get_model_version_by_alias(NAME, "candidate")
     assert version.tags["engine"] == "tiny-fp32"
 
@@ -354,7 +368,7 @@ def test_failure_while_an_alias_is_taken_off_converges(
         patch.setattr(MlflowClient, "delete_registered_model_alias", fail)
         with pytest.raises(ServiceError, match="the line went dead"):
             publish(workspace, TARGET, None, _quiet)
-    assert publish(workspace, TARGET, None, _quiet).candidates == {}
+    assert publish(workspace, TARGET, None, _quiet).candidates.candidates == {}
     assert _client(workspace).get_registered_model(NAME).aliases == {}
 
 
@@ -380,14 +394,45 @@ def test_other_model_of_the_target_loses_its_alias(workspace: Workspace) -> None
     assert any(line.startswith("other: no engine passes any more") for line in said)
 
 
-def test_pack_keeps_its_digest(workspace: Workspace) -> None:
-    release = publish(workspace, TARGET, None, _quiet).candidates[MODEL].release
-    path = record_path(workspace, release)
-    packed = ReleaseRecord.read(path).model_copy(update={"digest": f"sha256:{'d' * 64}"})
-    packed.write(path)
+def test_everything_invalid_leaves_the_candidate_where_it_was(workspace: Workspace) -> None:
+    before = publish(workspace, TARGET, None, _quiet).candidates.candidates
+    state = _state(workspace)
+    for engine in ("tiny-fp32", "tiny-fp16"):
+        _change(workspace, engine, "verdict.json", verdict="INVALID")
+    assert publish(workspace, TARGET, None, _quiet).candidates.candidates == before
+    assert _state(workspace) == state
+    path = release_file(workspace, MODEL, TARGET, "canary")
+    assert write(workspace, None, _quiet) == {path: before[MODEL].release}
+
+
+def test_another_store_leaves_the_records_as_they_are(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And `candidate` names the right engine there, whatever its version is."""
+    first = publish(workspace, TARGET, None, _quiet)
+    records = _files(workspace)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.root}/other.db")
+    publish(workspace, TARGET, "tiny-fp32", _quiet)
+    assert _candidate_in_mlflow(workspace) == "tiny-fp32"
+    said: list[str] = []
+    publish(workspace, TARGET, "tiny-fp16", said.append)
+    assert _candidate_in_mlflow(workspace) == "tiny-fp16"
+    assert any("its record stays as it is" in line for line in said)
     publish(workspace, TARGET, None, _quiet)
-    assert ReleaseRecord.read(path) == packed
-    assert write(workspace, TARGET, _quiet) == {MODEL: f"{release}@sha256:{'d' * 64}"}
+    assert _candidate_in_mlflow(workspace) == "tiny-fp16"
+    assert _files(workspace) == records
+    run = first.publications[0].mlflow.run_id
+    assert read_publication(workspace, first.publications[0].release).mlflow.run_id == run
+
+
+def test_a_record_that_was_edited(workspace: Workspace) -> None:
+    release = publish(workspace, TARGET, None, _quiet).publications[0].release
+    state = _state(workspace)
+    path = publication_path(workspace, release)
+    path.write_text(path.read_text().replace('"limit": 30.0', '"limit": 1.0'))
+    with pytest.raises(WrongEngine, match="does not add up"):
+        publish(workspace, TARGET, None, _quiet)
+    assert _state(workspace) == state
 
 
 # --- broken off in the middle ------------------------------------------------------------------
@@ -535,7 +580,7 @@ def test_server(workspace: Workspace, server: Server, monkeypatch: pytest.Monkey
     assert _files(workspace) == first
     assert _state(workspace) == state
 
-    record = ReleaseRecord.read(record_path(workspace, published.candidates[MODEL].release))
+    record = read_publication(workspace, published.candidates.candidates[MODEL].release)
     assert record.mlflow.tracking_uri == server.uri
     assert len(_load_candidate(workspace).predict(np.zeros((1, 64, 64, 3), np.uint8))) == 1
     assert not (workspace.root / "mlflow.db").exists()
@@ -553,25 +598,27 @@ def test_commands(workspace: Workspace) -> None:
     for noise in ("INFO", "WARN", "🏃", "View run", "Traceback"):
         assert noise not in output
 
-    published = Published.read(workspace.root / "release/published" / f"{TARGET}.json")
-    tag = published.candidates[MODEL].release
+    candidate = Candidates.read(candidates_path(workspace, TARGET)).candidates[MODEL]
+    tag = candidate.release
     process = _command(workspace, "write")
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output
-    fleet = workspace.fleet_file.read_text()
-    assert fleet.startswith("helm: {chart: x}  # mine\n")
-    assert f"tag: {tag}\n" in fleet
+    path = release_file(workspace, MODEL, TARGET, "canary")
+    assert path.with_name("fleet.yaml").read_text() == "helm: {chart: x}  # mine\n"
+    values = read_values(path)
+    assert values is not None
+    assert values.image.tag == tag
     process = _command(workspace, "write")
     assert "is there already" in process.communicate(timeout=60)[0]
-    assert workspace.fleet_file.read_text() == fleet
+    assert read_values(path) == values
 
     output = _command(workspace, "status").communicate(timeout=60)[0]
     assert [line.split() for line in output.splitlines() if tag in line] == [
         ["candidate", tag],
         ["canary", tag],
     ]
-    assert published.candidates[MODEL].engine == "tiny-fp16"
-    assert f"run {published.engines[0].run_id}" in output
+    assert candidate.engine == "tiny-fp16"
+    assert f"run {read_publication(workspace, tag).mlflow.run_id}" in output
 
 
 # --- helpers -----------------------------------------------------------------------------------
@@ -587,6 +634,16 @@ def _command(workspace: Workspace, name: str) -> subprocess.Popen[str]:
     command = [str(Path(sys.executable).with_name("release")), name, "--target", TARGET]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=workspace.root, text=True, **pipes)
+
+
+def _candidate_in_mlflow(workspace: Workspace) -> str:
+    version = _client(workspace).get_model_version_by_alias(NAME, "candidate")
+    return str(version.tags["engine"])
+
+
+def _candidate(published: Published) -> str:
+    """The engine of the model's candidate."""
+    return published.candidates.candidates[MODEL].engine
 
 
 def _uri(workspace: Workspace) -> str:
@@ -734,8 +791,20 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
             **{"confidence_threshold": 0.25, "reference_detections": 9, "lost_detections": 0},
         }
     ).write(folder / "evaluation.json")
-    rest = {"measured": 0.0, "unit": "", "rule": "at most", "verdict": VERDICTS[precision]}
-    checks = [{"name": name, "limit": limit, **rest} for name, limit in BUDGETS.items()]
+    p50 = P50[precision]
+    measured = {
+        **{"frame_p99_ms": p50, "frame_p50_ms": p50, "throughput_fps": 100.0},
+        **{"map50_95_drop": 0.0, "confidence_shift": 0.0, "memory_peak_mib": 100.0},
+        "engine_size_mib": path.stat().st_size / 2**20,
+    }
+    rest = {"unit": "", "verdict": VERDICTS[precision]}
+    checks = [
+        {
+            **{"name": name, "measured": measured[name], "limit": limit, **rest},
+            "rule": "at least" if name == "throughput_fps" else "at most",
+        }
+        for name, limit in BUDGETS.items()
+    ]
     Verdict.model_validate(
         {**about, "verdict": VERDICTS[precision], "checks": checks, "reasons": ()}
     ).write(folder / "verdict.json")

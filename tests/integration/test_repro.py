@@ -23,8 +23,19 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from pipeline.records import Quantize, Verify
-from release.records import Published, ReleaseRecord
-from tests.integration.conftest import ENGINES, MODEL, ROOT, ROW, TARGET, Clone, only_fp16, stages
+from release.records import Candidates, Publication, candidates_path, read_publication
+from release.rollout.release_yaml import read_values
+from tests.integration.conftest import (
+    CANARY,
+    ENGINES,
+    MODEL,
+    ROOT,
+    ROW,
+    TARGET,
+    Clone,
+    only_fp16,
+    stages,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -47,14 +58,19 @@ def read(path: Path) -> Any:
 
 
 def canary_tag(clone: Clone) -> str:
-    """The tag in the canary entry, read as text: the file has a single tag."""
-    text = clone.workspace.fleet_file.read_text()
-    (tag,) = re.findall(r"^ +tag: \"?([^\"\n]*)\"?$", text, flags=re.MULTILINE)
-    return str(tag)
+    """The tag of the canary ring; empty before the first release."""
+    values = read_values(clone.root / CANARY)
+    return values.image.tag if values else ""
 
 
-def published(clone: Clone) -> Published:
-    return Published.read(clone.root / "release" / "published" / f"{TARGET}.json")
+def candidates(clone: Clone) -> Candidates:
+    return Candidates.read(candidates_path(clone.workspace, TARGET))
+
+
+def published_engines(clone: Clone) -> set[str]:
+    """Engines of which there is a record of a release."""
+    found = clone.workspace.records.glob("v*/publication.json")
+    return {Publication.read(path).engine for path in found}
 
 
 # --- from scratch ------------------------------------------------------------------------------
@@ -133,9 +149,9 @@ def test_device_and_report(first_run: tuple[Clone, str]) -> None:
 
 def test_release(first_run: tuple[Clone, str]) -> None:
     clone, _ = first_run
-    assert {one.engine for one in published(clone).engines} == set(ENGINES)
-    candidate = published(clone).candidates[MODEL]
-    record = ReleaseRecord.read(clone.workspace.records / f"{candidate.release}.json")
+    assert published_engines(clone) == set(ENGINES)
+    candidate = candidates(clone).candidates[MODEL]
+    record = read_publication(clone.workspace, candidate.release)
     manifest = Manifest.read(clone.workspace.engine(TARGET, record.engine) / "manifest.json")
     precision, sha256 = manifest.precision, manifest.engine_sha256
     assert record.engine_sha256 == sha256
@@ -143,12 +159,26 @@ def test_release(first_run: tuple[Clone, str]) -> None:
     assert (clone.root / "mlflow.db").is_file()
 
 
+def test_a_release_manager_s_clone_needs_no_engine(first_run: tuple[Clone, str]) -> None:
+    """What git has of the finished clone is enough for `write` and `status`."""
+    clone, _ = first_run
+    fresh = Clone(root=clone.root.parent / "fresh")
+    clone.run("git", "clone", "--quiet", str(clone.root), str(fresh.root))
+    assert not list(fresh.root.glob("engines/targets/*/out"))
+    assert "is there already" in fresh.run("release", "write")
+    (fresh.root / CANARY).unlink()
+    fresh.run("release", "write")
+    assert canary_tag(fresh) == canary_tag(clone)
+    assert fresh.run("release", "status").count(canary_tag(clone)) == 2
+    assert fresh.run("git", "status", "--porcelain") == ""
+
+
 def test_the_fastest_engine_goes_to_the_canary_ring(first_run: tuple[Clone, str]) -> None:
     clone, _ = first_run
     p50 = {
         engine: read(clone.out / "summary" / f"{engine}.json")["frame_p50_ms"] for engine in ENGINES
     }
-    assert published(clone).candidates[MODEL].engine == min(p50, key=p50.__getitem__)
+    assert candidates(clone).candidates[MODEL].engine == min(p50, key=p50.__getitem__)
 
 
 # --- again -------------------------------------------------------------------------------------
@@ -257,7 +287,7 @@ def test_plots_show(finished: Clone) -> None:
 
 
 def test_an_engine_that_fails_does_not_stop_the_others(finished: Clone) -> None:
-    chosen = published(finished).candidates[MODEL].engine
+    chosen = candidates(finished).candidates[MODEL].engine
     with finished.edited(ROW) as row:
         row["engines"][chosen]["budgets"] = {"frame_p99_ms": 0.001}
     ran = finished.repro()
@@ -268,15 +298,14 @@ def test_an_engine_that_fails_does_not_stop_the_others(finished: Clone) -> None:
     assert done.stderr.startswith(f"error: Expected every engine to keep its budgets, but {chosen}")
     assert finished.command("pipeline", "gate", chosen).returncode == 3
 
-    now = published(finished)
-    assert {one.engine for one in now.engines} == set(ENGINES) - {chosen}
-    assert [(one.engine, one.verdict) for one in now.skipped] == [(chosen, "FAIL")]
+    now = candidates(finished)
+    assert now.skipped == {chosen: "FAIL"}
     assert now.candidates[MODEL].engine != chosen
     assert canary_tag(finished) == now.candidates[MODEL].release
 
 
 def test_an_untrusted_measurement_is_invalid_and_not_published(finished: Clone) -> None:
-    tag = canary_tag(finished)
+    tag, before = canary_tag(finished), candidates(finished).candidates
     only_fp16(finished)
     with finished.edited(ROW) as row:
         row["benchmark"].update(max_drift_share=0, max_attempts=1)
@@ -290,7 +319,8 @@ def test_an_untrusted_measurement_is_invalid_and_not_published(finished: Clone) 
     assert done.returncode == 4
     assert done.stderr.startswith("error: Expected measurements that can be trusted")
     assert finished.command("pipeline", "gate", FP16).returncode == 4
-    assert published(finished).engines == ()
+    assert candidates(finished).skipped == {FP16: "INVALID"}
+    assert candidates(finished).candidates == before
     assert canary_tag(finished) == tag
 
 
