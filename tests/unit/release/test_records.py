@@ -112,6 +112,13 @@ def test_an_edited_record_is_refused(
     assert f"git checkout -- release/records/{RELEASE}/publication.json" in str(caught.value)
 
 
+def test_a_record_in_the_folder_of_another_release(workspace: Workspace) -> None:
+    other = RELEASE.replace("v1.0", "v0.9")
+    PUBLICATION.write(publication_path(workspace, other))
+    with pytest.raises(WrongEngine, match=f"expected release {other}, got {RELEASE}"):
+        read_publication(workspace, other)
+
+
 def _numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The way to each number and text below `value`."""
     if isinstance(value, dict | list):

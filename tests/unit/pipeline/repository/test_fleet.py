@@ -152,7 +152,11 @@ def test_a_release_name_is_of_one_model_and_target(
 
 def test_release_names_of_forty_letters() -> None:
     one, other = "m" * 40, "m" * 39 + "n"
-    assert len({release_name(one, one), release_name(one, other), release_name(other, one)}) == 3
+    found = {release_name(one, one), release_name(one, other), release_name(other, one)}
+    assert len(found) == 3
+    assert {len(name) for name in found} == {53}
+    # Cut right behind a dash.
+    assert "--" not in release_name("m" * 40, "t" * 4 + "-" + "t" * 20)
 
 
 # --- this repository ---------------------------------------------------------------------------
