@@ -60,7 +60,7 @@ class Publication(Record):
     fleet_label: Name
     """Value of the label `device` of the clusters that the release is for."""
     precision: Precision
-    engine_file: Literal["engine.blob", "engine.plan"]
+    engine_file: str = Field(pattern=r"^engine\.[a-z]+$")
     engine_sha256: Sha256
     git_commit: str
     """Commit that the engine was built from; empty without git."""
@@ -69,7 +69,7 @@ class Publication(Record):
     verdict: VerdictName
     checks: tuple[Check, ...]
     judged: dict[str, Sha256]
-    """Name of each file beside the engine that the verdict rests on, with its content's sha256."""
+    """Name of the engine's file and of each one that the verdict rests on, to its sha256."""
 
 
 class Candidate(Part):
@@ -146,6 +146,11 @@ def _wrong_names(publication: Publication, release: str) -> list[str]:
         ("release", publication.release, release),
         ("release", publication.release, tag.name),
         ("engine", publication.engine, f"{publication.model}-{publication.precision}"),
+        (
+            publication.engine_file,
+            publication.judged.get(publication.engine_file, "no such file"),
+            publication.engine_sha256,
+        ),
     ]
     return [f"expected {name} {wanted}, got {got}" for name, got, wanted in pairs if got != wanted]
 

@@ -259,7 +259,7 @@ def _publication(config: TargetConfig, measured: Measured, entry: MlflowEntry) -
         target=manifest.target,
         fleet_label=config.fleet_label,
         precision=manifest.precision,
-        engine_file=config.engine_file,
+        engine_file=manifest.engine_file,
         engine_sha256=manifest.engine_sha256,
         git_commit=manifest.source.git_commit,
         mlflow=entry,
@@ -271,7 +271,10 @@ def _publication(config: TargetConfig, measured: Measured, entry: MlflowEntry) -
         ),
         verdict=measured.verdict.verdict,
         checks=measured.verdict.checks,
-        judged={name: sha256_file(measured.folder / name) for name in JUDGED},
+        judged={
+            manifest.engine_file: manifest.engine_sha256,
+            **{name: sha256_file(measured.folder / name) for name in JUDGED},
+        },
     )
 
 

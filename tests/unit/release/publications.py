@@ -50,7 +50,7 @@ PUBLICATION = Publication(
             **{"verdict": "PASS", "rule": "at most"},
         ),
     ),
-    judged={"manifest.json": "a" * 64},
+    judged={"engine.blob": "3f2a91c04b7e" + "0" * 52, "manifest.json": "a" * 64},
 )
 
 

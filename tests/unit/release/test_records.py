@@ -96,6 +96,10 @@ def edit(workspace: Workspace, change: Callable[[dict[str, Any]], object]) -> No
             "expected checks of different names, got 4 checks",
         ),
         (lambda one: one.update(engine_sha256="1" * 64), "fp16-111111111111, got"),
+        (
+            lambda one: one.update(engine_file="engine.plan"),
+            "expected engine.plan 3f2a91c04b7e",
+        ),
         (lambda one: one.update(model_version="1.1"), "expected release v1.1-"),
         (lambda one: one.update(target="line-4"), "expected release v1.0-line-4-"),
         (lambda one: one.update(model="other"), "expected engine other-fp16, got meter-fp16"),
@@ -138,7 +142,9 @@ PLACES = sorted(_numbers(json.loads(PUBLICATION.model_dump_json(by_alias=True)))
     st.one_of(
         st.floats(allow_nan=False, allow_infinity=False),
         st.integers(1, 10**9),
-        st.sampled_from(["PASS", "FAIL", "INVALID", "at most", "at least", "f" * 64, "x", "1.1"]),
+        st.sampled_from(
+            ["PASS", "FAIL", "INVALID", "at most", "at least", "f" * 64, "x", "1.1", "engine.plan"]
+        ),
     ),
 )
 def test_one_edit_is_refused_or_changes_nothing_that_is_rolled_out(
