@@ -30,7 +30,7 @@ def main(report: Path, engine: str, target: str) -> None:
     """Evaluate, then write the report."""
     Detector.stream = timed  # type: ignore[method-assign]
     commands(["evaluate", engine, "--target", target], standalone_mode=False)
-    record = Evaluation.read(find_workspace().engine(target, engine) / "evaluation.json")
+    record = find_workspace().engine(target, engine).read(Evaluation)
     result = {"loop_s": loop_seconds, "map50_95": record.map50_95, "images": record.images}
     report.write_text(json.dumps(result))
 

@@ -55,7 +55,7 @@ class Comparison:
 
     def engine(self, precision: str) -> Path:
         """Folder of the model's engine."""
-        return self.workspace.engine(self.target.target, f"{self.model.name}-{precision}")
+        return self.workspace.engine(self.target.target, f"{self.model.name}-{precision}").path
 
     @property
     def weights(self) -> Path:

@@ -51,15 +51,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="name of a model, such as meter-yolov8n")
     workspace, name = find_workspace(), parser.parse_args().model
-    model, out = load_model(workspace, name), workspace.model_out(name)
+    model = load_model(workspace, name)
     sets = load_sets(workspace.model(name), model)
     calibration = prepare_all(sets["calibration"], model.imgsz, "letterbox calibration")
     tuning = prepare_all(sets["tuning"], model.imgsz, "letterbox tuning")
     truth = read_truth(sets["tuning"], len(model.classes))
-    graph = read_export(out, model)
+    graph = read_export(workspace.onnx(name, "fp32"), model)
     contenders = [
         Contender(name="float32", graph=graph),
-        Contender(name="ONNX Runtime", graph=onnx.load(str(out / "model.int8.onnx"))),
+        Contender(name="ONNX Runtime", graph=onnx.load(str(workspace.onnx(name, "int8")))),
         nncf_quantized(graph, find_head(graph), calibration),
     ]
     times = latencies(contenders, model, tuning[0])

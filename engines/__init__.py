@@ -8,6 +8,7 @@
     backends/            a folder a backend: build an engine, check it, load it, run it
     detect/              camera frame in, boxes out: all that a pod imports
     measure/             times, and what the machine did while they were taken
+    verdict/             an engine judged by its evidence, and whether a verdict still counts
     config/              what people write: models, targets, and where things are
     targets/             not code: a folder of data for each kind of device
 

@@ -53,6 +53,7 @@ class ReferenceAccuracy(Part):
 class Verify(Record):
     """The exported ONNX file is the checkpoint's network, and how good that network is."""
 
+    file: ClassVar[str] = "verify.json"
     written_by: ClassVar[str] = "pipeline verify"
 
     model: str
@@ -114,6 +115,7 @@ class QuantizedFile(Part):
 class Quantize(Record):
     """How `model.fp16.onnx` and `model.int8.onnx` were made, and what they cost in accuracy."""
 
+    file: ClassVar[str] = "quantize.json"
     written_by: ClassVar[str] = "pipeline quantize"
 
     model: str

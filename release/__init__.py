@@ -5,7 +5,6 @@ terminal     what people see
 steps/       publish, write and status; steps never import each other
 registry/    MLflow: what it is told, lineage, policy
 rollout/     release.yaml of each ring
-measured     an engine with the numbers that were measured on it, and on no other
 tags         the grammar of image tags
 records      release/records/: what was published, and each model's candidate
 lock         one command at a time

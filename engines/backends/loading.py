@@ -13,13 +13,11 @@ from packaging.version import InvalidVersion, Version
 
 from engines.backends import Backend, Session, open_backend
 from engines.errors import InputError, WrongEngine
-from engines.files import sha256_file
 from engines.machine.fingerprint import differences
 from engines.packages import PACKAGES
 from engines.records.fingerprint import Fingerprint
+from engines.records.folder import EngineFolder
 from engines.records.manifest import Manifest
-
-MANIFEST_FILE = "manifest.json"
 
 SYSTEM = frozenset({"driver", "cuda", "l4t", "jetpack"})
 FREE = {
@@ -38,7 +36,7 @@ def load_engine(
     Raises WrongEngine when it is damaged, altered or not for this device, InputError when there is
     no readable manifest.
     """
-    manifest = Manifest.read(folder / MANIFEST_FILE)
+    manifest = EngineFolder(folder).read(Manifest)
     engine = check_engine(folder, manifest, device)
     return manifest, _backend(manifest).load(engine, manifest, in_flight=in_flight)
 
@@ -50,7 +48,9 @@ def check_engine(folder: Path, manifest: Manifest, device: Fingerprint) -> Path:
     """
     _check_device(manifest, device)
     _check_backend(manifest, _backend(manifest))
-    return _check_file(folder, manifest)
+    if problem := EngineFolder(folder).altered(manifest):
+        raise _refused(manifest, problem)
+    return folder / manifest.engine_file
 
 
 def device_differences(manifest: Manifest, device: Fingerprint) -> list[str]:
@@ -106,25 +106,6 @@ def _takes(manifest: Manifest, installed: str) -> bool:
     except InvalidVersion:
         return False
     return here.major == there.major and here >= there
-
-
-def _check_file(folder: Path, manifest: Manifest) -> Path:
-    engine = folder / manifest.engine_file
-    if engine.parent != folder or not engine.is_file():
-        raise _refused(manifest, f"engine_file: {engine} is not there")
-    size = engine.stat().st_size
-    if size != manifest.engine_bytes:
-        raise _refused(
-            manifest,
-            f"engine_bytes: expected {manifest.engine_bytes}, {engine} has {size}",
-        )
-    digest = sha256_file(engine)
-    if digest != manifest.engine_sha256:
-        raise _refused(
-            manifest,
-            f"engine_sha256: expected {manifest.engine_sha256}, {engine} has {digest}",
-        )
-    return engine
 
 
 def _refused(manifest: Manifest, problem: str) -> WrongEngine:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import InputError
+from engines.records.fingerprint import Fingerprint
+from engines.records.folder import EngineFolder
+from engines.records.record import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +46,25 @@ class Workspace:
         """`models/<name>/out`, what export, verify and quantize write."""
         return self.model(name) / "out"
 
+    def onnx(self, model: str, precision: Precision) -> Path:
+        """`models/<model>/out/model.<precision>.onnx`, what an engine is built from."""
+        return self.model_out(model) / f"model.{precision}.onnx"
+
+    def reference(self, model: str) -> Path:
+        """`models/<model>/out/reference.npz`, what the FP32 checkpoint finds."""
+        return self.model_out(model) / "reference.npz"
+
     def target(self, name: str) -> Path:
         """`engines/targets/<name>`, the target's row (params.yaml) and its pipeline."""
         return self.targets / name
 
-    def engine(self, target: str, engine: str) -> Path:
+    def engine(self, target: str, engine: str) -> EngineFolder:
         """`engines/targets/<target>/out/<engine>`, all files of one engine."""
-        return self.target(target) / "out" / engine
+        return EngineFolder(self.target(target) / "out" / engine)
 
     def device_file(self, target: str) -> Path:
         """`engines/targets/<target>/out/device.json`, what probe found."""
-        return self.target(target) / "out" / "device.json"
+        return self.target(target) / "out" / Fingerprint.file
 
     def ring(self, model: str, target: str, ring: str) -> Path:
         """`release/fleet/<model>/<target>/<ring>`, a Fleet bundle: fleet.yaml and release.yaml."""

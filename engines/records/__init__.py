@@ -6,6 +6,7 @@ manifest      manifest.json: what an engine is, and what it was made from
 benchmark     benchmark.json: how fast it is on its device
 evaluation    evaluation.json: how accurate it is
 verdict       verdict.json: the gate's word
+folder        EngineFolder: the files of one engine by name, and whether they belong together
 
 Units stand in the names. A file with an unknown key, or without a needed one, is refused with its
 path and the key.

@@ -131,6 +131,7 @@ class CrossCheck(Part):
 class Benchmark(Record):
     """Latency and throughput of one engine on its device; keys of the dictionaries are batches."""
 
+    file: ClassVar[str] = "benchmark.json"
     written_by: ClassVar[str] = "pipeline benchmark"
 
     engine: str

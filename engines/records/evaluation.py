@@ -26,6 +26,7 @@ class ClassAccuracy(Part):
 class Evaluation(Record):
     """Accuracy of one engine on the evaluation set, against the labels and against FP32."""
 
+    file: ClassVar[str] = "evaluation.json"
     written_by: ClassVar[str] = "pipeline evaluate"
 
     engine: str

@@ -15,6 +15,7 @@ class Fingerprint(Record):
     Holds nothing that changes from boot to boot, and no serial number.
     """
 
+    file: ClassVar[str] = "device.json"
     written_by: ClassVar[str] = "pipeline probe"
 
     kind: Literal["cpu", "dgpu", "jetson"]

@@ -81,6 +81,7 @@ class TensorRTPlan(Part):
 class Manifest(Record):
     """The sidecar of an engine: all that a loader must know, and check, before it deserialises."""
 
+    file: ClassVar[str] = "manifest.json"
     written_by: ClassVar[str] = "pipeline build"
 
     engine: str

@@ -34,6 +34,8 @@ class Record(Part):
 
     schema_: int = Field(default=1, alias="schema", ge=1, le=1)
 
+    file: ClassVar[str]
+    """Its name in its folder. A record that is one of many of its kind in a folder has none."""
     written_by: ClassVar[str]
     """The command that makes the file, for the message when it is missing."""
 

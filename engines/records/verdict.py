@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 
 from engines.records.record import Part, Record, Sha256, VerdictName
 
+Rule = Literal["at most", "at least"]
+
 
 class Check(Part):
     """One budget against one measurement."""
@@ -15,12 +17,13 @@ class Check(Part):
     limit: float
     unit: str
     verdict: VerdictName
-    rule: Literal["at most", "at least"]
+    rule: Rule
 
 
 class Verdict(Record):
     """The gate's word on one engine: PASS and FAIL speak of it, INVALID of the measurement."""
 
+    file: ClassVar[str] = "verdict.json"
     written_by: ClassVar[str] = "pipeline gate"
 
     engine: str
@@ -30,3 +33,5 @@ class Verdict(Record):
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]
     """Why a measurement is INVALID; empty otherwise."""
+    judged: dict[str, Sha256]
+    """Name to sha256 of every file that was judged: the engine, and the records about it."""

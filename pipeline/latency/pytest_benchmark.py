@@ -13,9 +13,9 @@ from typing import Any
 
 from engines.errors import JetrailError
 from engines.process.orphans import ends_with_us
+from engines.records.folder import RAW_TIMES
 from pipeline.latency.harness.plan import PLAN_VARIABLE, PROGRESS, Plan
 
-RAW_FILE = "pytest-benchmark.json"
 HARNESS = Path(__file__).parent / "harness" / "bench_engine.py"
 
 
@@ -42,7 +42,7 @@ def measure(plan: Plan, folder: Path, tell: Tell | None = None) -> tuple[Measure
     A process of its own, so that the memory is the engine's and nothing else warmed the caches.
     Raises JetrailError when the harness itself fails.
     """
-    plan_file, raw = folder / "plan.json", folder / RAW_FILE
+    plan_file, raw = folder / "plan.json", folder / RAW_TIMES
     plan.write(plan_file)
     tests = [f"{HARNESS}::{test}" for test in plan.tests]
     command = [

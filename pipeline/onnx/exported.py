@@ -10,22 +10,20 @@ from engines.config.model import ModelConfig
 from engines.errors import InputError
 from pipeline.onnx import onnx_file, reading
 
-FILE = "model.fp32.onnx"
 
-
-def read_export(folder: Path, model: ModelConfig) -> Any:
+def read_export(path: Path, model: ModelConfig) -> Any:
     """`model.fp32.onnx` of a model as an `onnx.ModelProto`.
 
-    `folder` is the model's `out`. Raises InputError when the file is missing or damaged, or was
-    made from something else than model.yaml says now.
+    Raises InputError when `path` is missing or damaged, or was made from something else than
+    model.yaml says now.
     """
-    graph = onnx_file.read_onnx(folder / FILE)
+    graph = onnx_file.read_onnx(path)
     metadata = reading.metadata(graph)
     expected = {"weights_sha256": model.weights.sha256, "imgsz": json.dumps(list(model.imgsz))}
     for key, value in expected.items():
         if metadata.get(key) != value:
             raise InputError(
-                f"Expected {folder / FILE} made from the {key} {value} of model.yaml, came one "
+                f"Expected {path} made from the {key} {value} of model.yaml, came one "
                 f"made from {metadata.get(key, 'an unknown one')}. Run `pipeline export "
                 f"{model.name}`."
             )

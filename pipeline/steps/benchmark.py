@@ -24,13 +24,14 @@ from engines.measure.latency import latency
 from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
 from engines.records.fingerprint import Fingerprint
+from engines.records.folder import RAW_TIMES, EngineFolder
 from engines.records.manifest import Manifest
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.intake.dataset import load_set
 from pipeline.latency import results as measured
 from pipeline.latency import trtexec, trtexec_tool
 from pipeline.latency.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, Plan
-from pipeline.latency.pytest_benchmark import RAW_FILE, Measurement, measure
+from pipeline.latency.pytest_benchmark import Measurement, measure
 from pipeline.latency.validity import disturbances, invalid_reasons, lasting_reasons
 from pipeline.progress import seconds_bar, spinner
 from pipeline.report.summary import table_text
@@ -61,8 +62,8 @@ def benchmark(
     check_target(device, target, target.device, partial(readable_targets, workspace))
     target.engine(engine)
     folder = workspace.engine(target_name, engine)
-    manifest = Manifest.read(folder / "manifest.json")
-    check_engine(folder, manifest, device)
+    manifest = folder.read(Manifest)
+    check_engine(folder.path, manifest, device)
     if cross_check:  # before minutes are spent
         trtexec.arguments(trtexec_tool.probe(trtexec_tool.find(manifest.backend_package)), manifest)
     minutes = target.benchmark.soak_minutes if soak_minutes is None else soak_minutes
@@ -78,17 +79,17 @@ def benchmark(
         measurements, validity = _measure_until_valid(plan, target, scratch)
         record = _record(manifest, target, device, measurements, validity)
         # Before what may fail yet: a broken trtexec must not cost what was measured.
-        write_atomic(folder / RAW_FILE, (scratch / RAW_FILE).read_bytes())
+        write_atomic(folder.raw_times, (scratch / RAW_TIMES).read_bytes())
         rows = measured.histogram(engine, measured.of(measurements, "test_frame", 1).seconds)
-        write_atomic(folder.parent / "latency" / f"{engine}.csv", table_text(rows))
-        record.write(folder / "benchmark.json")
+        write_atomic(folder.latency_table, table_text(rows))
+        folder.write(record)
         if cross_check:
             checked = _cross_check(folder, manifest, measurements)
             record = _add(record, trtexec.disagreement(checked), cross_check=checked)
-            record.write(folder / "benchmark.json")
+            folder.write(record)
         if minutes:
             record = _soak(record, plan, minutes, target, scratch)
-            record.write(folder / "benchmark.json")
+            folder.write(record)
     return record
 
 
@@ -107,7 +108,7 @@ def _plan(
         sample.read_image()  # an unreadable one is bad input here, and a defect in the harness
     return Plan(
         tests=(*LATENCY, *(GPU_TIME if cross_check else ()), *THROUGHPUT),
-        engine_folder=workspace.engine(target.target, engine),
+        engine_folder=workspace.engine(target.target, engine).path,
         frames=tuple(sample.image for sample in samples),
         frame_size=row.frame_size,
         batches=tuple(sorted({1, target.batch.opt})),
@@ -146,7 +147,7 @@ def _is_jetson(target: TargetConfig) -> bool:
 
 
 def _cross_check(
-    folder: Path, manifest: Manifest, measurements: Sequence[Measurement]
+    folder: EngineFolder, manifest: Manifest, measurements: Sequence[Measurement]
 ) -> CrossCheck:
     ours = next(one.extra["gpu_p50_ms"] for one in measurements if one.name == "test_gpu_time")
     if ours is None:
@@ -156,7 +157,7 @@ def _cross_check(
             "--cross-check."
         )
     with spinner(f"cross-check {manifest.engine}"):
-        return trtexec.cross_check(folder / manifest.engine_file, manifest, ours)
+        return trtexec.cross_check(folder.engine_file(manifest), manifest, ours)
 
 
 def _soak(

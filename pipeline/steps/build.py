@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from engines.backends import BuildRequest, BuildResult, open_backend
-from engines.backends.loading import MANIFEST_FILE
 from engines.config.model import ModelConfig, load_model
 from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
@@ -46,7 +45,7 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     _check_class_names(workspace, target)
     onnx = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
     folder = workspace.engine(target_name, engine)
-    path = folder / target.engine_file
+    path = folder.path / target.engine_file
     with atomic_path(path) as temporary, steps_bar(f"build {engine}") as progress:
         request = BuildRequest(
             onnx=onnx,
@@ -86,7 +85,7 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         source=_source(workspace, model, onnx),
         tensorrt=result.tensorrt,
     )
-    manifest.write(folder / MANIFEST_FILE)
+    folder.write(manifest)
     _warn(manifest)
     return manifest
 
@@ -133,7 +132,7 @@ def _probed_device(workspace: Workspace, target: TargetConfig) -> Fingerprint:
 
 
 def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -> Path:
-    path = workspace.model_out(model.name) / f"model.{precision}.onnx"
+    path = workspace.onnx(model.name, precision)
     step = "export" if precision == "fp32" else "quantize"
     again = f"Make it with `pipeline {step} {model.name}`, or `dvc repro`."
     if not path.is_file():

@@ -46,14 +46,14 @@ def _evaluate(
 ) -> Evaluation:
     folder = workspace.engine(target.target, engine)
     model = load_model(workspace, target.engine(engine).model)
-    manifest = Manifest.read(folder / "manifest.json")
+    manifest = folder.read(Manifest)
     reference = _read_reference(workspace, model, manifest)
     samples = load_sets(workspace.model(model.name), model)["evaluation"]
     truth = read_truth(samples, len(model.classes))
     _check_same_pictures(truth, reference, model.name)
-    found = _detect(folder, frames_in_flight(device, target.package)[1], device, samples)
+    found = _detect(folder.path, frames_in_flight(device, target.package)[1], device, samples)
     record = _compare(target, model, manifest, truth, reference, found)
-    record.write(folder / "evaluation.json")
+    folder.write(record)
     return record
 
 
@@ -61,19 +61,18 @@ def _read_reference(
     workspace: Workspace, model: ModelConfig, manifest: Manifest
 ) -> dict[str, Detections]:
     """The FP32 detections, which must be of the very weights that the engine was built from."""
-    out = workspace.model_out(model.name)
-    verify = Verify.read(out / "verify.json")
+    verify = Verify.read(workspace.model_out(model.name) / Verify.file)
     weights = {
         "model.yaml": model.weights.sha256,
-        "verify.json": verify.weights_sha256,
-        f"manifest.json of {manifest.engine}": manifest.source.weights_sha256,
+        Verify.file: verify.weights_sha256,
+        f"{Manifest.file} of {manifest.engine}": manifest.source.weights_sha256,
     }
     if len(set(weights.values())) > 1:
         said = ", ".join(f"{name} says {sha256[:12]}" for name, sha256 in weights.items())
         raise InputError(
             f"Expected engine and FP32 reference of the same weights, but {said}. Run `dvc repro`."
         )
-    path = out / "reference.npz"
+    path = workspace.reference(model.name)
     if not path.is_file() or sha256_file(path) != verify.reference_sha256:
         raise InputError(
             f"Expected {path} as `pipeline verify` wrote it beside verify.json, but it is missing "

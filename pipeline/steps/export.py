@@ -14,7 +14,6 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError
 from pipeline.intake.checkpoint import CheckpointFacts, export_onnx, load_checkpoint, versions
 from pipeline.onnx import onnx_file
-from pipeline.onnx.exported import FILE
 from pipeline.onnx.simplify import Simplifier, simplifier
 
 
@@ -25,7 +24,7 @@ def export(workspace: Workspace, model_name: str) -> Path:
     YOLOv8 detect network, or when classes or image size do not fit them.
     """
     model = load_model(workspace, model_name)
-    out = workspace.model_out(model_name)
+    path = workspace.onnx(model_name, "fp32")
     with simplifier() as child, tempfile.TemporaryDirectory(prefix="jetrail-export-") as folder:
         checkpoint = load_checkpoint(
             workspace.model(model_name) / model.weights.path, model.weights.sha256
@@ -38,8 +37,8 @@ def export(workspace: Workspace, model_name: str) -> Path:
         onnx_file.free_batch(graph)
         _check_output(graph, model, checkpoint.facts)
         onnx_file.set_metadata(graph, _metadata(model, checkpoint.facts, simplified))
-        onnx_file.write_onnx(graph, out / FILE)
-    return out / FILE
+        onnx_file.write_onnx(graph, path)
+    return path
 
 
 def check_fits(model: ModelConfig, facts: CheckpointFacts) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pipeline.accuracy.coco import Truth, accuracy, read_truth
 from pipeline.config import QuantizeConfig, load_quantize
 from pipeline.intake.dataset import load_sets
 from pipeline.onnx import onnx_file, reading
-from pipeline.onnx.exported import FILE, read_export
+from pipeline.onnx.exported import read_export
 from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.inference import Prepared, cores, detect, prepare_all, spread
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
@@ -73,8 +73,8 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     Raises InputError for a missing or stale export, or without calibration or tuning images.
     """
     model, config = load_model(workspace, model_name), load_quantize(workspace)
-    out = workspace.model_out(model_name)
-    graph = read_export(out, model)
+    file = partial(workspace.onnx, model_name)
+    graph = read_export(file("fp32"), model)
     head = find_head(graph)
     sets = load_sets(workspace.model(model_name), model)
     calibration = spread(sets["calibration"], config.calibration_images)
@@ -93,17 +93,15 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     fp16 = to_float16(graph, head)
     record = Quantize(
         model=model.name,
-        onnx_sha256=sha256_file(out / FILE),
+        onnx_sha256=sha256_file(file("fp32")),
         quantizer=quantizer_version()[0],
         quantizer_version=quantizer_version()[1],
         calibration_images=len(calibration),
         tuning_images=len(samples),
         sensitivity_images=min(config.sensitivity_images, len(samples)),
         fp32_map50_95=reference,
-        fp16=_write(
-            out / "model.fp16.onnx", fp16, tuning.map50_95(fp16, "float16"), reference, "fp16"
-        ),
-        int8=_write(out / "model.int8.onnx", int8.graph, int8.map50_95, reference, "int8"),
+        fp16=_write(file("fp16"), fp16, tuning.map50_95(fp16, "float16"), reference, "fp16"),
+        int8=_write(file("int8"), int8.graph, int8.map50_95, reference, "int8"),
         methods=tuple(
             MethodTried(method=name, map50_95=one.map50_95, map50_95_drop=reference - one.map50_95)
             for name, one in tried.items()
@@ -115,7 +113,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         float_layers=(*_always_float(head), *int8.back),
         sensitivity=tuple(search.sensitivity),
     )
-    record.write(out / "quantize.json")
+    record.write(workspace.model_out(model_name) / Quantize.file)
     return record
 
 

@@ -5,57 +5,63 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
-from engines.records.manifest import Manifest
+from engines.records.benchmark import Benchmark
+from engines.records.folder import EngineFolder
 from engines.records.verdict import Verdict
-from pipeline.report.summary import Summary, table_text
+from engines.verdict.judged import JudgedEngine, load_judged
+from pipeline.report.summary import Summary, summarise, table_text
 
 
 def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdict]]:
     """Read every engine of the target; write `out/report/{latency,accuracy,tradeoff}.csv`.
 
-    Raises InputError when an engine has not been judged yet, or was built again since.
+    Raises InputError when an engine has not been judged yet, or by other budgets, and WrongEngine
+    when a file was changed after it was judged.
     """
-    out = workspace.target(target_name) / "out"
+    folder = workspace.target(target_name) / "out" / "report"
     engines = load_target(workspace, target_name).engines
-    rows = [_row(out, engine) for engine in engines]
+    judged = [load_judged(workspace, target_name, engine) for engine in engines]
+    rows = [(_summary(one), one.verdict) for one in judged]
     summaries = [summary for summary, _ in rows]
-    write_atomic(out / "report" / "accuracy.csv", table_text(map(_accuracy_row, summaries)))
-    write_atomic(out / "report" / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
-    write_atomic(out / "report" / "latency.csv", table_text(_latency_rows(out, engines)))
+    write_atomic(folder / "accuracy.csv", table_text(map(_accuracy_row, summaries)))
+    write_atomic(folder / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
+    write_atomic(folder / "latency.csv", table_text(_latency_rows(judged)))
     return rows
 
 
 def invalid_engines(workspace: Workspace, target_name: str) -> list[str]:
     """Engines of the target whose last verdict is INVALID; one that has none yet is left out."""
-    out = workspace.target(target_name) / "out"
     engines = load_target(workspace, target_name).engines
-    return [engine for engine in engines if _last_verdict(out / engine) == "INVALID"]
+    return [
+        engine
+        for engine in engines
+        if _last_verdict(workspace.engine(target_name, engine)) == "INVALID"
+    ]
 
 
-def _last_verdict(folder: Path) -> str | None:
+def _last_verdict(folder: EngineFolder) -> str | None:
     try:
-        return Verdict.read(folder / "verdict.json").verdict
+        return folder.read(Verdict).verdict
     except InputError:  # not judged yet, or by another version: `dvc repro` judges it anyway
         return None
 
 
-def _row(out: Path, engine: str) -> tuple[Summary, Verdict]:
-    manifest = Manifest.read(out / engine / "manifest.json")
-    verdict = Verdict.read(out / engine / "verdict.json")
-    summary = Summary.read(out / "summary" / f"{engine}.json")
-    if verdict.engine_sha256 != manifest.engine_sha256 or summary.verdict != verdict.verdict:
+def _summary(judged: JudgedEngine) -> Summary:
+    """The figures to report, which DVC's metrics and plots read from a file: it must have them."""
+    summary = summarise(judged.manifest, judged.benchmark, judged.evaluation, judged.verdict)
+    path = judged.folder.summary
+    if Summary.read(path) != summary:
         raise InputError(
-            f"Expected the verdict of the engine {manifest.engine_sha256[:12]} that lies in "
-            f"{out / engine}, came one of {verdict.engine_sha256[:12]} ({verdict.verdict}; the "
-            f"summary says {summary.verdict}). Measure and judge it again with `dvc repro`."
+            f"Expected {path} to hold the figures that {judged.manifest.engine} was judged by, but "
+            f"it is of another time. Run `{Summary.written_by} {judged.manifest.engine} --target "
+            f"{judged.manifest.target}`, or `dvc repro`."
         )
-    return summary, verdict
+    return summary
 
 
 def _accuracy_row(summary: Summary) -> dict[str, object]:
@@ -75,12 +81,13 @@ def _tradeoff_row(summary: Summary) -> dict[str, object]:
     }
 
 
-def _latency_rows(out: Path, engines: Iterable[str]) -> Iterable[dict[str, str]]:
-    for engine in engines:
-        path = out / "latency" / f"{engine}.csv"
+def _latency_rows(judged: Iterable[JudgedEngine]) -> Iterable[dict[str, str]]:
+    for one in judged:
+        path = one.folder.latency_table
         if not path.is_file():
             raise InputError(
-                f"Expected {path}, which `pipeline benchmark {engine}` writes, but it is not there."
+                f"Expected {path}, which `{Benchmark.written_by} {one.manifest.engine}` writes, "
+                "but it is not there."
             )
         text = path.read_text(encoding="utf-8")
         yield from csv.DictReader(io.StringIO(text))

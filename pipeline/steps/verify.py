@@ -17,7 +17,7 @@ from pipeline.accuracy.coco import Truth, accuracy, read_truth
 from pipeline.intake.checkpoint import Checkpoint, load_checkpoint, versions
 from pipeline.intake.dataset import Sample, load_sets
 from pipeline.onnx import session as runtime
-from pipeline.onnx.exported import FILE, read_export
+from pipeline.onnx.exported import read_export
 from pipeline.onnx.inference import detect_in_files, prepare_all, spread
 from pipeline.records import Deviation, Parity, ReferenceAccuracy, Tolerance, Verify
 
@@ -35,22 +35,22 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     from other weights, or for bad weights or data.
     """
     model = load_model(workspace, model_name)
-    out = workspace.model_out(model_name)
+    file = workspace.onnx(model_name, "fp32")
     samples = load_sets(workspace.model(model_name), model)["evaluation"]
-    onnx = bytes(read_export(out, model).SerializeToString())
+    onnx = bytes(read_export(file, model).SerializeToString())
     checkpoint = load_checkpoint(
         workspace.model(model_name) / model.weights.path, model.weights.sha256
     )
     parity = _compare(checkpoint, onnx, spread(samples, PARITY_IMAGES), model)
-    _check(parity, out / FILE)
+    _check(parity, file)
     truth = read_truth(samples, len(model.classes))
     found = detect_in_files(onnx, samples, model.imgsz, "detect with ONNX Runtime")
-    reference = out / "reference.npz"
+    reference = workspace.reference(model_name)
     record = Verify(
         model=model.name,
         model_version=model.version,
         weights_sha256=model.weights.sha256,
-        onnx_sha256=sha256_file(out / FILE),
+        onnx_sha256=sha256_file(file),
         parity=parity,
         tolerance=TOLERANCE,
         reference=_reference(truth, found, model),
@@ -58,7 +58,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         reference_sha256=_save(reference, found),
         runtimes={"onnxruntime": runtime.version(), **versions()},
     )
-    record.write(out / "verify.json")
+    record.write(workspace.model_out(model_name) / Verify.file)
     return record
 
 

@@ -14,12 +14,13 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.records.benchmark import Benchmark, Latency
-from release.measured import Measured
+from engines.records.manifest import Manifest
+from engines.records.verdict import Verdict
+from engines.verdict.evidence import RECORDS
+from engines.verdict.judged import JudgedEngine
 from release.registry.lineage import dvc_md5, dvc_md5_folder
 from release.registry.portable import requirements
-
-JUDGED = ("manifest.json", "benchmark.json", "evaluation.json", "verdict.json")
-"""What is written of an engine: the files that a release rests on."""
+from release.tags import make_tag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +47,29 @@ class Submission:
     """What pip has to install where the model is loaded."""
 
 
-def describe(workspace: Workspace, measured: Measured, draw: Callable[[Path], None]) -> Submission:
+def describe(
+    workspace: Workspace, judged: JudgedEngine, draw: Callable[[Path], None]
+) -> Submission:
     """The submission of an engine that passed.
 
     Raises InputError when the ONNX file is not the one that the engine was built from.
     """
-    manifest = measured.manifest
-    tags, metrics = _tags(workspace, measured), _metrics(measured)
-    records = [measured.folder / name for name in JUDGED]
-    raw = sorted(set(measured.folder.glob("*benchmark*.json")) - set(records))
+    manifest = judged.manifest
+    tags, metrics = _tags(workspace, judged), _metrics(judged)
+    folder = judged.folder
+    records = [folder.path / name for name in (*RECORDS, Verdict.file)]
+    raw = [folder.raw_times] if folder.raw_times.is_file() else []
     return Submission(
-        release=measured.tag.name,
+        release=make_tag(manifest).name,
         experiment=f"jetrail/{manifest.model}",
         registered_model=registered_name(manifest.model, manifest.target),
         tags=tags,
-        params=_params(measured),
+        params=_params(judged),
         metrics=metrics,
-        files=(_onnx(workspace, measured), measured.engine_file, *records, *raw),
+        files=(_onnx(workspace, judged), judged.engine_file, *records, *raw),
         draw=draw,
         fingerprint=_fingerprint(tags, metrics, records),
-        model_files=(measured.engine_file, measured.folder / "manifest.json"),
+        model_files=(judged.engine_file, folder.file(Manifest)),
         thresholds=manifest.thresholds.model_dump(),
         requirements=requirements(manifest),
     )
@@ -76,22 +80,22 @@ def registered_name(model: str, target: str) -> str:
     return f"{model}.{target}"
 
 
-def _onnx(workspace: Workspace, measured: Measured) -> Path:
-    source = measured.manifest.source
-    path = workspace.model_out(measured.manifest.model) / Path(source.onnx_file).name
+def _onnx(workspace: Workspace, judged: JudgedEngine) -> Path:
+    source = judged.manifest.source
+    path = workspace.model_out(judged.manifest.model) / Path(source.onnx_file).name
     found = sha256_file(path) if path.is_file() else "no file"
     if found != source.onnx_sha256:
         raise InputError(
             f"Expected {path} with sha256 {source.onnx_sha256[:12]}…, from which "
-            f"{measured.manifest.engine} was built, came {found[:12]}. Build and measure the "
+            f"{judged.manifest.engine} was built, came {found[:12]}. Build and measure the "
             "engine again with `dvc repro`."
         )
     return path
 
 
-def _params(measured: Measured) -> dict[str, str]:
+def _params(judged: JudgedEngine) -> dict[str, str]:
     """What the engine is. MLflow never lets a param change, so nothing that could is here."""
-    manifest = measured.manifest
+    manifest = judged.manifest
     return {
         "model": manifest.model,
         "model_version": manifest.model_version,
@@ -109,8 +113,8 @@ def _params(measured: Measured) -> dict[str, str]:
     }
 
 
-def _metrics(measured: Measured) -> dict[str, float]:
-    benchmark, evaluation = measured.benchmark, measured.evaluation
+def _metrics(judged: JudgedEngine) -> dict[str, float]:
+    benchmark, evaluation = judged.benchmark, judged.evaluation
     return {
         "map50_95": evaluation.map50_95,
         "map50": evaluation.map50,
@@ -118,7 +122,7 @@ def _metrics(measured: Measured) -> dict[str, float]:
         "confidence_shift": evaluation.confidence_shift,
         "throughput_fps": benchmark.throughput.frames_per_second,
         "memory_peak_mib": benchmark.memory_peak_mib,
-        "engine_size_mib": measured.manifest.engine_bytes / 2**20,
+        "engine_size_mib": judged.manifest.engine_bytes / 2**20,
         **_latencies("frame", benchmark.frame),
         **_latencies("inference", benchmark.inference),
         **_where_measured(benchmark),
@@ -144,13 +148,13 @@ def _latencies(name: str, batches: Mapping[str, Latency]) -> dict[str, float]:
     }
 
 
-def _tags(workspace: Workspace, measured: Measured) -> dict[str, str]:
+def _tags(workspace: Workspace, judged: JudgedEngine) -> dict[str, str]:
     """Where the engine comes from and what it runs on; an empty tag is left out."""
-    manifest = measured.manifest
+    manifest = judged.manifest
     # Any x86 machine may build for TensorRT-RTX: what measured is what the figures are of.
-    device = measured.benchmark.device or manifest.device
+    device = judged.benchmark.device or manifest.device
     tags = {
-        "verdict": measured.verdict.verdict,
+        "verdict": judged.verdict.verdict,
         "engine": manifest.engine,
         "engine_sha256": manifest.engine_sha256,
         "onnx_sha256": manifest.source.onnx_sha256,
@@ -159,21 +163,21 @@ def _tags(workspace: Workspace, measured: Measured) -> dict[str, str]:
         "mlflow.source.git.commit": manifest.source.git_commit,
         "device": device.module or device.gpu or device.name,
         "device_fingerprint": device.model_dump_json(by_alias=True),
-        **_dvc_hashes(workspace, measured),
+        **_dvc_hashes(workspace, judged),
     }
     return {key: value for key, value in tags.items() if value}
 
 
-def _dvc_hashes(workspace: Workspace, measured: Measured) -> dict[str, str | None]:
+def _dvc_hashes(workspace: Workspace, judged: JudgedEngine) -> dict[str, str | None]:
     """By which DVC finds again what the engine was made from and measured with."""
-    manifest = measured.manifest
+    manifest = judged.manifest
     folder = workspace.model(manifest.model)
     model = load_model(workspace, manifest.model)
     locks = (workspace.root / "dvc.lock", workspace.target(manifest.target) / "dvc.lock")
     files = {
         "dvc.weights_md5": folder / model.weights.path,
-        "dvc.onnx_md5": _onnx(workspace, measured),
-        "dvc.engine_md5": measured.engine_file,
+        "dvc.onnx_md5": _onnx(workspace, judged),
+        "dvc.engine_md5": judged.engine_file,
     }
     data_sets = {
         f"dvc.{name}_md5": folder / str(path) for name, path in model.data.model_dump().items()

@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace
-from engines.errors import InputError
-from engines.files import sha256_file
+from engines.errors import InputError, WrongEngine
 from engines.records.manifest import Manifest
 from engines.records.record import VerdictName
+from engines.verdict.judged import JudgedEngine, load_judged, load_passed
 from release.lock import exclusive
-from release.measured import Measured, load_measured, load_verdict
 from release.records import (
     Candidate,
     Candidates,
@@ -32,7 +31,8 @@ from release.records import (
 from release.registry.mlflow import Store, open_store, shown_uri
 from release.registry.plots import write_plots
 from release.registry.policy import choose
-from release.registry.submission import JUDGED, Submission, describe, registered_name
+from release.registry.submission import Submission, describe, registered_name
+from release.tags import make_tag
 
 ALIAS = "candidate"
 
@@ -61,23 +61,21 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
 
     Engines that did not pass are skipped. What was published before is found again and not made
     twice. A model of which every engine fails loses its candidate and alias; where measurements
-    are INVALID, or this is about one `engine`, the candidate stays where it was. Raises InputError
-    for files that are missing or speak of another engine, and ServiceError when MLflow does not do
-    its part.
+    are INVALID, or this is about one `engine`, the candidate stays where it was.
+
+    Raises InputError for an engine that was not judged by the budgets of now, WrongEngine for files
+    that were changed after that, and ServiceError when MLflow does not do its part.
     """
     refuse_old_layout(workspace)
     config = load_target(workspace, target)
-    verdicts = _verdicts(workspace, config, engine)
+    found = _judged(workspace, config, engine)
+    verdicts = {name: one.verdict.verdict for name, one in found.items()}
     for name, verdict in verdicts.items():
         if verdict != "PASS":
             say(f"{name}: {verdict}, so it is not published")
-    passed = [
-        load_measured(workspace, target, name)
-        for name, verdict in verdicts.items()
-        if verdict == "PASS"
-    ]
-    for measured in passed:
-        _warn_of_lost_code(measured.manifest, say)
+    passed = [one for one in found.values() if one.verdict.verdict == "PASS"]
+    for judged in passed:
+        _warn_of_lost_code(judged.manifest, say)
     with exclusive(workspace):
         _check_records(workspace, passed)
         before = _candidates_before(workspace, config)
@@ -96,21 +94,19 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     return Published(tuple(publications), candidates)
 
 
-def _verdicts(
+def _judged(
     workspace: Workspace, config: TargetConfig, engine: str | None
-) -> dict[str, VerdictName]:
-    """The gate's word on each engine that is wanted. Raises InputError where there is none."""
+) -> dict[str, JudgedEngine]:
+    """The engines that are wanted, with the gate's word on them and what it rests on."""
     wanted = [engine] if engine else list(config.engines)
-    for name in wanted:
-        config.engine(name)
-    return {name: load_verdict(workspace, config.target, name).verdict for name in wanted}
+    return {name: load_judged(workspace, config.target, name) for name in wanted}
 
 
-def _check_records(workspace: Workspace, passed: Iterable[Measured]) -> None:
+def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None:
     """Raise WrongEngine where a release was published before and its record was changed since:
     before MLflow is told anything."""
-    for measured in passed:
-        release = measured.tag.name
+    for judged in passed:
+        release = make_tag(judged.manifest).name
         if publication_path(workspace, release).is_file():
             read_publication(workspace, release)
 
@@ -152,7 +148,7 @@ def _warn_of_lost_code(manifest: Manifest, say: Say) -> None:
 def _tell_mlflow(
     workspace: Workspace,
     config: TargetConfig,
-    passed: Sequence[Measured],
+    passed: Sequence[JudgedEngine],
     verdicts: Mapping[str, VerdictName],
     change: _Change,
     say: Say,
@@ -172,8 +168,8 @@ def _tell_mlflow(
     say(f"{config.target}: {doing} MLflow at {shown_uri(workspace.root)}")
     with open_store(workspace.root) as store:
         publications = [
-            _publish_one(store, config, measured, submission, say)
-            for measured, submission in zip(passed, submissions, strict=True)
+            _publish_one(store, config, judged, submission, say)
+            for judged, submission in zip(passed, submissions, strict=True)
         ]
         publications += [one for one in others if _version(store, one) is not None]
         publications.sort(key=_engine_name)
@@ -192,12 +188,12 @@ def _others(workspace: Workspace, config: TargetConfig, wanted: Iterable[str]) -
     publications = []
     for engine in config.engines.keys() - set(wanted):
         try:
-            measured = load_measured(workspace, config.target, engine)
-            record = read_publication(workspace, measured.tag.name)
-        except InputError:
+            judged = load_passed(workspace, config.target, engine)
+            record = read_publication(workspace, make_tag(judged.manifest).name)
+        except (InputError, WrongEngine):
             # Not built, measured again, failed or never published: nothing to choose from.
             continue
-        publications.append(_publication(config, measured, record.mlflow))
+        publications.append(_publication(config, judged, record.mlflow))
     return publications
 
 
@@ -209,13 +205,13 @@ def _was_published(workspace: Workspace, target: str) -> bool:
 
 
 def _publish_one(
-    store: Store, config: TargetConfig, measured: Measured, submission: Submission, say: Say
+    store: Store, config: TargetConfig, judged: JudgedEngine, submission: Submission, say: Say
 ) -> Publication:
     known = store.version_of(submission.registered_model, submission.release)
     entry = store.publish(submission)
     how = "published" if known is None else "published before"
-    say(f"{measured.manifest.engine}: {how} as {submission.release}")
-    return _publication(config, measured, entry)
+    say(f"{judged.manifest.engine}: {how} as {submission.release}")
+    return _publication(config, judged, entry)
 
 
 def _version(store: Store, publication: Publication) -> int | None:
@@ -248,11 +244,11 @@ def _write(
     candidates.write(candidates_path(workspace, candidates.target))
 
 
-def _publication(config: TargetConfig, measured: Measured, entry: MlflowEntry) -> Publication:
+def _publication(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntry) -> Publication:
     """The record of an engine as it is measured now."""
-    manifest = measured.manifest
+    manifest = judged.manifest
     return Publication(
-        release=measured.tag.name,
+        release=make_tag(judged.manifest).name,
         engine=manifest.engine,
         model=manifest.model,
         model_version=manifest.model_version,
@@ -264,17 +260,14 @@ def _publication(config: TargetConfig, measured: Measured, entry: MlflowEntry) -
         git_commit=manifest.source.git_commit,
         mlflow=entry,
         figures=Figures(
-            frame_p50_ms=measured.frame.p50_ms,
-            frame_p99_ms=measured.frame.p99_ms,
-            map50_95=measured.evaluation.map50_95,
+            frame_p50_ms=judged.frame.p50_ms,
+            frame_p99_ms=judged.frame.p99_ms,
+            map50_95=judged.evaluation.map50_95,
             engine_bytes=manifest.engine_bytes,
         ),
-        verdict=measured.verdict.verdict,
-        checks=measured.verdict.checks,
-        judged={
-            manifest.engine_file: manifest.engine_sha256,
-            **{name: sha256_file(measured.folder / name) for name in JUDGED},
-        },
+        verdict=judged.verdict.verdict,
+        checks=judged.verdict.checks,
+        judged=judged.verdict.judged,
     )
 
 

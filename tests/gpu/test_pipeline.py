@@ -103,7 +103,7 @@ def test_evaluate_and_gate(workspace: Workspace, built: Manifest) -> None:
     found = evaluate(workspace, TARGET, ENGINE)
     assert found.map50_95_drop < 0.01
     assert found.confidence_shift < 0.02
-    if not (workspace.engine(TARGET, ENGINE) / "benchmark.json").is_file():
+    if not (workspace.engine(TARGET, ENGINE).path / "benchmark.json").is_file():
         benchmark(workspace, TARGET, ENGINE)
     verdict, _ = gate(workspace, TARGET, ENGINE)
     print(verdict.model_dump_json(indent=1))

@@ -118,7 +118,7 @@ def test_with_dvc_to_the_end(empty: Clone, checkpoint: Path, data: Path) -> None
     ran = empty.repro()
     assert {f"export@{NAME}", f"build@{NAME}-int8", f"gate@{NAME}-fp32", "write"} <= set(ran)
     for precision in PRECISIONS:
-        folder = empty.workspace.engine(TARGET, f"{NAME}-{precision}")
+        folder = empty.workspace.engine(TARGET, f"{NAME}-{precision}").path
         manifest = Manifest.read(folder / "manifest.json")
         assert (manifest.classes, manifest.imgsz) == (CLASSES, IMGSZ)
         assert manifest.outputs[0].shape == (None, 4 + len(CLASSES), 8 * 12 + 4 * 6 + 2 * 3)
@@ -141,7 +141,7 @@ def test_with_git_to_a_verdict(empty: Clone, checkpoint: Path, data: Path) -> No
     model_side = [f"{step}@{NAME}" for step in ("export", "verify", "quantize")]
     on_device = [f"{step}@{engine}" for step in ("build", "benchmark", "evaluate", "gate")]
     assert sorted(ran) == sorted([*model_side, "probe", *on_device])
-    verdict = Verdict.read(empty.workspace.engine(TARGET, engine) / "verdict.json")
+    verdict = Verdict.read(empty.workspace.engine(TARGET, engine).path / "verdict.json")
     assert verdict.verdict == "PASS"
 
 
@@ -161,7 +161,7 @@ def test_another_target(finished: Clone) -> None:
     on_device = [f"{step}@{engine}" for step in ("build", "benchmark", "evaluate", "gate")]
     ran = finished.repro("engines/targets/line-4/dvc.yaml")
     assert ran == ["probe", *on_device, "report"]
-    folder = finished.workspace.engine("line-4", engine)
+    folder = finished.workspace.engine("line-4", engine).path
     assert Manifest.read(folder / "manifest.json").target == "line-4"
     assert "Engines of line-4" in finished.run("pipeline", "report", "--target", "line-4")
     finished.run("release", "publish", "--target", "line-4")

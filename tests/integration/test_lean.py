@@ -184,7 +184,7 @@ def test_on_device_pipeline(environments: dict[str, Path], finished: Clone, vers
     for step, *engine in COMMANDS:
         pipeline = str(environments[version] / "pipeline")
         run(pipeline, step, *engine, "--target", TARGET, cwd=finished.root)
-    folder = finished.workspace.engine(TARGET, ENGINE)
+    folder = finished.workspace.engine(TARGET, ENGINE).path
     assert Verdict.read(folder / "verdict.json").verdict == "PASS"
     manifest = Manifest.read(folder / "manifest.json")
     installed = run(

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories.paper import edit, judge_again
 
 from engines.backends import BuildRequest, open_backend
 from engines.backends.openvino.options import OpenVINOOptions
@@ -30,7 +31,6 @@ from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.thresholds import Thresholds
-from engines.records.verdict import Verdict
 from release.records import Candidates, candidates_path, publication_path, read_publication
 from release.registry.mlflow import open_store
 from release.rollout.release_yaml import read_values, release_file
@@ -51,7 +51,9 @@ BUDGETS = {
     **{"confidence_shift": 0.05, "memory_peak_mib": 1024, "engine_size_mib": 64},
 }
 P50 = {"fp32": 9.0, "fp16": 3.0, "int8": 5.0}
-VERDICTS = {"fp32": "PASS", "fp16": "PASS", "int8": "FAIL"}
+DROPS = {"fp32": 0.0, "fp16": 0.0, "int8": 0.5}
+"""Of mAP50-95, so that INT8 fails."""
+DISTURBED = {"valid": False, "reasons": ["Others took 21 % of the processors."], "attempts": 1}
 
 PARAMS = """\
 schema: 1
@@ -312,7 +314,7 @@ def test_one_engine_then_the_other(workspace: Workspace) -> None:
 
 def test_nothing_passed(workspace: Workspace) -> None:
     for engine in ("tiny-fp32", "tiny-fp16"):
-        _change(workspace, engine, "verdict.json", verdict="INVALID")
+        _change(workspace, engine, "benchmark.json", validity=DISTURBED)
     (workspace.root / "mlflow.db").unlink()
     published = publish(workspace, TARGET, None, _quiet)
     assert published.publications == ()
@@ -325,7 +327,7 @@ def test_nothing_passed(workspace: Workspace) -> None:
 def test_nothing_passes_any_more(workspace: Workspace) -> None:
     candidate = publish(workspace, TARGET, None, _quiet).candidates.candidates[MODEL]
     for engine in ("tiny-fp32", "tiny-fp16"):
-        _change(workspace, engine, "verdict.json", verdict="FAIL")
+        _change(workspace, engine, "evaluation.json", map50_95_drop=0.5)
     said: list[str] = []
     publish(workspace, TARGET, "tiny-fp16", said.append)
     model = _client(workspace).get_registered_model(NAME)
@@ -342,7 +344,7 @@ def test_nothing_passes_any_more(workspace: Workspace) -> None:
     assert not [line for line in said if "any more" in line]
     assert _files(workspace) == files
 
-    _change(workspace, "tiny-fp32", "verdict.json", verdict="PASS")
+    _change(workspace, "tiny-fp32", "evaluation.json", map50_95_drop=0.0)
     assert _candidate(publish(workspace, TARGET, None, _quiet)) == "tiny-fp32"
     version = _client(workspace).get_model_version_by_alias(NAME, "candidate")
     assert version.tags["engine"] == "tiny-fp32"
@@ -356,7 +358,7 @@ def test_failure_while_an_alias_is_taken_off_converges(
 
     publish(workspace, TARGET, None, _quiet)
     for engine in ("tiny-fp32", "tiny-fp16"):
-        _change(workspace, engine, "verdict.json", verdict="FAIL")
+        _change(workspace, engine, "evaluation.json", map50_95_drop=0.5)
     real = MlflowClient.delete_registered_model_alias
 
     def fail(self: MlflowClient, *args: Any, **kwargs: Any) -> None:
@@ -376,9 +378,12 @@ def test_other_model_of_the_target_loses_its_alias(workspace: Workspace) -> None
     """Or was never published: then there is nothing to take off."""
     params = workspace.target(TARGET) / "params.yaml"
     params.write_text(params.read_text() + "  other-fp16: {model: other, precision: fp16}\n")
-    shutil.copytree(workspace.engine(TARGET, "tiny-int8"), workspace.engine(TARGET, "other-fp16"))
-    for file in ("manifest.json", "verdict.json"):
-        _change(workspace, "other-fp16", file, engine="other-fp16")
+    shutil.copytree(
+        workspace.engine(TARGET, "tiny-int8").path, workspace.engine(TARGET, "other-fp16").path
+    )
+    for file in ("manifest.json", "benchmark.json", "evaluation.json"):
+        _put(workspace, "other-fp16", file, engine="other-fp16")
+    judge_again(workspace, "other-fp16")
     said: list[str] = []
     publish(workspace, TARGET, None, said.append)
     assert not [line for line in said if "any more" in line]
@@ -700,8 +705,13 @@ def _state(workspace: Workspace) -> dict[str, Any]:
 
 
 def _change(workspace: Workspace, engine: str, file: str, /, **values: Any) -> None:
-    path = workspace.engine(TARGET, engine) / file
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    """Change a record of the engine and judge it again, as a new measurement would."""
+    _put(workspace, engine, file, **values)
+    judge_again(workspace, engine)
+
+
+def _put(workspace: Workspace, engine: str, file: str, /, **values: Any) -> None:
+    edit(workspace.engine(TARGET, engine).path / file, lambda one: one.update(values))
 
 
 def _latency(p50: float) -> dict[str, float]:
@@ -713,7 +723,7 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
     """Build one engine and write records about it as the pipeline would."""
     onnx = workspace.model_out(MODEL) / f"model.{precision}.onnx"
     _make_onnx(onnx, score)
-    folder = workspace.engine(TARGET, f"{MODEL}-{precision}")
+    folder = workspace.engine(TARGET, f"{MODEL}-{precision}").path
     folder.mkdir(parents=True)
     chosen = open_backend("openvino")
     path = folder / "engine.blob"
@@ -786,28 +796,13 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
                 "zero": {"map50_95": None, "map50": None, "objects": 0},
                 "one": {"map50_95": 0.7, "map50": 0.9, "objects": 9},
             },
-            **{"reference_map50_95": 0.7, "map50_95_drop": 0.0, "confidence_shift": 0.0},
+            **{"reference_map50_95": 0.7, "map50_95_drop": DROPS[precision]},
             "map50_95_drop_interval": {"low": 0.0, "high": 0.0, "resamples": 10},
             **{"confidence_threshold": 0.25, "reference_detections": 9, "lost_detections": 0},
+            "confidence_shift": 0.0,
         }
     ).write(folder / "evaluation.json")
-    p50 = P50[precision]
-    measured = {
-        **{"frame_p99_ms": p50, "frame_p50_ms": p50, "throughput_fps": 100.0},
-        **{"map50_95_drop": 0.0, "confidence_shift": 0.0, "memory_peak_mib": 100.0},
-        "engine_size_mib": path.stat().st_size / 2**20,
-    }
-    rest = {"unit": "", "verdict": VERDICTS[precision]}
-    checks = [
-        {
-            **{"name": name, "measured": measured[name], "limit": limit, **rest},
-            "rule": "at least" if name == "throughput_fps" else "at most",
-        }
-        for name, limit in BUDGETS.items()
-    ]
-    Verdict.model_validate(
-        {**about, "verdict": VERDICTS[precision], "checks": checks, "reasons": ()}
-    ).write(folder / "verdict.json")
+    judge_again(workspace, folder.name)
 
 
 def _make_onnx(path: Path, score: float) -> None:

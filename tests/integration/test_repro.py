@@ -101,7 +101,7 @@ def test_model_side(first_run: tuple[Clone, str]) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engine_files(first_run: tuple[Clone, str], engine: str) -> None:
     clone, _ = first_run
-    folder = clone.workspace.engine(TARGET, engine)
+    folder = clone.workspace.engine(TARGET, engine).path
     manifest = Manifest.read(folder / "manifest.json")
     assert check_engine(folder, manifest, read_fingerprint()) == folder / "engine.blob"
     assert manifest.executed_precision
@@ -124,7 +124,7 @@ def test_engine_files(first_run: tuple[Clone, str], engine: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_latencies_by_batch(first_run: tuple[Clone, str], engine: str) -> None:
     clone, _ = first_run
-    folder = clone.workspace.engine(TARGET, engine)
+    folder = clone.workspace.engine(TARGET, engine).path
     content = read(folder / "benchmark.json")
     for kind in ("inference", "frame"):
         assert content[kind].keys() == {"1", "2"}
@@ -152,7 +152,7 @@ def test_release(first_run: tuple[Clone, str]) -> None:
     assert published_engines(clone) == set(ENGINES)
     candidate = candidates(clone).candidates[MODEL]
     record = read_publication(clone.workspace, candidate.release)
-    manifest = Manifest.read(clone.workspace.engine(TARGET, record.engine) / "manifest.json")
+    manifest = Manifest.read(clone.workspace.engine(TARGET, record.engine).path / "manifest.json")
     precision, sha256 = manifest.precision, manifest.engine_sha256
     assert record.engine_sha256 == sha256
     assert canary_tag(clone) == f"v1.0-{TARGET}-{precision}-{sha256[:12]}" == record.release
@@ -311,7 +311,7 @@ def test_an_untrusted_measurement_is_invalid_and_not_published(finished: Clone) 
         row["benchmark"].update(max_drift_share=0, max_attempts=1)
     ran = finished.repro()
     assert ran[:3] == ["probe", f"benchmark@{FP16}", f"gate@{FP16}"]
-    verdict = Verdict.read(finished.workspace.engine(TARGET, FP16) / "verdict.json")
+    verdict = Verdict.read(finished.workspace.engine(TARGET, FP16).path / "verdict.json")
     assert verdict.verdict == "INVALID"
     assert verdict.reasons
 

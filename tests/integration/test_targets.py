@@ -62,7 +62,7 @@ def test_a_jetson_s_target_stops_here_before_anything_is_built(with_all_targets:
 def test_what_an_invalid_verdict_says_to_do_touches_no_other_target(
     with_all_targets: Clone,
 ) -> None:
-    verdict = Verdict.read(with_all_targets.workspace.engine(TARGET, FP16) / "verdict.json")
+    verdict = Verdict.read(with_all_targets.workspace.engine(TARGET, FP16).path / "verdict.json")
     with pytest.raises(GateInvalid) as raised:
         raise_unless_pass(verdict.model_copy(update={"verdict": "INVALID"}))
     benchmark, commit, repro = re.findall(r"`([^`]+)`", str(raised.value))

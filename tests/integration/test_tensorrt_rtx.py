@@ -60,7 +60,7 @@ def rtx(first_run: tuple[Clone, str], tmp_path_factory: pytest.TempPathFactory) 
 def check(clone: Clone, model_name: str, precision: Precision) -> Manifest:
     """The plan is raw and whole, and the manifest is of it, of the row and of this machine."""
     engine = f"{model_name}-{precision}"
-    folder = clone.workspace.engine(RTX, engine)
+    folder = clone.workspace.engine(RTX, engine).path
     manifest = Manifest.read(folder / "manifest.json")
     model, target = load_model(clone.workspace, model_name), load_target(clone.workspace, RTX)
     plan = folder / "engine.plan"
@@ -237,7 +237,9 @@ def random_model(rtx: Clone, size: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield add_random_model(rtx, size)
     shutil.rmtree(rtx.workspace.model(f"yolov8{size}"))
     for precision in PRECISIONS:
-        shutil.rmtree(rtx.workspace.engine(RTX, f"yolov8{size}-{precision}"), ignore_errors=True)
+        shutil.rmtree(
+            rtx.workspace.engine(RTX, f"yolov8{size}-{precision}").path, ignore_errors=True
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)

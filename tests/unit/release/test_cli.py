@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from factories.paper import edit, judge_again
 from typer.testing import CliRunner, Result
 
 from engines.config.workspace import Workspace
+from engines.records.manifest import Manifest
 from release.cli import commands
 from release.records import publication_path
 from release.rollout.release_yaml import values_of
@@ -180,10 +182,9 @@ def test_code_that_no_commit_holds(
     warning: str | None,
 ) -> None:
     add_engine("fp16")
-    path = workspace.engine(TARGET, "meter-fp16") / "manifest.json"
-    content = json.loads(path.read_text())
-    content["source"]["git_commit"] = commit
-    path.write_text(json.dumps(content))
+    path = workspace.engine(TARGET, "meter-fp16").file(Manifest)
+    edit(path, lambda one: one["source"].update(git_commit=commit))
+    judge_again(workspace, "meter-fp16")
     # So that it ends before MLflow is asked, which takes seconds.
     (workspace.model_out("meter") / "model.fp16.onnx").unlink()
     monkeypatch.chdir(workspace.root)

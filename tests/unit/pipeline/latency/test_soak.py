@@ -175,7 +175,7 @@ def test_a_soak_of_seconds_on_a_real_engine(
     built: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = benchmark(built, TARGET, ENGINE, soak_minutes=0.05)
-    assert found == Benchmark.read(built.engine(TARGET, ENGINE) / "benchmark.json")
+    assert found == Benchmark.read(built.engine(TARGET, ENGINE).path / "benchmark.json")
     assert found.soak is not None
     assert found.soak.minutes == pytest.approx(0.05)
     assert 1 <= len(found.soak.windows) <= 10
@@ -183,7 +183,7 @@ def test_a_soak_of_seconds_on_a_real_engine(
     assert found.machine.gpu_clock_max_mhz is None
     assert found.cross_check is None
     # The ordinary measurements are still there, and the soak is not among them.
-    raw = (built.engine(TARGET, ENGINE) / "pytest-benchmark.json").read_text()
+    raw = (built.engine(TARGET, ENGINE).path / "pytest-benchmark.json").read_text()
     assert set(re.findall(r'"name": "(test_\w+)', raw)) == {
         "test_inference",
         "test_frame",
@@ -198,7 +198,7 @@ def test_a_cross_check_of_another_backend_is_refused_before_anything_is_measured
     monkeypatch.setattr("pipeline.steps.benchmark.measure", lambda *_: pytest.fail("measured"))
     with pytest.raises(InputError, match=r"TensorRT.*--cross-check"):
         benchmark(built, TARGET, ENGINE, cross_check=True)
-    assert not (built.engine(TARGET, ENGINE) / "benchmark.json").exists()
+    assert not (built.engine(TARGET, ENGINE).path / "benchmark.json").exists()
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_a_cross_check_that_fails_loses_nothing_of_what_was_measured(
     with pytest.raises(JetrailError, match="trtexec broke"):
         benchmark(built, TARGET, ENGINE, soak_minutes=0.05, cross_check=True)
     assert tool == ["probe", "cross_check"]
-    folder = built.engine(TARGET, ENGINE)
+    folder = built.engine(TARGET, ENGINE).path
     found = Benchmark.read(folder / "benchmark.json")
     assert (found.cross_check, found.soak) == (None, None)
     assert set(found.frame) == {"1", "4"}
@@ -260,7 +260,7 @@ def test_a_device_that_is_taken_is_not_measured(
         pytest.raises(Conflict, match="pipeline build other-fp16"),
     ):
         benchmark(built, TARGET, ENGINE)
-    assert not (built.engine(TARGET, ENGINE) / "benchmark.json").exists()
+    assert not (built.engine(TARGET, ENGINE).path / "benchmark.json").exists()
 
 
 def test_a_harness_that_fails_says_why(built: Workspace, tmp_path: Path) -> None:

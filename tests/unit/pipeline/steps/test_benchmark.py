@@ -23,6 +23,7 @@ from engines.machine.sensors.reading import Counters
 from engines.measure import sampler as measure
 from engines.records.benchmark import Benchmark, CrossCheck, Validity
 from engines.records.fingerprint import Fingerprint
+from engines.records.folder import EngineFolder
 from engines.records.manifest import Manifest
 from pipeline.latency import results as figures
 from pipeline.latency.harness import bench_engine
@@ -423,7 +424,7 @@ def test_the_gpu_time_is_compared_with_trtexec_s(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(step.trtexec, "cross_check", answer)
     found = step._cross_check(
-        Path("m-fp16"), cast(Manifest, ENGINE), (*whole(times()), gpu_time(5.0))
+        EngineFolder(Path("m-fp16")), cast(Manifest, ENGINE), (*whole(times()), gpu_time(5.0))
     )
     assert found.command[1] == "--loadEngine=engine.plan"
     assert found.difference_share == pytest.approx(0.25)
@@ -431,4 +432,4 @@ def test_the_gpu_time_is_compared_with_trtexec_s(monkeypatch: pytest.MonkeyPatch
 
 def test_an_engine_without_gpu_times_cannot_be_cross_checked() -> None:
     with pytest.raises(InputError, match="TensorRT engine on a GPU for --cross-check"):
-        step._cross_check(Path("m-fp16"), cast(Manifest, ENGINE), (gpu_time(None),))
+        step._cross_check(EngineFolder(Path("m-fp16")), cast(Manifest, ENGINE), (gpu_time(None),))

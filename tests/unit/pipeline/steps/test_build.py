@@ -82,7 +82,7 @@ def test_probe_on_another_device_writes_nothing(workspace: Workspace) -> None:
 def test_builds_an_engine_that_loads(workspace: Workspace, tiny_onnx: Path) -> None:
     probe(workspace, TARGET)
     built = build(workspace, TARGET, ENGINE)
-    folder = workspace.engine(TARGET, ENGINE)
+    folder = workspace.engine(TARGET, ENGINE).path
     assert sorted(path.name for path in folder.iterdir()) == ["engine.blob", "manifest.json"]
     manifest, session = load_engine(folder, read_fingerprint())
     session.close()
@@ -112,7 +112,7 @@ def test_on_another_device_than_the_probed_one(
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
     with pytest.raises(WrongEngine, match=f"{field}: .*Run `pipeline probe --target {TARGET}`"):
         build(workspace, TARGET, ENGINE)
-    assert not workspace.engine(TARGET, ENGINE).exists()
+    assert not workspace.engine(TARGET, ENGINE).path.exists()
 
 
 def test_without_the_onnx_file(workspace: Workspace) -> None:
@@ -164,7 +164,7 @@ def test_an_output_that_does_not_fit_the_classes(
     make_tiny_network(onnx, classes=("bolt", "nut"), metadata={})
     with pytest.raises(InputError, match=r"expected 7 output channels.*came 6"):
         build(workspace, TARGET, ENGINE)
-    assert not any(workspace.engine(TARGET, ENGINE).iterdir())
+    assert not any(workspace.engine(TARGET, ENGINE).path.iterdir())
 
 
 def test_a_build_that_fails_leaves_the_last_engine(
@@ -180,7 +180,7 @@ def test_a_build_that_fails_leaves_the_last_engine(
     monkeypatch.setattr(OpenVINO, "build", fails)
     with pytest.raises(InputError, match="gave up"):
         build(workspace, TARGET, ENGINE)
-    folder = workspace.engine(TARGET, ENGINE)
+    folder = workspace.engine(TARGET, ENGINE).path
     assert sorted(path.name for path in folder.iterdir()) == ["engine.blob", "manifest.json"]
     assert Manifest.read(folder / "manifest.json") == before
 
@@ -244,7 +244,7 @@ def test_an_onnx_file_that_reads_other_files_is_not_built(workspace: Workspace, 
     probe(workspace, TARGET)
     with pytest.raises(InputError, match="hold all of its tensors itself"):
         build(workspace, TARGET, ENGINE)
-    assert not (workspace.engine(TARGET, ENGINE) / "engine.blob").exists()
+    assert not (workspace.engine(TARGET, ENGINE).path / "engine.blob").exists()
 
 
 def test_another_package_that_came_since_the_probe_changes_nothing(workspace: Workspace) -> None:

@@ -1,13 +1,19 @@
-"""Which engines are to be measured again."""
+"""The report of a target: which engines are to be measured again, and what it refuses."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import pytest
+from factories import paper
+from typer.testing import CliRunner, Result
+
 from engines.config.workspace import Workspace
 from engines.records.record import VerdictName
 from engines.records.verdict import Verdict
+from pipeline.cli import commands
+from pipeline.steps.gate import gate
 from pipeline.steps.report import invalid_engines
 
 TARGETS = Path(__file__).parents[4] / "engines" / "targets"
@@ -15,9 +21,15 @@ TARGET = "x86-openvino"
 
 
 def judged(workspace: Workspace, engine: str, verdict: VerdictName) -> Path:
-    path = workspace.engine(TARGET, engine) / "verdict.json"
+    path = workspace.engine(TARGET, engine).file(Verdict)
     Verdict(
-        engine=engine, target=TARGET, engine_sha256="1" * 64, verdict=verdict, checks=(), reasons=()
+        engine=engine,
+        target=TARGET,
+        engine_sha256="1" * 64,
+        verdict=verdict,
+        checks=(),
+        reasons=(),
+        judged={},
     ).write(path)
     return path
 
@@ -35,3 +47,82 @@ def test_the_invalid_ones_are_named_whatever_the_others_are(tmp_path: Path) -> N
 
     judged(workspace, "meter-yolov8n-fp16", "INVALID").write_text("{")
     assert invalid_engines(workspace, TARGET) == []
+
+
+@pytest.fixture
+def paper_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A target with one engine so far."""
+    workspace = Workspace(root=tmp_path)
+    paper.lay_out(workspace)
+    paper.add_engine(workspace, "fp32")
+    monkeypatch.chdir(tmp_path)
+    return workspace
+
+
+def report(workspace: Workspace, verdict: str) -> Result:
+    """`pipeline report`, after `pipeline gate` of engines of which the second gets the verdict."""
+    paper.add_engine(workspace, "fp16", verdict=verdict)
+    for precision in ("fp32", "fp16"):
+        gate(workspace, TARGET, f"meter-{precision}")
+        table = workspace.engine(TARGET, f"meter-{precision}").latency_table
+        table.parent.mkdir(exist_ok=True)
+        table.write_text(f"engine,latency_ms,share\nmeter-{precision},10.0,1.0\n")
+    return CliRunner().invoke(commands, ["report"])
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("PASS", 0), ("FAIL", 3), ("INVALID", 4)])
+def test_the_report_ends_as_its_engines_do(
+    paper_workspace: Workspace, verdict: str, code: int
+) -> None:
+    result = report(paper_workspace, verdict)
+    assert result.exit_code == code, result.output
+    assert "meter-fp16 │" in result.stdout
+    folder = paper_workspace.target(TARGET) / "out" / "report"
+    assert (folder / "latency.csv").read_text() == (
+        "engine,latency_ms,share\nmeter-fp32,10.0,1.0\nmeter-fp16,10.0,1.0\n"
+    )
+    drop = "0.5" if verdict == "FAIL" else "0.0"
+    assert (folder / "accuracy.csv").read_text().splitlines()[2] == f"meter-fp16,fp16,0.7,{drop}"
+    assert (folder / "tradeoff.csv").read_text().splitlines()[2] == "meter-fp16,10.0,0.7"
+
+
+@pytest.mark.parametrize("exit_zero", [[], ["--exit-zero"]])
+@pytest.mark.parametrize("name", paper.EDITS)
+def test_files_that_were_changed_after_the_gate(
+    paper_workspace: Workspace, name: str, exit_zero: list[str]
+) -> None:
+    verdict, edit, file = paper.EDITS[name]
+    report(paper_workspace, verdict)
+    folder = paper_workspace.engine(TARGET, "meter-fp16")
+    edit(folder)
+    result = CliRunner().invoke(commands, ["report", *exit_zero])
+    assert result.exit_code == 5, result.output
+    assert f"error: {folder.path / file} " in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_budgets_that_were_changed_after_the_gate(paper_workspace: Workspace) -> None:
+    assert report(paper_workspace, "PASS").exit_code == 0
+    params = paper_workspace.target(TARGET) / "params.yaml"
+    params.write_text(params.read_text().replace("frame_p99_ms: 30", "frame_p99_ms: 5"))
+    result = CliRunner().invoke(commands, ["report"])
+    assert result.exit_code == 2
+    assert "judged by other budgets" in result.stderr
+
+
+def test_summary_of_another_time(paper_workspace: Workspace) -> None:
+    assert report(paper_workspace, "PASS").exit_code == 0
+    path = paper_workspace.engine(TARGET, "meter-fp16").summary
+    paper.edit(path, lambda one: one.update(frame_p99_ms=9.0))
+    result = CliRunner().invoke(commands, ["report"])
+    assert result.exit_code == 2
+    assert f"Expected {path} to hold the figures" in result.stderr
+
+
+def test_without_the_times(paper_workspace: Workspace) -> None:
+    assert report(paper_workspace, "PASS").exit_code == 0
+    path = paper_workspace.engine(TARGET, "meter-fp16").latency_table
+    path.unlink()
+    result = CliRunner().invoke(commands, ["report"])
+    assert result.exit_code == 2
+    assert f"Expected {path}, which `pipeline benchmark meter-fp16` writes" in result.stderr

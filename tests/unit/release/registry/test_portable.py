@@ -20,7 +20,7 @@ TARGET = "x86-openvino"
 @pytest.fixture
 def manifest(workspace: Workspace, add_engine: Callable[..., str]) -> Manifest:
     add_engine("fp16")
-    return Manifest.read(workspace.engine(TARGET, "meter-fp16") / "manifest.json")
+    return Manifest.read(workspace.engine(TARGET, "meter-fp16").path / "manifest.json")
 
 
 def test_requirements_are_pinned(manifest: Manifest) -> None:

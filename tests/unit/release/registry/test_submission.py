@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from factories.paper import edit, judge_again
 
 from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
 from engines.detect.pyfunc import COLUMNS, to_table
 from engines.errors import InputError
-from release.measured import load_measured
+from engines.verdict.judged import load_judged
 from release.registry.lineage import dvc_md5
 from release.registry.plots import write_plots
 from release.registry.submission import Submission, describe
@@ -51,7 +51,7 @@ stages:
 
 
 def describe_fp16(workspace: Workspace) -> Submission:
-    return describe(workspace, load_measured(workspace, TARGET, ENGINE), print)
+    return describe(workspace, load_judged(workspace, TARGET, ENGINE), print)
 
 
 def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) -> None:
@@ -78,10 +78,11 @@ def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) 
 
 def test_figures_of_a_gpu(workspace: Workspace, add_engine: Callable[..., str]) -> None:
     add_engine("fp16")
-    folder = workspace.engine(TARGET, "meter-fp16")
-    _edit(folder / "manifest.json", lambda one: one["device"].update(module="Orin NX 16GB"))
-    _edit(folder / "benchmark.json", lambda one: one.update(energy_per_frame_mj=150.0))
-    _edit(folder / "benchmark.json", lambda one: one["machine"].update(power_mean_w=12.5))
+    folder = workspace.engine(TARGET, "meter-fp16").path
+    edit(folder / "manifest.json", lambda one: one["device"].update(module="Orin NX 16GB"))
+    edit(folder / "benchmark.json", lambda one: one.update(energy_per_frame_mj=150.0))
+    edit(folder / "benchmark.json", lambda one: one["machine"].update(power_mean_w=12.5))
+    judge_again(workspace, ENGINE)
     publication = describe_fp16(workspace)
     assert publication.tags["device"] == "Orin NX 16GB"
     assert publication.metrics["energy_per_frame_mj"] == 150.0
@@ -93,19 +94,14 @@ def test_the_device_is_the_one_that_measured(
     workspace: Workspace, add_engine: Callable[..., str]
 ) -> None:
     add_engine("fp16")
-    folder = workspace.engine(TARGET, "meter-fp16")
+    folder = workspace.engine(TARGET, "meter-fp16").path
     device = json.loads((folder / "manifest.json").read_text())["device"]
     measured_on = device | {"kind": "dgpu", "gpu": "NVIDIA L4", "compute_capability": "8.9"}
-    _edit(folder / "benchmark.json", lambda one: one.update(device=measured_on))
+    edit(folder / "benchmark.json", lambda one: one.update(device=measured_on))
+    judge_again(workspace, ENGINE)
     tags = describe_fp16(workspace).tags
     assert tags["device"] == "NVIDIA L4"
     assert json.loads(tags["device_fingerprint"])["compute_capability"] == "8.9"
-
-
-def _edit(path: Path, change: Callable[[Any], object]) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 def test_fingerprint_follows_the_measurement(
@@ -171,7 +167,7 @@ def test_damaged_lock_file(tmp_path: Path) -> None:
 
 def test_plots(workspace: Workspace, add_engine: Callable[..., str], tmp_path: Path) -> None:
     add_engine("fp16")
-    measured = load_measured(workspace, TARGET, ENGINE)
+    measured = load_judged(workspace, TARGET, ENGINE)
     write_plots(measured.benchmark, measured.evaluation, tmp_path)
     for name in ("latency.png", "accuracy.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -1,68 +1,77 @@
-"""What becomes of a candidate of which nothing passes. MLflow need not be asked here; publishing
-itself is tried in tests/integration."""
+"""What is never published, whatever its files say."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
+from factories.paper import EDITS, TARGET, judge_again
+from typer.testing import CliRunner, Result
 
 from engines.config.workspace import Workspace
-from engines.records.record import VerdictName
-from release.records import Candidate, Candidates, candidates_path
-from release.steps.publish import publish
+from engines.records.verdict import Verdict
+from release.cli import commands
 
-TARGET = "x86-openvino"
+ENGINE = "meter-fp16"
 
 
 @pytest.fixture
-def released(workspace: Workspace, add_engine: Any) -> Candidate:
-    """The candidate of an earlier time: meter-fp16."""
-    candidate = Candidate(
-        release=f"v1.0-{TARGET}-fp16-0123456789ab", engine="meter-fp16", reason=""
-    )
-    Candidates(target=TARGET, policy="fastest", candidates={"meter": candidate}, skipped={}).write(
-        candidates_path(workspace, TARGET)
-    )
-    return candidate
+def publish(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs `release publish`, with a server that nobody answers for."""
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    return lambda *options: CliRunner().invoke(commands, ["publish", "--target", TARGET, *options])
 
 
-@pytest.mark.parametrize(
-    ("fp16", "fp32", "stays"),
-    [
-        ("INVALID", "INVALID", True),
-        ("INVALID", "FAIL", True),
-        ("FAIL", "INVALID", False),
-        ("FAIL", "FAIL", False),
-    ],
-)
-def test_invalid_is_not_counted_against_a_candidate(
+@pytest.mark.parametrize("name", EDITS)
+def test_files_that_were_changed_after_the_gate(
     workspace: Workspace,
-    released: Candidate,
-    add_engine: Any,
-    fp16: VerdictName,
-    fp32: VerdictName,
-    stays: bool,
+    add_engine: Callable[..., str],
+    publish: Callable[..., Result],
+    name: str,
 ) -> None:
-    add_engine("fp16", verdict=fp16)
-    add_engine("fp32", verdict=fp32)
-    said: list[str] = []
-    now = publish(workspace, TARGET, None, said.append).candidates
-    assert now.candidates == ({"meter": released} if stays else {})
-    assert now.skipped == {"meter-fp32": fp32, "meter-fp16": fp16}
-    assert Candidates.read(candidates_path(workspace, TARGET)) == now
-    before = candidates_path(workspace, TARGET).read_bytes()
-    publish(workspace, TARGET, None, said.append)
-    assert candidates_path(workspace, TARGET).read_bytes() == before
+    verdict, edit, file = EDITS[name]
+    add_engine("fp32")
+    add_engine("fp16", verdict=verdict)
+    folder = workspace.engine(TARGET, ENGINE)
+    edit(folder)
+    for options in ([], ["--engine", ENGINE]):
+        result = publish(*options)
+        assert result.exit_code == 5, result.output
+        assert f"error: {folder.path / file} " in result.stderr
+        assert "pipeline gate" in result.stderr or "|gate" in result.stderr
+        assert "Traceback" not in result.output
+    assert not workspace.records.exists()
 
 
-def test_one_engine_says_nothing_of_the_others(
-    workspace: Workspace, released: Candidate, add_engine: Any
+def test_budgets_that_were_changed_after_the_gate(
+    workspace: Workspace, add_engine: Callable[..., str], publish: Callable[..., Result]
 ) -> None:
-    add_engine("fp16", verdict="FAIL")
-    now = publish(workspace, TARGET, "meter-fp16", lambda _: None).candidates
-    assert now.candidates == {"meter": released}
-    assert now.skipped == {"meter-fp16": "FAIL"}
-    add_engine("fp32", verdict="INVALID")
-    now = publish(workspace, TARGET, "meter-fp32", lambda _: None).candidates
-    assert now.skipped == {"meter-fp32": "INVALID", "meter-fp16": "FAIL"}
+    add_engine("fp16")
+    params = workspace.target(TARGET) / "params.yaml"
+    params.write_text(params.read_text().replace("frame_p99_ms: 30", "frame_p99_ms: 5"))
+    result = publish("--engine", ENGINE)
+    assert result.exit_code == 2
+    assert "judged by other budgets" in result.stderr
+    assert judge_again(workspace, ENGINE) == "FAIL"
+    assert "FAIL, so it is not published" in publish("--engine", ENGINE).stdout
+
+
+def test_not_judged_yet(
+    workspace: Workspace, add_engine: Callable[..., str], publish: Callable[..., Result]
+) -> None:
+    add_engine("fp16")
+    workspace.engine(TARGET, ENGINE).file(Verdict).unlink()
+    result = publish("--engine", ENGINE)
+    assert result.exit_code == 2
+    assert "which `pipeline gate` writes, but it is not there" in result.stderr
+
+
+def test_other_engines_may_be_in_any_state(
+    workspace: Workspace, add_engine: Callable[..., str], publish: Callable[..., Result]
+) -> None:
+    """A release of one engine looks at the others for what is the best, and no further."""
+    for precision in ("fp32", "fp16"):
+        add_engine(precision)
+    EDITS["p99"][1](workspace.engine(TARGET, "meter-fp32"))
+    assert publish("--engine", ENGINE).exit_code == 6  # so far that MLflow is asked

@@ -1,0 +1,126 @@
+"""What was measured on one engine: its manifest, benchmark and evaluation, and its own file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.backends.loading import device_differences
+from engines.config.target import Budgets
+from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
+from engines.machine.fingerprint import describe
+from engines.records.benchmark import Benchmark, Latency
+from engines.records.evaluation import Evaluation
+from engines.records.folder import EngineFolder
+from engines.records.manifest import Manifest
+from engines.records.verdict import Verdict
+from engines.verdict.judge import judge
+
+RECORDS = (Manifest.file, Benchmark.file, Evaluation.file)
+"""Names of the records that a verdict is about; the engine's own file is the fourth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that a verdict is about, of one engine."""
+
+    folder: EngineFolder
+    manifest: Manifest
+    benchmark: Benchmark
+    evaluation: Evaluation
+
+    @property
+    def engine_file(self) -> Path:
+        return self.folder.engine_file(self.manifest)
+
+    @property
+    def frame(self) -> Latency:
+        """Whole frame at batch 1: what one camera frame waits."""
+        return self.benchmark.frame["1"]
+
+    def sha256(self) -> dict[str, str]:
+        """File name to SHA-256, of every file that there is."""
+        names = (self.manifest.engine_file, *RECORDS)
+        return {name: sha256 for name in names if (sha256 := self.folder.sha256(name))}
+
+
+def read_evidence(workspace: Workspace, target: str, engine: str) -> Evidence:
+    """The evidence on an engine.
+
+    Raises InputError when a record is missing, is of another engine or was measured on another
+    device, and WrongEngine when the engine's file is not the manifest's.
+    """
+    folder = workspace.engine(target, engine)
+    evidence = Evidence(
+        folder=folder,
+        manifest=folder.read(Manifest),
+        benchmark=folder.read(Benchmark),
+        evaluation=folder.read(Evaluation),
+    )
+    _check_place(evidence, target, engine)
+    folder.check_measured(evidence.manifest, evidence.benchmark, evidence.evaluation)
+    _check_batch_1(evidence)
+    _check_device(evidence)
+    if problem := folder.altered(evidence.manifest):
+        raise WrongEngine(
+            f"Expected the engine that {folder.file(Manifest)} is of, but {problem}. "
+            f"{build_again(target, engine)}"
+        )
+    return evidence
+
+
+def judge_evidence(evidence: Evidence, budgets: Budgets, soak_minutes: float) -> Verdict:
+    """The verdict by some budgets; `soak_minutes` is how long the row's soak is."""
+    return judge(
+        evidence.manifest,
+        evidence.benchmark,
+        evidence.evaluation,
+        budgets,
+        judged=evidence.sha256(),
+        soak_minutes=soak_minutes,
+    )
+
+
+def build_again(target: str, engine: str) -> str:
+    """The last sentence of an error: the commands that make all files of an engine anew."""
+    return (
+        f"Build and measure it again: `pipeline build|benchmark|evaluate|gate {engine} "
+        f"--target {target}`, or `dvc repro engines/targets/{target}/dvc.yaml`."
+    )
+
+
+def _check_place(evidence: Evidence, target: str, engine: str) -> None:
+    manifest = evidence.manifest
+    if (manifest.target, manifest.engine) != (target, engine):
+        raise InputError(
+            f"Expected {evidence.folder.file(Manifest)} to be of {engine} on {target}, got that "
+            f"of {manifest.engine} on {manifest.target}. {build_again(target, engine)}"
+        )
+
+
+def _check_batch_1(evidence: Evidence) -> None:
+    """Budgets are for one camera frame at a time."""
+    manifest, benchmark = evidence.manifest, evidence.benchmark
+    for name, batches in (("frame", benchmark.frame), ("inference", benchmark.inference)):
+        if "1" not in batches:
+            raise InputError(
+                f"Expected figures at batch 1 in {evidence.folder.file(Benchmark)}, got "
+                f"`{name}` at batches {', '.join(batches) or '(none)'}. Run "
+                f"`{Benchmark.written_by} {manifest.engine} --target {manifest.target}`."
+            )
+
+
+def _check_device(evidence: Evidence) -> None:
+    """Refuse figures of a device that the engine is not tied to; a record of before this was noted
+    names none."""
+    manifest, here = evidence.manifest, evidence.benchmark.device
+    wrong = device_differences(manifest, here) if here else []
+    if here and wrong:
+        raise InputError(
+            f"Expected {evidence.folder.file(Benchmark)} to be measured where {manifest.engine} "
+            f"was built, on {describe(manifest.device)}, but it is of {describe(here)} "
+            f"({'; '.join(wrong)}). Run `{Benchmark.written_by} {manifest.engine} --target "
+            f"{manifest.target}` there, or `{Manifest.written_by} {manifest.engine} --target "
+            f"{manifest.target}` here and measure again."
+        )

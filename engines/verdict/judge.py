@@ -1,0 +1,177 @@
+"""Three verdicts from what was measured: a pure function of records and budgets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engines.config.target import Budgets
+from engines.records.benchmark import Benchmark, Latency
+from engines.records.evaluation import Evaluation
+from engines.records.manifest import Manifest
+from engines.records.record import Sha256, VerdictName
+from engines.records.verdict import Check, Rule, Verdict
+
+ORDER: tuple[VerdictName, ...] = ("FAIL", "INVALID", "PASS")
+"""The first of these that a check has is the verdict."""
+
+LEAST_HOT_FRAMES = 368
+"""With fewer, the upper bound of the p99's 95 % interval lies beyond the slowest frame
+(`engines.measure.latency.quantile_ranks`), so that no interval says how well the p99 is known."""
+
+
+class _Records(NamedTuple):
+    manifest: Manifest
+    benchmark: Benchmark
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Budget:
+    """How a budget is read from the records; None where it was not measured."""
+
+    read: Callable[[_Records], float | None]
+    unit: str = ""
+    rule: Rule = "at most"
+    timed: bool = False
+    """Whether it depends on a quiet machine."""
+
+
+_BUDGETS: dict[str, _Budget] = {
+    "frame_p99_ms": _Budget(read=lambda of: of.benchmark.frame["1"].p99_ms, unit="ms", timed=True),
+    "frame_p50_ms": _Budget(read=lambda of: of.benchmark.frame["1"].p50_ms, unit="ms", timed=True),
+    "throughput_fps": _Budget(
+        read=lambda of: of.benchmark.throughput.frames_per_second,
+        unit="frames/s",
+        rule="at least",
+        timed=True,
+    ),
+    "map50_95_drop": _Budget(read=lambda of: of.evaluation.map50_95_drop),
+    "confidence_shift": _Budget(read=lambda of: of.evaluation.confidence_shift),
+    "memory_peak_mib": _Budget(read=lambda of: of.benchmark.memory_peak_mib, unit="MiB"),
+    "engine_size_mib": _Budget(read=lambda of: of.manifest.engine_bytes / (1 << 20), unit="MiB"),
+    "hot_frame_p99_ms": _Budget(
+        read=lambda of: of.benchmark.soak.hot.p99_ms if of.benchmark.soak else None,
+        unit="ms",
+        timed=True,
+    ),
+}
+"""Every budget that there is, in the order of the table: the names of `Budgets`."""
+
+
+def judge(
+    manifest: Manifest,
+    benchmark: Benchmark,
+    evaluation: Evaluation,
+    budgets: Budgets,
+    *,
+    judged: Mapping[str, Sha256],
+    soak_minutes: float = 0,
+) -> Verdict:
+    """FAIL if a trusted measurement misses its budget, INVALID if one is not trusted, else PASS.
+
+    Accuracy and size do not depend on how busy the machine was: a miss there is a FAIL at any time.
+    `soak_minutes` is the row's: a shorter soak says nothing of a hot device. `judged` is what the
+    verdict will name as the files that it is about.
+    """
+    limits = budgets.limits()
+    doubts = {
+        "frame_p99_ms": _undecided(
+            "whole frame's p99", benchmark.frame["1"], budgets.frame_p99_ms, "benchmark.seconds"
+        ),
+        "hot_frame_p99_ms": _hot_undecided(benchmark, budgets.hot_frame_p99_ms, soak_minutes),
+        "confidence_shift": _found_nothing(evaluation),
+    }
+    untrusted = {name for name, reasons in doubts.items() if reasons}
+    if not benchmark.validity.valid:
+        untrusted |= {name for name, row in _BUDGETS.items() if row.timed}
+    records = _Records(manifest, benchmark, evaluation)
+    checks = tuple(
+        _check(name, row, value, limits[name], trusted=name not in untrusted)
+        for name, row in _BUDGETS.items()
+        if name in limits and (value := row.read(records)) is not None
+    )
+    not_soaked = _not_soaked(benchmark, budgets)
+    verdicts = {check.verdict for check in checks} | {"INVALID" for _ in not_soaked}
+    return Verdict(
+        engine=manifest.engine,
+        target=manifest.target,
+        engine_sha256=manifest.engine_sha256,
+        verdict=next(one for one in ORDER if one in verdicts),
+        checks=checks,
+        reasons=(
+            *benchmark.validity.reasons,
+            *(reason for reasons in doubts.values() for reason in reasons),
+            *not_soaked,
+        ),
+        judged=dict(judged),
+    )
+
+
+def _check(name: str, row: _Budget, measured: float, limit: float, *, trusted: bool) -> Check:
+    holds = measured <= limit if row.rule == "at most" else measured >= limit
+    verdict: VerdictName = "PASS" if holds else "FAIL"
+    return Check(
+        name=name,
+        measured=measured,
+        limit=limit,
+        unit=row.unit,
+        rule=row.rule,
+        verdict=verdict if trusted else "INVALID",
+    )
+
+
+def _undecided(what: str, times: Latency, limit: float, longer: str) -> tuple[str, ...]:
+    if not times.p99_low_ms <= limit < times.p99_high_ms:
+        return ()
+    return (
+        f"The {what} lies between {times.p99_low_ms:.2f} and {times.p99_high_ms:.2f} ms "
+        f"with 95 % certainty, and its budget of {limit:g} ms is in between. Measure longer "
+        f"({longer} in params.yaml), or on a quieter machine.",
+    )
+
+
+def _hot_undecided(benchmark: Benchmark, limit: float | None, minutes: float) -> tuple[str, ...]:
+    soak = benchmark.soak
+    if soak is None or limit is None:
+        return ()
+    again = f"`pipeline benchmark {benchmark.engine} --target {benchmark.target}`"
+    # Minutes become seconds and come back: the last digits may differ.
+    if soak.minutes < minutes and not math.isclose(soak.minutes, minutes):
+        return (
+            f"Expected a soak of at least {minutes:g} minutes (benchmark.soak_minutes in "
+            f"params.yaml), came one of {soak.minutes:.3g}: a device that is not hot yet says "
+            f"nothing of budgets.hot_frame_p99_ms. Run {again} without --soak.",
+        )
+    if soak.hot.count < LEAST_HOT_FRAMES:
+        return (
+            f"Expected at least {LEAST_HOT_FRAMES} frames in the last third of the soak, which the "
+            f"interval of a p99 needs, came {soak.hot.count}. Raise benchmark.soak_minutes in "
+            f"params.yaml and run {again}.",
+        )
+    return _undecided("hot frame's p99", soak.hot, limit, "benchmark.soak_minutes")
+
+
+def _not_soaked(benchmark: Benchmark, budgets: Budgets) -> tuple[str, ...]:
+    """Why a hot p99 that has a budget cannot be judged: there is no figure to make a check of."""
+    if budgets.hot_frame_p99_ms is None or benchmark.soak is not None:
+        return ()
+    return (
+        f"Expected a soak in benchmark.json, since budgets.hot_frame_p99_ms is "
+        f"{budgets.hot_frame_p99_ms:g} ms, came none. Run `pipeline benchmark {benchmark.engine} "
+        f"--target {benchmark.target} --soak MINUTES`, or set benchmark.soak_minutes in "
+        "params.yaml.",
+    )
+
+
+def _found_nothing(evaluation: Evaluation) -> tuple[str, ...]:
+    if evaluation.reference_detections:
+        return ()
+    return (
+        f"The FP32 checkpoint finds nothing at or above confidence "
+        f"{evaluation.confidence_threshold:g} in the evaluation set, so there is nothing to "
+        "compare the engine's confidences with. Train the model further, or lower "
+        "evaluate.confidence in params.yaml.",
+    )

@@ -1,0 +1,43 @@
+"""The verdict as JUnit XML, which GitLab shows in the merge request: one test case a budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+
+from engines.files import atomic_path
+from engines.records.verdict import Check, Verdict
+
+
+def write_junit(verdict: Verdict, path: Path) -> None:
+    """Write the verdict as a suite named `<target>/<engine>`, atomically.
+
+    INVALID is an `error` (the measurement broke), FAIL a `failure` (the engine did). A verdict that
+    is INVALID for what was not measured at all has a case of its own.
+    """
+    suite = TestSuite(f"{verdict.target}/{verdict.engine}")
+    for check in verdict.checks:
+        suite.add_testcase(_case(verdict, check.name, _problem(verdict, check)))
+    if verdict.verdict == "INVALID" and all(check.verdict == "PASS" for check in verdict.checks):
+        suite.add_testcase(_case(verdict, "measured", Error(" ".join(verdict.reasons))))
+    document = JUnitXml()
+    document.add_testsuite(suite)
+    with atomic_path(path) as temporary:
+        document.write(str(temporary), pretty=True)
+
+
+def _case(verdict: Verdict, name: str, problem: Error | Failure | None) -> TestCase:
+    case = TestCase(name, classname=f"{verdict.target}.{verdict.engine}")
+    if problem is not None:
+        case.result = [problem]
+    return case
+
+
+def _problem(verdict: Verdict, check: Check) -> Error | Failure | None:
+    text = f"measured {check.measured:.6g} {check.unit}, {check.rule} {check.limit:g}".strip()
+    if check.verdict == "FAIL":
+        return Failure(text)
+    if check.verdict == "INVALID":
+        return Error(" ".join((text + ".", *verdict.reasons)))
+    return None

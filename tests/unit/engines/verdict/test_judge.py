@@ -1,0 +1,233 @@
+"""The three verdicts: what makes an engine fail, and what cannot be judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from factories.records import (
+    BUDGETS,
+    HOT,
+    JUDGED,
+    benchmark,
+    evaluation,
+    judge,
+    manifest,
+    soaked,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.config.target import Budgets
+
+
+def test_every_budget_of_a_row_is_one_that_can_be_judged() -> None:
+    assert [
+        check.name for check in judge(manifest(), soaked(20), evaluation(), HOT).checks
+    ] == list(Budgets.model_fields)
+
+
+def test_the_verdict_names_what_it_is_about() -> None:
+    verdict = judge(manifest(), benchmark(), evaluation(), BUDGETS)
+    assert (verdict.engine, verdict.target, verdict.engine_sha256) == ("m-fp16", "t", "a" * 64)
+    assert verdict.judged == JUDGED
+
+
+def test_within_every_budget_is_pass() -> None:
+    verdict = judge(manifest(), benchmark(), evaluation(), BUDGETS)
+    assert verdict.verdict == "PASS"
+    assert [check.name for check in verdict.checks] == list(BUDGETS.limits())
+
+
+@pytest.mark.parametrize(
+    ("missed", "change"),
+    [
+        ("frame_p99_ms", {"benchmark": benchmark(p99=30.1)}),
+        ("frame_p50_ms", {"benchmark": benchmark(p50=20.1)}),
+        ("throughput_fps", {"benchmark": benchmark(fps=59)}),
+        ("map50_95_drop", {"evaluation": evaluation(drop=0.011)}),
+        ("confidence_shift", {"evaluation": evaluation(shift=0.06)}),
+        ("memory_peak_mib", {"benchmark": benchmark().model_copy(update={"memory_peak_mib": 2e3})}),
+        ("engine_size_mib", {"manifest": manifest(65 << 20)}),
+    ],
+)
+def test_each_missed_budget_fails_alone(missed: str, change: dict[str, Any]) -> None:
+    whole: dict[str, Any] = {
+        "manifest": manifest(),
+        "benchmark": benchmark(),
+        "evaluation": evaluation(),
+    }
+    verdict = judge(**(whole | change), budgets=BUDGETS)
+    assert [check.name for check in verdict.checks if check.verdict == "FAIL"] == [missed]
+    assert verdict.verdict == "FAIL"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_never_reaches_the_gate(value: float) -> None:
+    with pytest.raises(ValueError, match="finite number"):
+        evaluation(drop=value)
+    with pytest.raises(ValueError, match="finite number"):
+        benchmark(fps=value)
+
+
+def test_a_busy_machine_makes_the_timings_invalid_however_good_they_are() -> None:
+    verdict = judge(manifest(), benchmark(p99=1, valid=False), evaluation(), BUDGETS)
+    assert verdict.verdict == "INVALID"
+    assert {check.name for check in verdict.checks if check.verdict == "INVALID"} == {
+        "frame_p99_ms",
+        "frame_p50_ms",
+        "throughput_fps",
+    }
+
+
+def test_a_busy_machine_does_not_excuse_an_inaccurate_engine() -> None:
+    verdict = judge(manifest(), benchmark(valid=False), evaluation(drop=0.5), BUDGETS)
+    assert verdict.verdict == "FAIL"
+
+
+def test_nothing_to_compare_with_is_no_pass() -> None:
+    verdict = judge(manifest(), benchmark(), evaluation(references=0, shift=0), BUDGETS)
+    assert verdict.verdict == "INVALID"
+    assert [check.name for check in verdict.checks if check.verdict == "INVALID"] == [
+        "confidence_shift"
+    ]
+    assert "finds nothing at or above confidence 0.25" in verdict.reasons[0]
+
+
+def test_a_budget_within_the_interval_of_the_p99_is_undecided() -> None:
+    frame = {"1": benchmark().frame["1"].model_copy(update={"p99_low_ms": 9, "p99_high_ms": 31})}
+    verdict = judge(
+        manifest(), benchmark().model_copy(update={"frame": frame}), evaluation(), BUDGETS
+    )
+    assert verdict.verdict == "INVALID"
+    assert "between 9.00 and 31.00 ms" in verdict.reasons[0]
+
+
+def test_a_slow_engine_on_a_busy_machine_is_not_blamed() -> None:
+    verdict = judge(manifest(), benchmark(p99=500, valid=False), evaluation(), BUDGETS)
+    assert verdict.verdict == "INVALID"
+
+
+@given(
+    p99=st.floats(1, 60),
+    drop=st.floats(-0.1, 0.1),
+    valid=st.booleans(),
+)
+def test_pass_never_comes_with_a_miss_or_an_untrusted_timing(
+    p99: float, drop: float, valid: bool
+) -> None:
+    verdict = judge(
+        manifest(), benchmark(p99=p99, p50=1, valid=valid), evaluation(drop=drop), BUDGETS
+    )
+    good = valid and p99 <= 30 and drop <= 0.01
+    assert (verdict.verdict == "PASS") == good
+
+
+@pytest.mark.parametrize(("p99", "expected"), [(34.9, "PASS"), (35.0, "PASS"), (40.0, "FAIL")])
+def test_a_hot_p99_has_a_budget_of_its_own(p99: float, expected: str) -> None:
+    verdict = judge(manifest(), soaked(p99), evaluation(), HOT)
+    assert verdict.verdict == expected
+    hot = verdict.checks[-1]
+    assert (hot.name, hot.measured, hot.limit) == ("hot_frame_p99_ms", p99, 35)
+    assert {check.verdict for check in verdict.checks[:-1]} == {"PASS"}
+    assert [check.name for check in verdict.checks] == list(HOT.limits())
+
+
+def test_throttling_in_the_soak_is_no_reason_for_invalid() -> None:
+    assert judge(manifest(), soaked(20), evaluation(), HOT).reasons == ()
+
+
+def test_a_hot_p99_whose_interval_holds_the_budget_is_undecided() -> None:
+    verdict = judge(manifest(), soaked(34, low=33, high=36), evaluation(), HOT)
+    assert verdict.verdict == "INVALID"
+    assert [check.name for check in verdict.checks if check.verdict == "INVALID"] == [
+        "hot_frame_p99_ms"
+    ]
+    (reason,) = verdict.reasons
+    assert "The hot frame's p99 lies between 33.00 and 36.00 ms" in reason
+    assert "benchmark.soak_minutes" in reason
+
+
+@pytest.mark.parametrize("p99", [20, 500])
+def test_a_soak_shorter_than_the_row_s_is_not_judged(p99: float) -> None:
+    verdict = judge(manifest(), soaked(p99, minutes=0.05), evaluation(), HOT, soak_minutes=30)
+    assert (verdict.verdict, verdict.checks[-1].verdict) == ("INVALID", "INVALID")
+    (reason,) = verdict.reasons
+    assert "at least 30 minutes" in reason
+    assert "came one of 0.05" in reason
+    assert "`pipeline benchmark m-fp16 --target t` without --soak" in reason
+    # 60 times 0.7 and a 60th of it again is a little less.
+    same = judge(manifest(), soaked(20, minutes=60 * 0.7 / 60), evaluation(), HOT, soak_minutes=0.7)
+    assert same.verdict == "PASS"
+
+
+def test_a_hot_p99_of_too_few_frames_is_not_judged() -> None:
+    verdict = judge(manifest(), soaked(20, count=367), evaluation(), HOT, soak_minutes=10)
+    assert (verdict.verdict, verdict.checks[-1].verdict) == ("INVALID", "INVALID")
+    (reason,) = verdict.reasons
+    assert "at least 368 frames" in reason
+    assert "came 367" in reason
+    assert judge(manifest(), soaked(20, count=368), evaluation(), HOT).verdict == "PASS"
+
+
+def test_a_hot_p99_of_a_disturbed_machine_is_not_judged() -> None:
+    verdict = judge(manifest(), soaked(500, valid=False), evaluation(), HOT)
+    assert (verdict.verdict, verdict.checks[-1].verdict) == ("INVALID", "INVALID")
+
+
+def test_a_budget_without_a_soak_is_invalid_and_says_which_command_to_run() -> None:
+    verdict = judge(manifest(), benchmark(), evaluation(), HOT)
+    assert verdict.verdict == "INVALID"
+    (reason,) = verdict.reasons
+    assert "came none" in reason
+    assert "pipeline benchmark m-fp16 --target t --soak MINUTES" in reason
+
+
+def test_a_missing_soak_does_not_excuse_an_inaccurate_engine() -> None:
+    assert judge(manifest(), benchmark(), evaluation(drop=0.5), HOT).verdict == "FAIL"
+
+
+def test_a_soak_without_a_budget_is_no_check() -> None:
+    verdict = judge(manifest(), soaked(500), evaluation(), BUDGETS)
+    assert verdict.verdict == "PASS"
+    assert [check.name for check in verdict.checks] == list(BUDGETS.limits())
+
+
+@given(
+    p99=st.floats(1, 60),
+    p50=st.floats(1, 40),
+    fps=st.floats(1, 120),
+    drop=st.floats(-0.1, 0.1),
+    shift=st.floats(0, 0.1),
+    valid=st.booleans(),
+    references=st.sampled_from([0, 100]),
+    soak=st.none() | st.floats(1, 70),
+    budgets=st.sampled_from([BUDGETS, HOT]),
+)
+def test_a_trusted_miss_is_a_fail_and_judging_again_gives_the_same(
+    p99: float,
+    p50: float,
+    fps: float,
+    drop: float,
+    shift: float,
+    valid: bool,
+    references: int,
+    soak: float | None,
+    budgets: Budgets,
+) -> None:
+    cool = benchmark(p99=p99, p50=p50, fps=fps, valid=valid)
+    hot = soaked(soak).soak if soak else None
+    records = (manifest(), cool.model_copy(update={"soak": hot}))
+    accuracy = evaluation(drop=drop, shift=shift, references=references)
+    verdict = judge(*records, accuracy, budgets)
+    assert judge(*records, accuracy, budgets) == verdict
+    for check in verdict.checks:
+        holds = (
+            check.measured <= check.limit
+            if check.rule == "at most"
+            else check.measured >= check.limit
+        )
+        assert check.verdict in {"PASS" if holds else "FAIL", "INVALID"}
+    said = {check.verdict for check in verdict.checks}
+    assert (verdict.verdict == "FAIL") == ("FAIL" in said)
+    assert (verdict.verdict == "PASS") == (said == {"PASS"} and not verdict.reasons)

@@ -1,0 +1,42 @@
+"""What `gate` and `report` print."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from factories.records import BUDGETS, benchmark, evaluation, judge, manifest, soaked
+from rich.console import Console
+
+from engines.records.benchmark import Benchmark
+from pipeline.report.summary import Summary, summarise
+from pipeline.terminal.verdicts import print_report, print_verdict
+
+GOLDEN = Path(__file__).parents[3] / "golden"
+
+
+def _summary(of: Benchmark) -> Summary:
+    return summarise(manifest(), of, evaluation(), judge(manifest(), of, evaluation(), BUDGETS))
+
+
+def test_energy_and_hot_p99_are_printed_where_they_were_measured() -> None:
+    def printed(of: Benchmark) -> str:
+        console = Console(width=80, file=io.StringIO())
+        verdict = judge(manifest(), of, evaluation(), BUDGETS)
+        print_verdict(verdict, _summary(of), console)
+        print_report("t", [(_summary(of), verdict)], console)
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert max(len(line) for line in text.splitlines()) <= 80
+        return str(text)
+
+    assert "hot" not in printed(benchmark())
+    assert "mJ" not in printed(benchmark())
+    text = printed(soaked(20))
+    assert text.count("hot p99 20.00 ms, 93.2 mJ a frame") == 2
+
+
+def test_the_table_is_as_people_know_it() -> None:
+    console = Console(width=80, file=io.StringIO())
+    verdict = judge(manifest(), benchmark(valid=False), evaluation(0.5), BUDGETS)
+    print_verdict(verdict, console=console)
+    assert console.file.getvalue() == (GOLDEN / "verdict-table.txt").read_text()
