@@ -4,7 +4,7 @@
     ├── InputError               2  bad input or configuration
     ├── GateFailed               3  an engine misses a budget
     ├── GateInvalid              4  a measurement cannot be trusted
-    ├── WrongEngine              5  wrong device, or an engine that was not built for it
+    ├── WrongEngine              5  wrong device or engine, or an untrusted one
     ├── ServiceError             6  an outside service failed
     └── Conflict                 7  somebody else moved the ring
 
@@ -39,7 +39,8 @@ class GateInvalid(JetrailError):
 
 
 class WrongEngine(JetrailError):
-    """This device is not the target's, or the engine was built for another one or was altered."""
+    """This device is not the target's, the engine was built for another one, or its files were
+    altered."""
 
     exit_code = 5
 
