@@ -91,8 +91,9 @@ class EngineFolder:
         for record in records:
             if (record.engine, record.target, record.engine_sha256) != ours:
                 raise InputError(
-                    f"{self.file(type(record))} is stale: expected figures of {manifest.engine} on "
-                    f"{manifest.target}, {manifest.engine_sha256[:12]}, which lies there, got "
-                    f"those of {record.engine} on {record.target}, {record.engine_sha256[:12]}. "
-                    f"Run `{record.written_by} {manifest.engine} --target {manifest.target}`."
+                    f"Expected {self.file(type(record))} to be of the engine "
+                    f"{manifest.engine_sha256[:12]} ({manifest.engine} on {manifest.target}) that "
+                    f"lies there, but it is of {record.engine_sha256[:12]} ({record.engine} on "
+                    f"{record.target}). Run `{record.written_by} {manifest.engine} --target "
+                    f"{manifest.target}`."
                 )

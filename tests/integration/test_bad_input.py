@@ -103,7 +103,7 @@ def yaml_without(file: str, *keys: str) -> Spoil:
     return spoil
 
 
-def json_set(file: str, *keys: str, value: Any) -> Spoil:
+def json_set(file: str, *keys: str | int, value: Any) -> Spoil:
     def spoil(clone: Clone) -> None:
         content = here = json.loads((clone.root / file).read_text())
         for key in keys[:-1]:
@@ -336,7 +336,22 @@ CASES = {
         said="but it is of 000000000000",
     ),
     "publish an altered engine": Case(
-        spoil=other_byte(f"{OUT}/engine.blob"), words=PUBLISH, said="as manifest.json says"
+        spoil=other_byte(f"{OUT}/engine.blob"),
+        words=PUBLISH,
+        said="engine.blob was changed after the engine was judged",
+        code=5,
+    ),
+    "publish a verdict that was edited": Case(
+        spoil=json_set(f"{OUT}/verdict.json", "checks", 0, "measured", value=0.5),
+        words=PUBLISH,
+        said="checks.frame_p99_ms.measured: expected ",
+        code=5,
+    ),
+    "report on figures that were edited": Case(
+        spoil=json_set(f"{OUT}/benchmark.json", "frame", "1", "p99_ms", value=0.5),
+        words=("pipeline", "report", "--target", TARGET),
+        said="benchmark.json was changed after the engine was judged",
+        code=5,
     ),
     "damaged release.yaml": Case(
         spoil=damaged_release, words=("release", "status"), said="release.yaml is not YAML"

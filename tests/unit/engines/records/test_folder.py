@@ -83,7 +83,7 @@ def test_an_engine_that_is_not_its_manifest_s(
 def test_figures_of_another_engine(folder: EngineFolder, key: str, value: str) -> None:
     folder.check_measured(manifest(), benchmark(), evaluation())
     for record in (benchmark(), evaluation()):
-        with pytest.raises(InputError, match=f"{record.file} is stale"):
+        with pytest.raises(InputError, match=f"Expected .*{record.file} to be of .*, but it is of"):
             folder.check_measured(manifest(), record.model_copy(update={key: value}))
 
 

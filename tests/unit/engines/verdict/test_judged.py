@@ -112,7 +112,7 @@ def test_forged_record_of_another_engine(
     edit(folder.file(kind), lambda one: one.update(engine_sha256="b" * 64))
     name = kind.file
     edit(folder.file(Verdict), lambda one: one["judged"].update({name: folder.sha256(name)}))
-    with pytest.raises(JetrailError, match="is stale|is not what"):
+    with pytest.raises(JetrailError, match="but it is of|is not what"):
         load_judged(workspace, TARGET, ENGINE)
 
 

@@ -156,7 +156,9 @@ def test_figures_of_another_engine_are_refused(
 ) -> None:
     folder = laid_out.engine(TARGET, ENGINE)
     folder.write(folder.read(kind).model_copy(update={key: value}))
-    with pytest.raises(InputError, match=rf"{kind.file} is stale.*`{kind.written_by} {ENGINE} "):
+    with pytest.raises(
+        InputError, match=rf"{kind.file} to be of.*, but it is of .*`{kind.written_by} {ENGINE} "
+    ):
         gate(laid_out, TARGET, ENGINE)
     assert not folder.file(Verdict).exists()
 
