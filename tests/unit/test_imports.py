@@ -16,8 +16,8 @@ PACKAGES = ("engines", "pipeline", "release")
 
 POD = {
     *("engines", "engines.errors", "engines.files", "engines.packages"),
-    *("engines.records", "engines.records.fingerprint", "engines.records.manifest"),
-    *("engines.records.record", "engines.records.thresholds"),
+    *("engines.records", "engines.records.fingerprint", "engines.records.folder"),
+    *("engines.records.manifest", "engines.records.record", "engines.records.thresholds"),
     *("engines.machine", "engines.machine.fingerprint", "engines.machine.jetson"),
     *("engines.machine.jetson_facts", "engines.machine.processor", "engines.machine.sensors"),
     *("engines.machine.sensors.jetson", "engines.machine.sensors.nvml"),

@@ -43,6 +43,14 @@ LEFT_OUT_OF: Mapping[str, Mapping[str, str]] = {
         "engines.machine": "its word is in benchmark.json and the manifest",
         "engines.backends": "names the fields that tie an engine to its device",
     },
+    "report": {
+        "engines.machine": "as for the gate, whose word it repeats",
+        "engines.backends": "as for the gate",
+    },
+    "write": {
+        "engines.machine": "as for the gate, whose word it repeats",
+        "engines.backends": "as for the gate",
+    },
     "publish": {
         "engines.machine": "its word is in the manifest",
         "engines.backends": "travels with a new version; an old one keeps what it came with",

@@ -148,7 +148,7 @@ def test_its_engine_is_built_and_run(toy: None, workspace: Workspace) -> None:
     assert "toy_runtime" in probe(workspace, "toys").backends
     manifest = build(workspace, "toys", ENGINE)
     assert (manifest.backend, manifest.backend_package) == ("toy", "toy_runtime")
-    folder = workspace.engine("toys", ENGINE)
+    folder = workspace.engine("toys", ENGINE).path
     loaded, session = load_engine(folder, read_fingerprint())
     with Detector(session, loaded, thresholds=ANYTHING) as detector:
         (found,) = detector.detect([np.full((80, 100, 3), 90, np.uint8)])
