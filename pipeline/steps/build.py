@@ -42,7 +42,7 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     model = load_model(workspace, row.model)
     chosen = open_backend(target.package.name)
     device = _probed_device(workspace, target)
-    _check_class_names(workspace, target)
+    _check_class_names(workspace, target, model)
     onnx = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
     folder = workspace.engine(target_name, engine)
     path = folder.path / target.engine_file
@@ -90,15 +90,16 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     return manifest
 
 
-def _check_class_names(workspace: Workspace, target: TargetConfig) -> None:
+def _check_class_names(workspace: Workspace, target: TargetConfig, model: ModelConfig) -> None:
     """Refuse a class in `evaluate.per_class` that no model of the target has: a slip of the pen
     would leave that class at the common threshold, and nobody would see it."""
-    models = {row.model for row in target.engines.values()}
-    known = {name for model in models for name in load_model(workspace, model).classes}
-    if unknown := sorted(target.evaluate.per_class.keys() - known):
+    unknown = target.evaluate.per_class.keys() - set(model.classes)
+    for other in {row.model for row in target.engines.values()} if unknown else ():
+        unknown -= set(load_model(workspace, other).classes)
+    if unknown:
         raise InputError(
             f"Expected in `evaluate.per_class` of target {target.target} classes of its models "
-            f"({', '.join(sorted(known))}), got {', '.join(unknown)}. Fix its params.yaml."
+            f"({', '.join(model.classes)}), got {', '.join(sorted(unknown))}. Fix its params.yaml."
         )
 
 

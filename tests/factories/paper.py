@@ -58,6 +58,7 @@ def lay_out(workspace: Workspace) -> None:
     (workspace.model("meter") / "out").mkdir(parents=True)
     workspace.target(TARGET).mkdir(parents=True)
     (workspace.root / "dvc.yaml").write_text("stages: {}\n")
+    (workspace.root / "params.yaml").write_text(f"target: {TARGET}\nmodels: [meter]\n")
     (workspace.model("meter") / "model.yaml").write_text(MODEL % ("a" * 64))
     (workspace.target(TARGET) / "params.yaml").write_text(PARAMS)
 

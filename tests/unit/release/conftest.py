@@ -21,7 +21,6 @@ def workspace(tmp_path: Path) -> Workspace:
     """A repository with one model and one target, and no engine yet."""
     workspace = Workspace(root=tmp_path)
     paper.lay_out(workspace)
-    (tmp_path / "params.yaml").write_text(f"target: {paper.TARGET}\nmodels: [meter]\n")
     for ring in RINGS:
         folder = workspace.ring("meter", paper.TARGET, ring)
         folder.mkdir(parents=True)
