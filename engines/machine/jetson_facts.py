@@ -86,6 +86,7 @@ PARTS = {
     "p3834-0008": "thor",
     "p3701-0000": "agx-orin",
     "p3701-0001": "agx-orin",
+    "p3701-0002": "agx-orin",
     "p3701-0004": "agx-orin",
     "p3701-0005": "agx-orin",
     "p3701-0008": "agx-orin",
@@ -103,7 +104,8 @@ PARTS = {
     "p3668-0001": "xavier-nx",
     "p3668-0003": "xavier-nx",
 }
-"""Part number to family. p3701-0008 and p2888-0008 are the industrial ones."""
+"""Part number to family. p3701-0008 and p2888-0008 are the industrial ones, p3701-0002 is the module
+of the IGX Orin developer kit (jetson_stats; NVIDIA's flash configuration treats it as p3701-0000)."""
 
 MODELS = {
     "AGX Thor": "thor",
@@ -150,6 +152,8 @@ JETPACK_OF_L4T = {
     "38.2.1": "7.0",
     "38.2.2": "7.0",
     "38.4.0": "7.1",
+    # The early access of 7.2: NVIDIA's own examples for an AGX Thor show `R39, REVISION: 0.0`.
+    "39.0.0": "7.2",
     "39.2.0": "7.2",
     "39.2.1": "7.2.1",
 }

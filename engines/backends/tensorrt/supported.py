@@ -1,8 +1,10 @@
 """The options of a row that not every TensorRT or device has: refused with a reason before a build.
 
 Sources: TensorRT's developer guide, chapters "Version Compatibility", "Hardware Compatibility",
-"Working with DLA" and "Strongly Typed Networks for DLA" (11.3.0 and 11.4.1: 10.7 was the last
-release with DLA, and 11.4.1 has it again); TensorRT-RTX's support matrix.
+"Working with DLA" and "Strongly Typed Networks for DLA" of 11.3.0 and 11.4.1 (10.7 was the last
+release with DLA; 11.4.1 has it again, of Jetsons on AGX Orin only, with JetPack 7.2.2 and later);
+"DLA Supported Layers and Restrictions" (a profile's min, opt and max must be equal); TensorRT-RTX's
+support matrix.
 """
 
 from __future__ import annotations
@@ -68,17 +70,37 @@ def _hardware(request: Request, options: TensorRTOptions, package: str) -> str:
 
 
 def _dla(request: Request, options: TensorRTOptions, package: str) -> str:
-    cores = request.device.dla_cores or 0
+    cores, batch = request.device.dla_cores or 0, request.batch
     if options.dla_core is None:
         return ""
     if is_rtx(package) or not cores:
         return "there is no DLA here"
-    if (10, 8) <= release() < (11, 4, 1):
-        return "TensorRT has no DLA from 10.8 until 11.4.1"
+    if no_dla := _version_without_dla(request.device.family):
+        return no_dla
     if options.dla_core >= cores:
         return f"the DLA cores here are 0 to {cores - 1}"
     if request.precision == "fp32":
-        return "a DLA computes in fp16 and int8 alone; give fp32 engines a target without it"
+        return "a DLA computes in fp16 and int8 only; give fp32 engines a target without it"
     if request.precision == "int8" and release() < (11, 0):
         return "before TensorRT 11 a DLA takes no Q/DQ; give int8 engines a target without it"
+    if not batch.min == batch.opt == batch.max:
+        return (
+            "a DLA takes one batch size, so min, opt and max of `batch:` must be equal, but the "
+            f"row has {batch.min}, {batch.opt} and {batch.max}; set each to 1, or give the engine "
+            "a target without it"
+        )
+    return ""
+
+
+def _version_without_dla(family: str | None) -> str:
+    """Why this TensorRT has no DLA on a Jetson of that family; empty where it has one."""
+    found = release()
+    if (10, 8) <= found < (11, 4, 1):
+        return "TensorRT has no DLA on a Jetson from 10.8 until 11.4.1"
+    if found >= (11, 4, 1) and family != "agx-orin":
+        return (
+            "from TensorRT 11.4.1 on (JetPack 7.2.2) NVIDIA supports the DLA of Jetson AGX Orin "
+            f"only, and this is a Jetson of the family {family or 'unknown'}; stay with TensorRT "
+            "10.7 or older (JetPack 6), or set `builder.dla_core: null`"
+        )
     return ""

@@ -21,6 +21,7 @@ from engines.backends.tensorrt.options import TensorRTOptions
 from engines.backends.tensorrt.supported import check_options, hardware_level
 from engines.errors import InputError
 from engines.records.fingerprint import Fingerprint
+from engines.records.manifest import Batch
 from engines.records.record import Precision
 
 ROW: dict[str, Any] = {
@@ -34,6 +35,7 @@ ORIN = Fingerprint(
     **{"compute_capability": "8.7", "gpu_memory_gib": 15, "unified_memory": True, "dla_cores": 2},
     **{"family": "orin-nx", "l4t": "36.4.3", "jetpack": "6.2"},
 )
+AGX = ORIN.model_copy(update={"family": "agx-orin"})
 NANO = ORIN.model_copy(update={"family": "orin-nano", "dla_cores": 0})
 CARD = Fingerprint(
     **{"kind": "dgpu", "name": "Xeon", "architecture": "x86_64", "isa": (), "cores": 8},
@@ -72,14 +74,18 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def ask(
-    onnx: Path, device: Fingerprint, precision: Precision = "fp16", **row: Any
+    onnx: Path,
+    device: Fingerprint,
+    precision: Precision = "fp16",
+    batch: tuple[int, int, int] = (1, 4, 4),
+    **row: Any,
 ) -> tuple[BuildRequest, TensorRTOptions, str]:
     """What check_options wants."""
     options = TensorRTOptions(**(ROW | row))
     request = BuildRequest(
         onnx=onnx,
         precision=precision,
-        batch={"min": 1, "opt": 4, "max": 4},  # type: ignore[arg-type]  # not looked at here
+        batch=Batch(min=batch[0], opt=batch[1], max=batch[2]),
         imgsz=(64, 96),
         device=device,
         options=options,
@@ -95,6 +101,7 @@ class Case:
     version: str = "10.3.0"
     device: Fingerprint = ORIN
     precision: Precision = "fp16"
+    batch: tuple[int, int, int] = (1, 1, 1)
     row: dict[str, Any]
     said: str = ""
 
@@ -153,17 +160,43 @@ CASES = {
     "DLA with RTX": Case(version="1.7.1", row=RTX | {"dla_core": 0}, said="there is no DLA here"),
     "DLA with the last 10 that has it": Case(version="10.7.0", row={"dla_core": 0}),
     "DLA with JetPack 7.2": Case(
-        version="10.16.0", row={"dla_core": 0}, said="no DLA from 10.8 until 11.4.1"
+        version="10.16.0",
+        device=AGX,
+        row={"dla_core": 0},
+        said="no DLA on a Jetson from 10.8 until",
     ),
     "DLA with 11.4.0": Case(
-        version="11.4.0", row={"dla_core": 0}, said="no DLA from 10.8 until 11.4.1"
+        version="11.4.0", device=AGX, row={"dla_core": 0}, said="from 10.8 until 11.4.1"
     ),
-    "DLA with 11.4.1": Case(version="11.4.1", row={"dla_core": 0}),
+    "DLA of an AGX Orin with 11.4.1": Case(version="11.4.1", device=AGX, row={"dla_core": 0}),
+    "DLA of an Orin NX with 11.4.1": Case(
+        version="11.4.1",
+        row={"dla_core": 0},
+        said="supports the DLA of Jetson AGX Orin only, and this is a Jetson of the family orin-nx",
+    ),
+    "DLA of an unknown Jetson with 11.5": Case(
+        version="11.5.0",
+        device=ORIN.model_copy(update={"family": None}),
+        row={"dla_core": 0},
+        said="of the family unknown",
+    ),
+    "DLA with a range of batches": Case(
+        batch=(1, 4, 4),
+        row={"dla_core": 0},
+        said="min, opt and max of `batch:` must be equal, but the row has 1, 4 and 4",
+    ),
+    "DLA with a batch whose least differs": Case(
+        batch=(2, 4, 4), row={"dla_core": 0}, said="must be equal"
+    ),
+    "DLA with batches of four only": Case(batch=(4, 4, 4), row={"dla_core": 0}),
+    "a range of batches without a DLA": Case(batch=(1, 4, 4), row={}),
     "DLA in float32": Case(
-        precision="fp32", row={"dla_core": 0}, said="a DLA computes in fp16 and int8 alone"
+        precision="fp32", row={"dla_core": 0}, said="a DLA computes in fp16 and int8 only"
     ),
     "DLA in int8": Case(precision="int8", row={"dla_core": 0}, said="a DLA takes no Q/DQ"),
-    "DLA in int8 with 11": Case(version="11.4.1", precision="int8", row={"dla_core": 0}),
+    "DLA in int8 with 11": Case(
+        version="11.4.1", device=AGX, precision="int8", row={"dla_core": 0}
+    ),
 }
 
 
@@ -171,7 +204,7 @@ CASES = {
 def test_options(use: Callable[[str], None], tmp_path: Path, name: str) -> None:
     case = CASES[name]
     use(case.version)
-    arguments = ask(tmp_path / "model.onnx", case.device, case.precision, **case.row)
+    arguments = ask(tmp_path / "model.onnx", case.device, case.precision, case.batch, **case.row)
     if not case.said:
         check_options(*arguments)
         return
