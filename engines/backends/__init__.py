@@ -79,6 +79,9 @@ class Session(Protocol):
     flight. Buffers are allocated at load and reused: nothing is allocated per frame."""
 
     slots: int
+    waits: str | None
+    """How a thread waits for the GPU (`spin`, `yield`, `block`, `auto`); None where there is none.
+    Latencies hang on it."""
 
     def input(self, slot: int, batch: int) -> NDArray[np.uint8]:
         """The slot's input buffer to fill: uint8 BGR, shape (batch, height, width, 3)."""

@@ -69,6 +69,11 @@ class Detector:
         """Frames that can be in flight."""
         return self._session.slots
 
+    @property
+    def waits(self) -> str | None:
+        """How a thread waits for the GPU; None where the engine does not run on one."""
+        return self._session.waits
+
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """Boxes in each frame, in frame pixels; more frames than the engine's largest batch go in
         several batches. Raises InputError for a frame that is not uint8 height x width x 3."""

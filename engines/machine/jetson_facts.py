@@ -104,8 +104,8 @@ PARTS = {
     "p3668-0001": "xavier-nx",
     "p3668-0003": "xavier-nx",
 }
-"""Part number to family. p3701-0008 and p2888-0008 are the industrial ones, p3701-0002 is the module
-of the IGX Orin developer kit (jetson_stats; NVIDIA's flash configuration treats it as p3701-0000)."""
+"""Part number to family. p3701-0008 and p2888-0008 are the industrial ones, p3701-0002 is the
+module of the IGX Orin developer kit (jetson_stats; NVIDIA flashes it as it does p3701-0000)."""
 
 MODELS = {
     "AGX Thor": "thor",

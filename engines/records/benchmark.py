@@ -150,6 +150,9 @@ class Benchmark(Record):
     validity: Validity
     device: Fingerprint | None = None
     """What measured it: another machine than the one that built the engine, where any may build."""
+    gpu_wait: str | None = None
+    """How threads waited for the GPU, on which the p99 hangs: `spin`, `yield`, `block`, or `auto`
+    (CUDA's own choice). None without a GPU."""
     energy_per_frame_mj: float | None = None
     """Mean power times time of whole frames at batch 1. None where power cannot be read."""
     soak: Soak | None = None

@@ -76,6 +76,14 @@ class TensorRTPlan(Part):
     dla_core: int | None
     timing_cache: Literal["off", "new", "used", "ignored"]
     """`ignored`: one was there, but of another TensorRT or device, or damaged."""
+    dla_layers: int | None = None
+    """Parts of the network that the DLA runs, as the engine inspector tells; None without a DLA."""
+    layers_from: Literal["network types", "engine inspector"] | None = None
+    """Where `executed_layers` was counted: a strongly typed network's own types, which TensorRT
+    must keep, or the plan. None in manifests that are older than this field."""
+    layers_untold: int = Field(default=0, ge=0)
+    """Layers that compute something and are not in `executed_layers`, since the engine inspector
+    does not tell their precision."""
 
 
 class Manifest(Record):

@@ -21,6 +21,12 @@ def energy_per_frame_mj(measurements: Sequence[Measurement]) -> float | None:
     return None if watts is None else watts * 1e3 * float(np.mean(frame.seconds))
 
 
+def gpu_wait(measurements: Sequence[Measurement]) -> str | None:
+    """How threads waited for the GPU while inference was measured."""
+    found: str | None = of(measurements, "test_inference", 1).extra.get("gpu_wait")
+    return found
+
+
 def latencies(measurements: Sequence[Measurement], name: str) -> dict[str, Latency]:
     """Batch to the distribution of the times."""
     return {

@@ -227,5 +227,6 @@ def _record(
         memory_peak_mib=max(one.extra["memory_peak_mib"] for one in measurements),
         machine=measured.machine_state(measurements),
         validity=validity,
+        gpu_wait=measured.gpu_wait(measurements),
         energy_per_frame_mj=measured.energy_per_frame_mj(measurements),
     )

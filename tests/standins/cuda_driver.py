@@ -40,6 +40,7 @@ class CUresult(IntEnum):
     CUDA_ERROR_ILLEGAL_STATE = 401
     CUDA_ERROR_NOT_READY = 600
     CUDA_ERROR_ILLEGAL_ADDRESS = 700
+    CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE = 708
     CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
     CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901
     CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD = 908
@@ -112,7 +113,8 @@ def _function(*, unsafe: bool = False, context: bool = True) -> Any:
                     value = body(self, *arguments)
                 except Refused as refused:
                     return (refused.status, None)
-            return (CUresult.CUDA_SUCCESS,) if value is None else (CUresult.CUDA_SUCCESS, value)
+            values = () if value is None else value if isinstance(value, tuple) else (value,)
+            return (CUresult.CUDA_SUCCESS, *values)
 
         call.__name__ = name
         call.__wrapped__ = body  # type: ignore[attr-defined]
@@ -142,6 +144,7 @@ class Driver:
         self.executables: dict[int, list[Work]] = {}
         self.events: dict[int, FakeEvent] = {}
         self.retained = 0
+        self.context_flags = 0
         self._freed: list[Any] = []
         self._sticky: CUresult | None = None
         self._numbers = 0x1000
@@ -225,6 +228,17 @@ class Driver:
     def cuDeviceGet(self, ordinal: int) -> Any:  # noqa: N802
         _check(ordinal == 0)
         return Handle(0)
+
+    @_function(context=False)
+    def cuDevicePrimaryCtxGetState(self, dev: Any) -> tuple[int, int]:  # noqa: N802
+        return self.context_flags, int(self.retained > 0)
+
+    @_function(context=False)
+    def cuDevicePrimaryCtxSetFlags(self, dev: Any, flags: int) -> None:  # noqa: N802
+        # Before CUDA 11; newer ones change the flags under whoever has the context.
+        _check(self.retained == 0, CUresult.CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE)
+        _check(flags & 7 in (0, 1, 2, 4))
+        self.context_flags = flags
 
     @_function(context=False)
     def cuDevicePrimaryCtxRetain(self, dev: Any) -> Any:  # noqa: N802

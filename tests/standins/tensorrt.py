@@ -8,7 +8,10 @@ when the stream comes to it. It errs on the strict side:
 - a captured run computes nonsense once its context's shape has changed;
 - a run whose context is gone is an illegal access;
 - contexts that share scratch memory must run in one stream;
-- with TensorRT 8.6, two contexts share a profile only where the plan was built for it.
+- with TensorRT 8.6, two contexts share a profile only where the plan was built for it, and the
+  second has none until it is chosen, by a copy in the stream;
+- a run that could not be captured leaves an error behind, which the next run reports;
+- a process has one logger: the first one that it gives (NVIDIA/TensorRT#4134).
 """
 
 from __future__ import annotations
@@ -188,12 +191,27 @@ class Context:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.persistent = _Held(engine.driver, 128)
-        self.has_profile = engine.facts["sharing"] or not engine.users
+        self.may_have_profile = engine.facts["sharing"] or not engine.users
+        self.has_profile = self.always_has_profile or not engine.users
+        self.stale = False
         engine.users.add(self)
         self.addresses: dict[str, int] = {}
         self.shape: tuple[int, ...] | None = None
         self.settled: tuple[int, ...] | None = None
         self.device_memory = 0
+
+    always_has_profile = False
+
+    def set_optimization_profile_async(self, index: int, stream_handle: int) -> bool:
+        if index != 0 or not self.may_have_profile:
+            return self._error("Profile 0 has been chosen by another IExecutionContext")
+
+        def copied() -> None:
+            self.has_profile = True
+
+        self.engine.driver.submit(stream_handle, copied, 0.0)
+        self.shape = None
+        return True
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self.addresses[name] = int(memory)
@@ -203,7 +221,7 @@ class Context:
         least, most = self.engine.facts["profile"]
         axes = self.engine.get_tensor_shape(name)
         if not self.has_profile:
-            return self._error("Profile 0 has been chosen by another IExecutionContext")
+            return self._error("set_input_shape: no optimization profile has been chosen")
         if tuple(shape[1:]) != axes[1:] or not least <= shape[0] <= most:
             return self._error(f"set_input_shape: {shape} is outside the profile")
         self.shape = tuple(shape)
@@ -215,7 +233,13 @@ class Context:
             return self._error("shape or device memory is not set")
         if driver.is_capturing(stream_handle) and not self._capturable(facts):
             driver.invalidate(stream_handle)
+            self.stale = True
             return self._error("operation not permitted when stream is capturing")
+        if self.stale:
+            self.stale = False
+            return self._error(
+                "Error Code 1: Cuda Runtime (operation failed due to a previous ...)"
+            )
         self.settled = self.shape
         try:
             driver.submit(stream_handle, self._work(int(stream_handle)), RUN_MS)
@@ -257,6 +281,8 @@ class Context:
 
 class ModernContext(Context):
     """From TensorRT 10.1 on."""
+
+    always_has_profile = True
 
     def set_device_memory(self, memory: int, size: int) -> None:
         if int(size) >= self.engine.facts["scratch"]:
@@ -340,6 +366,11 @@ def make_module(driver: Any, refused: type[Exception], *, name: str, version: st
     class ThisRuntime(Runtime):
         engine_type = RtxEngine if rtx else Engine if old else ModernEngine
         driver_refused = refused
+
+        def __init__(self, logger: ILogger) -> None:
+            first = vars(driver).setdefault("first_logger", weakref.ref(logger))
+            assert first() is logger, "a second logger, or one that is gone: a crash"
+            super().__init__(logger)
 
     ThisRuntime.driver, ThisRuntime.version = driver, version
     module.__version__ = version

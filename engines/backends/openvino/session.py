@@ -28,6 +28,7 @@ class OpenVINOSession:
 
     def __init__(self, engine: Path, manifest: Manifest, *, in_flight: int) -> None:
         self.slots = in_flight
+        self.waits: str | None = None
         self._manifest = manifest
         config = latency_config() if in_flight == 1 else streams_config(in_flight)
         with translated(WrongEngine, f"Expected an engine that OpenVINO can load: {engine}"):

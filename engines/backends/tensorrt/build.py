@@ -12,7 +12,7 @@ from typing import Any
 from engines.backends import BuildResult
 from engines.backends.layers import main_precision
 from engines.backends.tensorrt import timing_cache
-from engines.backends.tensorrt.layers import network_layers, plan_layers
+from engines.backends.tensorrt.layers import Inspected, inspect_plan, network_layers
 from engines.backends.tensorrt.options import Request, TensorRTOptions
 from engines.backends.tensorrt.out_of_memory import MIB, lack_of_memory
 from engines.backends.tensorrt.parse import parse, profile_of, tensor_of
@@ -20,7 +20,7 @@ from engines.backends.tensorrt.sdk import (
     Messages,
     choose,
     is_rtx,
-    new_logger,
+    logger_for,
     quiet_polygraphy,
     release,
     trt,
@@ -55,7 +55,7 @@ def build(job: Job) -> BuildResult:
     check_options(job.request, job.options, job.package)
     timings = timing_cache.prepared(job.request.device, job.package, job.options.timing_cache)
     messages = Messages()
-    builder = trt.Builder(new_logger(messages))
+    builder = trt.Builder(logger_for(messages))
     typed = is_strongly_typed(job)
     network = _network(builder, strongly_typed=typed)
     parser = parse(network, job.request, messages)
@@ -66,10 +66,11 @@ def build(job: Job) -> BuildResult:
         used = timing_cache.use_of(timings, messages)
         messages.clear()
         plan = _plan(builder, network, config)
-    job.engine.write_bytes(plan)
     if timings:
         timing_cache.save(config, timings)
-    layers = network_layers(network) if typed else plan_layers(plan)
+    found = _inspect(job, plan)
+    job.engine.write_bytes(plan)
+    layers = found.layers if found and not typed else network_layers(network)
     del parser  # not before: it holds the network's weights
     return BuildResult(
         executed_precision=main_precision(layers),
@@ -77,21 +78,47 @@ def build(job: Job) -> BuildResult:
         inputs=tuple(tensor_of(network.get_input(i)) for i in range(network.num_inputs)),
         outputs=tuple(tensor_of(network.get_output(i)) for i in range(network.num_outputs)),
         preprocess=Preprocess(in_engine=IN_ENGINE),
-        tensorrt=_how(job, profile, used),
+        tensorrt=_how(job, profile, used, found),
     )
 
 
-def _how(job: Job, profile: Mapping[str, Profile], timing_cache_use: Use) -> TensorRTPlan:
-    options = job.options
+def _inspect(job: Job, plan: bytes) -> Inspected | None:
+    """What the engine inspector tells of the plan, where the types of the network are not the law
+    or a DLA shall run it; None elsewhere, where no GPU need be there.
+
+    Raises InputError when the DLA took nothing: with GPU fallback TensorRT says nothing of it
+    (developer guide, "GPU Fallback Mode": "silently fall back to GPU execution").
+    """
+    core = job.options.dla_core
+    if is_strongly_typed(job) and core is None:
+        return None
+    found = inspect_plan(plan, core)
+    if core is not None and not found.on_dla:
+        raise InputError(
+            f"Expected DLA core {core} to run a part of {job.request.onnx}, but in the plan all "
+            f"{len(found.layers) + found.untold} layers run on the GPU. Set `builder.dla_core: "
+            "null` in the target's params.yaml, or ask `trtexec --useDLACore --verbose` which "
+            "layers the DLA does not take."
+        )
+    return found
+
+
+def _how(
+    job: Job, profile: Mapping[str, Profile], timing_cache_use: Use, found: Inspected | None
+) -> TensorRTPlan:
+    options, typed = job.options, is_strongly_typed(job)
     return TensorRTPlan(
         profile=dict(profile),
-        strongly_typed=is_strongly_typed(job),
+        strongly_typed=typed,
         workspace_mib=options.workspace_mib,
         optimization_level=options.optimization_level,
         version_compatible=options.version_compatible,
         hardware_compatibility=options.hardware_compatibility,
         dla_core=options.dla_core,
         timing_cache=timing_cache_use,
+        dla_layers=found.on_dla if found and options.dla_core is not None else None,
+        layers_from="network types" if typed else "engine inspector",
+        layers_untold=found.untold if found and not typed else 0,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from engines.backends.tensorrt.cuda.memory import DeviceMemory
 from engines.backends.tensorrt.cuda.stream import Stream
 from engines.backends.tensorrt.out_of_memory import about_memory
-from engines.backends.tensorrt.sdk import Messages, choose, is_rtx, new_logger, trt
+from engines.backends.tensorrt.sdk import Messages, choose, is_rtx, logger_for, release, trt
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records.manifest import Manifest
 
@@ -58,13 +58,16 @@ class Engine:
         scratch: DeviceMemory,
         addresses: Mapping[str, int],
         shapes: Mapping[str, tuple[int, ...]],
+        stream: Stream,
     ) -> Context:
-        """A context for inputs of `shapes`, whose tensors lie at `addresses` on the GPU.
+        """A context for inputs of `shapes`, whose tensors lie at `addresses` on the GPU; `stream`
+        is the one that it will run in.
 
         Raises InputError when the GPU's memory is used up.
         """
         with self._making:
             context = self._new_context(scratch)
+            self._choose_profile(context, stream)
         for name, address in addresses.items():
             if not context.set_tensor_address(name, address):
                 raise self.failed(f"take an address for its tensor {name}")
@@ -118,6 +121,19 @@ class Engine:
             older: Any = context
             older.device_memory = scratch.address
         return context
+
+    def _choose_profile(self, context: trt.IExecutionContext, stream: Stream) -> None:
+        """Choose the one profile, for TensorRT 8.6.
+
+        NvInferRuntime.h says of getOptimizationProfile that only the first context has one until it
+        is set, "deprecated in TensorRT 8.6", without saying whether 8.6 still does so; choosing it
+        again does no harm. It may queue copies in the stream, which must be over before a capture.
+        """
+        if is_rtx(self._package) or release() >= (10, 0):
+            return
+        if not context.set_optimization_profile_async(0, int(stream.handle)):
+            raise self.failed("choose its profile for one more context")
+        stream.wait()
 
     def _check(self, path: Path, manifest: Manifest) -> None:
         """Buffers are made after the manifest: a plan that is not what it says would write beyond
@@ -184,7 +200,7 @@ class _RtxSettings:
 
 
 def _runtime(manifest: Manifest, messages: Messages) -> trt.Runtime:
-    runtime = trt.Runtime(new_logger(messages))
+    runtime = trt.Runtime(logger_for(messages))
     how = manifest.tensorrt
     if how and how.version_compatible:
         # Such plans hold code for the processor, which TensorRT runs for those alone who trust the

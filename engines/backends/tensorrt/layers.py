@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from engines.backends.tensorrt.out_of_memory import lack_of_memory
-from engines.backends.tensorrt.sdk import Messages, new_logger, trt
+from engines.backends.tensorrt.sdk import Messages, logger_for, trt
 from engines.errors import JetrailError
 
 Layers = list[tuple[str, str]]
@@ -56,38 +57,61 @@ def network_layers(network: trt.INetworkDefinition) -> Layers:
     return found
 
 
-def plan_layers(plan: bytes) -> Layers:
-    """The layers of a plan as TensorRT's engine inspector tells them; needs the GPU.
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """What the engine inspector tells of a plan."""
+
+    layers: Layers
+    untold: int
+    """Layers that compute something, but whose precision it does not tell: those without weights
+    whose shape depends on the batch."""
+    on_dla: int
+    """Parts of the network that a DLA runs; each is one layer of the plan."""
+
+
+def inspect_plan(plan: bytes, dla_core: int | None = None) -> Inspected:
+    """The layers of a plan as TensorRT's engine inspector tells them; needs the GPU, and the DLA
+    core that the plan was built for.
 
     Raises MemoryError when memory runs out, JetrailError when TensorRT cannot say them.
     """
     messages = Messages()
-    runtime = trt.Runtime(new_logger(messages))
+    runtime = trt.Runtime(logger_for(messages))
     runtime.engine_host_code_allowed = True  # a version-compatible plan has a runtime of its own
+    if dla_core is not None:
+        runtime.DLA_core = dla_core
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None and (short := lack_of_memory(messages.errors, messages.warnings)):
         raise MemoryError(short)
     inspector = engine.create_engine_inspector() if engine else None
     form = trt.LayerInformationFormat.JSON
-    layers = inspected_layers(inspector.get_engine_information(form)) if inspector else []
-    if not layers:
+    found = inspected(inspector.get_engine_information(form)) if inspector else None
+    if found is None or not found.layers:
         raise JetrailError(
             "Expected TensorRT's engine inspector to tell the layers of the plan that was just "
             f"built, but it says: {messages.reason()}. Run it again; if it is the same again, "
             "report it with what `pipeline doctor` says."
         )
-    return layers
+    return found
 
 
-def inspected_layers(text: str) -> Layers:
-    """The layers in the engine inspector's JSON that compute something.
+def inspected(text: str) -> Inspected:
+    """What the engine inspector's JSON says.
 
     As NVIDIA's engine explorer does, the kind is `ParameterType` where there is one and the
-    precision is that of the first input; for layers with weights it is theirs.
+    precision is that of the first input; for layers with weights it is theirs. The inspector has
+    no execution context here, so it tells no format where a shape depends on the batch ("format
+    information will not be shown", `IEngineInspector::setExecutionContext`; 8.6 writes "N/A due to
+    dynamic shapes"): such layers are counted as untold.
     """
     layers = [layer for layer in json.loads(text)["Layers"] if isinstance(layer, dict)]
-    found = ((_kind(layer), _precision(layer)) for layer in layers)
-    return [(kind, precision) for kind, precision in found if precision and kind not in MOVING]
+    computing = [layer for layer in layers if _kind(layer) and _kind(layer) not in MOVING]
+    told = [(_kind(layer), precision) for layer in computing if (precision := _precision(layer))]
+    return Inspected(
+        layers=told,
+        untold=len(computing) - len(told),
+        on_dla=sum("dla" in str(layer.get("LayerType", "")).lower() for layer in computing),
+    )
 
 
 def _kind(layer: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from engines.backends.tensorrt.options import Request
 from engines.backends.tensorrt.out_of_memory import lack_of_memory
-from engines.backends.tensorrt.sdk import Messages, new_logger, trt
+from engines.backends.tensorrt.sdk import Messages, logger_for, trt
 from engines.backends.tensorrt.uint8_input import with_uint8_input
 from engines.errors import InputError
 from engines.records.manifest import Profile, Tensor
@@ -24,7 +24,7 @@ def parse(network: trt.INetworkDefinition, request: Request, messages: Messages)
 
     Raises InputError with operators and names of nodes, MemoryError when memory runs out.
     """
-    parser = trt.OnnxParser(network, new_logger(messages))
+    parser = trt.OnnxParser(network, logger_for(messages))
     content = with_uint8_input(request.onnx, request.imgsz)
     if parser.parse(content):
         _check_output(network, request)

@@ -7,8 +7,12 @@ the two: Polygraphy looks at its environment variable once.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
+from threading import RLock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from packaging.version import Version
 
@@ -27,7 +31,7 @@ else:
 
     trt = _Chosen()
 
-__all__ = ["Messages", "choose", "is_rtx", "new_logger", "quiet_polygraphy", "release", "trt"]
+__all__ = ["Messages", "choose", "is_rtx", "logger_for", "quiet_polygraphy", "release", "trt"]
 
 RTX = "tensorrt_rtx"
 POLYGRAPHY_SWITCH = "POLYGRAPHY_USE_TENSORRT_RTX"
@@ -82,8 +86,12 @@ def release() -> tuple[int, ...]:
     return Version(trt.__version__).release[:3]
 
 
+KEPT = 200
+"""Errors, and warnings, that a listener keeps."""
+
+
 class Messages:
-    """What TensorRT said, errors and warnings apart; it prints nothing by itself."""
+    """What TensorRT said while this object lives, errors and warnings apart; it prints nothing."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -104,17 +112,43 @@ class Messages:
         return " | ".join(lines)[:900] or "nothing"
 
 
-def new_logger(messages: Messages) -> trt.ILogger:
-    """A logger for TensorRT that keeps in `messages` what it is told."""
+def logger_for(messages: Messages) -> trt.ILogger:
+    """This process's one logger for TensorRT, which from now on tells `messages` too.
 
-    class Logger(trt.ILogger):
+    One for all, which lives as long as the process: TensorRT keeps the first logger that it is
+    given for what belongs to no engine, and a second engine with a logger of its own crashed while
+    it was loaded (NVIDIA/TensorRT#4134, 8.6.2 of JetPack 6.0). So each listener hears all of it.
+    """
+    with _LISTENING:
+        _LISTENERS.add(messages)
+    return _logger(trt.ILogger)
+
+
+_LISTENERS: WeakSet[Messages] = WeakSet()
+_LISTENING = RLock()
+"""Held while the listeners are looked through: engines are loaded in any thread."""
+
+
+@cache
+def _logger(base: type[trt.ILogger]) -> trt.ILogger:
+    """The logger; `base` is ILogger of the package that was chosen."""
+
+    class Logger(base):  # type: ignore[misc, valid-type]  # known while this runs
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)  # pybind11 wants the base called by its name
+            base.__init__(self)  # pybind11 wants the base called by its name
 
         def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-                messages.errors.append(msg)
-            elif severity == trt.ILogger.WARNING:
-                messages.warnings.append(msg)
+            if severity in (base.INTERNAL_ERROR, base.ERROR):
+                _tell(lambda messages: messages.errors, msg)
+            elif severity == base.WARNING:
+                _tell(lambda messages: messages.warnings, msg)
 
     return Logger()
+
+
+def _tell(lines_of: Callable[[Messages], list[str]], message: str) -> None:
+    """Let each listener hear it; a pod runs for years, so only the last ones are kept."""
+    with _LISTENING:
+        for lines in [lines_of(messages) for messages in _LISTENERS]:
+            lines.append(message)
+            del lines[:-KEPT]

@@ -9,7 +9,7 @@ and a CUDA graph. Nothing is allocated per frame.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -48,6 +48,7 @@ class TensorRTSession:
         self._gpu = Gpu()
         with ExitStack() as resources:
             resources.callback(self._gpu.close)
+            self.waits: str | None = self._gpu.waits
             try:
                 engine = Engine(path, manifest)
             except MemoryError as error:
@@ -164,11 +165,26 @@ class _Slot:
         # Once before the capture: TensorRT sets itself up when a context or a shape is new.
         work()
         self._stream.wait()
-        graph = self._stream.capture(work) if self._engine.captures else None
+        if not self._engine.captures:
+            return work
+        graph = self._stream.capture(work)
         if graph is None:
-            self._engine.forget_messages()
+            self._forget_the_capture(work)
             return work
         return partial(self._open(graph).launch, self._stream)
+
+    def _forget_the_capture(self, work: Callable[[], object]) -> None:
+        """Run once after a capture that failed, and let that run fail.
+
+        The CUDA runtime inside TensorRT keeps the capture's error until somebody asks for it, and
+        the next run may be who does: trtexec asks for it there ("Ensure any CUDA error has been
+        cleaned up", sampleInference.cpp), which the driver API cannot. An error of the run after
+        it is that run's own.
+        """
+        with suppress(JetrailError):
+            work()
+        self._stream.wait()
+        self._engine.forget_messages()
 
     def _work(self, batch: int, *, transfers: bool) -> Callable[[], object]:
         context = self._context(batch)
@@ -191,6 +207,7 @@ class _Slot:
                 self._scratch,
                 {source: self._input.address, result: self._output.address},
                 {source: (batch, *self._frame)},
+                self._stream,
             )
             self._contexts[batch] = self._open(context)
         return self._contexts[batch]

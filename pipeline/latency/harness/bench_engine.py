@@ -61,10 +61,16 @@ class TestLatency:
     """One loaded engine for all, which is freed before the throughput is measured."""
 
     def test_inference(
-        self, measure: Measure, detector: Detector, frames: list[Frame], batch: int
+        self,
+        benchmark: Any,
+        measure: Measure,
+        detector: Detector,
+        frames: list[Frame],
+        batch: int,
     ) -> None:
         detector.fill(list(islice(cycle(frames), batch)))
         measure(detector.infer)
+        benchmark.extra_info["gpu_wait"] = detector.waits
 
     def test_frame(
         self, measure: Measure, detector: Detector, frames: list[Frame], batch: int

@@ -62,15 +62,41 @@ def number_by_bus() -> None:
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
+WAITING = {0: "auto", 1: "spin", 2: "yield", 4: "block"}
+"""CUctx_flags' scheduling part (the lowest three bits) to how a thread waits for the GPU."""
+SPIN = 1
+SCHEDULING = 7
+
+
 class Gpu:
     """The first GPU that CUDA shows, and its primary context."""
 
     def __init__(self) -> None:
         """Raises WrongEngine where there is no driver or no GPU."""
         self.device = _first_device()
+        self._wait_by_spinning()
         self._context = call("cuDevicePrimaryCtxRetain", self.device)
         self._is_open = True
         self.use()
+
+    @property
+    def waits(self) -> str:
+        """How a thread waits for the GPU: `spin`, `yield`, `block`, or `auto`, CUDA's own choice.
+        As the context has it, which somebody else may have made before."""
+        flags, _ = call("cuDevicePrimaryCtxGetState", self.device)
+        return WAITING.get(int(flags) & SCHEDULING, "auto")
+
+    def _wait_by_spinning(self) -> None:
+        """Before the context is there: CUDA's own choice is to spin where there are processors
+        enough, but on a Jetson it follows the power profile and may block (CUDA Driver API,
+        CU_CTX_SCHED_AUTO), so that the p99 would hang on `nvpmodel`. Spinning costs one processor
+        while the GPU works, and is the fastest.
+
+        Flags of whoever made the context before stay: `waits` says what they are.
+        """
+        flags, active = call("cuDevicePrimaryCtxGetState", self.device)
+        if not active:
+            call("cuDevicePrimaryCtxSetFlags", self.device, int(flags) & ~SCHEDULING | SPIN)
 
     def use(self) -> None:
         """Make the context current in the calling thread."""

@@ -318,14 +318,22 @@ DEVICE = Fingerprint(
 )
 
 
-def record() -> Benchmark:
+def record(**extra: Any) -> Benchmark:
+    """Of a whole measurement; `extra` is of the first, inference at batch 1."""
     manifest = cast(Manifest, SimpleNamespace(engine="m-fp16", engine_sha256="a" * 64))
     valid = Validity(valid=True, reasons=(), attempts=1)
-    return step._record(manifest, TARGET, DEVICE, whole(times()), valid)
+    one, *rest = whole(times())
+    first = replace(one, extra=one.extra | extra)
+    return step._record(manifest, TARGET, DEVICE, (first, *rest), valid)
 
 
 def test_the_record_says_what_measured() -> None:
     assert record().device == DEVICE
+
+
+def test_the_record_says_how_threads_waited_for_the_gpu() -> None:
+    assert record(gpu_wait="spin").gpu_wait == "spin"
+    assert record().gpu_wait is None
 
 
 def test_memory_is_the_most_of_all_measurements_and_of_the_soak(

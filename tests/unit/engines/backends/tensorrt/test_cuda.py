@@ -97,6 +97,27 @@ class TestGpu:
         other.close()
         assert not driver.leaks()
 
+    def test_waits_by_spinning_in_every_power_mode(self, driver: Any) -> None:
+        """On a Jetson CUDA's own choice follows the power profile."""
+        driver.context_flags = 0x10  # of somebody else, and not about waiting
+        gpu = Gpu()
+        assert driver.context_flags == 0x11
+        assert gpu.waits == "spin"
+        gpu.close()
+
+    @pytest.mark.parametrize(
+        ("flags", "waits"), [(0, "auto"), (1, "spin"), (2, "yield"), (4, "block"), (0x1C, "block")]
+    )
+    def test_says_how_the_context_waits_that_was_there_before(
+        self, driver: Any, flags: int, waits: str
+    ) -> None:
+        driver.cuDevicePrimaryCtxRetain(0)
+        driver.context_flags = flags
+        gpu = Gpu()
+        assert (gpu.waits, driver.context_flags) == (waits, flags)
+        gpu.close()
+        driver.cuDevicePrimaryCtxRelease(0)
+
     def test_another_thread_must_use_it_first(self, gpu: Gpu) -> None:
         said: list[object] = []
 

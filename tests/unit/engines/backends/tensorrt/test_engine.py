@@ -125,7 +125,9 @@ class TestRefuses:
     def test_a_profile_that_cannot_be_shared(self, machine: Any, pictures: Any) -> None:
         session = machine.load(in_flight=2, sharing=False)
         run(session, 0, pictures[:1])
-        with pytest.raises(JetrailError, match="its tensor images, .*Profile 0 has been.*Build it"):
+        with pytest.raises(
+            JetrailError, match="its profile for one .*Profile 0 has been.*Build it"
+        ):
             run(session, 1, pictures[:1])
         session.close()
 
@@ -182,6 +184,24 @@ class TestOutOfMemory:
         session.close()
 
 
+def test_engines_of_one_process_share_its_logger(machine: Any, pictures: Any) -> None:
+    """It outlives the engine that came first, and each engine hears why it failed."""
+    first = machine.load()
+    second = machine.load()
+    first.close()
+    gc.collect()
+    third = machine.load()
+    for session in (second, third):
+        run(session, 0, pictures[:1])
+    third._slots[0]._contexts[1]._context.device_memory = 0
+    third._slots[0]._runs.clear()
+    third.input(0, 1)
+    with pytest.raises(JetrailError, match="to run, .* says: shape or device memory is not set"):
+        third.start(0)
+    second.close()
+    third.close()
+
+
 @only_10
 def test_what_the_manifest_says_of_the_plan_reaches_the_runtime(machine: Any) -> None:
     how = machine.plan.model_copy(update={"version_compatible": True, "dla_core": 1})
@@ -196,6 +216,7 @@ def test_the_stand_in_has_no_names_that_tensorrt_does_not_have(standin: Any) -> 
     fake = standin("tensorrt")
     old = {"device_memory_size", "create_execution_context_without_device_memory"}
     own = {"driver", "version", "engine_type", "driver_refused", "context_type", "caches"}
+    own |= {"always_has_profile"}
     pairs = (
         (fake.Runtime(fake.ILogger()), real.Runtime),
         (fake.RtxEngine, real.ICudaEngine),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.backends.layers import main_precision
-from engines.backends.tensorrt.layers import inspected_layers, plan_layers
-from engines.errors import JetrailError
+from engines.backends.tensorrt.build import Job, _how, _inspect
+from engines.backends.tensorrt.layers import inspect_plan, inspected
+from engines.errors import InputError, JetrailError
+from tests.unit.engines.backends.tensorrt.test_options import ORIN, ask
 
 DOCUMENTS = Path(__file__).parents[4] / "documented" / "tensorrt"
 
@@ -28,7 +31,9 @@ def document(name: str) -> str:
 
 def test_layers_of_an_int8_plan_of_8_6() -> None:
     """Casts, reformats and shuffles compute nothing; INT8 is in the weights, or the input."""
-    layers = inspected_layers(document("layers.8.6.2.int8.json"))
+    found = inspected(document("layers.8.6.2.int8.json"))
+    assert (found.untold, found.on_dla) == (0, 0)
+    layers = found.layers
     assert layers == [
         ("convolution", "int8"),
         ("convolution", "int8"),
@@ -41,13 +46,21 @@ def test_layers_of_an_int8_plan_of_8_6() -> None:
 
 
 def test_layers_of_a_plan_on_a_dla() -> None:
-    layers = inspected_layers(document("layers.10.3.0.dla.json"))
-    assert layers == [("dla", "fp16"), ("resize", "fp16")]
-    assert main_precision(layers) == "fp16"
+    found = inspected(document("layers.10.3.0.dla.json"))
+    assert found.layers == [("dla", "fp16"), ("resize", "fp16")]
+    assert main_precision(found.layers) == "fp16"
+    assert (found.untold, found.on_dla) == (0, 1)
+
+
+def test_layers_whose_shape_depends_on_the_batch() -> None:
+    """Only weights tell a precision there; what has none is counted, not left out in silence."""
+    found = inspected(document("layers.8.6.2.dynamic.json"))
+    assert found.layers == [("convolution", "fp16")]
+    assert (found.untold, found.on_dla) == (2, 0)
 
 
 def test_layers_by_name_alone_tell_nothing() -> None:
-    assert inspected_layers(document("layers.8.6.2.names-only.json")) == []
+    assert inspected(document("layers.8.6.2.names-only.json")).layers == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +82,7 @@ def test_layers_by_name_alone_tell_nothing() -> None:
 )
 def test_names_of_formats(words: str, expected: str | None) -> None:
     layer = {"Name": "x", "LayerType": "PointWiseV2", "Inputs": [{"Format/Datatype": words}]}
-    found = inspected_layers(json.dumps({"Layers": [layer]}))
+    found = inspected(json.dumps({"Layers": [layer]})).layers
     assert found == ([("pointwisev2", expected)] if expected else [])
 
 
@@ -83,7 +96,7 @@ def test_names_of_formats(words: str, expected: str | None) -> None:
 )
 def test_kinds_of_convolutions(kind: str, expected: str) -> None:
     layer = {"LayerType": kind, "Weights": {"Type": "Int8", "Count": 1}}
-    assert inspected_layers(json.dumps({"Layers": [layer]})) == [(expected, "int8")]
+    assert inspected(json.dumps({"Layers": [layer]})).layers == [(expected, "int8")]
 
 
 WORDS = st.sampled_from(["Int8", "FP16", "Half", "FP32", "Float", "UInt8", "Int32", "x", ""])
@@ -103,8 +116,10 @@ LAYERS = st.fixed_dictionaries(
 
 @given(st.lists(LAYERS | st.text(), max_size=6))
 def test_any_inspection(layers: list[Any]) -> None:
-    found = inspected_layers(json.dumps({"Layers": layers, "Bindings": ["images"]}))
-    assert len(found) <= sum(isinstance(layer, dict) for layer in layers)
+    whole = inspected(json.dumps({"Layers": layers, "Bindings": ["images"]}))
+    found = whole.layers
+    assert 0 <= whole.on_dla <= len(found) + whole.untold
+    assert len(found) + whole.untold <= sum(isinstance(layer, dict) for layer in layers)
     assert Counter(precision for _, precision in found).keys() <= {"int8", "fp16", "fp32"}
     assert not {kind for kind, _ in found} & {"reformat", "noop"}
     assert all(kind == kind.lower() for kind, _ in found)
@@ -122,6 +137,66 @@ def test_a_plan_that_tells_nothing(monkeypatch: pytest.MonkeyPatch, engine: str 
         Runtime=lambda _: runtime, LayerInformationFormat=SimpleNamespace(JSON="JSON")
     )
     monkeypatch.setattr("engines.backends.tensorrt.layers.trt", stand_in)
-    monkeypatch.setattr("engines.backends.tensorrt.layers.new_logger", lambda messages: None)
+    monkeypatch.setattr("engines.backends.tensorrt.layers.logger_for", lambda messages: None)
     with pytest.raises(JetrailError, match="engine inspector to tell the layers"):
-        plan_layers(b"plan")
+        inspect_plan(b"plan")
+
+
+# --- what the DLA took ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dla_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+    """A function that makes a job whose plan, of 10.3, the inspector tells of with a document."""
+
+    def make(told: str, **row: Any) -> Job:
+        loaded = SimpleNamespace(
+            create_engine_inspector=lambda: SimpleNamespace(
+                get_engine_information=lambda _: document(told)
+            )
+        )
+        runtime = SimpleNamespace(deserialize_cuda_engine=lambda _: loaded, DLA_core=-1)
+        stand_in = SimpleNamespace(
+            __version__="10.3.0",
+            Runtime=lambda _: runtime,
+            LayerInformationFormat=SimpleNamespace(JSON="JSON"),
+            used=runtime,
+        )
+        for module in ("layers", "build", "sdk"):
+            monkeypatch.setattr(f"engines.backends.tensorrt.{module}.trt", stand_in)
+        monkeypatch.setattr("engines.backends.tensorrt.layers.logger_for", lambda messages: None)
+        request, _, package = ask(tmp_path / "model.onnx", ORIN, "fp16", (1, 1, 1), **row)
+        return Job(request=request, package=package, engine=tmp_path / "engine.plan")
+
+    return make
+
+
+def test_a_dla_that_took_a_part(dla_job: Callable[..., Job]) -> None:
+    job = dla_job("layers.10.3.0.dla.json", dla_core=1)
+    found = _inspect(job, b"plan")
+    assert found is not None
+    assert found.on_dla == 1
+    how = _how(job, {}, "off", found)
+    assert (how.dla_core, how.dla_layers) == (1, 1)
+    assert (how.layers_from, how.layers_untold) == ("engine inspector", 0)
+
+
+def test_a_dla_that_took_nothing_is_refused(dla_job: Callable[..., Job]) -> None:
+    """With GPU fallback TensorRT builds such a plan without a word."""
+    job = dla_job("layers.8.6.2.int8.json", dla_core=0)
+    with pytest.raises(InputError, match=r"DLA core 0 to run a part of .* all 6 layers run on the"):
+        _inspect(job, b"plan")
+    assert not job.engine.exists()
+
+
+def test_the_manifest_says_how_layers_were_counted(dla_job: Callable[..., Job]) -> None:
+    typed = dla_job("layers.8.6.2.dynamic.json")
+    assert _inspect(typed, b"plan") is None, "no GPU is asked where the network's types are the law"
+    how = _how(typed, {}, "off", None)
+    assert (how.layers_from, how.layers_untold, how.dla_layers) == ("network types", 0, None)
+    untyped = dla_job("layers.8.6.2.dynamic.json", dla_core=None)
+    untold = inspected(document("layers.8.6.2.dynamic.json"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engines.backends.tensorrt.build.is_strongly_typed", lambda job: False)
+        how = _how(untyped, {}, "off", untold)
+    assert (how.layers_from, how.layers_untold) == ("engine inspector", 2)

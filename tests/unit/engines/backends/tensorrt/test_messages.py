@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from engines.backends import BuildRequest
 from engines.backends.tensorrt.options import TensorRTOptions
 from engines.backends.tensorrt.out_of_memory import about_memory, lack_of_memory, out_of_memory
-from engines.backends.tensorrt.sdk import Messages
+from engines.backends.tensorrt.sdk import KEPT, Messages, logger_for
 from engines.backends.tensorrt.timing_cache import use_of
 
 DOCUMENTS = Path(__file__).parents[4] / "documented" / "tensorrt"
@@ -132,3 +134,29 @@ def test_a_reason_is_the_last_errors_or_else_the_last_warnings() -> None:
     assert messages.reason() == "first warning | second"
     messages.errors += ["one", "two", "three", "four\nin two lines"]
     assert messages.reason() == "two | three | four in two lines"
+
+
+class Logger:
+    """In the place of TensorRT's ILogger, which wants TensorRT."""
+
+    INTERNAL_ERROR, ERROR, WARNING, INFO = range(4)
+    Severity = int
+
+
+def test_one_logger_for_all_who_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT keeps the first logger of a process (NVIDIA/TensorRT#4134)."""
+    monkeypatch.setattr("engines.backends.tensorrt.sdk.trt", SimpleNamespace(ILogger=Logger))
+    one, other = Messages(), Messages()
+    logger: Any = logger_for(one)
+    assert logger_for(other) is logger
+    logger.log(Logger.WARNING, "a warning")
+    logger.log(Logger.INTERNAL_ERROR, "an error")
+    logger.log(Logger.INFO, "chatter")
+    for messages in (one, other):
+        assert messages.all() == ("a warning", "an error")
+    one.clear()
+    del other
+    for number in range(2 * KEPT):
+        logger.log(Logger.ERROR, str(number))
+    assert one.errors[0] == str(KEPT)
+    assert one.errors[-1] == str(2 * KEPT - 1)

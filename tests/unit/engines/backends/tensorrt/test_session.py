@@ -94,6 +94,11 @@ class TestNumbers:
 
 
 class TestFrames:
+    def test_a_thread_waits_by_spinning(self, machine: Any) -> None:
+        session = machine.load()
+        assert (session.waits, machine.driver.context_flags) == ("spin", 1)
+        session.close()
+
     def test_nothing_is_allocated_per_frame(self, machine: Any, pictures: Any) -> None:
         session = machine.load()
         first = run(session, 0, pictures[:2])
