@@ -2,6 +2,7 @@
 
 processor      the processors: names, instruction sets, memory
 jetson         which Jetson this is; `jetson_facts` holds what NVIDIA's documents say of them
+cuda           what CUDA says of its GPU, for a container that sees nothing else of it
 fingerprint    all that engines are tied to, as device.json
 sensors/       clocks, temperatures, power, throttling, and who else used the machine
 """

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.machine import ROOT
+from engines.machine.cuda import CudaDevice
 from engines.machine.jetson_facts import (
     FAMILIES,
+    FAMILIES_OF_SM,
     JETPACK_OF_L4T,
     JETPACKS,
     MODELS,
@@ -91,6 +93,39 @@ def read_jetson(root: Path = ROOT, *, memory_gib: float) -> Jetson | None:
         l4t=l4t,
         jetpack=jetpack,
         cuda=brings.cuda if brings else None,
+    )
+
+
+def jetson_of_gpu(gpu: CudaDevice, root: Path = ROOT, *, memory_gib: float) -> Jetson | None:
+    """The Jetson whose GPU CUDA tells of; None for any other GPU.
+
+    For a container without privileges: `/proc/device-tree` leads into `/sys/firmware`, which
+    container engines mask (moby/moby#43419), and dpkg's status is the image's own. What is left
+    is CUDA, and `/etc/nv_tegra_release` where NVIDIA's container runtime mounts it. An Orin NX and
+    an Orin Nano of 8 GB look the same there: then family and module are None.
+    """
+    soc = next((s for s in SOCS.values() if s.compute_capability == gpu.compute_capability), None)
+    if soc is None or not gpu.integrated:
+        return None
+    fitting = [
+        (family, module)
+        for family in FAMILIES_OF_SM[soc.compute_capability]
+        if (module := _module(family, memory_gib)) and module.multiprocessors == gpu.multiprocessors
+    ]
+    family, module = fitting[0] if len(fitting) == 1 else (None, None)
+    l4t = parse_release(_text(root / RELEASE_FILE))
+    jetpack = JETPACK_OF_L4T.get(l4t or "")
+    brings = jetpack_brings(jetpack)
+    return Jetson(
+        model="NVIDIA Jetson",
+        family=family,
+        module=module.name if module else None,
+        compute_capability=soc.compute_capability,
+        gpu=soc.gpu,
+        dla_cores=module.dla_cores if module else None,
+        l4t=l4t,
+        jetpack=jetpack,
+        cuda=brings.cuda if brings else gpu.cuda,
     )
 
 

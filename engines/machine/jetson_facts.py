@@ -28,6 +28,8 @@ class Module:
 
     name: str
     dla_cores: int
+    multiprocessors: int
+    """Of its GPU: CUDA cores by 128 (Orin, Thor) or by 64 (Xavier)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,36 +52,45 @@ SOCS = {
 
 FAMILIES = {
     "thor": {
-        64: Module(name="Jetson T4000", dla_cores=0),
-        128: Module(name="Jetson T5000", dla_cores=0),
+        64: Module(name="Jetson T4000", dla_cores=0, multiprocessors=12),
+        128: Module(name="Jetson T5000", dla_cores=0, multiprocessors=20),
     },
     "agx-orin": {
-        32: Module(name="Jetson AGX Orin 32GB", dla_cores=2),
-        64: Module(name="Jetson AGX Orin 64GB", dla_cores=2),
+        32: Module(name="Jetson AGX Orin 32GB", dla_cores=2, multiprocessors=14),
+        64: Module(name="Jetson AGX Orin 64GB", dla_cores=2, multiprocessors=16),
     },
     "orin-nx": {
-        8: Module(name="Jetson Orin NX 8GB", dla_cores=1),
-        16: Module(name="Jetson Orin NX 16GB", dla_cores=2),
+        8: Module(name="Jetson Orin NX 8GB", dla_cores=1, multiprocessors=8),
+        16: Module(name="Jetson Orin NX 16GB", dla_cores=2, multiprocessors=8),
     },
     "orin-nano": {
-        4: Module(name="Jetson Orin Nano 4GB", dla_cores=0),
-        8: Module(name="Jetson Orin Nano 8GB", dla_cores=0),
+        4: Module(name="Jetson Orin Nano 4GB", dla_cores=0, multiprocessors=4),
+        8: Module(name="Jetson Orin Nano 8GB", dla_cores=0, multiprocessors=8),
     },
     "agx-xavier": {
-        16: Module(name="Jetson AGX Xavier 16GB", dla_cores=2),
-        32: Module(name="Jetson AGX Xavier 32GB", dla_cores=2),
-        64: Module(name="Jetson AGX Xavier 64GB", dla_cores=2),
+        16: Module(name="Jetson AGX Xavier 16GB", dla_cores=2, multiprocessors=8),
+        32: Module(name="Jetson AGX Xavier 32GB", dla_cores=2, multiprocessors=8),
+        64: Module(name="Jetson AGX Xavier 64GB", dla_cores=2, multiprocessors=8),
     },
     "xavier-nx": {
-        8: Module(name="Jetson Xavier NX 8GB", dla_cores=2),
-        16: Module(name="Jetson Xavier NX 16GB", dla_cores=2),
+        8: Module(name="Jetson Xavier NX 8GB", dla_cores=2, multiprocessors=6),
+        16: Module(name="Jetson Xavier NX 16GB", dla_cores=2, multiprocessors=6),
     },
 }
 """Family to its modules by memory in GB.
 
+Multiprocessors are those of NVIDIA's table "Compare Jetson Modules" (CUDA cores).
+
 By memory, not by part number: the device trees of developer kits are flashed for a family, and an
 8 GB module answers to `p3768-0000+p3767-0000-super` too.
 """
+
+FAMILIES_OF_SM = {
+    "11.0": ("thor",),
+    "8.7": ("agx-orin", "orin-nx", "orin-nano"),
+    "7.2": ("agx-xavier", "xavier-nx"),
+}
+"""Compute capability to the families whose GPU has it."""
 
 PARTS = {
     "p3834-0000": "thor",

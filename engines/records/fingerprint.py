@@ -20,6 +20,10 @@ class Fingerprint(Record):
 
     kind: Literal["cpu", "dgpu", "jetson"]
     """What the machine computes with: processors alone, an NVIDIA card beside them, or a Jetson."""
+    source: Literal["machine", "node", "cuda"] = "machine"
+    """Who told of the GPU and the system: the machine's own files and drivers; a file of the node
+    (`JETRAIL_DEVICE_FILE`), for a container; or CUDA, where a container sees nothing else of a
+    Jetson and what it does not say is None."""
     name: str
     """The processor as it names itself, for example `Intel(R) Xeon(R) Gold 6430`."""
     architecture: str

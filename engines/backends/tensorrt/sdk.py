@@ -16,8 +16,8 @@ from weakref import WeakSet
 
 from packaging.version import Version
 
-from engines.backends.tensorrt.cuda.driver import number_by_bus
 from engines.errors import InputError, WrongEngine
+from engines.machine.cuda import number_by_bus
 
 if TYPE_CHECKING:
     import tensorrt as trt

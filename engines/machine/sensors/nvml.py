@@ -7,7 +7,7 @@ None; nothing here raises.
 
 Which card: the first of `CUDA_VISIBLE_DEVICES` (a number, a UUID or the beginning of one, a MIG
 device's UUID, which stands for its card), else card 0. NVML numbers cards by their PCI bus, and
-`engines.backends.tensorrt.cuda.driver.number_by_bus` makes CUDA do so too.
+`engines.machine.cuda.number_by_bus` makes CUDA do so too.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ Source: CUDA Driver API reference.
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
 from engines.errors import InputError, JetrailError, WrongEngine
+from engines.machine.cuda import number_by_bus
 
 
 @cache
@@ -54,12 +54,6 @@ def _failed(function: str, status: str) -> JetrailError:
         f"Expected the GPU to do {function}, but the driver says {status}. Run the command again; "
         "if it says the same, restart the device, and see `dmesg` for the driver's own words."
     )
-
-
-def number_by_bus() -> None:
-    """Let CUDA number cards as NVML does, by their PCI bus and not by their speed: the card that
-    runs is then the one that is watched. Counts where this process has not started CUDA yet."""
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 WAITING = {0: "auto", 1: "spin", 2: "yield", 4: "block"}
