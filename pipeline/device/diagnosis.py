@@ -1,6 +1,7 @@
 """Doctor: what this machine is, what it can build and measure, and what is missing.
 
-Reads files and versions alone: no backend is imported and nothing is built.
+Reads files and versions; no backend is imported in this process and nothing is built. Whether
+TensorRT can be imported is tried in another one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from engines.config.target import TargetConfig, load_target, target_names
@@ -22,6 +24,7 @@ from engines.packages import Package, installed_version
 from engines.records.fingerprint import Fingerprint
 from pipeline.device.installing import environment_command, how_to_install
 from pipeline.device.recognition import mismatches
+from pipeline.device.trial import import_problem
 from pipeline.latency import trtexec_tool
 
 DEVICE_EXTRA = "Install it with `pip install --editable '.[device]'`."
@@ -57,18 +60,30 @@ class Diagnosis:
     targets: tuple[TargetState, ...]
 
 
+@dataclass(frozen=True)
+class Python:
+    """What the environment that runs this has."""
+
+    version: Callable[[str], str | None]
+    """The version of a package; None where it is missing."""
+    problem: Callable[[str], str]
+    """Why a package that is there cannot be used; empty where it can."""
+
+
 def diagnose(
     workspace: Workspace,
     root: Path = ROOT,
     *,
     version: Callable[[str], str | None] = installed_version,
+    problem: Callable[[str], str] | None = None,
 ) -> Diagnosis:
     """Look at the machine whose files lie below `root`; `version` says which Python packages it
-    has."""
+    has, `problem` why one that it has cannot be used (tried on the real root only)."""
     device = read_fingerprint(root)
     mode = power_mode(root) if device.kind == "jetson" else None
+    python = Python(version, cache(problem or (import_problem if root == ROOT else _no_problem)))
     targets = (
-        _target(workspace, name, device, mode, root, version) for name in target_names(workspace)
+        _target(workspace, name, device, mode, root, python) for name in target_names(workspace)
     )
     return Diagnosis(
         device=device,
@@ -76,6 +91,10 @@ def diagnose(
         parts=tuple(_parts(device, root, version)),
         targets=tuple(targets),
     )
+
+
+def _no_problem(package: str) -> str:
+    return ""
 
 
 def _parts(device: Fingerprint, root: Path, version: Callable[[str], str | None]) -> Iterator[Part]:
@@ -119,7 +138,7 @@ def _target(
     device: Fingerprint,
     mode: str | None,
     root: Path,
-    version: Callable[[str], str | None],
+    python: Python,
 ) -> TargetState:
     try:
         row = load_target(workspace, name)
@@ -127,11 +146,11 @@ def _target(
         return TargetState(name=name, wants="?", build=(str(error),), measure=(str(error),))
     build = measure = None
     if not mismatches(device, row.build_device):
-        build = tuple(_missing(device, row.package, row.package.build_needs, root, version))
+        build = tuple(_missing(device, row.package, row.package.build_needs, root, python))
     if not mismatches(device, row.device):
         wrong_mode = _power_mode(row, mode, root)
         measuring = (*row.package.build_needs, *row.package.run_needs)
-        measure = (*_missing(device, row.package, measuring, root, version), *wrong_mode)
+        measure = (*_missing(device, row.package, measuring, root, python), *wrong_mode)
     wants = ", ".join(row.device.values())
     return TargetState(name=name, wants=wants, build=build, measure=measure)
 
@@ -141,12 +160,14 @@ def _missing(
     package: Package,
     beside: tuple[str, ...],
     root: Path,
-    version: Callable[[str], str | None],
+    python: Python,
 ) -> Iterator[str]:
-    if version(package.name) is None:
+    if python.version(package.name) is None:
         yield f"{package.name} is missing. {_install(device, package.name, root)}"
+    elif package.backend == "tensorrt" and (problem := python.problem(package.name)):
+        yield problem
     for other in beside:
-        if version(other) is None:
+        if python.version(other) is None:
             yield f"{other} is missing. {DEVICE_EXTRA}"
 
 

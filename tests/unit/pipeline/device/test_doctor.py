@@ -26,6 +26,7 @@ from pipeline.cli import commands
 from pipeline.device import diagnosis as step
 from pipeline.device.diagnosis import Diagnosis, TargetState, diagnose
 from pipeline.device.record import record_device, run_command
+from pipeline.device.trial import import_problem
 from pipeline.steps.doctor import raise_unless_useful
 from pipeline.terminal.diagnosis import print_diagnosis
 
@@ -215,6 +216,67 @@ def test_the_command_imports_no_backend() -> None:
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+# --- a package that is there and cannot be used ---------------------------------------------------
+
+
+def test_tensorrt_that_does_not_run_beside_numpy_2(workspace: Workspace, orin: Path) -> None:
+    asked = []
+
+    def problem(package: str) -> str:
+        asked.append(package)
+        return "compiled for NumPy 1"
+
+    diagnosis = diagnose(workspace, orin, version=EVERYTHING.get, problem=problem)
+    orin_nx = _by_name(diagnosis)["jetson-orin-nx"]
+    assert orin_nx.build == orin_nx.measure == ("compiled for NumPy 1",)
+    assert asked == ["tensorrt"], "once, and only where this device is the target's"
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[[str], str]:
+    """A function that makes an interpreter for which TensorRT is a module with such code."""
+
+    def make(code: str) -> str:
+        (tmp_path / "tensorrt.py").write_text(code)
+        script = tmp_path / "python"
+        script.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+        script.chmod(0o755)
+        return str(script)
+
+    return make
+
+
+WARNS = """
+import sys
+print("A module that was compiled using NumPy 1.x cannot be run in\\nNumPy 2.2.6", file=sys.stderr)
+Weights = print
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("Weights = print", ""),
+        (WARNS, "does not run beside the NumPy 2 of this environment: `pip install 'numpy<2' 'op"),
+        ("raise ImportError('libnvinfer.so.10')", "cannot be used: ImportError: libnvinfer.so.10"),
+        ("import os; os.abort()", "cannot be used: it ended with -6"),
+        ("def Weights(array): raise TypeError('an array')", "TypeError: an array"),
+    ],
+)
+def test_the_import_is_tried_in_another_process(
+    python: Callable[[str], str], code: str, said: str
+) -> None:
+    found = import_problem("tensorrt", python(code))
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+def test_the_real_bindings_take_an_array() -> None:
+    """TensorRT-RTX has the bindings of TensorRT, and is installed here."""
+    pytest.importorskip("tensorrt_rtx")
+    assert import_problem("tensorrt_rtx") == ""
 
 
 # --- the record --------------------------------------------------------------------------------
