@@ -217,6 +217,28 @@ def gate(
 
 @commands.command()
 @reports_errors
+def budgets(
+    measurement: Annotated[
+        Path, typer.Option("--from", help="A benchmark.json of the target's own device.")
+    ],
+    target: Target = None,
+    margin: Annotated[
+        str, typer.Option(help="What an engine may be worse than it was measured, in percent.")
+    ] = "25%",
+) -> None:
+    """Take an engine's budgets from what its device measured.
+
+    Example: pipeline budgets --target t --from engines/targets/t/out/m-fp16/benchmark.json
+    """
+    from pipeline.steps.budgets import budgets, parse_margin
+
+    workspace = _workspace()
+    chosen = _target(workspace, target)
+    print(budgets(workspace, chosen, measurement, parse_margin(margin)))
+
+
+@commands.command()
+@reports_errors
 def report(
     target: Target = None,
     exit_zero: Annotated[
@@ -233,7 +255,12 @@ def report(
 
     Exits 3 if an engine fails, else 4 if one is INVALID. Example: pipeline report
     """
-    from pipeline.steps.report import invalid_engines, raise_unless_all_pass, report
+    from pipeline.steps.report import (
+        budget_sources,
+        invalid_engines,
+        raise_unless_all_pass,
+        report,
+    )
     from pipeline.terminal.verdicts import print_report
 
     workspace = _workspace()
@@ -243,7 +270,7 @@ def report(
             print(engine)
         return
     rows = report(workspace, chosen)
-    print_report(chosen, rows)
+    print_report(chosen, rows, budget_sources(workspace, chosen))
     if not exit_zero:
         raise_unless_all_pass(rows)
 

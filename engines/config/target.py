@@ -51,11 +51,18 @@ class Budgets(Part):
         return self.model_dump(exclude_none=True)
 
 
+BudgetSource = Literal["derived", "article", "required", "measured"]
+"""Where budgets are from: figures of other devices, the article's table, what cameras need
+whatever the device can do, or the device itself (`pipeline budgets`)."""
+
+
 class EngineRow(Part):
     """One engine of a target; `budgets` replaces single limits of the target's for this engine."""
 
     model: Name
     precision: Precision
+    budgets_from: BudgetSource | None = None
+    """As the target's where it is None."""
     budgets: dict[str, float] = Field(default_factory=dict)
 
 
@@ -114,6 +121,7 @@ class TargetConfig(Part):
     batch: Batch
     benchmark: BenchmarkRow
     evaluate: Thresholds
+    budgets_from: BudgetSource = "derived"
     budgets: Budgets
     policy: Literal["fastest", "most-accurate", "smallest"]
     """Which passing engine of a model goes to the canary ring."""

@@ -25,7 +25,6 @@ from engines.machine.sensors.nvml import Card, read_card
 from engines.packages import PACKAGES, installed_packages
 from engines.records.fingerprint import Fingerprint
 
-
 NODE_FILE = "JETRAIL_DEVICE_FILE"
 """Environment variable with the path of a device.json that the node hands to its containers."""
 OF_THE_NODE = (

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import CommentMark
+from ruamel.yaml.tokens import CommentToken
 
 from engines.files import write_atomic
 
@@ -31,6 +34,52 @@ def edited_yaml(path: Path) -> Iterator[Any]:
     yaml.dump(content, text)
     if text.getvalue() != before:
         write_atomic(path, text.getvalue())
+
+
+def put(mapping: CommentedMap, key: str, value: object, comment: str = "") -> None:
+    """Set a key of a mapping that `edited_yaml` gave, with a comment beside it.
+
+    What people wrote stays: lines below the key, and a comment of theirs beside it, which then
+    stands after ours and a semicolon. One that begins as ours does (up to its first space) is an
+    earlier one of ours, and is replaced.
+    """
+    below = "" if key in mapping or not mapping else _cut_below(mapping)
+    mapping[key] = value
+    holder, last = _last(mapping, key)
+    beside, kept = _comment(holder, last)
+    ours = comment.partition(" ")[0]
+    theirs = beside.partition("; ")[2] if ours and beside.startswith(ours) else beside
+    _write_comment(holder, last, "; ".join(filter(None, (comment, theirs))), kept + below)
+
+
+def _last(mapping: CommentedMap, key: Any) -> tuple[CommentedMap, Any]:
+    """Where, to ruamel, the lines after a key hang: at the last scalar below it."""
+    value = mapping[key]
+    if isinstance(value, CommentedMap) and value:
+        return _last(value, list(value)[-1])
+    return mapping, key
+
+
+def _cut_below(mapping: CommentedMap) -> str:
+    """Take the lines off that follow the mapping's last key: a new key goes before them."""
+    holder, key = _last(mapping, list(mapping)[-1])
+    beside, below = _comment(holder, key)
+    _write_comment(holder, key, beside, "")
+    return below
+
+
+def _comment(mapping: CommentedMap, key: Any) -> tuple[str, str]:
+    """What stands beside a key, without its mark, and the lines after it."""
+    found = mapping.ca.items.get(key)
+    text = found[2].value if found and found[2] else ""
+    beside, newline, below = text.partition("\n")
+    return beside.strip().removeprefix("#").strip(), below if newline else ""
+
+
+def _write_comment(mapping: CommentedMap, key: Any, beside: str, below: str) -> None:
+    found = mapping.ca.items.setdefault(key, [None, None, None, None])
+    text = f" # {beside}\n{below}" if beside else f"\n{below}" if below else ""
+    found[2] = CommentToken(text, CommentMark(0)) if text else None
 
 
 def _null(representer: Any, value: None) -> Any:

@@ -27,6 +27,12 @@ def add_target(workspace: Workspace, name: str, source: str) -> None:
         with edited_yaml(row) as content:
             content["target"] = own.target
             content["fleet_label"] = own.fleet_label
+            # What another device measured is no measurement of this one.
+            if content.get("budgets_from") == "measured":
+                content["budgets_from"] = "derived"
+            for engine in content["engines"].values():
+                if engine.get("budgets_from") == "measured":
+                    engine["budgets_from"] = "derived"
             if content["runner_tag"] is not None:
                 content["runner_tag"] = name
         # A copy and not a link: DVC does not follow links in commits, so that `dvc metrics diff`,

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from engines.config.target import load_target
+from engines.config.target import BudgetSource, load_target
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
@@ -32,6 +32,14 @@ def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdic
     write_atomic(folder / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
     write_atomic(folder / "latency.csv", table_text(_latency_rows(judged)))
     return rows
+
+
+def budget_sources(workspace: Workspace, target_name: str) -> dict[str, BudgetSource]:
+    """Engine to where its budgets are from."""
+    target = load_target(workspace, target_name)
+    return {
+        engine: row.budgets_from or target.budgets_from for engine, row in target.engines.items()
+    }
 
 
 def invalid_engines(workspace: Workspace, target_name: str) -> list[str]:

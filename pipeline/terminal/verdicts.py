@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from engines.config.target import BudgetSource
 from engines.records.record import VerdictName
 from engines.records.verdict import Check, Verdict
 from pipeline.report.summary import Summary
@@ -37,10 +38,22 @@ def print_verdict(
         console.print(f"  {reason}", markup=False)
 
 
+NOT_MEASURED: dict[BudgetSource, str] = {
+    "derived": "derived, not measured",
+    "article": "the article's, not measured",
+    "required": "what cameras need, not measured",
+}
+"""Where a budget is from, in words; one that was measured on the device needs none."""
+
+
 def print_report(
-    target: str, rows: Sequence[tuple[Summary, Verdict]], console: Console | None = None
+    target: str,
+    rows: Sequence[tuple[Summary, Verdict]],
+    sources: Mapping[str, BudgetSource],
+    console: Console | None = None,
 ) -> None:
-    """One line an engine: the figures that people choose by, and the verdict."""
+    """One line an engine: the figures that people choose by, and the verdict; `sources` says where
+    the engines' budgets are from."""
     console = console or Console()
     table = Table(title=f"Engines of {target}", title_justify="left")
     table.add_column("engine")
@@ -64,6 +77,9 @@ def print_report(
     for row, verdict in rows:
         for reason in verdict.reasons:
             console.print(f"  {row.engine}: {reason}", markup=False)
+    for source, words in NOT_MEASURED.items():
+        if engines := [row.engine for row, _ in rows if sources.get(row.engine) == source]:
+            console.print(f"  {', '.join(engines)}: budget: {words}", markup=False)
 
 
 def _more(summary: Summary) -> list[str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
 import pytest
 from factories import paper
+from factories.records import BUDGETS, benchmark, evaluation, judge, manifest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from engines.config.target import BudgetSource
 from engines.config.workspace import Workspace
 from engines.records.record import VerdictName
 from engines.records.verdict import Verdict
 from pipeline.cli import commands
+from pipeline.report.summary import summarise
 from pipeline.steps.gate import gate
-from pipeline.steps.report import invalid_engines
+from pipeline.steps.report import budget_sources, invalid_engines
+from pipeline.terminal.verdicts import print_report
 
 TARGETS = Path(__file__).parents[4] / "engines" / "targets"
 TARGET = "x86-openvino"
@@ -126,3 +132,28 @@ def test_without_the_times(paper_workspace: Workspace) -> None:
     result = CliRunner().invoke(commands, ["report"])
     assert result.exit_code == 2
     assert f"Expected {path}, which `pipeline benchmark meter-fp16` writes" in result.stderr
+
+
+def test_the_report_says_which_budgets_were_not_measured() -> None:
+    verdict = judge(manifest(), benchmark(), evaluation(), BUDGETS)
+    rows = [(summarise(manifest(), benchmark(), evaluation(), verdict), verdict)]
+
+    def printed(source: BudgetSource) -> str:
+        console = Console(width=80, file=io.StringIO())
+        print_report("t", rows, {"m-fp16": source}, console)
+        return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+    assert "m-fp16: budget: derived, not measured\n" in printed("derived")
+    assert "m-fp16: budget: the article's, not measured\n" in printed("article")
+    assert "m-fp16: budget: what cameras need, not measured\n" in printed("required")
+    assert "budget" not in printed("measured")
+
+
+def test_a_row_says_where_its_budgets_are_from(tmp_path: Path) -> None:
+    workspace = Workspace(root=tmp_path)
+    for name in ("x86-openvino", "jetson-orin-nx", "jetson-thor"):
+        workspace.target(name).mkdir(parents=True)
+        shutil.copy(TARGETS / name / "params.yaml", workspace.target(name))
+    assert set(budget_sources(workspace, "x86-openvino").values()) == {"required"}
+    assert set(budget_sources(workspace, "jetson-orin-nx").values()) == {"article"}
+    assert set(budget_sources(workspace, "jetson-thor").values()) == {"derived"}
