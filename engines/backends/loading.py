@@ -47,6 +47,7 @@ def check_engine(folder: Path, manifest: Manifest, device: Fingerprint) -> Path:
     Raises WrongEngine with the field that differs, both values and what to do.
     """
     _check_device(manifest, device)
+    _check_compute_capability(manifest, device)
     _check_backend(manifest, _backend(manifest))
     if problem := EngineFolder(folder).altered(manifest):
         raise _refused(manifest, problem)
@@ -79,6 +80,23 @@ def _check_device(manifest: Manifest, device: Fingerprint) -> None:
     if found := device_differences(manifest, device):
         raise _refused(
             manifest, "it was built for another device: " + "; ".join(f"device {d}" for d in found)
+        )
+
+
+def _check_compute_capability(manifest: Manifest, device: Fingerprint) -> None:
+    """Whether the plan was built for this GPU, where it was built for some by name.
+
+    No advice to build it again: the same row would make the same plan.
+    """
+    plan, here = manifest.tensorrt, device.compute_capability
+    built_for = plan.compute_capabilities if plan else ()
+    if built_for and here and here not in built_for:
+        raise WrongEngine(
+            f"Engine {manifest.engine} is refused: it was built for GPUs of SM "
+            f"{', '.join(built_for)}, and {device.gpu} has SM {here}. Add {here!r} to "
+            f"`builder.compute_capabilities` in the params.yaml of {manifest.target}, then build "
+            f"it with `pipeline build {manifest.engine} --target {manifest.target}`; where "
+            "TensorRT-RTX does not build for it, the build says so."
         )
 
 

@@ -76,6 +76,11 @@ class TensorRTPlan(Part):
     dla_core: int | None
     timing_cache: Literal["off", "new", "used", "ignored"]
     """`ignored`: one was there, but of another TensorRT or device, or damaged."""
+    tf32: bool = False
+    """Whether float32 layers may multiply in TF32; manifests that are older than this field are of
+    plans that may not."""
+    compute_capabilities: tuple[str, ...] = ()
+    """GPUs that a plan of TensorRT-RTX was built for and runs on; none: its default."""
     dla_layers: int | None = None
     """Parts of the network that the DLA runs, as the engine inspector tells; None without a DLA."""
     layers_from: Literal["network types", "engine inspector"] | None = None

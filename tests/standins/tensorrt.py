@@ -84,6 +84,17 @@ class DynamicShapesKernelSpecializationStrategy(Enum):
     NONE = 2
 
 
+class ComputeCapability(Enum):
+    NONE = 0
+    CURRENT = 1
+    SM75 = 75
+    SM80 = 80
+    SM86 = 86
+    SM89 = 89
+    SM120 = 120
+    SM121 = 121
+
+
 class Runtime:
     driver: Any
     version: str
@@ -379,6 +390,7 @@ def make_module(driver: Any, refused: type[Exception], *, name: str, version: st
         module.ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
     if rtx:
         module.CudaGraphStrategy = CudaGraphStrategy
+        module.ComputeCapability = ComputeCapability
         kernels = DynamicShapesKernelSpecializationStrategy
         module.DynamicShapesKernelSpecializationStrategy = kernels
     return module

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,11 @@ from engines.backends.tensorrt.sdk import (
     release,
     trt,
 )
-from engines.backends.tensorrt.supported import check_options, hardware_level
+from engines.backends.tensorrt.supported import (
+    check_options,
+    compute_capability,
+    hardware_level,
+)
 from engines.backends.tensorrt.timing_cache import Use
 from engines.backends.tensorrt.uint8_input import IN_ENGINE
 from engines.errors import InputError
@@ -116,6 +120,8 @@ def _how(
         hardware_compatibility=options.hardware_compatibility,
         dla_core=options.dla_core,
         timing_cache=timing_cache_use,
+        tf32=options.tf32,
+        compute_capabilities=options.compute_capabilities,
         dla_layers=found.on_dla if found and options.dla_core is not None else None,
         layers_from="network types" if typed else "engine inspector",
         layers_untold=found.untold if found and not typed else 0,
@@ -160,6 +166,9 @@ def config_of(
         hardware_compatibility_level=hardware_level(options),
         fp16=untyped and precision != "fp32",
         int8=untyped and precision == "int8",
+        # Polygraphy's own default is off, and then it clears the flag that TensorRT has set. Which
+        # flags later versions keep is not documented: one that is gone is not asked for.
+        tf32=options.tf32 and hasattr(trt.BuilderFlag, "TF32"),
         use_dla=on_dla,
         allow_gpu_fallback=on_dla,
         load_timing_cache=str(timings) if timings and timings.is_file() else None,
@@ -171,7 +180,16 @@ def config_of(
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
     if options.dla_core is not None:
         config.DLA_core = options.dla_core
+    if options.compute_capabilities:
+        _build_for(config, options.compute_capabilities)
     return config
+
+
+def _build_for(config: Any, compute_capabilities: Sequence[str]) -> None:
+    """Have TensorRT-RTX build for these GPUs and not for those of its default."""
+    config.num_compute_capabilities = len(compute_capabilities)
+    for index, sm in enumerate(compute_capabilities):
+        config.set_compute_capability(compute_capability(sm), index)
 
 
 def _plan(

@@ -16,11 +16,17 @@ from engines.backends.tensorrt.cuda.memory import DeviceMemory
 from engines.backends.tensorrt.cuda.stream import Stream
 from engines.backends.tensorrt.out_of_memory import about_memory
 from engines.backends.tensorrt.sdk import Messages, choose, is_rtx, logger_for, release, trt
+from engines.backends.tensorrt.supported import known_compute_capabilities
 from engines.errors import InputError, JetrailError, WrongEngine
+from engines.machine.cuda import read_cuda_device
 from engines.records.manifest import Manifest
 
 IO_TYPES = {"INPUT": "UINT8", "OUTPUT": "FLOAT"}
 """What goes in and comes out, by TensorRT's names: camera pixels, raw head output."""
+
+RTX_DEFAULT = ("8.6", "8.9", "12.0")
+"""Compute capabilities that a plan of TensorRT-RTX is for where none was named (support matrix of
+1.5; its chapter "CPU-Only AOT" says "8.0, 8.6, 8.9, 12.0, and later", so others are tried)."""
 
 
 class Engine:
@@ -36,6 +42,8 @@ class Engine:
         self._rebuild = (
             f"Build it here with `pipeline build {manifest.engine} --target {manifest.target}`."
         )
+        how = manifest.tensorrt
+        self._built_for = (how and how.compute_capabilities) or RTX_DEFAULT
         self._runtime = _runtime(manifest, self._messages)
         self._engine = self._deserialize(path)
         self._settings = _RtxSettings(self._engine) if is_rtx(self._package) else None
@@ -100,7 +108,21 @@ class Engine:
             raise out_of_memory(reason)
         raise WrongEngine(
             f"Expected a plan that {self._package} {trt.__version__} can load on this GPU: {path}, "
-            f"but it says: {self._messages.reason()}. {self._rebuild}"
+            f"but it says: {self._messages.reason()}. {self._rebuild}{self._other_gpus()}"
+        )
+
+    def _other_gpus(self) -> str:
+        """What to do where a plan of TensorRT-RTX, built again, would be refused again."""
+        gpu = read_cuda_device() if is_rtx(self._package) else None
+        if gpu is None or gpu.compute_capability in self._built_for:
+            return ""
+        sm = gpu.compute_capability
+        return (
+            f" That helps only if the plan is for this GPU: it was built for SM "
+            f"{', '.join(self._built_for)}, and this GPU has SM {sm}. TensorRT-RTX builds for SM "
+            f"{known_compute_capabilities()}: if {sm} is among them, name it in the row's "
+            "`builder.compute_capabilities` first, otherwise take a target with the package "
+            "tensorrt, as dgpu-x86."
         )
 
     def _new_context(self, scratch: DeviceMemory) -> trt.IExecutionContext:

@@ -9,6 +9,8 @@ support matrix.
 
 from __future__ import annotations
 
+from typing import Any
+
 from engines.backends.tensorrt.options import Request, TensorRTOptions
 from engines.backends.tensorrt.sdk import is_rtx, release, trt
 from engines.errors import InputError
@@ -24,6 +26,7 @@ def check_options(request: Request, options: TensorRTOptions, package: str) -> N
         ("version_compatible", _version(options, package)),
         ("hardware_compatibility", _hardware(request, options, package)),
         ("dla_core", _dla(request, options, package)),
+        ("compute_capabilities", _compute_capabilities(options, package)),
     ):
         if reason:
             raise InputError(
@@ -31,6 +34,34 @@ def check_options(request: Request, options: TensorRTOptions, package: str) -> N
                 f"{request.device.gpu or request.device.name}, came {getattr(options, key)}: "
                 f"{reason}. Mend the target's params.yaml."
             )
+
+
+def compute_capability(sm: str) -> Any:
+    """TensorRT-RTX's word for an SM version such as `8.9`; None where it has none."""
+    known: Any = trt
+    return known.ComputeCapability.__members__.get(f"SM{sm.replace('.', '')}")
+
+
+def known_compute_capabilities() -> str:
+    """The SM versions that this TensorRT-RTX builds for, in words."""
+    package: Any = trt
+    members = package.ComputeCapability.__members__
+    versions = [name.removeprefix("SM") for name in members if name.startswith("SM")]
+    return ", ".join(f"{one[:-1]}.{one[-1]}" for one in versions)
+
+
+def _compute_capabilities(options: TensorRTOptions, package: str) -> str:
+    if not options.compute_capabilities:
+        return ""
+    if not is_rtx(package):
+        return "its plans are for the GPU that builds them; leave the key out"
+    unknown = [sm for sm in options.compute_capabilities if compute_capability(sm) is None]
+    if unknown:
+        return (
+            f"it builds for SM {known_compute_capabilities()}, not for {', '.join(unknown)}; give "
+            "other GPUs a target with the package tensorrt, as dgpu-x86"
+        )
+    return ""
 
 
 def hardware_level(options: TensorRTOptions) -> trt.HardwareCompatibilityLevel | None:

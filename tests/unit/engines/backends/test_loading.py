@@ -106,6 +106,36 @@ class TestCompatiblePlans:
             with pytest.raises(WrongEngine, match=f"{built}, here is {installed}"):
                 check_engine(engine_folder, manifest, manifest.device)
 
+    @pytest.mark.parametrize(
+        ("built_for", "here", "takes"),
+        [
+            ((), "9.0", True),  # TensorRT-RTX's default, whose GPUs its documents do not agree on
+            (("7.5",), "7.5", True),
+            (("8.6", "8.9"), None, True),
+            (("8.6", "8.9"), "9.0", False),
+        ],
+    )
+    def test_gpus_by_name(
+        self,
+        engine_folder: Path,
+        device: Fingerprint,
+        built_for: tuple[str, ...],
+        here: str | None,
+        takes: bool,
+    ) -> None:
+        plan = _plan().model_copy(update={"compute_capabilities": built_for})
+        _edit(engine_folder, tensorrt=plan)
+        manifest = Manifest.read(engine_folder / "manifest.json")
+        card = {"gpu": "NVIDIA H100", "compute_capability": here}
+        device = device.model_copy(update=card)
+        if takes:
+            check_engine(engine_folder, manifest, device)
+            return
+        with pytest.raises(WrongEngine) as raised:
+            check_engine(engine_folder, manifest, device)
+        assert "built for GPUs of SM 8.6, 8.9, and NVIDIA H100 has SM 9.0" in str(raised.value)
+        assert "Add '9.0' to `builder.compute_capabilities`" in str(raised.value)
+
 
 @pytest.mark.usefixtures("never_deserialised")
 class TestRefused:

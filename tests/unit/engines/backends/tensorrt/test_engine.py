@@ -15,6 +15,7 @@ import pytest
 from engines.backends.loading import load_engine
 from engines.backends.tensorrt.session import TensorRTSession
 from engines.errors import InputError, JetrailError, WrongEngine
+from engines.machine.cuda import CudaDevice
 from engines.machine.fingerprint import read_fingerprint
 from tests.unit.engines.conftest import only_10, run, same
 
@@ -94,6 +95,32 @@ class TestRefuses:
     ) -> None:
         with pytest.raises(WrongEngine, match=f"says: .*{reason}.*Build it here with `pipeline b"):
             machine.load(**facts)
+
+    @pytest.mark.parametrize("machine", [("tensorrt_rtx", "1.7.1")], indirect=True, ids=["rtx"])
+    @pytest.mark.parametrize(
+        ("here", "built_for", "circles"),
+        [("9.0", (), False), ("7.5", (), False), ("8.9", (), True), ("7.5", ("7.5",), True)],
+    )
+    def test_rtx_on_a_gpu_that_its_plan_is_not_for(
+        self,
+        machine: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        here: str,
+        built_for: tuple[str, ...],
+        circles: bool,
+    ) -> None:
+        """The same row would build the same plan, so building it again is no advice."""
+        gpu = CudaDevice(compute_capability=here, integrated=False, multiprocessors=46, cuda="13.0")
+        monkeypatch.setattr("engines.backends.tensorrt.engine.read_cuda_device", lambda: gpu)
+        how = machine.plan.model_copy(update={"compute_capabilities": built_for})
+        with pytest.raises(WrongEngine) as raised:
+            machine.load(how=how, sm="5.2")
+        said = str(raised.value)
+        assert ("That helps only if the plan is for this GPU" in said) != circles
+        if not circles:
+            assert f"built for SM 8.6, 8.9, 12.0, and this GPU has SM {here}" in said
+            assert "TensorRT-RTX builds for SM 7.5, 8.0, 8.6, 8.9, 12.0, 12.1:" in said
+            assert "a target with the package tensorrt, as dgpu-x86." in said
 
     def test_a_plan_that_is_cut_off_or_altered(self, machine: Any) -> None:
         """Past the manifest, which has its sha256: TensorRT refuses it too."""
@@ -226,5 +253,5 @@ def test_the_stand_in_has_no_names_that_tensorrt_does_not_have(standin: Any) -> 
     for ours, theirs in pairs:
         names = {name for name in dir(ours) if not name.startswith("_")} - old - own
         assert names - {"strategy", "cache"} <= set(dir(theirs))
-    for name in ("TensorIOMode", "DataType", "CudaGraphStrategy"):
+    for name in ("TensorIOMode", "DataType", "CudaGraphStrategy", "ComputeCapability"):
         assert set(getattr(fake, name).__members__) <= set(getattr(real, name).__members__)

@@ -6,20 +6,25 @@ checks look at, as NVIDIA's documents give them for each version: no real Tensor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from engines.backends import BuildRequest
 from engines.backends.tensorrt.build import Job, config_of, is_strongly_typed
 from engines.backends.tensorrt.options import TensorRTOptions
+from engines.backends.tensorrt.sdk import POLYGRAPHY_SWITCH
 from engines.backends.tensorrt.supported import check_options, hardware_level
 from engines.errors import InputError
+from engines.process.child import run_in_child
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch
 from engines.records.record import Precision
@@ -51,13 +56,14 @@ def stand_in(version: str) -> SimpleNamespace:
     """The module `tensorrt` of a version, as far as it matters here."""
     release = tuple(int(part) for part in version.split(".")[:2])
     levels = ["NONE", "AMPERE_PLUS"] + ["SAME_COMPUTE_CAPABILITY"] * (release >= (10, 9))
-    flags = ["FP16", "INT8"] + ["VERSION_COMPATIBLE"] * (release >= (8, 6))
+    flags = ["FP16", "INT8", "TF32"] + ["VERSION_COMPATIBLE"] * (release >= (8, 6))
     return SimpleNamespace(
         __version__=version,
         HardwareCompatibilityLevel=Enum("HardwareCompatibilityLevel", levels),
         BuilderFlag=Enum("BuilderFlag", flags),
         MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
         PreviewFeature=SimpleNamespace(PROFILE_SHARING_0806="profile sharing"),
+        ComputeCapability=Enum("ComputeCapability", ["NONE", "CURRENT", "SM75", "SM89", "SM120"]),
     )
 
 
@@ -151,6 +157,20 @@ CASES = {
         row={"hardware_compatibility": "same-compute-capability"},
         said="it knows NONE, AMPERE_PLUS alone",
     ),
+    "GPUs by name": Case(
+        version="1.7.1", device=CARD, row=RTX | {"compute_capabilities": ("7.5", "12.0")}
+    ),
+    "a GPU that RTX does not build for": Case(
+        version="1.7.1",
+        device=CARD,
+        row=RTX | {"compute_capabilities": ("9.0", "8.9", "10.0")},
+        said="it builds for SM 7.5, 8.9, 12.0, not for 9.0, 10.0; give other GPUs a target with",
+    ),
+    "GPUs by name with TensorRT": Case(
+        device=CARD,
+        row={"compute_capabilities": ("8.9",)},
+        said="`builder.compute_capabilities` what tensorrt 10.3.0 can do",
+    ),
     "DLA": Case(row={"dla_core": 1}),
     "DLA core beyond the last": Case(row={"dla_core": 2}, said="the DLA cores here are 0 to 1"),
     "DLA where there is none": Case(
@@ -212,6 +232,80 @@ def test_options(use: Callable[[str], None], tmp_path: Path, name: str) -> None:
         check_options(*arguments)
     assert case.said in str(raised.value)
     assert str(raised.value).endswith("Mend the target's params.yaml.")
+
+
+@pytest.mark.parametrize("sm", ["8.6.0", "sm_86", "86", "", 8.6])
+def test_a_compute_capability_is_written_in_quotes(sm: object) -> None:
+    with pytest.raises(ValidationError, match="compute_capabilities"):
+        TensorRTOptions(**(ROW | {"compute_capabilities": [sm]}))
+
+
+# --- the flags of the configuration, set by Polygraphy itself -------------------------------------
+
+
+class Config:
+    """A stand-in for IBuilderConfig: what is on in a new one is TensorRT's default."""
+
+    def __init__(self) -> None:
+        self.flags = {"TF32"}
+        self.DLA_core = -1
+        self.preview: dict[object, bool] = {}
+        self.set_preview_feature = self.preview.__setitem__
+
+    def set_flag(self, flag: Enum) -> None:
+        self.flags.add(flag.name)
+
+    def clear_flag(self, flag: Enum) -> None:
+        self.flags.discard(flag.name)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments, **named: None
+
+
+class Network(tuple[Any, ...]):
+    """A stand-in for a network without layers, through which Polygraphy looks."""
+
+    num_inputs = num_outputs = 0
+    num_layers = 0
+
+
+def flags_on_a_stand_in(jobs: Sequence[Job]) -> list[set[str]]:
+    """In the child: what Polygraphy makes of our calls, with a stand-in as `tensorrt`, of the
+    version that the plans are named by."""
+    module: Any = ModuleType("tensorrt")
+    vars(module).update(vars(stand_in(jobs[0].engine.name)))
+    module.ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
+    module.IProgressMonitor = type("IProgressMonitor", (), {"__init__": lambda self: None})
+    module.Builder = module.INetworkDefinition = module.IBuilderConfig = object
+    sys.modules["tensorrt"] = module
+    builder: Any = SimpleNamespace(
+        create_builder_config=Config, create_optimization_profile=lambda: "a profile"
+    )
+    network: Any = Network()
+    configs: list[Any] = [config_of(builder, network, job, {}, None) for job in jobs]
+    return [config.flags for config in configs]
+
+
+@pytest.mark.parametrize("version", ["8.6.2", "10.3.0", "11.4.1"])
+def test_tf32_is_on_unless_the_row_says_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """What the configuration holds in the end, not what Polygraphy was told: its own default is
+    off, and then it clears TensorRT's."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[5]))
+    monkeypatch.delenv(POLYGRAPHY_SWITCH, raising=False)  # this process may have used RTX
+    asked: list[tuple[Precision, bool]] = list(product(("fp32", "fp16", "int8"), (True, False)))
+    jobs = []
+    for precision, tf32 in asked:
+        request, _, package = ask(tmp_path / "model.onnx", ORIN, precision, tf32=tf32)
+        request = replace(request, progress=print)
+        jobs.append(Job(request=request, package=package, engine=tmp_path / version))
+    found = run_in_child(flags_on_a_stand_in, tuple(jobs), print)
+    for (precision, tf32), flags in zip(asked, found, strict=True):
+        untyped = version.startswith("8")
+        assert ("TF32" in flags) == tf32
+        assert ("FP16" in flags) == (untyped and precision != "fp32")
+        assert ("INT8" in flags) == (untyped and precision == "int8")
 
 
 # --- what the builder is told --------------------------------------------------------------------

@@ -24,12 +24,14 @@ from engines.backends.tensorrt.build import build as build_here
 from engines.backends.tensorrt.options import TensorRTOptions
 from engines.backends.tensorrt.sdk import choose
 from engines.errors import InputError, JetrailError, WrongEngine
+from engines.process.child import run_in_child
 from engines.records.manifest import Batch, Profile, Tensor
 from engines.records.record import Precision
 
 ROOT = Path(__file__).parents[5]
 RTX = "tensorrt_rtx"
 ROW: dict[str, Any] = {
+    **{"tf32": True, "compute_capabilities": ()},
     **{"package": RTX, "workspace_mib": 512, "optimization_level": 3, "timing_cache": False},
     **{"version_compatible": False, "hardware_compatibility": "none", "dla_core": None},
 }
@@ -162,6 +164,73 @@ def test_any_batch_profile(build: Build, tiny_onnx: Path) -> None:
     said = build(tiny_onnx, batch=Batch(min=3, opt=3, max=3)).tensorrt
     assert said is not None
     assert {shape[0] for shape in vars(said.profile["images"]).values()} == {3}
+
+
+# --- the configuration that TensorRT is given ----------------------------------------------------
+
+
+def built_configuration(job: Job) -> dict[str, Any]:
+    """In the child: the flags of the configuration that NVIDIA's builder holds in the end."""
+    from engines.backends.tensorrt.build import config_of
+    from engines.backends.tensorrt.sdk import Messages, logger_for, quiet_polygraphy, trt
+
+    choose(job.package)
+    quiet_polygraphy()
+    real: Any = trt
+    builder = real.Builder(logger_for(Messages()))
+    network = builder.create_network(1 << int(real.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    network.add_input("images", real.uint8, (-1, 64, 96, 3))
+    shape = (1, 64, 96, 3)
+    profile = {"images": Profile(min=shape, opt=shape, max=shape)}
+    config: Any = config_of(builder, network, job, profile, None)
+    return {
+        "tf32": config.get_flag(real.BuilderFlag.TF32),
+        "default": builder.create_builder_config().get_flag(real.BuilderFlag.TF32),
+        "for": [
+            config.get_compute_capability(index).name
+            for index in range(config.num_compute_capabilities)
+        ],
+    }
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_tf32_is_the_rows(
+    request_for: Callable[..., BuildRequest], tiny_onnx: Path, plan: Path, tf32: bool
+) -> None:
+    """Polygraphy clears TensorRT's own default where it is not told."""
+    job = Job(request=request_for(tiny_onnx, tf32=tf32, progress=print), package=RTX, engine=plan)
+    found = run_in_child(built_configuration, job, print)
+    assert found == {"tf32": tf32, "default": True, "for": []}
+
+
+def test_a_row_without_the_key_has_tf32(
+    request_for: Callable[..., BuildRequest], tiny_onnx: Path, build: Build
+) -> None:
+    row = {key: value for key, value in ROW.items() if key not in ("tf32", "compute_capabilities")}
+    assert TensorRTOptions(**row).tf32
+    said = build(tiny_onnx).tensorrt
+    assert said is not None
+    assert (said.tf32, said.compute_capabilities) == (True, ())
+
+
+def test_gpus_by_name(
+    request_for: Callable[..., BuildRequest], tiny_onnx: Path, plan: Path, build: Build
+) -> None:
+    """NVIDIA's builder is told, and makes such a plan."""
+    turing = {"compute_capabilities": ("7.5", "12.1")}
+    job = Job(request=request_for(tiny_onnx, progress=print, **turing), package=RTX, engine=plan)
+    assert run_in_child(built_configuration, job, print)["for"] == ["SM75", "SM121"]
+    said = build(tiny_onnx, compute_capabilities=("7.5",), tf32=False).tensorrt
+    assert said is not None
+    assert (said.tf32, said.compute_capabilities) == (False, ("7.5",))
+    assert plan.stat().st_size > 0
+
+
+def test_a_gpu_for_which_it_does_not_build(build: Build, tiny_onnx: Path, plan: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        build(tiny_onnx, compute_capabilities=("8.9", "9.0"))
+    assert "it builds for SM 7.5, 8.0, 8.6, 8.9, 12.0, 12.1, not for 9.0" in str(raised.value)
+    assert not plan.exists()
 
 
 # --- the timing cache ----------------------------------------------------------------------------
