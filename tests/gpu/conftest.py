@@ -30,6 +30,7 @@ import pytest
 from engines.backends import BuildRequest, open_backend
 from engines.backends.loading import load_engine
 from engines.backends.tensorrt.cuda import driver as cuda
+from engines.backends.tensorrt.engine import RTX_DEFAULT
 from engines.backends.tensorrt.options import TensorRTOptions
 from engines.detect.detector import Detector
 from engines.detect.letterbox import letterbox
@@ -49,9 +50,6 @@ SAMPLE_IMGSZ = (320, 320)
 TINY_IMGSZ = (64, 96)
 BATCH = Batch(min=1, opt=2, max=4)
 PACKAGES = ("tensorrt", "tensorrt_rtx")
-RTX_TAKES = ("8.6", "8.9", "12.0")
-"""Compute capabilities that its plans are for unless the builder is told otherwise (TensorRT-RTX
-1.5's support matrix)."""
 THRESHOLDS = Thresholds(confidence=0.25, iou=0.7, max_detections=300)
 
 
@@ -106,7 +104,7 @@ class Built:
             return load_engine(self.folder, self.device, in_flight=in_flight)[1]
         except WrongEngine as error:
             sm = self.device.compute_capability
-            if self.package == "tensorrt_rtx" and sm not in RTX_TAKES:
+            if self.package == "tensorrt_rtx" and sm not in RTX_DEFAULT:
                 pytest.xfail(f"TensorRT-RTX does not take this GPU (SM {sm}): {error}")
             raise
 

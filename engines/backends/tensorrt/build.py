@@ -82,7 +82,7 @@ def build(job: Job) -> BuildResult:
         inputs=tuple(tensor_of(network.get_input(i)) for i in range(network.num_inputs)),
         outputs=tuple(tensor_of(network.get_output(i)) for i in range(network.num_outputs)),
         preprocess=Preprocess(in_engine=IN_ENGINE),
-        tensorrt=_how(job, profile, used, found),
+        tensorrt=_how(job, profile, used, found, tf32=has_tf32(config)),
     )
 
 
@@ -107,8 +107,19 @@ def _inspect(job: Job, plan: bytes) -> Inspected | None:
     return found
 
 
+def has_tf32(config: trt.IBuilderConfig) -> bool:
+    """Whether the configuration lets float32 layers multiply in TF32, whatever was asked for."""
+    flag = getattr(trt.BuilderFlag, "TF32", None)
+    return flag is not None and bool(config.get_flag(flag))
+
+
 def _how(
-    job: Job, profile: Mapping[str, Profile], timing_cache_use: Use, found: Inspected | None
+    job: Job,
+    profile: Mapping[str, Profile],
+    timing_cache_use: Use,
+    found: Inspected | None,
+    *,
+    tf32: bool,
 ) -> TensorRTPlan:
     options, typed = job.options, is_strongly_typed(job)
     return TensorRTPlan(
@@ -120,7 +131,7 @@ def _how(
         hardware_compatibility=options.hardware_compatibility,
         dla_core=options.dla_core,
         timing_cache=timing_cache_use,
-        tf32=options.tf32,
+        tf32=tf32,
         compute_capabilities=options.compute_capabilities,
         dla_layers=found.on_dla if found and options.dla_core is not None else None,
         layers_from="network types" if typed else "engine inspector",

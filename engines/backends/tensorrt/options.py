@@ -9,7 +9,6 @@ from pydantic import Field
 from engines.backends import BuilderOptions, BuildRequest
 from engines.records.record import HardwareCompatibility
 
-
 ComputeCapability = Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
 """SM version of a GPU, in quotes: `"12.0"` without them is a number to YAML."""
 

@@ -176,7 +176,7 @@ def test_a_dla_that_took_a_part(dla_job: Callable[..., Job]) -> None:
     found = _inspect(job, b"plan")
     assert found is not None
     assert found.on_dla == 1
-    how = _how(job, {}, "off", found)
+    how = _how(job, {}, "off", found, tf32=True)
     assert (how.dla_core, how.dla_layers) == (1, 1)
     assert (how.layers_from, how.layers_untold) == ("engine inspector", 0)
 
@@ -192,11 +192,11 @@ def test_a_dla_that_took_nothing_is_refused(dla_job: Callable[..., Job]) -> None
 def test_the_manifest_says_how_layers_were_counted(dla_job: Callable[..., Job]) -> None:
     typed = dla_job("layers.8.6.2.dynamic.json")
     assert _inspect(typed, b"plan") is None, "no GPU is asked where the network's types are the law"
-    how = _how(typed, {}, "off", None)
+    how = _how(typed, {}, "off", None, tf32=True)
     assert (how.layers_from, how.layers_untold, how.dla_layers) == ("network types", 0, None)
     untyped = dla_job("layers.8.6.2.dynamic.json", dla_core=None)
     untold = inspected(document("layers.8.6.2.dynamic.json"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("engines.backends.tensorrt.build.is_strongly_typed", lambda job: False)
-        how = _how(untyped, {}, "off", untold)
+        how = _how(untyped, {}, "off", untold, tf32=True)
     assert (how.layers_from, how.layers_untold) == ("engine inspector", 2)

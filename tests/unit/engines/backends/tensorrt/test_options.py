@@ -19,7 +19,7 @@ import pytest
 from pydantic import ValidationError
 
 from engines.backends import BuildRequest
-from engines.backends.tensorrt.build import Job, config_of, is_strongly_typed
+from engines.backends.tensorrt.build import Job, config_of, has_tf32, is_strongly_typed
 from engines.backends.tensorrt.options import TensorRTOptions
 from engines.backends.tensorrt.sdk import POLYGRAPHY_SWITCH
 from engines.backends.tensorrt.supported import check_options, hardware_level
@@ -258,6 +258,9 @@ class Config:
     def clear_flag(self, flag: Enum) -> None:
         self.flags.discard(flag.name)
 
+    def get_flag(self, flag: Enum) -> bool:
+        return flag.name in self.flags
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments, **named: None
 
@@ -283,6 +286,7 @@ def flags_on_a_stand_in(jobs: Sequence[Job]) -> list[set[str]]:
     )
     network: Any = Network()
     configs: list[Any] = [config_of(builder, network, job, {}, None) for job in jobs]
+    assert all(has_tf32(config) == ("TF32" in config.flags) for config in configs)
     return [config.flags for config in configs]
 
 
