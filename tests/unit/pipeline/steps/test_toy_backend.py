@@ -65,6 +65,7 @@ class Toy:
 
 class ToySession:
     slots = 1
+    waits = None
 
     def __init__(self, engine, manifest):
         import onnxruntime
