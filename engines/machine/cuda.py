@@ -1,7 +1,7 @@
 """What CUDA's driver says of its first GPU, where nothing else tells which machine this is.
 
-Asked by ctypes, since a probe must not need NVIDIA's bindings, and with questions alone that need
-no context: no memory of the GPU is taken. Source: CUDA Driver API, "Device Management".
+Asked by ctypes, since a probe must not need NVIDIA's bindings, and only questions that need no
+context: no memory of the GPU is taken. Source: CUDA Driver API, "Device Management".
 """
 
 from __future__ import annotations

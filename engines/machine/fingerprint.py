@@ -48,7 +48,7 @@ def read_fingerprint(
     """The fingerprint of the machine whose files lie below `root`.
 
     `card` says which NVIDIA card there is, `gpu` what CUDA says of its GPU; by default the drivers
-    do, on the real root alone. A Jetson whose files can be seen is not asked: its GPU is known from
+    do, on the real root only. A Jetson whose files can be seen is not asked: its GPU is known from
     its module. `node_file` stands in for JETRAIL_DEVICE_FILE.
 
     Raises InputError where /proc cannot be read (any system but Linux), or the node's file cannot,

@@ -81,10 +81,10 @@ def _check(target: TargetConfig, found: Benchmark, path: Path) -> None:
         )
     wrong = mismatches(found.device, target.device) if found.device else ["named in the file"]
     if wrong:
-        came = describe(found.device) if found.device else "an unknown device"
+        device = describe(found.device) if found.device else "an unknown device"
         raise InputError(
             f"Expected a measurement on a device of target {target.target}, but {path} is of "
-            f"{came}, which is not {', '.join(wrong)}. Measure again with `pipeline benchmark "
+            f"{device}, which is not {', '.join(wrong)}. Measure again with `pipeline benchmark "
             f"{found.engine} --target {target.target}` on such a device."
         )
 

@@ -5,7 +5,8 @@ toolkit. In the place of a plan stands a kernel of a few lines in PTX, which the
 all else is what a pod runs. `pytest -s -m gpu tests/gpu/test_driver.py` shall take under five
 minutes, and prints what the driver said: write that down with the card's name.
 
-Nobody has run it on a GPU yet; what it does was tried on the stand-in for the driver.
+Nobody has run it on a GPU yet: a unit test runs it on the stand-in for the driver, sensors left
+out, and ptxas of CUDA 12.9 assembles the kernel for SM 7.5 to 12.0.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from engines.machine.fingerprint import read_fingerprint
 from engines.machine.sensors.nvml import open_card, read_card
 from engines.measure.sampler import StateSampler
 from engines.records.manifest import Batch, Manifest, Postprocess, Preprocess, Source, Tensor
+from engines.records.thresholds import Thresholds
 
 FRAME = (64, 96, 3)
 RESULT = (6, 64 * 96 * 3 // 6)
@@ -175,6 +177,7 @@ def manifest() -> Manifest:
         classes=("one", "two"),
         preprocess=Preprocess(in_engine=()),
         postprocess=Postprocess(),
+        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
         source=Source(
             weights_sha256="0" * 64, onnx_sha256="0" * 64, onnx_file="none", git_commit=""
         ),

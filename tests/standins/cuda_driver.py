@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 COPY_MS = 0.25
+KERNEL_MS = 1.0
 DEVICE_BEGIN = 0x7F0000000000
 ALIGNMENT = 512
 
@@ -81,6 +82,11 @@ class Work:
 
     run: Callable[[], None]
     cost_ms: float
+
+
+Kernel = Callable[["Driver", int], Callable[[], None]]
+"""Given the driver and the address of the array of pointers to its arguments, which it must read at
+once, what the kernel then does."""
 
 
 @dataclass
@@ -145,6 +151,9 @@ class Driver:
         self.events: dict[int, FakeEvent] = {}
         self.retained = 0
         self.context_flags = 0
+        self.kernels: dict[bytes, Kernel] = {}
+        """Function of a module to what it does, for tests that launch one of their own."""
+        self.functions: dict[int, Kernel] = {}
         self._freed: list[Any] = []
         self._sticky: CUresult | None = None
         self._numbers = 0x1000
@@ -254,6 +263,43 @@ class Driver:
     def cuCtxSetCurrent(self, ctx: Any) -> None:  # noqa: N802
         _check(self.retained > 0, CUresult.CUDA_ERROR_INVALID_CONTEXT)
         self._thread.context = int(ctx)
+
+    @_function()
+    def cuModuleLoadData(self, image: bytes) -> Any:  # noqa: N802
+        _check(image.endswith(b"\0"))
+        return Handle(0x70)
+
+    @_function()
+    def cuModuleGetFunction(self, hmod: Any, name: bytes) -> Any:  # noqa: N802
+        _check(name in self.kernels)
+        return self._new(self.functions, self.kernels[name])
+
+    @_function()
+    def cuModuleUnload(self, hmod: Any) -> None:  # noqa: N802
+        self.functions.clear()
+
+    @_function()
+    def cuMemGetInfo(self) -> tuple[int, int]:  # noqa: N802
+        return self.memory_bytes - self.used_bytes(), self.memory_bytes
+
+    @_function()
+    def cuLaunchKernel(  # noqa: N802
+        self,
+        f: Any,
+        grid_x: int,
+        grid_y: int,
+        grid_z: int,
+        block_x: int,
+        block_y: int,
+        block_z: int,
+        shared_bytes: int,
+        h_stream: Any,
+        kernel_params: int,
+        extra: int,
+    ) -> None:
+        _check(min(grid_x, grid_y, grid_z, block_x, block_y, block_z) > 0 and extra == 0)
+        work = self._find(self.functions, f)(self, kernel_params)
+        self.submit(h_stream, work, KERNEL_MS)
 
     @_function(unsafe=True)
     def cuMemAlloc(self, bytesize: int) -> Any:  # noqa: N802

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -326,3 +327,21 @@ def test_cards_are_numbered_as_nvml_does(
     monkeypatch.setattr(os, "environ", environment)
     Gpu().close()
     assert environment == {"CUDA_DEVICE_ORDER": after}
+
+
+def test_what_runs_on_a_gpu_runs_on_the_stand_in() -> None:
+    """tests/gpu/test_driver.py is seldom run: so what it asks of us does not rot meanwhile."""
+    root = Path(__file__).parents[5]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("-p", "tests.standins.kernel", "tests/gpu/test_driver.py", "-k", "not Sensors"),
+        ],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^14 passed, 2 deselected", done.stdout, re.MULTILINE), done.stdout
