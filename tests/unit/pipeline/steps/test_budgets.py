@@ -193,6 +193,8 @@ def test_what_another_device_measured_is_no_measurement_of_a_new_target(
     budgets(workspace, NX, measurement(tmp_path), 0.25)
     assert budget_sources(workspace, NX)[ENGINE] == "measured"
     assert budget_sources(workspace, NX)["meter-yolov8n-int8"] == "article"
+    shutil.copytree(REPOSITORY / "release/templates", workspace.root / "release/templates")
+    shutil.copy(REPOSITORY / "release/rings.yaml", workspace.root / "release")
     add_target(workspace, "line-4-nx", NX)
     assert budget_sources(workspace, "line-4-nx")[ENGINE] == "derived"
 
