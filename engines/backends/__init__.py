@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from engines.packages import PACKAGES, backend_names, packages_of
 from engines.records.fingerprint import Fingerprint
-from engines.records.manifest import Batch, Manifest, Preprocess, Tensor, TensorRTPlan
+from engines.records.manifest import Batch, Manifest, OpenVINOBlob, Preprocess, Tensor, TensorRTPlan
 from engines.records.record import Part, Precision
 
 Progress = Callable[[str, int, int], None]
@@ -72,6 +72,7 @@ class BuildResult:
     outputs: tuple[Tensor, ...]
     preprocess: Preprocess
     tensorrt: TensorRTPlan | None = None
+    openvino: OpenVINOBlob | None = None
 
 
 class Session(Protocol):

@@ -91,6 +91,23 @@ class TensorRTPlan(Part):
     does not tell their precision."""
 
 
+ProcessorKind = Literal["amx", "vnni", "no-vnni", "arm"]
+"""What multiplies int8 on a processor, as far as OpenVINO may use it."""
+
+
+class OpenVINOBlob(Part):
+    """What OpenVINO was given to compute, which depends on the processor that builds."""
+
+    processor_kind: ProcessorKind
+    isa: tuple[str, ...]
+    """The flags of the device's `isa` that ONEDNN_MAX_CPU_ISA left, sorted: a blob is tied to
+    them."""
+    folded: int = Field(ge=0)
+    """Q/DQ chains of activations that became one FakeQuantize; 0 where they stay as they are."""
+    weight_bits: Literal[7, 8] | None
+    """Of the quantized weights: 7 where pairs of products saturate; None where there are none."""
+
+
 class Manifest(Record):
     """The sidecar of an engine: all that a loader must know, and check, before it deserialises."""
 
@@ -127,4 +144,6 @@ class Manifest(Record):
     """The target's when the engine was built: what was measured is what runs."""
     source: Source
     tensorrt: TensorRTPlan | None = None
-    """Of backend `tensorrt` alone."""
+    """Of backend `tensorrt` only."""
+    openvino: OpenVINOBlob | None = None
+    """Of backend `openvino` only."""

@@ -84,6 +84,7 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         thresholds=target.evaluate,
         source=_source(workspace, model, onnx),
         tensorrt=result.tensorrt,
+        openvino=result.openvino,
     )
     folder.write(manifest)
     _warn(manifest)

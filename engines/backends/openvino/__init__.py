@@ -2,6 +2,8 @@
 
 backend    build a blob and load it
 graph      the ONNX file as a graph for one frame
+isa        the instructions that OpenVINO may use here
+fold       Q/DQ as OpenVINO computes it rightly with them
 settings   streams, and the type to compute in
 executed   what really runs
 session    frames through a loaded blob

@@ -6,6 +6,7 @@ import os
 from collections.abc import Container
 from typing import Any
 
+from engines.backends.openvino.isa import usable_isa
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.record import Precision
 
@@ -40,7 +41,7 @@ def compute_type(precision: Precision, isa: Container[str]) -> str:
 
 
 def precision_config(precision: Precision) -> Config:
-    return {"INFERENCE_PRECISION_HINT": compute_type(precision, read_fingerprint().isa)}
+    return {"INFERENCE_PRECISION_HINT": compute_type(precision, usable_isa(read_fingerprint().isa))}
 
 
 def _cores() -> int:
