@@ -8,7 +8,6 @@ but in steps of 10 ms: of a window of 0.1 s they tell no less than a tenth of on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from engines.machine import ROOT
@@ -20,6 +19,7 @@ from engines.machine.sensors.processors import (
     wait_share,
 )
 from engines.machine.sensors.reading import Counters, Events, grown
+from engines.records.record import Part
 
 TICK_SECONDS = 0.01
 """USER_HZ of Linux."""
@@ -27,8 +27,7 @@ LEAST_TICKS = 2
 """One tick may be our own, and one that of the moment between two readings."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(Part):
     """What others may have in a window that counts, 0 to 1."""
 
     steal_share: float

@@ -88,6 +88,11 @@ class Windows:
         return sum(one.seconds for one in self.quiet)
 
     @property
+    def hopeless(self) -> bool:
+        """Whether measuring ended early, since next to nothing was quiet."""
+        return _hopeless(self.quiet_seconds, self.seconds)
+
+    @property
     def enough(self) -> bool:
         """Whether there are as many quiet calls as wanted. Where time ran out before the wanted
         seconds were quiet, the calls decide."""
@@ -109,13 +114,15 @@ def run_windows(
 ) -> Windows:
     """Call until enough calls were quiet, the time is over, or it is hopeless.
 
-    The watch works between the windows, where nothing is timed.
+    The watch works between the windows, where nothing is timed; one call that is not timed either
+    then warms again what it cooled.
     """
     done: list[Window] = []
     quiet_calls, quiet, total = 0, 0.0, 0.0
     while quiet_calls < wanted.calls or quiet < wanted.seconds:
         if done and (total >= wanted.max_seconds or _hopeless(quiet, total)):
             break
+        call()
         watch.begin()
         times, seconds = _calls(call, clock)
         one = Window(times=times, seconds=seconds, disturbance=watch.end(seconds))

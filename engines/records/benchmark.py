@@ -79,6 +79,21 @@ class MachineState(Part):
     """A Jetson's, by name, for example `MAXN`; two of them when it was changed meanwhile."""
 
 
+class Quiet(Part):
+    """How much of the measuring time nobody else had the processors. Only the times of those
+    windows (`engines.measure.windows`) are in the figures."""
+
+    share: float
+    """Of the time that was measured, the part that was quiet, 0 to 1: of the measurement that
+    others disturbed most."""
+    enough: bool
+    """Whether each measurement got its calls in quiet windows; otherwise its figures hold all."""
+    seconds: float
+    """Quiet time of all measurements."""
+    set_aside: dict[str, int]
+    """What disturbed windows (`steal`, `others`, `wait`), and how many."""
+
+
 class Validity(Part):
     """Whether the measurement can be trusted; each reason is a sentence that says what to do."""
 
@@ -147,6 +162,7 @@ class Benchmark(Record):
     share one memory (a Jetson), what the machine's used memory rose by since before the engine was
     loaded, if that is more: CUDA's memory is not resident. A card's own memory is not in it."""
     machine: MachineState
+    quiet: Quiet
     validity: Validity
     device: Fingerprint | None = None
     """What measured it: another machine than the one that built the engine, where any may build."""

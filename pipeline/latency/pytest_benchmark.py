@@ -7,36 +7,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engines.errors import JetrailError
 from engines.process.orphans import ends_with_us
 from engines.records.folder import RAW_TIMES
-from pipeline.latency.harness.plan import PLAN_VARIABLE, PROGRESS, Plan
+from pipeline.latency.harness.plan import PLAN_VARIABLE, PROGRESS, BenchmarkPlan
+from pipeline.latency.measurement import Extra, Measurement
 
 HARNESS = Path(__file__).parent / "harness" / "bench_engine.py"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """One measurement of pytest-benchmark."""
-
-    name: str
-    """Name of the test function, for example `test_frame`."""
-    parameters: dict[str, int]
-    """For example `{"batch": 4}`."""
-    seconds: tuple[float, ...]
-    """Time of each round."""
-    extra: dict[str, Any]
 
 
 Tell = Callable[[float, str], None]
 """Told the seconds of a soak that are over, and the p99 of the last of them in milliseconds."""
 
 
-def measure(plan: Plan, folder: Path, tell: Tell | None = None) -> tuple[Measurement, ...]:
+def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tuple[Measurement, ...]:
     """Run the plan in a process of its own; leaves the raw JSON in `folder`.
 
     A process of its own, so that the memory is the engine's and nothing else warmed the caches.
@@ -103,7 +89,7 @@ def parse(raw: Path) -> tuple[Measurement, ...]:
             name=one["name"].partition("[")[0],
             parameters=one["params"] or {},
             seconds=tuple(one["stats"]["data"]),
-            extra=one["extra_info"],
+            extra=Extra.model_validate(one["extra_info"]),
         )
         for one in content["benchmarks"]
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from engines.measure.latency import latency
 from engines.measure.sampler import worst_of
-from engines.records.benchmark import Latency, MachineState, Throughput
-from pipeline.latency.pytest_benchmark import Measurement
+from engines.records.benchmark import Latency, MachineState, Quiet, Throughput
+from pipeline.latency.measurement import Measurement
 
 HISTOGRAM_BINS = 60
 
@@ -17,14 +18,13 @@ HISTOGRAM_BINS = 60
 def energy_per_frame_mj(measurements: Sequence[Measurement]) -> float | None:
     """Mean power while whole frames were measured at batch 1, times their mean time: W * ms."""
     frame = of(measurements, "test_frame", 1)
-    watts = MachineState.model_validate(frame.extra["machine"]).power_mean_w
+    watts = frame.extra.machine.power_mean_w if frame.extra.machine else None
     return None if watts is None else watts * 1e3 * float(np.mean(frame.seconds))
 
 
 def gpu_wait(measurements: Sequence[Measurement]) -> str | None:
     """How threads waited for the GPU while inference was measured."""
-    found: str | None = of(measurements, "test_inference", 1).extra.get("gpu_wait")
-    return found
+    return of(measurements, "test_inference", 1).extra.gpu_wait
 
 
 def latencies(measurements: Sequence[Measurement], name: str) -> dict[str, Latency]:
@@ -47,20 +47,33 @@ def best_throughput(measurements: Sequence[Measurement]) -> Throughput:
     """The best of the numbers in flight that were tried."""
     tried = [
         Throughput(
-            frames_per_second=one.extra["frames"] / float(np.median(one.seconds)),
-            in_flight=one.extra["in_flight"],
-            count=one.extra["frames"] * len(one.seconds),
+            frames_per_second=one.extra.frames / float(np.median(one.seconds)),
+            in_flight=one.extra.in_flight,
+            count=one.extra.frames * len(one.seconds),
         )
         for one in measurements
-        if one.name == "test_throughput"
+        if one.extra.frames is not None and one.extra.in_flight is not None
     ]
     return max(tried, key=lambda one: one.frames_per_second)
 
 
 def machine_state(measurements: Sequence[Measurement]) -> MachineState:
     """The worst that the machine did during any of the measurements."""
-    timed = [one.extra["machine"] for one in measurements if "machine" in one.extra]
-    return worst_of([MachineState.model_validate(state) for state in timed])
+    return worst_of([one.extra.machine for one in measurements if one.extra.machine is not None])
+
+
+def quiet(measurements: Sequence[Measurement]) -> Quiet:
+    """How much of the measurements was quiet."""
+    found = [one.extra.windows for one in measurements if one.extra.windows is not None]
+    set_aside = Counter[str]()
+    for one in found:
+        set_aside.update(one.set_aside)
+    return Quiet(
+        share=min(one.quiet_seconds / one.seconds for one in found),
+        enough=all(one.enough for one in found),
+        seconds=sum(one.quiet_seconds for one in found),
+        set_aside=dict(set_aside),
+    )
 
 
 def histogram(engine: str, seconds: Sequence[float]) -> list[dict[str, object]]:

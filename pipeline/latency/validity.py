@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engines.config.target import BenchmarkRow
-from engines.records.benchmark import MODE_CHANGED, MachineState
+from engines.records.benchmark import MODE_CHANGED, MachineState, Quiet
+
+WORDS = {
+    "steal": "the hypervisor gave the processors to others",
+    "others": "other programs used the processors",
+    "wait": "the measuring threads waited for a processor",
+}
+"""What disturbs a window, in words."""
 
 
 def invalid_reasons(
-    state: MachineState, row: BenchmarkRow, *, jetson: bool = False
+    state: MachineState, quiet: Quiet, row: BenchmarkRow, *, jetson: bool = False
 ) -> tuple[str, ...]:
     """Why a measurement cannot be trusted, each with what to do; none when it can.
 
@@ -17,8 +24,11 @@ def invalid_reasons(
     """
     return (
         *unread(state, row, jetson=jetson),
-        *disturbances(state, row),
-        *_drift(state, row),
+        *_too_little_quiet(quiet),
+        *_gpu_processes(state),
+        *_power_mode(state, row),
+        # Times that others disturbed drift too, and say nothing of the engine's.
+        *(_drift(state, row) if quiet.enough else ()),
         *_throttling(state),
         *_over_currents(state),
         *_clocks(state, row),
@@ -26,9 +36,21 @@ def invalid_reasons(
     )
 
 
+def _too_little_quiet(quiet: Quiet) -> Iterator[str]:
+    if not quiet.enough:
+        why = ", ".join(
+            f"{WORDS[name]} in {count} of the windows"
+            for name, count in sorted(quiet.set_aside.items(), key=lambda item: -item[1])
+        )
+        yield (
+            f"Expected enough time in which nobody else had the processors, got {quiet.share:.0%} "
+            f"quiet ({why}). Stop other programs on this machine and measure again, or raise "
+            "benchmark.max_seconds in params.yaml."
+        )
+
+
 def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
-    """What others did to the measurement, and another power mode. A soak is INVALID for these
-    alone."""
+    """What others did to a soak, and another power mode: a soak is INVALID for nothing else."""
     quieter = "Stop other programs on this machine and measure again."
     shares = (
         (

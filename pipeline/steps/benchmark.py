@@ -21,8 +21,9 @@ from engines.errors import InputError
 from engines.files import write_atomic
 from engines.machine.fingerprint import read_fingerprint
 from engines.measure.latency import latency
+from engines.measure.neighbours import Limits
 from engines.process.lock import device_lock
-from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
+from engines.records.benchmark import Benchmark, CrossCheck, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.folder import RAW_TIMES, EngineFolder
 from engines.records.manifest import Manifest
@@ -30,8 +31,9 @@ from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.intake.dataset import load_set
 from pipeline.latency import results as measured
 from pipeline.latency import trtexec, trtexec_tool
-from pipeline.latency.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, Plan
-from pipeline.latency.pytest_benchmark import Measurement, measure
+from pipeline.latency.harness.plan import GPU_TIME, LATENCY, SOAK, THROUGHPUT, BenchmarkPlan
+from pipeline.latency.measurement import Measurement
+from pipeline.latency.pytest_benchmark import measure
 from pipeline.latency.validity import disturbances, invalid_reasons, lasting_reasons
 from pipeline.progress import seconds_bar, spinner
 from pipeline.report.summary import table_text
@@ -100,13 +102,13 @@ def _plan(
     in_flight: tuple[int, int],
     *,
     cross_check: bool,
-) -> Plan:
+) -> BenchmarkPlan:
     row = target.benchmark
     model = load_model(workspace, target.engine(engine).model)
     samples = load_set(workspace.model(model.name) / model.data.evaluation, "evaluation")[:FRAMES]
     for sample in samples:
         sample.read_image()  # an unreadable one is bad input here, and a defect in the harness
-    return Plan(
+    return BenchmarkPlan(
         tests=(*LATENCY, *(GPU_TIME if cross_check else ()), *THROUGHPUT),
         engine_folder=workspace.engine(target.target, engine).path,
         frames=tuple(sample.image for sample in samples),
@@ -115,21 +117,28 @@ def _plan(
         in_flight=in_flight,
         warmup_seconds=row.warmup_seconds,
         seconds=row.seconds,
+        max_seconds=row.max_seconds,
+        limits=Limits(
+            steal_share=row.max_steal_share,
+            others_share=row.max_others_share,
+            wait_share=row.max_run_queue_wait_share,
+        ),
         gpu=target.package.gpu,
         soak_seconds=0,
     )
 
 
 def _measure_until_valid(
-    plan: Plan, target: TargetConfig, scratch: Path
+    plan: BenchmarkPlan, target: TargetConfig, scratch: Path
 ) -> tuple[tuple[Measurement, ...], Validity]:
     row, jetson = target.benchmark, _is_jetson(target)
     for attempt in range(1, row.max_attempts + 1):
         with spinner(f"benchmark {plan.engine_folder.name}, attempt {attempt}"):
             measurements = measure(plan, scratch)
-        state = measured.machine_state(measurements)
-        why = invalid_reasons(state, row, jetson=jetson)
-        if lasting_reasons(state, row, jetson=jetson):
+        state, quiet = measured.machine_state(measurements), measured.quiet(measurements)
+        why = invalid_reasons(state, quiet, row, jetson=jetson)
+        # It waited for quiet as long as it may.
+        if lasting_reasons(state, row, jetson=jetson) or not quiet.enough:
             break
         # On a disturbed machine the p99 is unstable too, and measuring longer would not help.
         unstable = () if why else _unstable(measurements, row)
@@ -149,7 +158,7 @@ def _is_jetson(target: TargetConfig) -> bool:
 def _cross_check(
     folder: EngineFolder, manifest: Manifest, measurements: Sequence[Measurement]
 ) -> CrossCheck:
-    ours = next(one.extra["gpu_p50_ms"] for one in measurements if one.name == "test_gpu_time")
+    ours = next(one.extra.gpu_p50_ms for one in measurements if one.name == "test_gpu_time")
     if ours is None:
         raise InputError(
             f"Expected a TensorRT engine on a GPU for --cross-check, came {manifest.engine} on "
@@ -161,7 +170,7 @@ def _cross_check(
 
 
 def _soak(
-    record: Benchmark, plan: Plan, minutes: float, target: TargetConfig, scratch: Path
+    record: Benchmark, plan: BenchmarkPlan, minutes: float, target: TargetConfig, scratch: Path
 ) -> Benchmark:
     """The record with a soak; other programs' doing makes it INVALID, being throttled does not."""
     if lasting_reasons(record.machine, target.benchmark, jetson=_is_jetson(target)):
@@ -173,12 +182,13 @@ def _soak(
     plan = plan.model_copy(update={"tests": SOAK, "soak_seconds": 60 * minutes})
     with seconds_bar(f"soak {plan.engine_folder.name}", plan.soak_seconds) as tell:
         (one,) = measure(plan, scratch, lambda done, p99: tell(done, f"p99 {p99} ms"))
-    state = MachineState.model_validate(one.extra["machine"])
+    state = one.extra.machine
+    disturbed = disturbances(state, target.benchmark) if state else ()
     return _add(
         record,
-        tuple(f"During the soak: {reason}" for reason in disturbances(state, target.benchmark)),
-        soak=Soak.model_validate(one.extra["soak"]),
-        memory_peak_mib=max(record.memory_peak_mib, one.extra["memory_peak_mib"]),
+        tuple(f"During the soak: {reason}" for reason in disturbed),
+        soak=one.extra.soak,
+        memory_peak_mib=max(record.memory_peak_mib, one.extra.memory_peak_mib),
     )
 
 
@@ -224,8 +234,9 @@ def _record(
         inference=measured.latencies(measurements, "test_inference"),
         frame=measured.latencies(measurements, "test_frame"),
         throughput=measured.best_throughput(measurements),
-        memory_peak_mib=max(one.extra["memory_peak_mib"] for one in measurements),
+        memory_peak_mib=max(one.extra.memory_peak_mib for one in measurements),
         machine=measured.machine_state(measurements),
+        quiet=measured.quiet(measurements),
         validity=validity,
         gpu_wait=measured.gpu_wait(measurements),
         energy_per_frame_mj=measured.energy_per_frame_mj(measurements),

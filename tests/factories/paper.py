@@ -167,6 +167,7 @@ def _benchmark(p50_ms: float) -> dict[str, Any]:
             **dict.fromkeys((*unread, "throttle_events", "temperature_max_c")),
             "drift_share": 0.0,
         },
+        "quiet": {"share": 1.0, "enough": True, "seconds": 8.0, "set_aside": {}},
         "validity": {"valid": True, "reasons": [], "attempts": 1},
     }
 

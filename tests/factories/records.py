@@ -9,6 +9,7 @@ from engines.records.benchmark import (
     Benchmark,
     Latency,
     MachineState,
+    Quiet,
     Soak,
     SoakWindow,
     Throughput,
@@ -106,6 +107,7 @@ def benchmark(p99: float = 10, p50: float = 5, fps: float = 200, valid: bool = T
             throttle_events=None,
             temperature_max_c=None,
         ),
+        quiet=Quiet(share=0.9, enough=valid, seconds=8, set_aside={"others": 3}),
         validity=Validity(valid=valid, reasons=() if valid else (BUSY,), attempts=1),
     )
 

@@ -783,6 +783,7 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
                 **dict.fromkeys(("clock_max_mhz", "throttle_events", "temperature_max_c")),
                 "drift_share": 0.0,
             },
+            "quiet": {"share": 1.0, "enough": True, "seconds": 8.0, "set_aside": {}},
             "validity": {"valid": True, "reasons": (), "attempts": 1},
         }
     ).write(folder / "benchmark.json")

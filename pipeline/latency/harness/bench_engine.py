@@ -7,6 +7,7 @@ Rounds are single calls (`iterations=1`), since a percentile of means is not a p
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,11 +22,15 @@ from engines.detect.detector import Detector, Frame
 from engines.machine.fingerprint import read_fingerprint
 from engines.measure.latency import drift_share
 from engines.measure.memory import memory_peak_mib, peak_memory_mib
+from engines.measure.neighbours import Limits, Neighbours
 from engines.measure.sampler import StateSampler
+from engines.measure.windows import Wanted, run_windows
 from engines.records.benchmark import Latency
 from pipeline.intake.dataset import Sample
-from pipeline.latency.harness.plan import PROGRESS, Plan
+from pipeline.latency.harness.patience import Patience
+from pipeline.latency.harness.plan import PROGRESS, BenchmarkPlan
 from pipeline.latency.harness.soak import run_frames, soak
+from pipeline.latency.measurement import Extra, WindowCounts
 
 Measure = Callable[[Callable[[], object]], None]
 
@@ -34,10 +39,12 @@ LEAST_ROUNDS = 300
 
 THROUGHPUT_ROUNDS = 3
 """Enough to see whether the first and the last agree."""
+THROUGHPUT_SECONDS = 0.4
+"""Of one round: a window, short beside what others do, long beside filling the slots."""
 
 
 @pytest.fixture(scope="session")
-def frames(plan: Plan) -> list[Frame]:
+def frames(plan: BenchmarkPlan) -> list[Frame]:
     """Camera frames: pictures of the evaluation set, grown until they fill the frame."""
     return [_frame(Sample(image=path, label=path), plan.frame_size) for path in plan.frames]
 
@@ -52,9 +59,11 @@ def _frame(sample: Sample, size: tuple[int, int]) -> Frame:
 
 
 @pytest.fixture
-def measure(benchmark: Any, plan: Plan, used_before: float | None) -> Measure:
+def measure(
+    benchmark: Any, plan: BenchmarkPlan, used_before: float | None, patience: Patience
+) -> Measure:
     """`_measure` for this measurement; what it is given is what is timed."""
-    return partial(_measure, benchmark, plan, used_before)
+    return partial(_measure, benchmark, plan, used_before, patience)
 
 
 class TestLatency:
@@ -79,19 +88,19 @@ class TestLatency:
         measure(lambda: detector.detect(list(islice(turns, batch))))
 
     def test_gpu_time(
-        self, benchmark: Any, plan: Plan, detector: Detector, frames: list[Frame]
+        self, benchmark: Any, plan: BenchmarkPlan, detector: Detector, frames: list[Frame]
     ) -> None:
         detector.fill(frames[:1])
         pace = _warm_up(detector.infer, plan.warmup_seconds)
         rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
         times = benchmark.pedantic(detector.gpu_times_ms, args=(rounds,), rounds=1)
-        benchmark.extra_info["gpu_p50_ms"] = None if times is None else float(np.median(times))
-        benchmark.extra_info["memory_peak_mib"] = peak_memory_mib()
+        p50_ms = None if times is None else float(np.median(times))
+        Extra(gpu_p50_ms=p50_ms, memory_peak_mib=peak_memory_mib()).put(benchmark.extra_info)
 
     def test_soak(
         self,
         benchmark: Any,
-        plan: Plan,
+        plan: BenchmarkPlan,
         used_before: float | None,
         detector: Detector,
         frames: list[Frame],
@@ -106,9 +115,11 @@ class TestLatency:
         with sampler:
             done = benchmark.pedantic(run_frames, args=(frame, plan.soak_seconds, _tell), rounds=1)
         state = sampler.state(drift_share(done.times))
-        benchmark.extra_info["machine"] = state.model_dump()
-        benchmark.extra_info["soak"] = soak(done, sampler, state).model_dump()
-        benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
+        Extra(
+            machine=state,
+            soak=soak(done, sampler, state),
+            memory_peak_mib=memory_peak_mib(state, used_before),
+        ).put(benchmark.extra_info)
 
 
 def _tell(seconds: float, times: Latency) -> None:
@@ -116,7 +127,12 @@ def _tell(seconds: float, times: Latency) -> None:
 
 
 def test_throughput(
-    benchmark: Any, plan: Plan, used_before: float | None, frames: list[Frame], in_flight: int
+    benchmark: Any,
+    plan: BenchmarkPlan,
+    used_before: float | None,
+    patience: Patience,
+    frames: list[Frame],
+    in_flight: int,
 ) -> None:
     with plan.open_detector(read_fingerprint(), in_flight=in_flight) as detector:
 
@@ -124,36 +140,55 @@ def test_throughput(
             return sum(1 for _ in detector.stream(islice(cycle(frames), count)))
 
         sampler = StateSampler(gpu=plan.gpu)
-        started = time.perf_counter()
-        run(2 * in_flight)
-        count = 2 * in_flight
-        while time.perf_counter() - started < plan.warmup_seconds:
-            count += run(2 * in_flight)
-        pace = count / (time.perf_counter() - started)
-        frame_count = max(10 * in_flight, math.ceil(pace * plan.seconds / THROUGHPUT_ROUNDS))
-        benchmark.extra_info["frames"] = frame_count
-        benchmark.extra_info["in_flight"] = in_flight
-        with sampler:
-            benchmark.pedantic(run, args=(frame_count,), rounds=THROUGHPUT_ROUNDS)
-        state = sampler.state(drift_share(benchmark.stats.stats.data))
+        pace = 2 * in_flight * _warm_up(partial(run, 2 * in_flight), plan.warmup_seconds)
+        frame_count = max(10 * in_flight, math.ceil(pace * THROUGHPUT_SECONDS))
+        wanted = patience.wanted(plan, THROUGHPUT_ROUNDS, pace / frame_count)
         # With more frames in flight than processors, waiting for one is the plan.
-        own = state.model_copy(update={"run_queue_wait_share": None})
-        benchmark.extra_info["machine"] = own.model_dump()
-        benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
+        limits = plan.limits.model_copy(update={"wait_share": 1.0})
+        extra = _run(benchmark, partial(run, frame_count), wanted, limits, sampler, used_before)
+        patience.saw(extra)
+        own = extra.machine and extra.machine.model_copy(update={"run_queue_wait_share": None})
+        extra.model_copy(
+            update={"machine": own, "frames": frame_count, "in_flight": in_flight}
+        ).put(benchmark.extra_info)
 
 
 def _measure(
-    benchmark: Any, plan: Plan, used_before: float | None, call: Callable[[], object]
+    benchmark: Any,
+    plan: BenchmarkPlan,
+    used_before: float | None,
+    patience: Patience,
+    call: Callable[[], object],
 ) -> None:
-    """Warm up for the plan's time, then run rounds for the plan's time, 300 at least."""
+    """Warm up for the plan's time, then call until its time was quiet, 300 times at least."""
     sampler = StateSampler(gpu=plan.gpu)
     pace = _warm_up(call, plan.warmup_seconds)
-    rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
+    wanted = patience.wanted(plan, LEAST_ROUNDS, pace)
+    extra = _run(benchmark, call, wanted, plan.limits, sampler, used_before)
+    patience.saw(extra)
+    extra.put(benchmark.extra_info)
+
+
+def _run(
+    benchmark: Any,
+    call: Callable[[], object],
+    wanted: Wanted,
+    limits: Limits,
+    sampler: StateSampler,
+    used_before: float | None,
+) -> Extra:
+    """Call in windows, and let pytest-benchmark have the quiet calls as its rounds."""
+    watch = Neighbours(limits, os.sched_getaffinity(0))
     with sampler:
-        benchmark.pedantic(call, rounds=rounds)
-    state = sampler.state(drift_share(benchmark.stats.stats.data))
-    benchmark.extra_info["machine"] = state.model_dump()
-    benchmark.extra_info["memory_peak_mib"] = memory_peak_mib(state, used_before)
+        windows = benchmark.pedantic(run_windows, args=(call, wanted, watch), rounds=1)
+    times = windows.times()
+    benchmark.stats.stats.data[:] = times.tolist()
+    state = sampler.state(drift_share(times))
+    return Extra(
+        machine=state,
+        windows=WindowCounts.of(windows),
+        memory_peak_mib=memory_peak_mib(state, used_before),
+    )
 
 
 def _warm_up(call: Callable[[], object], seconds: float) -> float:

@@ -10,11 +10,12 @@ import pytest
 
 from engines.detect.detector import Detector
 from engines.machine.fingerprint import read_fingerprint
-from pipeline.latency.harness.plan import PLAN_VARIABLE, Plan
+from pipeline.latency.harness.patience import Patience
+from pipeline.latency.harness.plan import PLAN_VARIABLE, BenchmarkPlan
 
 
-def _plan() -> Plan:
-    return Plan.read(Path(os.environ[PLAN_VARIABLE]))
+def _plan() -> BenchmarkPlan:
+    return BenchmarkPlan.read(Path(os.environ[PLAN_VARIABLE]))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -25,19 +26,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def plan() -> Plan:
+def plan() -> BenchmarkPlan:
     """What to measure, and for how long."""
     return _plan()
 
 
 @pytest.fixture(scope="session")
-def used_before(plan: Plan) -> float | None:
+def used_before(plan: BenchmarkPlan) -> float | None:
     """The machine's used memory in MiB before any engine is loaded, where that tells of engines."""
     return plan.used_memory_mib(read_fingerprint())
 
 
+@pytest.fixture(scope="session")
+def patience() -> Patience:
+    """How long measurements may wait for quiet."""
+    return Patience()
+
+
 @pytest.fixture(scope="class")
-def detector(plan: Plan, used_before: float | None) -> Iterator[Detector]:
+def detector(plan: BenchmarkPlan, used_before: float | None) -> Iterator[Detector]:
     """The engine as a pod loads it for the lowest latency."""
     with plan.open_detector(read_fingerprint(), in_flight=1) as detector:
         yield detector

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from engines.detect.detector import Detector
 from engines.measure.memory import used_memory_mib
+from engines.measure.neighbours import Limits
 from engines.records.fingerprint import Fingerprint
 from engines.records.record import Record
 
@@ -24,7 +25,7 @@ SOAK = ("TestLatency::test_soak",)
 """What the harness can measure, as pytest calls it."""
 
 
-class Plan(Record):
+class BenchmarkPlan(Record):
     """Times are for each measurement."""
 
     written_by: ClassVar[str] = "pipeline benchmark"
@@ -40,6 +41,10 @@ class Plan(Record):
     in_flight: tuple[int, ...]
     warmup_seconds: float
     seconds: float
+    """Quiet time that is wanted."""
+    max_seconds: float
+    """Time in all, quiet or not."""
+    limits: Limits
     gpu: bool
     """Whether the engine runs on a GPU, which is watched then."""
     soak_seconds: float

@@ -71,7 +71,7 @@ def test_an_idle_machine_gives_all_that_was_measured() -> None:
 
 
 def test_a_disturbed_window_is_set_aside_whole_and_made_up_for() -> None:
-    slow = range(7, 11)  # the second window, in which somebody else had a processor
+    slow = range(8, 13)  # the second window, in which somebody else had a processor
     found = run(Script(None, "others"), wanted(), lambda number: (1 + (number in slow)) / 64)
     assert found.set_aside == {"others": 1}
     assert found.enough

@@ -36,7 +36,8 @@ from pathlib import Path
 from engines.cli import app, reports_errors
 from engines.process.lock import device_lock
 from pipeline.latency import pytest_benchmark
-from pipeline.latency.harness.plan import Plan
+from engines.measure.neighbours import Limits
+from pipeline.latency.harness.plan import BenchmarkPlan
 
 commands = app("")
 
@@ -44,7 +45,7 @@ commands = app("")
 @reports_errors
 def benchmark(folder: Path) -> None:
     pytest_benchmark.HARNESS = folder / "bench_engine.py"
-    plan = Plan(
+    plan = BenchmarkPlan(
         tests=("test_for_ever",),
         engine_folder=folder,
         frames=(),
@@ -53,6 +54,8 @@ def benchmark(folder: Path) -> None:
         in_flight=(2,),
         warmup_seconds=0,
         seconds=0,
+        max_seconds=1,
+        limits=Limits(steal_share=1, others_share=1, wait_share=1),
         gpu=False,
         soak_seconds=0,
     )

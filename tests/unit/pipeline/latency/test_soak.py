@@ -19,10 +19,11 @@ from ruamel.yaml import YAML
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, JetrailError
 from engines.machine.fingerprint import read_fingerprint
+from engines.measure.neighbours import Limits
 from engines.measure.sampler import StateSampler
 from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, Latency, MachineState
-from pipeline.latency.harness.plan import SOAK, Plan
+from pipeline.latency.harness.plan import SOAK, BenchmarkPlan
 from pipeline.latency.harness.soak import Frames, run_frames, soak, window_seconds, windows
 from pipeline.latency.pytest_benchmark import measure
 from pipeline.steps.benchmark import benchmark
@@ -264,7 +265,7 @@ def test_a_device_that_is_taken_is_not_measured(
 
 
 def test_a_harness_that_fails_says_why(built: Workspace, tmp_path: Path) -> None:
-    plan = Plan(
+    plan = BenchmarkPlan(
         tests=SOAK,
         engine_folder=tmp_path / "not-there",
         frames=(),
@@ -273,6 +274,8 @@ def test_a_harness_that_fails_says_why(built: Workspace, tmp_path: Path) -> None
         in_flight=(2,),
         warmup_seconds=0.05,
         seconds=0.1,
+        max_seconds=1,
+        limits=Limits(steal_share=1, others_share=1, wait_share=1),
         gpu=False,
         soak_seconds=1,
     )

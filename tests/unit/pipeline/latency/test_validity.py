@@ -8,8 +8,9 @@ import pytest
 
 from engines.config.target import BenchmarkRow, load_target
 from engines.config.workspace import Workspace
-from engines.records.benchmark import MachineState
-from pipeline.latency.validity import disturbances, invalid_reasons
+from engines.records.benchmark import MachineState, Quiet
+from pipeline.latency import validity
+from pipeline.latency.validity import disturbances
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -17,6 +18,15 @@ REPOSITORY = Path(__file__).parents[4]
 @pytest.fixture
 def row() -> BenchmarkRow:
     return load_target(Workspace(root=REPOSITORY), "x86-openvino").benchmark
+
+
+ALL_QUIET = Quiet(share=1, enough=True, seconds=8, set_aside={})
+
+
+def invalid_reasons(
+    state: MachineState, row: BenchmarkRow, quiet: Quiet = ALL_QUIET, *, jetson: bool = False
+) -> tuple[str, ...]:
+    return validity.invalid_reasons(state, quiet, row, jetson=jetson)
 
 
 QUIET = MachineState(
@@ -44,9 +54,6 @@ def test_a_quiet_machine_is_valid(row: BenchmarkRow) -> None:
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"steal_share": 0.2}, ("20.0%", "limit is 5.0%", "hypervisor", "own")),
-        ({"run_queue_wait_share": 0.5}, ("50.0%", "limit is 25.0%", "Stop other programs")),
-        ({"others_share": 0.4}, ("40.0%", "used by other programs", "limit is 5.0%")),
         ({"drift_share": 0.3}, ("30.0%", "limit is 10.0%", "settle")),
         ({"throttle_events": 4}, ("by 4", "limit is 0", "Cool")),
         ({"temperature_max_c": 101.0}, ("101 °C", "limit is 95 °C", "Cool")),
@@ -178,3 +185,31 @@ def test_heat_disturbs_no_soak_but_other_programs_do(jetson_row: BenchmarkRow) -
         assert len(disturbances(state.model_copy(update={"power_mode": mode}), jetson_row)) == 1
     (reason,) = disturbances(state.model_copy(update={"other_gpu_processes": (812,)}), jetson_row)
     assert "process 812" in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"steal_share": 0.2}, ("20.0%", "limit is 5.0%", "hypervisor", "own")),
+        ({"run_queue_wait_share": 0.5}, ("50.0%", "limit is 25.0%", "Stop other programs")),
+        ({"others_share": 0.4}, ("40.0%", "used by other programs", "limit is 5.0%")),
+    ],
+)
+def test_what_others_took_disturbs_a_soak_and_is_set_aside_elsewhere(
+    row: BenchmarkRow, change: dict[str, object], parts: tuple[str, ...]
+) -> None:
+    state = QUIET.model_copy(update=change)
+    (reason,) = disturbances(state, row)
+    for part in parts:
+        assert part in reason
+    assert invalid_reasons(state, row) == ()
+
+
+def test_too_little_quiet_is_one_reason(row: BenchmarkRow) -> None:
+    little = Quiet(share=0.04, enough=False, seconds=0.2, set_aside={"wait": 1, "others": 9})
+    drifted = QUIET.model_copy(update={"drift_share": 0.9, "others_share": 0.8})
+    (reason,) = invalid_reasons(drifted, row, little)
+    assert "got 4% quiet (other programs used the processors in 9 of the windows, the" in reason
+    assert len(invalid_reasons(drifted, row)) == 1
+    hot = drifted.model_copy(update={"throttle_events": 3})
+    assert len(invalid_reasons(hot, row, little)) == 2

@@ -21,14 +21,17 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.machine.sensors.reading import Counters
 from engines.measure import sampler as measure
-from engines.records.benchmark import Benchmark, CrossCheck, Validity
+from engines.measure.neighbours import Limits
+from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.folder import EngineFolder
 from engines.records.manifest import Manifest
 from pipeline.latency import results as figures
 from pipeline.latency.harness import bench_engine
-from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, Plan
-from pipeline.latency.pytest_benchmark import Measurement, parse
+from pipeline.latency.harness.patience import Patience
+from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, BenchmarkPlan
+from pipeline.latency.measurement import Extra, Measurement, WindowCounts
+from pipeline.latency.pytest_benchmark import parse
 from pipeline.report.summary import table_text
 from pipeline.steps import benchmark as step
 
@@ -53,12 +56,28 @@ def times(spread: float = 0.01, count: int = 600) -> tuple[float, ...]:
     return tuple((0.005 * (1 + tail)).tolist())
 
 
-def measured(name: str, batch: int, seconds: tuple[float, ...], **machine: Any) -> Measurement:
+def windows(share: float = 1.0, **set_aside: int) -> WindowCounts:
+    """Windows of ten seconds, of which so much was quiet."""
+    counts = {"seconds": 10.0, "quiet_seconds": 10 * share, "set_aside": set_aside}
+    return WindowCounts(**counts, enough=share > 0.5)
+
+
+def measured(
+    name: str,
+    batch: int,
+    seconds: tuple[float, ...],
+    counts: WindowCounts | None = None,
+    **machine: Any,
+) -> Measurement:
     return Measurement(
         name=name,
         parameters={"batch": batch},
         seconds=seconds,
-        extra={"machine": QUIET | machine, "memory_peak_mib": 200.0 + batch},
+        extra=Extra(
+            machine=MachineState(**QUIET | machine),
+            windows=counts or windows(),
+            memory_peak_mib=200.0 + batch,
+        ),
     )
 
 
@@ -67,21 +86,23 @@ def throughput(in_flight: int, frames: int, seconds: float) -> Measurement:
         name="test_throughput",
         parameters={"in_flight": in_flight},
         seconds=(seconds,),
-        extra={"in_flight": in_flight, "frames": frames, "memory_peak_mib": 300.0},
+        extra=Extra(in_flight=in_flight, frames=frames, memory_peak_mib=300.0),
     )
 
 
-def whole(seconds: tuple[float, ...], **machine: Any) -> tuple[Measurement, ...]:
+def whole(
+    seconds: tuple[float, ...], counts: WindowCounts | None = None, **machine: Any
+) -> tuple[Measurement, ...]:
     names = ("test_inference", "test_frame")
     return (
-        *(measured(name, batch, seconds, **machine) for name in names for batch in (1, 4)),
+        *(measured(name, batch, seconds, counts, **machine) for name in names for batch in (1, 4)),
         throughput(2, 400, 2.0),
         throughput(4, 500, 2.0),
     )
 
 
-def plan() -> Plan:
-    return Plan(
+def plan() -> BenchmarkPlan:
+    return BenchmarkPlan(
         tests=(*LATENCY, *THROUGHPUT),
         engine_folder=Path("m-fp16"),
         frames=(),
@@ -90,6 +111,8 @@ def plan() -> Plan:
         in_flight=(2, 4),
         warmup_seconds=1,
         seconds=2,
+        max_seconds=6,
+        limits=Limits(steal_share=0.05, others_share=0.05, wait_share=0.25),
         gpu=False,
         soak_seconds=0,
     )
@@ -99,11 +122,11 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     answers: list[tuple[Measurement, ...]],
     target: TargetConfig | None = None,
-) -> tuple[list[Plan], Any]:
+) -> tuple[list[BenchmarkPlan], Any]:
     """The plans that were measured, and the validity of the end, for the given answers."""
-    asked: list[Plan] = []
+    asked: list[BenchmarkPlan] = []
 
-    def answer(asked_plan: Plan, _: Path, __: Any = None) -> tuple[Measurement, ...]:
+    def answer(asked_plan: BenchmarkPlan, _: Path, __: Any = None) -> tuple[Measurement, ...]:
         asked.append(asked_plan)
         return answers[len(asked) - 1]
 
@@ -118,21 +141,40 @@ def test_a_quiet_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert validity.reasons == ()
 
 
-def test_a_disturbed_machine_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = whole(times(), run_queue_wait_share=0.4)
-    asked, validity = run(monkeypatch, [busy, whole(times())])
+def test_what_others_did_in_windows_that_were_set_aside_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy = whole(times(), windows(0.6, others=40), others_share=0.4, run_queue_wait_share=0.4)
+    asked, validity = run(monkeypatch, [busy])
+    assert (len(asked), validity.valid, validity.reasons) == (1, True, ())
+
+
+def test_a_machine_that_drifts_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, validity = run(monkeypatch, [whole(times(), drift_share=0.4), whole(times())])
     assert (len(asked), validity.valid, validity.attempts) == (2, True, 2)
     assert asked[0].seconds == asked[1].seconds
 
 
-def test_a_machine_that_stays_disturbed_is_invalid_and_says_why(
+def test_a_machine_without_quiet_is_invalid_at_once_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked, validity = run(monkeypatch, [whole(times(spread=1), steal_share=0.2)] * ROW.max_attempts)
-    assert len(asked) == ROW.max_attempts
-    assert not validity.valid
-    assert len(validity.reasons) == 1
-    assert "20.0% of the processors' time was taken by the hypervisor" in validity.reasons[0]
+    busy = whole(times(spread=1), windows(0.05, wait=2, others=90), drift_share=0.5)
+    asked, validity = run(monkeypatch, [busy])
+    assert (len(asked), validity.valid, validity.attempts) == (1, False, 1)
+    (reason,) = validity.reasons
+    assert "5% quiet (other programs used the processors in 360 of the windows, the" in reason
+    assert "Stop other programs" in reason
+
+
+def test_the_share_of_quiet_is_that_of_the_measurement_disturbed_most() -> None:
+    found = figures.quiet(
+        [
+            measured("test_frame", 1, times(), windows(0.6, others=3)),
+            measured("test_frame", 4, times(), windows(0.9, others=1, steal=2)),
+        ]
+    )
+    assert (found.share, found.enough, found.seconds) == (0.6, True, 15.0)
+    assert found.set_aside == {"others": 4, "steal": 2}
 
 
 def test_a_jetson_that_counts_no_over_currents_is_invalid(
@@ -208,7 +250,7 @@ def test_pytest_benchmark_s_json_is_read(tmp_path: Path) -> None:
             name="test_frame",
             parameters={"batch": 4},
             seconds=(0.1, 0.2),
-            extra={"memory_peak_mib": 3},
+            extra=Extra(memory_peak_mib=3),
         ),
     )
 
@@ -244,7 +286,8 @@ def soaked(**machine: Any) -> tuple[Measurement, ...]:
         "over_current_events": None,
         "throttle_reasons": ["HwThermalSlowdown"],
     }
-    extra = {"machine": QUIET | machine, "soak": found, "memory_peak_mib": 1}
+    state = MachineState(**QUIET | machine)
+    extra = Extra(machine=state, soak=Soak.model_validate(found), memory_peak_mib=1)
     return (Measurement(name="test_soak", parameters={}, seconds=(60.0,), extra=extra),)
 
 
@@ -253,10 +296,10 @@ def soak(
     minutes: float,
     target: TargetConfig = TARGET,
     **machine: Any,
-) -> tuple[list[Plan], Benchmark]:
-    asked: list[Plan] = []
+) -> tuple[list[BenchmarkPlan], Benchmark]:
+    asked: list[BenchmarkPlan] = []
 
-    def answer(plan: Plan, _: Path, tell: Any) -> tuple[Measurement, ...]:
+    def answer(plan: BenchmarkPlan, _: Path, tell: Any) -> tuple[Measurement, ...]:
         asked.append(plan)
         tell(30.0, "6.00")
         return soaked(**machine)
@@ -323,7 +366,7 @@ def record(**extra: Any) -> Benchmark:
     manifest = cast(Manifest, SimpleNamespace(engine="m-fp16", engine_sha256="a" * 64))
     valid = Validity(valid=True, reasons=(), attempts=1)
     one, *rest = whole(times())
-    first = replace(one, extra=one.extra | extra)
+    first = replace(one, extra=one.extra.model_copy(update=extra))
     return step._record(manifest, TARGET, DEVICE, (first, *rest), valid)
 
 
@@ -341,7 +384,7 @@ def test_memory_is_the_most_of_all_measurements_and_of_the_soak(
 ) -> None:
     assert record().memory_peak_mib == 300
     (one,) = soaked()
-    grown = replace(one, extra=one.extra | {"memory_peak_mib": 900.0})
+    grown = replace(one, extra=one.extra.model_copy(update={"memory_peak_mib": 900.0}))
     monkeypatch.setattr(step, "measure", lambda *_: (grown,))
     assert step._soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 900
     monkeypatch.setattr(step, "measure", lambda *_: (one,))
@@ -367,18 +410,18 @@ class Rounds:
         self.extra_info: dict[str, Any] = {}
         self.stats = SimpleNamespace(stats=SimpleNamespace(data=[0.1] * 9))
 
-    def pedantic(self, call: Any, *, rounds: int) -> None:
-        for _ in range(rounds):
-            call()
+    def pedantic(self, call: Any, *, args: Any, rounds: int) -> Any:
+        assert rounds == 1
+        return call(*args)
 
 
 def test_the_harness_compares_the_memory_with_that_before_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[float | None] = []
-    monkeypatch.setattr(bench_engine, "memory_peak_mib", lambda _, before: asked.append(before))
+    monkeypatch.setattr(bench_engine, "memory_peak_mib", lambda _, before: asked.append(before) or 1.0)
     quick = plan().model_copy(update={"warmup_seconds": 0, "seconds": 0})
-    bench_engine._measure(Rounds(), quick, 1234.0, lambda: None)
+    bench_engine._measure(Rounds(), quick, 1234.0, Patience(), lambda: None)
     assert asked == [1234.0]
 
 
@@ -398,10 +441,12 @@ def test_nothing_lets_the_gpu_fall_idle_between_the_warm_up_and_the_first_round(
         monkeypatch.setattr(measure, name, tells(name, answer))
     monkeypatch.setattr(measure, "count_all", tells("count", Counters()))
     quick = plan().model_copy(update={"gpu": True, "warmup_seconds": 0, "seconds": 0})
-    bench_engine._measure(Rounds(), quick, None, tells("call", None))
-    rounds = ["call"] * bench_engine.LEAST_ROUNDS
-    expected = ["open_sensors", "read_power_mode", "call", "count", *rounds, "count"]
-    assert happened == [*expected, "read_power_mode"]
+    bench_engine._measure(Rounds(), quick, None, Patience(), tells("call", None))
+    calls = [one for one in happened if one != "call"]
+    assert calls == ["open_sensors", "read_power_mode", "count", "count", "read_power_mode"]
+    assert happened.index("read_power_mode") < happened.index("call") < happened.index("count")
+    assert happened[-3:] == ["call", "count", "read_power_mode"]
+    assert happened.count("call") > bench_engine.LEAST_ROUNDS
 
 
 # --- cross-check -------------------------------------------------------------------------------
@@ -412,7 +457,7 @@ def gpu_time(p50_ms: float | None) -> Measurement:
         name="test_gpu_time",
         parameters={},
         seconds=(1.0,),
-        extra={"gpu_p50_ms": p50_ms, "memory_peak_mib": 1.0},
+        extra=Extra(gpu_p50_ms=p50_ms, memory_peak_mib=1.0),
     )
 
 

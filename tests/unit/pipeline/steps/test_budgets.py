@@ -17,7 +17,7 @@ from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.machine.fingerprint import read_fingerprint
-from engines.records.benchmark import Benchmark, Latency, MachineState, Throughput, Validity
+from engines.records.benchmark import Benchmark, Latency, MachineState, Quiet, Throughput, Validity
 from pipeline.cli import commands
 from pipeline.repository.yaml_edit import edited_yaml, put
 from pipeline.steps.add_target import add_target
@@ -58,6 +58,7 @@ def measurement(folder: Path, **changes: Any) -> Path:
         **{"frame_size": (720, 1280), "inference": {"1": times}, "frame": {"1": times}},
         "throughput": Throughput(frames_per_second=200, in_flight=2, count=400),
         **{"memory_peak_mib": 800, "machine": QUIET, "device": ORIN},
+        "quiet": Quiet(share=1, enough=True, seconds=8, set_aside={}),
         "validity": Validity(valid=True, reasons=(), attempts=1),
     }
     path = folder / "benchmark.json"
