@@ -53,9 +53,10 @@ def add_model(
     Example: pipeline add-model helmets --weights best.pt --data data.yaml --imgsz 384,640
     """
     from pipeline.steps.add_model import NewModel, add_model, parse_imgsz
+    from pipeline.terminal.added import print_sets
 
     workspace = _workspace()
-    add_model(
+    added = add_model(
         workspace,
         NewModel(
             name=name,
@@ -67,6 +68,7 @@ def add_model(
             track=track,
         ),
     )
+    print_sets(added.split, added.facts, added.classes)
 
 
 @commands.command("add-target")

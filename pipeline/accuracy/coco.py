@@ -54,7 +54,7 @@ def read_truth(samples: Sequence[Sample], classes: int) -> dict[str, Truth]:
 
     Raises InputError for an unreadable image, a bad label, or a set without a single object.
     """
-    truth = {sample.image.name: _truth(sample, classes) for sample in samples}
+    truth = {sample.name: _truth(sample, classes) for sample in samples}
     if not any(len(one.classes) for one in truth.values()):
         folder = samples[0].label.parent if samples else "the data set"
         raise InputError(

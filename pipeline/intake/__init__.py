@@ -2,6 +2,8 @@
 
 names             the rule for names of models and targets
 checkpoint        a YOLOv8 checkpoint; `checkpoint_scan` looks through its pickle first
+pictures          pictures found, bounded and decoded; labels: their label files
+dataset           pictures and labels of a set on the disk
 data_yaml         the data.yaml of a training
-dataset           pictures and labels on the disk
+split             its splits dealt out into three disjoint sets; sets: each copied and counted
 """

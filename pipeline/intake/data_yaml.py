@@ -1,16 +1,19 @@
 """Ultralytics' `data.yaml`: where a data set's pictures and labels are
-(https://docs.ultralytics.com/datasets/detect/).
+(https://docs.ultralytics.com/datasets/detect/), read as `ultralytics.data.utils.check_det_dataset`
+and `BaseDataset.get_img_files` read it.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.config.yaml import load_yaml
 from engines.errors import InputError
-from pipeline.intake.dataset import IMAGE_ENDINGS, Sample
+from pipeline.intake.dataset import Sample
+from pipeline.intake.labels import label_path
+from pipeline.intake.pictures import find_pictures, is_picture
 
 SPLITS = ("train", "val", "test")
 
@@ -32,56 +35,144 @@ def read_data_yaml(path: Path) -> DataYaml:
     """
     if not path.is_file():
         raise InputError(f"Expected an Ultralytics data.yaml at {path}, but no file is there.")
-    content = load_yaml(path)
-    if not isinstance(content, dict) or not {"val", "names"} <= content.keys():
+    content = _load(path)
+    if isinstance(content, dict) and "val" not in content and "validation" in content:
+        content["val"] = content["validation"]
+    if not isinstance(content, dict) or not content.get("val"):
         raise InputError(
             f"Expected {path} to have the keys `val` and `names`, as Ultralytics' data.yaml has "
             "(and better `train` too). Add them."
         )
-    folder = _folder(path, content.get("path"))
+    names = _names(path, content)
+    _check_kind(path, content)
+    folder = _folder(path, content)
     return DataYaml(
         path=path,
-        names=_names(path, content["names"]),
+        names=names,
         splits={split: _samples(path, folder, content.get(split), split) for split in SPLITS},
     )
 
 
-def _folder(path: Path, named: Any) -> Path:
-    beside = path.resolve().parent
-    for folder in (beside / str(named or "."), Path.cwd() / str(named or ".")):
-        if folder.is_dir():
-            return folder
-    # Data sets travel: a `path` of another machine usually means the folder of the file.
-    return beside
+def _load(path: Path) -> Any:
+    """As YAML 1.1, in which `yes` is true and `010` is 8: so does Ultralytics, and names follow."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8", errors="ignore"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        where = " ".join(str(error).split())[:300]
+        raise InputError(f"{path} is not YAML: {where}. Fix the file and run again.") from error
+    if isinstance(content, dict):
+        return {key: None if value == "None" else value for key, value in content.items()}
+    return content
 
 
-def _names(path: Path, names: Any) -> tuple[str, ...]:
-    if isinstance(names, dict) and names.keys() == set(range(len(names))):
-        return tuple(str(names[index]) for index in range(len(names)))
-    if isinstance(names, list) and names:
-        return tuple(map(str, names))
-    raise InputError(
-        f"{path}: expected `names` as a list, or as a map from 0 upward without gaps; "
-        f"came {str(names)[:80]!r}."
+def _check_kind(path: Path, content: dict[Any, Any]) -> None:
+    if content.get("kpt_shape"):
+        raise InputError(
+            f"{path}: expected a data set for detect, got one for pose (`kpt_shape`). Export it "
+            "with boxes only, and take the key out."
+        )
+    if content.get("channels", 3) != 3:
+        raise InputError(
+            f"{path}: expected pictures of three channels, got `channels: {content['channels']}`. "
+            "Jetrail serves YOLOv8 on colour pictures; train without that key."
+        )
+
+
+def _folder(path: Path, content: dict[Any, Any]) -> Path:
+    """The folder that the entries are relative to.
+
+    Ultralytics takes a relative `path` from the folder that it runs in, and without `path` the
+    folder of the file. Data sets travel, so the folder of the file is looked at as well.
+    """
+    beside, named = path.resolve().parent, content.get("path")
+    if not named:
+        return beside
+    if not isinstance(named, str):
+        raise InputError(f"{path}: expected `path` as text, got {named!r}. Put it in quotes.")
+    first = content["val"][0] if isinstance(content["val"], list) else content["val"]
+    choices = list(dict.fromkeys((base / named).resolve() for base in (Path.cwd(), beside)))
+    found = [folder for folder in choices if (folder / str(first)).exists()]
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: expected one place for `path: {named}`, but {found[0]} (from the folder that "
+            f"the command runs in, as Ultralytics takes it) and {found[1]} (beside the file) both "
+            f"have {first}. Write the whole path."
+        )
+    there = [folder for folder in (*found, *reversed(choices)) if folder.is_dir()]
+    # A `path` of another machine usually means the folder of the file.
+    return there[0] if there else beside
+
+
+def _names(path: Path, content: dict[Any, Any]) -> tuple[str, ...]:
+    names, count = content.get("names"), content.get("nc")
+    if names is None and count is None:
+        raise InputError(f"Expected {path} to have the keys `val` and `names`. Add `names`.")
+    if count is not None:
+        count = _count(path, count)
+    if names is None:
+        return tuple(f"class_{index}" for index in range(count or 0))
+    table = dict(enumerate(names)) if isinstance(names, list) else names
+    result = _in_order(table) if isinstance(table, dict) else None
+    if not result:
+        raise InputError(
+            f"{path}: expected `names` as a list, or as a map from 0 upward without gaps; "
+            f"got {str(names)[:80]!r}. Fix the file and run again."
+        )
+    if count not in (None, len(result)):
+        raise InputError(
+            f"{path}: expected as many `names` as `nc`, got {len(result)} names and `nc: {count}`."
+            " Make the two the same."
+        )
+    return result
+
+
+def _count(path: Path, count: Any) -> int:
+    try:
+        number = float("nan") if isinstance(count, bool) else float(count)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not number.is_integer() or not 0 < number < 1e5:
+        raise InputError(f"{path}: expected `nc` as a number of classes, got {count!r}. Fix it.")
+    return int(number)
+
+
+def _in_order(table: dict[Any, Any]) -> tuple[str, ...] | None:
+    """Names by index; None where the keys do not go from 0 upward, or a name is a list or map."""
+    try:
+        by_index = {int(key): value for key, value in table.items()}
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if sorted(by_index) != list(range(len(table))):
+        return None
+    values = [by_index[index] for index in range(len(table))]
+    return (
+        None if any(isinstance(v, list | dict | set) for v in values) else tuple(map(str, values))
     )
 
 
 def _samples(path: Path, folder: Path, entry: Any, split: str) -> list[Sample]:
     entries = entry if isinstance(entry, list) else [entry] if entry else []
-    images = [image for one in entries for image in _images(path, folder, str(one), split)]
+    if wrong := [one for one in entries if not isinstance(one, str)]:
+        raise InputError(
+            f"{path}: expected `{split}` as a path or a list of paths, got {str(wrong[0])[:80]!r}. "
+            "Put a name that looks like a number in quotes."
+        )
+    images = [image for one in entries for image in _images(path, folder, one, split)]
     return [Sample(image=image, label=label_path(image)) for image in sorted(set(images))]
 
 
 def _images(path: Path, folder: Path, entry: str, split: str) -> list[Path]:
-    place = folder / entry
+    # Resolved, since Ultralytics looks for labels beside the folder that a link leads to.
+    place = (folder / entry).resolve()
     if not place.exists() and entry.startswith("../"):
         # Roboflow writes `../train/images` for `train/images`; Ultralytics takes it so, too.
-        place = folder / entry[3:]
+        place = (folder / entry[3:]).resolve()
     if place.is_dir():
-        found = [one for one in place.rglob("*") if one.suffix.lower() in IMAGE_ENDINGS]
-    elif place.is_file() and place.suffix == ".txt":
-        lines = place.read_text(encoding="utf-8", errors="replace").split("\n")
-        found = [place.parent / line.strip() for line in lines if line.strip()]
+        found = find_pictures(place)
+    elif place.is_file() and not is_picture(place):
+        found = _listed(place)
     else:
         found = []
     missing = [one for one in found if not one.is_file()]
@@ -89,16 +180,37 @@ def _images(path: Path, folder: Path, entry: str, split: str) -> list[Path]:
         problem = f"{missing[0]} is not there" if missing else f"{place} has none"
         raise InputError(
             f"{path}: expected pictures for `{split}: {entry}`, but {problem}. "
-            "Mend the path, or take the split out of the file."
+            "Fix the path, or take the split out of the file."
         )
     return found
 
 
-def label_path(image: Path) -> Path:
-    """The label file of an image: the last `images` folder becomes `labels`, the ending `.txt`."""
-    parts = list(image.parts)
-    for index in reversed(range(len(parts) - 1)):
-        if parts[index] == "images":
-            parts[index] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
+def _listed(file: Path) -> list[Path]:
+    """The pictures that a text file names, a line each; other lines do not count."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").strip().splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"Expected {file} as a list of pictures in UTF-8. Save it so.") from error
+    return [
+        _one_listed(file, number, line)
+        for number, line in enumerate(lines, start=1)
+        if is_picture(Path(line.strip()))
+    ]
+
+
+def _one_listed(file: Path, number: int, line: str) -> Path:
+    if line != line.strip():
+        raise InputError(
+            f"{file}, line {number}: expected a path without blanks around it, got {line!r}; "
+            "Ultralytics leaves such a line out. Take the blanks away."
+        )
+    beside = Path(os.path.normpath(file.parent / line))
+    # Ultralytics takes `./` from the list's folder, and all else from where it runs.
+    here = beside if line.startswith("./") else Path(os.path.normpath(Path.cwd() / line))
+    if here != beside and here.exists() and beside.exists():
+        raise InputError(
+            f"{file}, line {number}: expected one picture {line}, but {here} (from the folder that "
+            f"the command runs in, as Ultralytics takes it) and {beside} (beside the list) are both"
+            " there. Begin the line with `./`, or write the whole path."
+        )
+    return here if here.exists() else beside

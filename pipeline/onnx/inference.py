@@ -45,7 +45,7 @@ def prepare(sample: Sample, imgsz: tuple[int, int]) -> Prepared:
     """Read and letterbox one image, as a pod does. Raises InputError when it is unreadable."""
     pixels = np.empty((*imgsz, 3), np.uint8)
     placement = letterbox(sample.read_image(), imgsz, pixels)
-    return Prepared(name=sample.image.name, pixels=pixels, placement=placement)
+    return Prepared(name=sample.name, pixels=pixels, placement=placement)
 
 
 def prepare_all(

@@ -104,7 +104,7 @@ def _detect(
     ) as detector:
         frames = (sample.read_image() for sample in samples)
         found = track(detector.stream(frames), f"evaluate {folder.name}", total=len(samples))
-        names = (sample.image.name for sample in samples)
+        names = (sample.name for sample in samples)
         return dict(zip(names, found, strict=True))
 
 

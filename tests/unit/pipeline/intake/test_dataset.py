@@ -50,7 +50,10 @@ def test_a_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
 def test_rounding_at_the_edge_is_clipped_and_no_area_is_no_object(tmp_path: Path) -> None:
     sample = labels_of(tmp_path, "0 0.5 0.5 1.0000001 1\n0 0.5 0.5 0 0.1\n1 -0.001 0.5 0.1 0.1\n")
     labels = sample.read_labels(classes=2)
-    assert labels.boxes.tolist() == [[0.5, 0.5, 1.0, 1.0], [0.0, 0.5, 0.1, 0.1]]
+    # As detections are clipped: the part inside the picture, not the centre moved into it.
+    assert np.allclose(labels.boxes, [[0.5, 0.5, 1.0, 1.0], [0.0245, 0.5, 0.049, 0.1]])
+    assert (labels.pixels(32, 48) >= 0).all()
+    assert labels.empty == 1
 
 
 def test_a_label_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The checkpoint's facts are a stand-in here; tests/integration runs real checkpoi
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,10 +18,12 @@ from engines.config.model import load_model
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from pipeline.intake.data_yaml import label_path, read_data_yaml
+from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_sets
+from pipeline.intake.labels import label_path
+from pipeline.intake.split import split
 from pipeline.steps import add_model as step
-from pipeline.steps.add_model import NewModel, add_model, parse_imgsz, split
+from pipeline.steps.add_model import NewModel, add_model, parse_imgsz
 from pipeline.steps.add_target import add_target
 
 ROOT = Path(__file__).parents[4]
@@ -63,7 +66,7 @@ def put_pictures(folder: Path, count: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     for index in range(count):
         image = folder / f"{index}.png"
-        cv2.imwrite(str(image), generator.integers(0, 255, (8, 8, 3), np.uint8))
+        cv2.imwrite(str(image), generator.integers(0, 255, (16, 16, 3), np.uint8))
         label = label_path(image)
         label.parent.mkdir(parents=True, exist_ok=True)
         label.write_text("1 0.5 0.5 0.25 0.25\n")
@@ -74,7 +77,9 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that stands in for a checkpoint, with its facts."""
     path = tmp_path / "best.pt"
     path.write_bytes(b"weights")
-    facts = SimpleNamespace(classes=CLASSES, imgsz=(640, 640))
+    facts = SimpleNamespace(
+        classes=CLASSES, imgsz=(640, 640), sha256=hashlib.sha256(b"weights").hexdigest()
+    )
     monkeypatch.setattr(step, "inspect_checkpoint", lambda _: facts)
     return path
 
@@ -136,7 +141,7 @@ def test_another_size_than_the_training_s_is_said(
 
 
 def test_the_split_is_the_same_every_time(data: Path) -> None:
-    one, other = split(read_data_yaml(data)), split(read_data_yaml(data))
+    one, other = split(read_data_yaml(data)).sets, split(read_data_yaml(data)).sets
     assert one == other
 
 
@@ -144,7 +149,7 @@ def test_without_train_val_is_dealt_out(tmp_path: Path) -> None:
     put_pictures(tmp_path / "images" / "val", 25, seed=0)
     path = tmp_path / "data.yaml"
     path.write_text("val: images/val\nnames: {0: helmet, 1: 'no: helmet'}\n")
-    sets = split(read_data_yaml(path))
+    sets = split(read_data_yaml(path)).sets
     assert {purpose: len(samples) for purpose, samples in sets.items()} == {
         "calibration": 5,
         "tuning": 5,
@@ -155,7 +160,7 @@ def test_without_train_val_is_dealt_out(tmp_path: Path) -> None:
 def test_with_test_val_is_for_tuning(tmp_path: Path, data: Path) -> None:
     put_pictures(data.parent / "images" / "test", 7, seed=9)
     data.write_text(data.read_text() + "test: images/test\n")
-    sets = split(read_data_yaml(data))
+    sets = split(read_data_yaml(data)).sets
     assert {purpose: len(samples) for purpose, samples in sets.items()} == {
         "calibration": 30,
         "tuning": 10,
@@ -166,7 +171,7 @@ def test_with_test_val_is_for_tuning(tmp_path: Path, data: Path) -> None:
 def test_pictures_of_the_evaluation_never_calibrate(data: Path) -> None:
     copy = data.parent / "images" / "train" / "copy.png"
     copy.write_bytes((data.parent / "images" / "val" / "0.png").read_bytes())
-    sets = split(read_data_yaml(data))
+    sets = split(read_data_yaml(data)).sets
     others = [*sets["calibration"], *sets["tuning"]]
     assert len(others) == 30
     assert copy not in [sample.image for sample in others]

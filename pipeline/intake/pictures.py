@@ -1,0 +1,152 @@
+"""Pictures on the disk: found as Ultralytics finds them, looked at before they are decoded.
+
+Of Ultralytics' kinds (`ultralytics.data.utils.IMG_FORMATS`) those are read that OpenCV decodes to
+the same pixels everywhere. AVIF, DNG, HEIC and HEIF, which need decoders that not every device has,
+are refused by name.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import InputError
+
+READ = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"})
+REFUSED = frozenset({".avif", ".dng", ".heic", ".heif"})
+ENDINGS = READ | REFUSED
+"""Every ending that Ultralytics takes for a picture."""
+
+FORMATS = frozenset({"BMP", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP"})
+"""Pillow's names of what may be inside, whatever the ending says."""
+
+MAX_PIXELS = 2**27
+"""134 million, more than any camera for industry has; decoded it takes 400 MB."""
+
+LEAST_SIDE = 10
+"""Ultralytics leaves smaller pictures out (`check_image`)."""
+
+_BROKEN = (OSError, ValueError, LookupError, SyntaxError, EOFError, ArithmeticError, ImportError)
+"""What Pillow raises on a damaged header. ImportError: where Ultralytics is loaded, it has replaced
+`Image.open` by one that asks for a HEIF reader."""
+
+
+def is_picture(path: Path) -> bool:
+    """Whether Ultralytics takes the file for a picture, by its ending."""
+    return path.suffix.lower() in ENDINGS
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures below a folder, through linked folders, without hidden files and folders, as
+    Ultralytics' glob finds them; sorted. Raises InputError where a link leads back up."""
+    return sorted(_walk(folder, (folder.resolve(),)))
+
+
+def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            real = path.resolve()
+            if real in above:
+                raise InputError(
+                    f"Expected folders of pictures, but {path} is a link to {real}, which holds it,"
+                    " so its pictures would count again and again. Remove the link."
+                )
+            yield from _walk(path, (*above, real))
+        elif is_picture(path):
+            yield path
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Pixels, uint8 BGR, shape (height, width, 3), turned upright.
+
+    Raises InputError when it is damaged, of another kind or too large; the size is looked at before
+    anything is decoded.
+    """
+    import cv2
+
+    _check_header(path)
+    data = np.fromfile(path, dtype=np.uint8)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise _unreadable(path)
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def check_picture(path: Path) -> None:
+    """Raise InputError for a picture that Ultralytics would leave out, or that is not read here."""
+    from PIL import Image
+
+    _check_header(path)
+    try:
+        with Image.open(path) as image:
+            height, width, kind = image.height, image.width, image.format
+            image.verify()
+        if kind in ("JPEG", "MPO") and not _ends_whole(path):
+            with Image.open(path) as image:
+                image.load()
+    except _BROKEN as error:
+        raise _unreadable(path) from error
+    if min(height, width) < LEAST_SIDE:
+        raise InputError(
+            f"Expected pictures of at least {LEAST_SIDE} pixels a side, as Ultralytics does, got "
+            f"{width} x {height} in {path}. Take it out of the data set."
+        )
+    read_picture(path)
+
+
+def _check_header(path: Path) -> None:
+    from PIL import Image
+
+    if path.suffix.lower() in REFUSED:
+        raise InputError(
+            f"Expected pictures as {', '.join(sorted(one[1:] for one in READ))}, got {path}. "
+            "Convert it to PNG under the same name, then its labels still fit."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                size, kind = image.size, image.format
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, str(error)) from error
+    except _BROKEN as error:
+        raise _unreadable(path) from error
+    if kind not in FORMATS:
+        raise InputError(
+            f"Expected a picture of the kinds {', '.join(sorted(FORMATS))}, got {kind} in {path}. "
+            "Convert it to PNG."
+        )
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _too_large(path, f"{size[0]} x {size[1]} pixels")
+
+
+def _too_large(path: Path, size: str) -> InputError:
+    return InputError(
+        f"Expected pictures of at most {MAX_PIXELS // 10**6} million pixels, since a larger one "
+        f"fills the memory, got {path} ({size}). Cut it into tiles or make it smaller."
+    )
+
+
+def _unreadable(path: Path) -> InputError:
+    return InputError(
+        f"Expected an image that OpenCV can read, but {path} is damaged or of another kind. "
+        "Replace it or take it out of the data set, with its label file."
+    )
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether a JPEG ends with its end marker; Ultralytics decodes and repairs one that does not,
+    or leaves it out where it cannot."""
+    with path.open("rb") as file:
+        file.seek(-2, os.SEEK_END)
+        return file.read() == b"\xff\xd9"

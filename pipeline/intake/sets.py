@@ -1,0 +1,105 @@
+"""A data set copied into a model's folder, each picture and label looked at once, and counted."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import InputError
+from pipeline.intake.dataset import Sample
+from pipeline.intake.pictures import check_picture
+from pipeline.progress import track
+
+ENOUGH_PICTURES = 100
+ENOUGH_OBJECTS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetFacts:
+    """What is in a set, and what was left out of it."""
+
+    pictures: int
+    objects: tuple[int, ...]
+    """By class."""
+    background: int
+    """Pictures without an object, `unlabelled` among them."""
+    unlabelled: Mapping[Path, int]
+    """Pictures without a label file, by the folder in which it was looked for."""
+    equal: int
+    """Label rows dropped because an equal row stands in the file."""
+    empty: int
+    """Label rows dropped because their box has no area inside the picture."""
+
+
+def copy_set(folder: Path, samples: Sequence[Sample], purpose: str, classes: int) -> SetFacts:
+    """Copy pictures and the label rows that count; number equal names.
+
+    Raises InputError for a picture or label that is not sound, or a set without an object.
+    """
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    used: set[str] = set()
+    objects: Counter[int] = Counter()
+    unlabelled: Counter[Path] = Counter()
+    background = equal = empty = 0
+    for sample in track(samples, f"check and copy {purpose}", total=len(samples)):
+        check_picture(sample.image)
+        labels = sample.read_labels(classes)
+        stem = _free(sample.image.stem, used)
+        shutil.copyfile(sample.image, folder / "images" / (stem + sample.image.suffix.lower()))
+        text = "".join(f"{row}\n" for row in labels.rows)
+        (folder / "labels" / f"{stem}.txt").write_text(text, encoding="utf-8")
+        objects.update(labels.classes.tolist())
+        unlabelled.update([] if sample.label.is_file() else [sample.label.parent])
+        background, equal = background + (not labels.rows), equal + labels.equal
+        empty += labels.empty
+    if not objects and purpose != "calibration":
+        raise InputError(
+            f"Expected labelled objects in the {purpose} set, got none in {len(samples)} "
+            f"pictures. Labels are looked for beside `images`, for example {samples[0].label}."
+        )
+    return SetFacts(
+        pictures=len(samples),
+        objects=tuple(objects[index] for index in range(classes)),
+        background=background,
+        unlabelled=unlabelled,
+        equal=equal,
+        empty=empty,
+    )
+
+
+def _free(stem: str, used: set[str]) -> str:
+    name, number = stem, 1
+    while name in used:
+        number += 1
+        name = f"{stem}-{number}"
+    used.add(name)
+    return name
+
+
+def worth(pictures: int, objects: Mapping[str, int]) -> tuple[str, ...]:
+    """Sentences on what the accuracy's interval is worth where the evaluation set is small.
+
+    A share found of n objects is known to about 0.98 / sqrt(n) at 95 % (a binomial at one half);
+    `objects` by class.
+    """
+    notes = []
+    if pictures < ENOUGH_PICTURES:
+        notes.append(
+            f"Only {pictures} evaluation pictures (better {ENOUGH_PICTURES} or more): one picture "
+            f"more or less moves the accuracy by up to {1 / max(pictures, 1):.3f}, and the "
+            "interval of the drop is a rough one."
+        )
+    few = {name: count for name, count in objects.items() if count < ENOUGH_OBJECTS}
+    if few:
+        shown = ", ".join(f"{name} {count}" for name, count in list(few.items())[:5])
+        more = f" and {len(few) - 5} more classes" if len(few) > 5 else ""
+        least = max(1, min(few.values()))
+        notes.append(
+            f"Fewer than {ENOUGH_OBJECTS} evaluation objects of {shown}{more}: the share found of "
+            f"{least} object(s) is known to about ±{min(1.0, 0.98 / least**0.5):.2f} (95 %)."
+        )
+    return tuple(notes)

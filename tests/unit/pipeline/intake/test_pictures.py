@@ -1,0 +1,39 @@
+"""pipeline.intake.pictures: a picture's size is looked at before anything is decoded."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+
+from engines.errors import InputError
+from pipeline.intake.pictures import MAX_PIXELS, check_picture, read_picture
+
+
+def png_of(path: Path, width: int, height: int) -> Path:
+    """A PNG that declares a size; its data would be all zero."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    return path
+
+
+@pytest.mark.parametrize("read", [read_picture, check_picture])
+@pytest.mark.parametrize("side", [11_600, 30_000, 2**31 - 1])
+def test_a_large_picture_is_refused_before_it_is_decoded(
+    tmp_path: Path, read: object, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cv2
+
+    assert side**2 > MAX_PIXELS
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    path = png_of(tmp_path / "wide.png", side, side)
+    with pytest.raises(InputError, match=r"at most 134 million pixels.*wide\.png"):
+        read(path)  # type: ignore[operator]

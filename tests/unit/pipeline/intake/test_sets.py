@@ -1,0 +1,113 @@
+"""pipeline.intake.split and .sets: copies, counts, and what a small evaluation is worth."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from engines.errors import InputError
+from pipeline.intake.data_yaml import read_data_yaml
+from pipeline.intake.dataset import load_set
+from pipeline.intake.sets import copy_set, worth
+from pipeline.intake.split import Split, split
+from pipeline.terminal.added import print_sets
+from tests.unit.pipeline.intake.test_dataset import put_image
+
+BOX = "0 0.5 0.5 0.5 0.5\n"
+
+
+def make(folder: Path) -> Path:
+    """Six pictures to train on and three to validate on."""
+    for index in range(9):
+        name = "train" if index < 6 else "val"
+        put_image(folder, f"{name}/{index}.png", index, BOX)
+    path = folder / "data.yaml"
+    path.write_text("train: images/train\nval: images/val\nnames: [a, b]\n")
+    return path
+
+
+@pytest.mark.parametrize("name", ["a_first.png", "z_last.png"])
+def test_a_copy_without_labels_never_wins(tmp_path: Path, name: str) -> None:
+    data = make(tmp_path)
+    shutil.copyfile(tmp_path / "images/val/7.png", tmp_path / "images/val" / name)
+    divided = split(read_data_yaml(data))
+    assert [one.image.name for one in divided.sets["evaluation"]].count("7.png") == 1
+    assert len(divided.sets["evaluation"]) == 3
+    assert divided.copies == {"train": 0, "val": 1, "test": 0}
+
+
+def test_a_copy_in_another_split_has_the_labels(tmp_path: Path) -> None:
+    data = make(tmp_path)
+    shutil.copyfile(tmp_path / "images/train/1.png", tmp_path / "images/val/w.png")
+    evaluation = split(read_data_yaml(data)).sets["evaluation"]
+    assert all(len(one.read_labels(2).classes) == 1 for one in evaluation)
+
+
+@pytest.mark.parametrize(("text", "refused"), [("0 0.50 0.5 0.5 0.5", False), ("", True)])
+def test_copies_labelled_differently_are_refused(tmp_path: Path, text: str, refused: bool) -> None:
+    data = make(tmp_path)
+    shutil.copyfile(tmp_path / "images/val/7.png", tmp_path / "images/val/z.png")
+    (tmp_path / "labels/val/z.txt").write_text(text)
+    if refused:
+        with pytest.raises(InputError, match=r"7\.png and .*z\.png are one picture"):
+            split(read_data_yaml(data))
+    else:
+        assert len(split(read_data_yaml(data)).sets["evaluation"]) == 3
+
+
+def test_a_copied_set_reads_as_the_first_did_and_is_counted(tmp_path: Path) -> None:
+    polygons = "1.0 0.1 0.1 0.5 0.1 0.5 0.6\n1 0.1 0.1 0.1 0.6 0.5 0.6\n"
+    put_image(tmp_path, "a.png", 0, BOX + BOX + "1 0.2 0.2 0 0.1\n")
+    put_image(tmp_path, "b.png", 1, polygons)
+    put_image(tmp_path, "c.png", 2, None)
+    put_image(tmp_path, "d.png", 3, "")
+    samples = load_set(tmp_path, "evaluation")
+    facts = copy_set(tmp_path / "copy", samples, "evaluation", 2)
+    assert (facts.pictures, facts.objects) == (4, (1, 2))
+    assert (facts.background, facts.equal, facts.empty) == (2, 1, 1)
+    assert facts.unlabelled == {tmp_path / "labels": 1}
+    for one, copy in zip(samples, load_set(tmp_path / "copy", "evaluation"), strict=True):
+        first, second = one.read_labels(2), copy.read_labels(2)
+        assert first.boxes.tolist() == second.boxes.tolist()
+        assert first.classes.tolist() == second.classes.tolist()
+        assert (second.equal, second.empty) == (0, 0)
+
+
+def test_pictures_in_sub_folders_of_a_set_are_read_under_names_of_their_own(tmp_path: Path) -> None:
+    for name in ("x.png", "day/x.png", "day/images/x.png"):
+        put_image(tmp_path, name, len(name), BOX)
+    samples = load_set(tmp_path, "evaluation")
+    assert {one.name for one in samples} == {"x.png", "day/x.png", "day/images/x.png"}
+    assert all(len(one.read_labels(1).classes) == 1 for one in samples)
+
+
+def test_the_table_says_what_feeds_what_and_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_image(tmp_path, "a.png", 0, BOX + BOX)
+    put_image(tmp_path, "b.png", 1, None)
+    samples = load_set(tmp_path, "evaluation")
+    facts = {"evaluation": copy_set(tmp_path / "copy", samples, "evaluation", 1)}
+    divided = Split(sets={}, sources={"evaluation": "val"}, copies={"val": 4})
+    capsys.readouterr()
+    print_sets(divided, facts, ["a"], Console(width=80))
+    said = capsys.readouterr().out
+    assert "evaluation │ val" in said
+    assert "1 label row(s) dropped" in said
+    assert f"1 picture(s) have no label file in {tmp_path / 'labels'}" in said
+    assert "val: 4 picture(s) left out" in said
+    assert "Only 2 evaluation pictures" in said
+    assert max(map(len, said.splitlines()[:5])) <= 80
+
+
+def test_a_small_evaluation_says_what_it_is_worth() -> None:
+    assert worth(100, {"a": 30}) == ()
+    (pictures,) = worth(50, {"a": 30})
+    assert "Only 50 evaluation pictures" in pictures
+    assert "0.020" in pictures
+    (objects,) = worth(100, {"a": 30, "b": 12})
+    assert "b 12" in objects
+    assert "±0.28" in objects

@@ -1,0 +1,51 @@
+"""Runs in a child process: what Ultralytics finds in each data.yaml named on standard input.
+
+torchvision is not imported: only the reading is used, not training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.intake.checkpoint import _ultralytics
+
+
+def read(file: str) -> dict[str, Any]:
+    """Names, and for each split the pictures with their rows; `error` where it gives up."""
+    utils = _ultralytics("ultralytics.data.utils")
+    base = _ultralytics("ultralytics.data.base").BaseDataset
+    os.chdir(Path(file).parent)
+    try:
+        data = utils.check_det_dataset(file, autodownload=False)
+        names = [data["names"][index] for index in range(len(data["names"]))]
+        splits = {
+            split: pictures(utils, base, data[split], len(names))
+            for split in ("train", "val", "test")
+            if data.get(split)
+        }
+    except Exception as error:  # noqa: BLE001  # whatever it says
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {"names": names, "splits": splits}
+
+
+def pictures(utils: Any, base: Any, place: Any, classes: int) -> dict[str, Any]:
+    """Rows of class, cx, cy, w, h by path; None where Ultralytics leaves the picture out."""
+    reader = base.__new__(base)
+    reader.prefix, reader.fraction = "", 1.0
+    files = reader.get_img_files(place)
+    found: dict[str, Any] = {}
+    for image, label in zip(files, utils.img2label_paths(files), strict=True):
+        result = utils.verify_image_label((image, label, "", False, classes, 0, 0, False))
+        found[os.path.normpath(Path.cwd() / image)] = None if result[0] is None else result[1].tolist()
+    return found
+
+
+if __name__ == "__main__":
+    utils = _ultralytics("ultralytics.data.utils")
+    utils.check_font = lambda *_: None  # it would fetch a font
+    answers = [read(line.strip()) for line in sys.stdin]
+    Path(sys.argv[1]).write_text(json.dumps(answers))
