@@ -52,3 +52,5 @@ class Evaluation(Record):
     reference_detections: int
     lost_detections: int
     """Reference detections at or above the threshold without a partner from the engine."""
+    notes: tuple[str, ...] = ()
+    """What the interval is worth where the evaluation set is small; empty where it is not."""

@@ -33,5 +33,7 @@ class Verdict(Record):
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]
     """Why a measurement is INVALID; empty otherwise."""
+    notes: tuple[str, ...] = ()
+    """What else to know of the measurements: they hold, with these limits."""
     judged: dict[str, Sha256]
     """Name to sha256 of every file that was judged: the engine, and the records about it."""

@@ -106,6 +106,7 @@ def judge(
             *(reason for reasons in doubts.values() for reason in reasons),
             *not_soaked,
         ),
+        notes=evaluation.notes,
         judged=dict(judged),
     )
 

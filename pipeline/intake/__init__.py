@@ -1,7 +1,8 @@
 """What people bring: read without running anything in it, and refused by name.
 
 names             the rule for names of models and targets
-checkpoint        a YOLOv8 checkpoint; `checkpoint_scan` looks through its pickle first
+checkpoint        a YOLOv8 checkpoint; `checkpoint_file` bounds it and
+                  `checkpoint_scan` looks through its pickle first
 pictures          pictures found, bounded and decoded; labels: their label files
 dataset           pictures and labels of a set on the disk
 data_yaml         the data.yaml of a training

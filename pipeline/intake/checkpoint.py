@@ -14,7 +14,6 @@ import pickle
 import shutil
 import tempfile
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError
+from pipeline.intake.checkpoint_file import check_archive, read_file, too_large
 from pipeline.intake.checkpoint_scan import (
+    MAX_BYTES,
     NAMESPACE,
     OLD_NAMES,
+    PATHS,
     TORCH_LAYERS,
     ULTRALYTICS_LAYERS,
     Refused,
@@ -60,6 +62,8 @@ class CheckpointFacts:
     """Names in the order of the network's outputs."""
     strides: tuple[int, ...]
     """Pixels per cell of each detection level."""
+    single_cls: bool
+    """Trained with `single_cls`: every object is of one class."""
     imgsz: tuple[int, int] | None
     """Height and width that it was trained at, in pixels; None where it does not say."""
 
@@ -96,7 +100,7 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
     than given, names or does anything that a YOLOv8 detect checkpoint does not, or holds another
     network. The file is read once, so what was checked is what is loaded.
     """
-    data = _read(path)
+    data = read_file(path)
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256:
         raise InputError(
@@ -104,7 +108,7 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
             "Fetch the right file with `dvc pull`, or, if the new weights are meant, "
             "put their sha256 into model.yaml."
         )
-    _check_archive(path, data)
+    check_archive(path, data)
     with quiet():
         _check_pickle(path, data)
         content = _load(path, data)
@@ -114,6 +118,7 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
                 sha256=digest,
                 classes=_classes(path, network),
                 strides=tuple(int(stride) for stride in network.stride.tolist()),
+                single_cls=bool(_arguments(content).get("single_cls")),
                 imgsz=_trained_imgsz(content),
             )
         except _BUILT_WRONG as error:
@@ -163,52 +168,6 @@ def versions() -> dict[str, str]:
 # --- before loading ----------------------------------------------------------------------------
 
 
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise InputError(
-            f"Expected a checkpoint in {path}, but there is no such file. "
-            "Fetch it with `dvc pull`, or mend `weights:` in model.yaml."
-        )
-    return path.read_bytes()
-
-
-def _check_archive(path: Path, data: bytes) -> None:
-    if not data.startswith(b"PK"):
-        raise InputError(f"Expected a PyTorch checkpoint in {path}, came {_kind_of(data)}.")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            damaged = archive.testzip()
-            pickles = [name for name in archive.namelist() if name.lower().endswith(".pkl")]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(
-            f"Expected a whole PyTorch checkpoint in {path}, but it is truncated or damaged "
-            f"({error}; {len(data)} bytes). Fetch it again."
-        ) from error
-    if damaged:
-        raise InputError(
-            f"{path} is damaged: its part {damaged} has another checksum. Fetch again."
-        )
-    if len(pickles) != 1 or pickles[0].count("/") != 1 or not pickles[0].endswith("/data.pkl"):
-        raise InputError(
-            f"Expected one pickle, data.pkl, in the checkpoint {path}, came "
-            f"{', '.join(pickles[:3]) or 'none'}. Give the .pt that Ultralytics saves (not "
-            "TorchScript, not an archive around it)."
-        )
-
-
-def _kind_of(data: bytes) -> str:
-    if not data:
-        return "an empty file; fetch it again"
-    if data.startswith(b"\x80"):
-        return (
-            "a bare pickle, or the format of PyTorch before 1.6, neither of which is loaded here. "
-            "Save it again with a current Ultralytics"
-        )
-    if data.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer. Fetch the file itself with `git lfs pull`"
-    return f"a file that starts with {data[:8]!r}. Give the .pt that Ultralytics saves"
-
-
 def _check_pickle(path: Path, data: bytes) -> None:
     """Refuse a pickle that names or does what no YOLOv8 detect checkpoint does."""
     try:
@@ -236,6 +195,12 @@ def _foreign(path: Path, found: Scan) -> str:
                 f"Expected a checkpoint for detect, came one for {_TASKS[name]}: {path} holds "
                 f"{name.rpartition('.')[2]}. Jetrail serves YOLOv8 detect (n, s, m, l, x)."
             )
+    if set(found.foreign) <= {"builtins.getattr", "__builtin__.getattr"}:
+        return (
+            f"Expected the weights of a training, got {path}, which keeps bound methods, as a "
+            "model does that was saved after fusing. Nothing in it was run. Give the best.pt of "
+            "the training."
+        )
     if all(name.startswith(_NETWORK) for name in found.foreign):
         layers = ", ".join(name.rpartition(".")[2] for name in found.foreign[:4])
         return (
@@ -296,8 +261,14 @@ def _safe_globals() -> list[Any]:
         "numpy._core.multiarray.scalar": scalar,
         "numpy.dtype": np.dtype,
     }
+    texts = dict.fromkeys(PATHS, _path_text)
     kinds = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
-    return [*((value, name) for name, value in (classes | old | numbers).items()), *kinds]
+    return [*((value, name) for name, value in (classes | old | numbers | texts).items()), *kinds]
+
+
+def _path_text(*parts: object) -> str:
+    """A path as text, so that no object of a checkpoint stands for a place on this machine."""
+    return "/".join(map(str, parts))
 
 
 def _named(module: Any, name: str) -> Any:
@@ -325,12 +296,30 @@ def _network(path: Path, content: dict[str, Any]) -> Any:
             f"Expected float weights, came a network trained for quantization in {path}. "
             "Give the checkpoint before that; `pipeline quantize` makes INT8 from it."
         )
+    _check_shape(path, network)
     network = network.float().eval().requires_grad_(False)
     for layer in network.modules():
         if type(layer).__name__ == "Upsample" and not hasattr(layer, "recompute_scale_factor"):
             layer.recompute_scale_factor = None  # checkpoints of torch before 1.11 lack it
     _check_numbers(path, network)
     return network
+
+
+def _check_shape(path: Path, network: Any) -> None:
+    """Before the weights become float32: a small storage can be shown as a huge tensor."""
+    size = 4 * sum(tensor.numel() for tensor in network.state_dict().values())
+    if size > MAX_BYTES:
+        raise too_large(path, size)
+    if (channels := network.model[0].conv.in_channels) != 3:
+        raise InputError(
+            f"Expected a network for colour pictures (3 channels), got one for {channels} in "
+            f"{path}. Jetrail serves YOLOv8 on colour pictures; train without `channels`."
+        )
+    if any(type(one).__name__ == "Conv" and not hasattr(one, "bn") for one in network.modules()):
+        raise InputError(
+            f"Expected the weights of a training, got {path}, which was saved after fusing its "
+            "layers. Give the best.pt of the training."
+        )
 
 
 def _check_numbers(path: Path, network: Any) -> None:
@@ -344,21 +333,32 @@ def _check_numbers(path: Path, network: Any) -> None:
 
 
 def _classes(path: Path, network: Any) -> tuple[str, ...]:
-    names = network.names
-    table = dict(names) if isinstance(names, dict) else dict(enumerate(names))
+    given = network.names
+    table = dict(given) if isinstance(given, dict) else dict(enumerate(given))
     count = int(network.model[-1].nc)
     if sorted(table) != list(range(count)):
         raise InputError(
             f"Expected names for the classes 0 to {count - 1} in {path}, came {len(table)} names. "
             "Save the checkpoint again with Ultralytics, with `names` for every class."
         )
-    return tuple(str(table[index]) for index in range(count))
+    names = tuple(str(table[index]) for index in range(count))
+    if equal := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(
+            f"Expected different names for the classes in {path}, got {equal[0]!r} more than once. "
+            "Give each its own in the data.yaml, and save the checkpoint with these names."
+        )
+    return names
+
+
+def _arguments(content: dict[str, Any]) -> dict[str, Any]:
+    """What it was trained with; empty where it does not say."""
+    arguments = content.get("train_args")
+    arguments = vars(arguments) if hasattr(arguments, "__dict__") else arguments
+    return arguments if isinstance(arguments, dict) else {}
 
 
 def _trained_imgsz(content: dict[str, Any]) -> tuple[int, int] | None:
-    arguments = content.get("train_args")
-    arguments = vars(arguments) if hasattr(arguments, "__dict__") else arguments
-    imgsz = arguments.get("imgsz") if isinstance(arguments, dict) else None
+    imgsz = _arguments(content).get("imgsz")
     if isinstance(imgsz, int) and imgsz > 0:
         return imgsz, imgsz
     if isinstance(imgsz, list | tuple) and len(imgsz) == 2:

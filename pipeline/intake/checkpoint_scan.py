@@ -60,7 +60,19 @@ NUMPY = (
 )
 """Metrics of a training run are NumPy scalars."""
 
-CALLED = frozenset(
+PATHS = frozenset(
+    f"{module}.{kind}Path"
+    for module in ("pathlib", "pathlib._local")
+    for kind in ("Posix", "PurePosix", "PureWindows", "Windows")
+)
+"""Training arguments hold paths; they are loaded as text."""
+
+MAX_BYTES = 2 << 30
+"""Of a checkpoint, packed and unpacked: YOLOv8x with optimizer and averaged weights has 1.1 GB."""
+
+_BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "BFloat16": 2, "Half": 2}
+
+CALLED = PATHS | frozenset(
     (
         "__builtin__.set",
         "builtins.set",
@@ -142,6 +154,7 @@ class _Scanner(pickle.Unpickler):
         self.names: set[str] = set()
         self.called: set[str] = set()
         self._kinds: dict[str, _Kind] = {}
+        self._storages: dict[str, int] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
@@ -156,6 +169,12 @@ class _Scanner(pickle.Unpickler):
             raise pickle.UnpicklingError("a storage is not described as torch.save does it")
         if pid[1].path not in STORAGES:
             raise Refused(f"it keeps numbers in {pid[1].path}")
+        kind = pid[1].path.removeprefix("torch.").removesuffix("Storage")
+        if not isinstance(pid[4], int) or pid[4] < 0:
+            raise pickle.UnpicklingError("a storage has no size")
+        self._storages[str(pid[2])] = pid[4] * _BYTES.get(kind, 1)
+        if sum(self._storages.values()) > MAX_BYTES:
+            raise Refused(f"its tensors take more than {MAX_BYTES >> 30} GiB")
         return None
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from engines.config.names import NAME_PATTERN
 from engines.errors import InputError
@@ -15,5 +18,16 @@ def check_new_name(name: str, taken: bool, kind: str) -> None:
             f"Expected a {kind} name of at most 40 lower-case letters, digits and dashes, "
             f"since it becomes part of image tags and labels; came {name!r}."
         )
+    if any(not isinstance(_as_yaml(name, version), str) for version in ((1, 1), (1, 2))):
+        raise InputError(
+            f"Expected a {kind} name that YAML reads as text, got {name!r}, which it reads as a "
+            f"number, date or truth value in params.yaml. Begin it with a word, as {kind}-{name}."
+        )
     if taken:
         raise InputError(f"Expected a new {kind}, but {name} is there already. Take another name.")
+
+
+def _as_yaml(name: str, version: tuple[int, int]) -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = version
+    return yaml.load(name)

@@ -15,7 +15,7 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import atomic_folder, sha256_file
-from pipeline.intake.checkpoint import inspect_checkpoint
+from pipeline.intake.checkpoint import CheckpointFacts, inspect_checkpoint
 from pipeline.intake.data_yaml import DataYaml, read_data_yaml
 from pipeline.intake.names import check_new_name
 from pipeline.intake.sets import SetFacts, copy_set
@@ -92,7 +92,8 @@ def add_model(workspace: Workspace, new: NewModel) -> Added:
     _check_words(workspace, new)
     checkpoint = inspect_checkpoint(new.weights)
     data = read_data_yaml(new.data)
-    _check_names(new, data, checkpoint.classes)
+    _check_stride(new, checkpoint.strides)
+    _check_names(new, data, checkpoint)
     divided = split(data)
     facts: dict[str, SetFacts] = {}
     targets = [load_target(workspace, target) for target in new.targets]
@@ -125,6 +126,11 @@ def _copy_weights(source: Path, target: Path, sha256: str) -> None:
 
 
 def _check_words(workspace: Workspace, new: NewModel) -> None:
+    if not new.weights.is_file():
+        raise InputError(
+            f"Expected a checkpoint at --weights {new.weights}, but no file is there. Training "
+            "writes it as runs/detect/train/weights/best.pt."
+        )
     check_new_name(new.name, workspace.model(new.name).exists(), "model")
     if not re.fullmatch(VERSION_PATTERN, new.version):
         raise InputError(f"Expected --version as `1`, `1.2` or `1.2.3`, came {new.version!r}.")
@@ -141,7 +147,22 @@ def _check_words(workspace: Workspace, new: NewModel) -> None:
         )
 
 
-def _check_names(new: NewModel, data: DataYaml, classes: tuple[str, ...]) -> None:
+def _check_stride(new: NewModel, strides: tuple[int, ...]) -> None:
+    if any(side % max(strides) for side in new.imgsz):
+        raise InputError(
+            f"Expected --imgsz in multiples of {max(strides)} pixels, the largest stride of "
+            f"{new.weights}, got {new.imgsz[0]},{new.imgsz[1]}. Round it to such multiples."
+        )
+
+
+def _check_names(new: NewModel, data: DataYaml, checkpoint: CheckpointFacts) -> None:
+    classes = checkpoint.classes
+    if checkpoint.single_cls and len(data.names) > 1:
+        raise InputError(
+            f"Expected the one class {classes[0]!r} in {new.data}, since {new.weights} was trained "
+            f"with single_cls, which takes all objects for one class, got {len(data.names)}. Give "
+            f"a data.yaml with `names: [{classes[0]}]` and class 0 in every label."
+        )
     if data.names != classes:
         pairs = zip(data.names, classes, strict=False)
         first = next((i for i, (one, other) in enumerate(pairs) if one != other), None)

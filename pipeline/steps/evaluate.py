@@ -23,6 +23,7 @@ from pipeline.accuracy.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.intake.dataset import Sample, load_sets
+from pipeline.intake.sets import worth
 from pipeline.onnx.inference import FOR_MAP
 from pipeline.progress import track
 from pipeline.records import Verify
@@ -139,4 +140,5 @@ def _compare(
         confidence_threshold=manifest.thresholds.confidence,
         reference_detections=shift.references,
         lost_detections=shift.lost,
+        notes=worth(came.images, {name: one.objects for name, one in came.per_class.items()}),
     )

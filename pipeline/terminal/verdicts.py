@@ -34,7 +34,7 @@ def print_verdict(
     console.print(table)
     if summary and (more := ", ".join(_more(summary))):
         console.print(f"  {more}", markup=False)
-    for reason in verdict.reasons:
+    for reason in (*verdict.reasons, *verdict.notes):
         console.print(f"  {reason}", markup=False)
 
 

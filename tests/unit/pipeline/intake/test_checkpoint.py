@@ -140,7 +140,7 @@ def test_state_dict_only(tmp_path: Path) -> None:
 def test_another_sha256_is_refused_before_loading(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "_check_archive", pytest.fail)
+    monkeypatch.setattr(adapter, "check_archive", pytest.fail)
     with pytest.raises(InputError, match=r"Expected .* with sha256 0{64}.*, came [0-9a-f]{64}"):
         load_checkpoint(checkpoint, "0" * 64)
 
@@ -274,3 +274,85 @@ def rewritten(source: Path, path: Path, change: Callable[[bytes], bytes]) -> Pat
 def test_damaged_pickle(checkpoint: Path, tmp_path: Path) -> None:
     path = rewritten(checkpoint, tmp_path / "weights.pt", lambda pickled: pickled[:-200])
     refused(path, "its pickle cannot be read")
+
+
+# --- what a later step would refuse, and what would fill the memory ----------------------------
+
+
+def test_paths_among_the_training_arguments_are_text(tmp_path: Path) -> None:
+    arguments = {"imgsz": 96, "project": Path("runs") / "detect", "single_cls": True}
+    path = save(tmp_path / "weights.pt", build_network(), train_args=arguments)
+    facts = inspect_checkpoint(path)
+    assert (facts.imgsz, facts.single_cls) == ((96, 96), True)
+
+
+def test_a_path_kept_as_a_class_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "weights.pt", build_network(), train_args={"project": type(Path())})
+    refused(path, "keeps pathlib.*as a value")
+
+
+def test_equal_class_names(tmp_path: Path) -> None:
+    network = build_network()
+    network.names = {0: "bolt", 1: "bolt"}
+    refused(save(tmp_path / "weights.pt", network), "different names.*'bolt' more than once")
+
+
+def test_grey_pictures(tmp_path: Path) -> None:
+    network = build_network()
+    network.model[0].conv.in_channels = 1
+    refused(save(tmp_path / "weights.pt", network), "3 channels.*one for 1")
+
+
+def test_saved_after_fusing(tmp_path: Path) -> None:
+    network = build_network().float().fuse(verbose=False)
+    refused(save(tmp_path / "weights.pt", network), "saved after fusing")
+
+
+def test_a_layer_fused_by_hand(tmp_path: Path) -> None:
+    network = build_network()
+    del network.model[0].bn
+    refused(save(tmp_path / "weights.pt", network), "saved after fusing its layers")
+
+
+def test_a_small_storage_shown_as_a_huge_tensor(tmp_path: Path) -> None:
+    import torch
+
+    network = build_network()
+    network.model[0].conv.weight = torch.nn.Parameter(
+        torch.zeros(1).half().expand(1 << 31), requires_grad=False
+    )
+    refused(save(tmp_path / "weights.pt", network), "at most 2 GiB, got 8")
+
+
+def test_a_storage_that_says_it_is_huge(checkpoint: Path, tmp_path: Path) -> None:
+    def grow(pickled: bytes) -> bytes:
+        at = pickled.index(b"cpu")
+        kind, size = pickled.index(b"K", at), b"\x8a\x05" + (1 << 33).to_bytes(5, "little")
+        return pickled[:kind] + size + pickled[kind + 2 :]
+
+    path = rewritten(checkpoint, tmp_path / "weights.pt", grow)
+    refused(path, "tensors take more than 2 GiB")
+
+
+def test_parts_that_grow_when_unpacked(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    with zipfile.ZipFile(checkpoint) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as to:
+        for name in old.namelist():
+            to.writestr(name, old.read(name))
+    refused(path, "uncompressed")
+
+
+def test_too_large_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.pt"
+    with path.open("wb") as file:
+        file.truncate(3 << 30)  # a hole: it takes no space
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read"))
+    refused(path, "at most 2 GiB, got 3.0 GiB")
+
+
+def test_too_large_when_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, size in (("w/data.pkl", 65), ("w/data/0", 1)):
+            archive.writestr(name, bytes(size << 20))
+    refused(path, "a pickle of at most 64 MiB.*got 65 MiB")

@@ -40,7 +40,8 @@ def pictures(utils: Any, base: Any, place: Any, classes: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for image, label in zip(files, utils.img2label_paths(files), strict=True):
         result = utils.verify_image_label((image, label, "", False, classes, 0, 0, False))
-        found[os.path.normpath(Path.cwd() / image)] = None if result[0] is None else result[1].tolist()
+        place = os.path.normpath(Path.cwd() / image)
+        found[place] = None if result[0] is None else result[1].tolist()
     return found
 
 

@@ -78,7 +78,11 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "best.pt"
     path.write_bytes(b"weights")
     facts = SimpleNamespace(
-        classes=CLASSES, imgsz=(640, 640), sha256=hashlib.sha256(b"weights").hexdigest()
+        strides=(8, 16, 32),
+        single_cls=False,
+        classes=CLASSES,
+        imgsz=(640, 640),
+        sha256=hashlib.sha256(b"weights").hexdigest(),
     )
     monkeypatch.setattr(step, "inspect_checkpoint", lambda _: facts)
     return path
@@ -357,3 +361,51 @@ def test_edits_keep_yaml_valid(tmp_path: Path, workspace: Workspace, data: Path)
     add_model(workspace, new(tmp_path, data))
     row = YAML(typ="safe").load((workspace.target("x86-openvino") / "params.yaml").read_text())
     assert row["engines"]["helmets-int8"] == {"model": "helmets", "precision": "int8"}
+
+
+# --- what a later step would refuse ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": name}, "name that YAML reads as text")
+        for name in ("123", "1e3", "0x10", "010", "2020-01-01", "null", "yes", "on", "true")
+    ]
+    + [({"weights": Path("nowhere.pt")}, "--weights nowhere.pt, but no file is there")],
+)
+def test_names_and_weights_are_refused_before_anything(
+    tmp_path: Path, workspace: Workspace, data: Path, changes: dict[str, object], said: str
+) -> None:
+    before = snapshot(workspace)
+    with pytest.raises(InputError, match=said):
+        add_model(workspace, new(tmp_path, data, **changes))
+    assert snapshot(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"strides": (8, 16, 32, 64), "imgsz": None}, None),
+        ({"strides": (8, 16, 32, 256)}, "multiples of 256 pixels, the largest stride"),
+        ({"single_cls": True, "classes": ("item",)}, "trained with single_cls"),
+        ({"sha256": "0" * 64}, "it was changed meanwhile"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    tmp_path: Path,
+    workspace: Workspace,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    facts: dict[str, object],
+    said: str | None,
+) -> None:
+    whole = vars(step.inspect_checkpoint(tmp_path / "best.pt")) | facts
+    monkeypatch.setattr(step, "inspect_checkpoint", lambda _: SimpleNamespace(**whole))
+    before = snapshot(workspace)
+    if said is None:
+        add_model(workspace, new(tmp_path, data))
+        return
+    with pytest.raises(InputError, match=said):
+        add_model(workspace, new(tmp_path, data))
+    assert snapshot(workspace) == before

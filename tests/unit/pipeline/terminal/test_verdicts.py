@@ -40,3 +40,12 @@ def test_the_table_is_as_people_know_it() -> None:
     verdict = judge(manifest(), benchmark(valid=False), evaluation(0.5), BUDGETS)
     print_verdict(verdict, console=console)
     assert console.file.getvalue() == (GOLDEN / "verdict-table.txt").read_text()
+
+
+def test_what_a_small_evaluation_is_worth_goes_with_the_verdict() -> None:
+    console = Console(width=80, file=io.StringIO())
+    few = evaluation().model_copy(update={"notes": ("Only 40 evaluation pictures.",)})
+    verdict = judge(manifest(), benchmark(), few, BUDGETS)
+    assert (verdict.verdict, verdict.notes) == ("PASS", ("Only 40 evaluation pictures.",))
+    print_verdict(verdict, console=console)
+    assert "Only 40 evaluation pictures." in console.file.getvalue()  # type: ignore[attr-defined]

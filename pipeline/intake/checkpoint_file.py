@@ -1,0 +1,91 @@
+"""The file of a checkpoint: whole, an archive as torch.save writes it, and of bounded size."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+from engines.errors import InputError
+from pipeline.intake.checkpoint_scan import MAX_BYTES
+
+MAX_PICKLE = 64 << 20
+"""Bytes. YOLOv8x's has 0.2 MB; objects take many times the space of their pickle."""
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a checkpoint. Raises InputError when it is missing or too large."""
+    if not path.is_file():
+        raise InputError(
+            f"Expected a checkpoint in {path}, but there is no such file. "
+            "Fetch it with `dvc pull`, or mend `weights:` in model.yaml."
+        )
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise too_large(path, size)
+    return path.read_bytes()
+
+
+def too_large(path: Path, size: int) -> InputError:
+    """The refusal of a checkpoint that takes `size` bytes, packed or unpacked."""
+    return InputError(
+        f"Expected a checkpoint of at most {MAX_BYTES >> 30} GiB, got {size / (1 << 30):.1f} GiB in"
+        f" {path}. Save it stripped (best.pt at the end of a training run), or do not trust it."
+    )
+
+
+def check_archive(path: Path, data: bytes) -> None:
+    """Raise InputError unless it is a whole archive as torch.save writes it, of bounded size."""
+    if not data.startswith(b"PK"):
+        raise InputError(f"Expected a PyTorch checkpoint in {path}, came {_kind_of(data)}.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_sizes(path, archive)
+            damaged = archive.testzip()
+            packed = any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist())
+            pickles = [name for name in archive.namelist() if name.lower().endswith(".pkl")]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(
+            f"Expected a whole PyTorch checkpoint in {path}, but it is truncated or damaged "
+            f"({error}; {len(data)} bytes). Fetch it again."
+        ) from error
+    if damaged:
+        raise InputError(
+            f"{path} is damaged: its part {damaged} has another checksum. Fetch again."
+        )
+    if len(pickles) != 1 or pickles[0].count("/") != 1 or not pickles[0].endswith("/data.pkl"):
+        raise InputError(
+            f"Expected one pickle, data.pkl, in the checkpoint {path}, came "
+            f"{', '.join(pickles[:3]) or 'none'}. Give the .pt that Ultralytics saves (not "
+            "TorchScript, not an archive around it)."
+        )
+    if packed:
+        raise InputError(
+            f"Expected a checkpoint as torch.save writes it, uncompressed, got {path} with "
+            "compressed parts. Give the .pt that Ultralytics saves."
+        )
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
+    """Before anything is unpacked."""
+    parts = archive.infolist()
+    if (size := sum(part.file_size for part in parts)) > MAX_BYTES:
+        raise too_large(path, size)
+    for part in parts:
+        if part.filename.endswith(".pkl") and part.file_size > MAX_PICKLE:
+            raise InputError(
+                f"Expected a pickle of at most {MAX_PICKLE >> 20} MiB in {path}, got "
+                f"{part.file_size >> 20} MiB. Save it stripped (best.pt), or do not trust it."
+            )
+
+
+def _kind_of(data: bytes) -> str:
+    if not data:
+        return "an empty file; fetch it again"
+    if data.startswith(b"\x80"):
+        return (
+            "a bare pickle, or the format of PyTorch before 1.6, neither of which is loaded here. "
+            "Save it again with a current Ultralytics"
+        )
+    if data.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer. Fetch the file itself with `git lfs pull`"
+    return f"a file that starts with {data[:8]!r}. Give the .pt that Ultralytics saves"
