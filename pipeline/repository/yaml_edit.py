@@ -26,14 +26,16 @@ def edited_yaml(path: Path) -> Iterator[Any]:
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.representer.add_representer(type(None), _null)
-    before = path.read_text(encoding="utf-8")
+    raw = path.read_bytes().decode("utf-8")
+    ends = "\r\n" if "\r\n" in raw else "\n"
+    before = raw.replace("\r\n", "\n")
     yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(before)
     yield content
     text = io.StringIO()
     yaml.dump(content, text)
     if text.getvalue() != before:
-        write_atomic(path, text.getvalue())
+        write_atomic(path, text.getvalue().replace("\n", ends).encode("utf-8"))
 
 
 def put(mapping: CommentedMap, key: str, value: object, comment: str = "") -> None:

@@ -409,3 +409,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     with pytest.raises(InputError, match=said):
         add_model(workspace, new(tmp_path, data))
     assert snapshot(workspace) == before
+
+
+def test_line_ends_and_comments_of_params_stay(
+    tmp_path: Path, workspace: Workspace, data: Path
+) -> None:
+    params = workspace.root / "params.yaml"
+    params.write_bytes(b"# ours\r\nmodels:\r\n  - meter-yolov8n  # the sample\r\n")
+    add_model(workspace, new(tmp_path, data))
+    before = b"# ours\r\nmodels:\r\n  - meter-yolov8n  # the sample\r\n"
+    assert params.read_bytes() == before + b"  - helmets\r\n"
