@@ -3,4 +3,5 @@
 coco          COCO's mAP
 bootstrap     how sure a drop of it is
 confidence    how far confidences moved
+worth         what figures of a small set are worth
 """

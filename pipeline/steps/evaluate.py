@@ -21,9 +21,9 @@ from engines.records.manifest import Manifest
 from pipeline.accuracy.bootstrap import drop_interval, match
 from pipeline.accuracy.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.accuracy.confidence import confidence_shift
+from pipeline.accuracy.worth import worth
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.intake.dataset import Sample, load_sets
-from pipeline.intake.sets import worth
 from pipeline.onnx.inference import FOR_MAP
 from pipeline.progress import track
 from pipeline.records import Verify

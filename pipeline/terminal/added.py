@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.intake.sets import SetFacts, worth
+from pipeline.accuracy.worth import worth
+from pipeline.intake.sets import SetFacts
 from pipeline.intake.split import Split
 
 

@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from engines.errors import InputError
+from pipeline.accuracy.worth import worth
 from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_set
-from pipeline.intake.sets import copy_set, worth
+from pipeline.intake.sets import copy_set
 from pipeline.intake.split import Split, split
 from pipeline.terminal.added import print_sets
 from tests.unit.pipeline.intake.test_dataset import put_image
