@@ -419,7 +419,9 @@ def test_the_harness_compares_the_memory_with_that_before_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[float | None] = []
-    monkeypatch.setattr(bench_engine, "memory_peak_mib", lambda _, before: asked.append(before) or 1.0)
+    monkeypatch.setattr(
+        bench_engine, "memory_peak_mib", lambda _, before: asked.append(before) or 1.0
+    )
     quick = plan().model_copy(update={"warmup_seconds": 0, "seconds": 0})
     bench_engine._measure(Rounds(), quick, 1234.0, Patience(), lambda: None)
     assert asked == [1234.0]
