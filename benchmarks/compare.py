@@ -73,7 +73,7 @@ def _parts(only: str) -> list[Part]:
     asked = [name.strip() for name in only.split(",") if name.strip()]
     if unknown := [name for name in asked if name not in known]:
         raise InputError(
-            f"Expected parts of {', '.join(known)} after --only, came {', '.join(unknown)}. "
+            f"Expected parts of {', '.join(known)} after --only, got {', '.join(unknown)}. "
             "Name one or more of them, with commas between."
         )
     return [Part(name) for name in asked]

@@ -40,7 +40,7 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
         except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
             print(
                 f"error: Expected to be able to use {error.filename}, but the system says: "
-                f"{error.strerror}. Mend its kind, owner or permissions and run again.",
+                f"{error.strerror}. Fix its kind, owner or permissions and run again.",
                 file=sys.stderr,
             )
             raise typer.Exit(InputError.exit_code) from error

@@ -8,7 +8,7 @@
     ├── ServiceError             6  an outside service failed
     └── Conflict                 7  somebody else moved the ring
 
-A message says what was expected, what came, and what to do next.
+A message says what was expected, what was got, and what to do next.
 """
 
 from __future__ import annotations

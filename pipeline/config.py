@@ -41,4 +41,4 @@ def load_quantize(workspace: Workspace) -> QuantizeConfig:
     try:
         return QuantizeConfig.model_validate(content["quantize"])
     except ValidationError as error:
-        raise InputError(f"{path}: quantize.{explain(error)}. Mend the file and run.") from error
+        raise InputError(f"{path}: quantize.{explain(error)}. Fix the file and run.") from error

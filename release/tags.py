@@ -76,13 +76,13 @@ def parse_tag(text: str) -> Tag:
     if match is None:
         raise InputError(
             "Expected a tag as v<model version>-<target>-<precision>-<12 hex of the engine's "
-            f"sha256>, if need be with @sha256:<64 hex> after it; came {text!r}. "
+            f"sha256>, if need be with @sha256:<64 hex> after it; got {text!r}. "
             "The names of the files in release/records/ are the tags there are."
         )
     tag = Tag(**match.groupdict())
     if len(tag.name) > MAX_LENGTH:
         raise InputError(
             f"Expected a tag of at most {MAX_LENGTH} characters, as registries demand; "
-            f"came {len(tag.name)}: {tag.name!r}. Shorten the target's name or the model's version."
+            f"got {len(tag.name)}: {tag.name!r}. Shorten the target's name or the model's version."
         )
     return tag

@@ -65,7 +65,7 @@ def check_imgsz(imgsz: tuple[int, int]) -> None:
         if side <= 0 or side % STRIDE:
             nearest = max(STRIDE, round(side / STRIDE) * STRIDE)
             raise ValueError(
-                f"expected height and width as multiples of {STRIDE} pixels, came {list(imgsz)}; "
+                f"expected height and width as multiples of {STRIDE} pixels, got {list(imgsz)}; "
                 f"for {side} take {nearest}"
             )
 
@@ -76,13 +76,13 @@ def load_model(workspace: Workspace, name: str) -> ModelConfig:
     if not path.is_file():
         raise InputError(
             f"Expected one of the models {known_names(workspace.models, 'model.yaml')}, "
-            f"came {name!r}. "
+            f"got {name!r}. "
             "Bring a new one with `pipeline add-model NAME --weights FILE --data DATA_YAML`."
         )
     model = parse_file(ModelConfig, path)
     if model.name != name:
         raise InputError(
-            f"{path}: expected `name: {name}` as its folder is called, came {model.name!r}. "
+            f"{path}: expected `name: {name}` as its folder is called, got {model.name!r}. "
             "Make the two the same."
         )
     return model

@@ -96,7 +96,7 @@ class BenchmarkRow(Part):
     def _longer(self) -> Self:
         if self.max_seconds < self.seconds:
             raise ValueError(
-                f"expected max_seconds of at least {self.seconds:g} seconds, came "
+                f"expected max_seconds of at least {self.seconds:g} seconds, got "
                 f"{self.max_seconds:g}"
             )
         return self
@@ -158,7 +158,7 @@ class TargetConfig(Part):
     def _ordered(cls, value: Batch) -> Batch:
         if not value.min <= value.opt <= value.max:
             raise ValueError(
-                f"expected min <= opt <= max, came {value.min}, {value.opt}, {value.max}"
+                f"expected min <= opt <= max, got {value.min}, {value.opt}, {value.max}"
             )
         return value
 
@@ -173,7 +173,7 @@ class TargetConfig(Part):
             if self.budgets_of(key).hot_frame_p99_ms and not self.benchmark.soak_minutes:
                 raise ValueError(
                     f"engine {key!r}: expected benchmark.soak_minutes above 0, since "
-                    "budgets.hot_frame_p99_ms is measured by a soak; came 0"
+                    "budgets.hot_frame_p99_ms is measured by a soak; got 0"
                 )
         return self
 
@@ -200,7 +200,7 @@ class TargetConfig(Part):
         if key not in self.engines:
             raise InputError(
                 f"Expected one of the engines of target {self.target}: "
-                f"{', '.join(self.engines) or 'none yet'}; came {key!r}. "
+                f"{', '.join(self.engines) or 'none yet'}; got {key!r}. "
                 "Add it under `engines:` in the target's params.yaml."
             )
         return self.engines[key]
@@ -212,13 +212,13 @@ def load_target(workspace: Workspace, name: str) -> TargetConfig:
     if not path.is_file():
         raise InputError(
             f"Expected one of the targets {known_names(workspace.targets, 'params.yaml')}, "
-            f"came {name!r}. "
+            f"got {name!r}. "
             "Make a new one with `pipeline add-target NAME --from TARGET`."
         )
     target = parse_file(TargetConfig, path)
     if target.target != name:
         raise InputError(
-            f"{path}: expected `target: {name}` as its folder is called, came {target.target!r}. "
+            f"{path}: expected `target: {name}` as its folder is called, got {target.target!r}. "
             "Make the two the same."
         )
     return target

@@ -21,7 +21,7 @@ def parse_file(kind: type[Config], path: Path) -> Config:
     try:
         return kind.model_validate(load_yaml(path))
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error)}. Mend the file and run again.") from error
+        raise InputError(f"{path}: {explain(error)}. Fix the file and run again.") from error
 
 
 def load_yaml(path: Path) -> Any:
@@ -30,7 +30,7 @@ def load_yaml(path: Path) -> Any:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
         where = re.sub(r"\s+", " ", str(error))[:300]
-        raise InputError(f"{path} is not YAML: {where}. Mend the file and run again.") from error
+        raise InputError(f"{path} is not YAML: {where}. Fix the file and run again.") from error
 
 
 def known_names(folder: Path, file: str) -> str:

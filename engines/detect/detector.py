@@ -167,12 +167,12 @@ class Detector:
 def check_frame(frame: Any) -> None:
     """Raise InputError unless `frame` is an array of uint8 with the shape (height, width, 3)."""
     if not isinstance(frame, np.ndarray):
-        came = type(frame).__name__
+        got = type(frame).__name__
     elif frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
-        came = f"{frame.dtype} of shape {frame.shape}"
+        got = f"{frame.dtype} of shape {frame.shape}"
     else:
         return
     raise InputError(
-        f"Expected a frame as uint8 BGR of shape (height, width, 3), came {came}. "
+        f"Expected a frame as uint8 BGR of shape (height, width, 3), got {got}. "
         "Convert it first, for example with cv2.cvtColor."
     )

@@ -174,7 +174,7 @@ def power_mode(root: Path = ROOT, *, run: Callable[[], str] | None = None) -> st
     """The power mode as `nvpmodel -q` names it, for example `MAXN_SUPER`; None where there is none.
 
     Where `nvpmodel` says nothing, the name of the mode that it stored. `run` gives its output in
-    place of the tool, which is asked on the real root alone.
+    place of the tool, which is asked only on the real root.
     """
     ask = run or (nvpmodel_query if root == ROOT else str)
     return parse_power_mode(ask()) or _stored_power_mode(root)

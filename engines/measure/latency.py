@@ -15,7 +15,7 @@ def latency(times_s: Sequence[float] | NDArray[np.float64]) -> Latency:
     """The distribution of single calls' times, which come in seconds. Raises ValueError on none."""
     times = np.sort(np.asarray(times_s, np.float64)) * 1e3
     if not len(times):
-        raise ValueError("expected at least one time, came none")
+        raise ValueError("expected at least one time, got none")
     p50, p95, p99 = np.percentile(times, [50, 95, 99])
     low, high = quantile_ranks(len(times), 0.99)
     return Latency(

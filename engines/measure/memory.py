@@ -14,7 +14,7 @@ def peak_memory_mib(root: Path = ROOT) -> float:
     for line in (root / "proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
-    raise ValueError(f"expected VmHWM in {root}/proc/self/status, came none")
+    raise ValueError(f"expected VmHWM in {root}/proc/self/status, got none")
 
 
 def used_memory_mib(root: Path = ROOT) -> float | None:

@@ -66,9 +66,9 @@ def explain(error: ValidationError) -> str:
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{key}: {first['msg']}{_came(first)}{more}"
+    return f"{key}: {first['msg']}{_got(first)}{more}"
 
 
-def _came(problem: Any) -> str:
+def _got(problem: Any) -> str:
     value = problem.get("input")
-    return f", came {value!r}" if isinstance(value, str | int | float | bool | None) else ""
+    return f", got {value!r}" if isinstance(value, str | int | float | bool | None) else ""

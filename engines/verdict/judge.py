@@ -143,13 +143,13 @@ def _hot_undecided(benchmark: Benchmark, limit: float | None, minutes: float) ->
     if soak.minutes < minutes and not math.isclose(soak.minutes, minutes):
         return (
             f"Expected a soak of at least {minutes:g} minutes (benchmark.soak_minutes in "
-            f"params.yaml), came one of {soak.minutes:.3g}: a device that is not hot yet says "
+            f"params.yaml), got one of {soak.minutes:.3g}: a device that is not hot yet says "
             f"nothing of budgets.hot_frame_p99_ms. Run {again} without --soak.",
         )
     if soak.hot.count < LEAST_HOT_FRAMES:
         return (
             f"Expected at least {LEAST_HOT_FRAMES} frames in the last third of the soak, which the "
-            f"interval of a p99 needs, came {soak.hot.count}. Raise benchmark.soak_minutes in "
+            f"interval of a p99 needs, got {soak.hot.count}. Raise benchmark.soak_minutes in "
             f"params.yaml and run {again}.",
         )
     return _undecided("hot frame's p99", soak.hot, limit, "benchmark.soak_minutes")
@@ -161,7 +161,7 @@ def _not_soaked(benchmark: Benchmark, budgets: Budgets) -> tuple[str, ...]:
         return ()
     return (
         f"Expected a soak in benchmark.json, since budgets.hot_frame_p99_ms is "
-        f"{budgets.hot_frame_p99_ms:g} ms, came none. Run `pipeline benchmark {benchmark.engine} "
+        f"{budgets.hot_frame_p99_ms:g} ms, got none. Run `pipeline benchmark {benchmark.engine} "
         f"--target {benchmark.target} --soak MINUTES`, or set benchmark.soak_minutes in "
         "params.yaml.",
     )

@@ -58,7 +58,7 @@ def read_truth(samples: Sequence[Sample], classes: int) -> dict[str, Truth]:
     if not any(len(one.classes) for one in truth.values()):
         folder = samples[0].label.parent if samples else "the data set"
         raise InputError(
-            f"Expected labelled objects in {folder}, came none in {len(truth)} pictures, so there "
+            f"Expected labelled objects in {folder}, got none in {len(truth)} pictures, so there "
             "is nothing to measure accuracy against. Put label files there, named as the images."
         )
     return truth

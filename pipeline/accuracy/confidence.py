@@ -53,13 +53,13 @@ def confidence_shift(
     )
 
 
-def _partners(expected: Detections, sure: NDArray[np.int64], came: Detections) -> NDArray[np.int64]:
+def _partners(expected: Detections, sure: NDArray[np.int64], got: Detections) -> NDArray[np.int64]:
     """For each index in `sure` the engine's detection of the same object, or -1; none twice."""
     partners = np.full(len(sure), -1)
-    if not len(came):
+    if not len(got):
         return partners
-    ious = iou_matrix(expected.boxes[sure].astype(np.float64), came.boxes.astype(np.float64))
-    ious[expected.classes[sure][:, None] != came.classes[None, :]] = 0.0
+    ious = iou_matrix(expected.boxes[sure].astype(np.float64), got.boxes.astype(np.float64))
+    ious[expected.classes[sure][:, None] != got.classes[None, :]] = 0.0
     for row in range(len(sure)):
         best = int(ious[row].argmax())
         if ious[row, best] >= MATCH_IOU:

@@ -121,13 +121,13 @@ def _parts(device: Fingerprint, root: Path, version: Callable[[str], str | None]
 
 
 def _tool(name: str, root: Path) -> str | None:
-    """Where a command is; on the real root alone."""
+    """Where a command is; only on the real root."""
     folders = f"{os.environ.get('PATH', '')}:/usr/sbin"
     return shutil.which(name, path=folders) if root == ROOT else None
 
 
 def _cross_checker(package: str, root: Path) -> str | None:
-    """Where NVIDIA's tool for `--cross-check` is; on the real root alone."""
+    """Where NVIDIA's tool for `--cross-check` is; only on the real root."""
     found = trtexec_tool.locate(package) if root == ROOT else None
     return str(found) if found else None
 

@@ -19,7 +19,7 @@ def how_to_install(fingerprint: Fingerprint, package: str) -> str:
     if package == "tensorrt_rtx":
         return _tensorrt_rtx(fingerprint)
     if fingerprint.architecture != "x86_64":
-        return f"Jetrail installs {package} on x86_64 machines alone: run this on one."
+        return f"Jetrail installs {package} only on x86_64 machines: run this on one."
     return f"Install {package} with `pip install --editable '.[device]'` and probe again."
 
 
@@ -27,7 +27,7 @@ def _tensorrt_on_jetson(jetpack: str | None) -> str:
     brings = jetpack_brings(jetpack)
     if brings and Version(brings.python) < JETRAIL_PYTHON:
         return (
-            f"JetPack {jetpack} has TensorRT for Python {brings.python} alone, and Jetrail wants "
+            f"JetPack {jetpack} has TensorRT only for Python {brings.python}, and Jetrail wants "
             "3.10 or later: flash JetPack 6 or later, which runs on Orin and Thor."
         )
     tensorrt = f" (TensorRT {brings.tensorrt} for Python {brings.python})" if brings else ""

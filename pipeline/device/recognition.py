@@ -24,11 +24,11 @@ def check_target(
     if unknown := expected.keys() - Fingerprint.model_fields.keys():
         raise InputError(
             f"Target {target.target}: expected under `device:` the fields of a fingerprint "
-            f"({', '.join(PROCESSOR)}, …), came {', '.join(sorted(unknown))}. Mend its params.yaml."
+            f"({', '.join(PROCESSOR)}, …), got {', '.join(sorted(unknown))}. Fix its params.yaml."
         )
     if wrong := mismatches(fingerprint, expected):
         raise WrongEngine(
-            f"Expected a device of target {target.target} ({_row(expected)}), came "
+            f"Expected a device of target {target.target} ({_row(expected)}), got "
             f"{describe(fingerprint)}, which is not {', '.join(wrong)}. "
             + _elsewhere(target, [row.target for row in others() if suits(fingerprint, row)])
         )
@@ -36,7 +36,7 @@ def check_target(
         installed = ", ".join(fingerprint.backends) or "none"
         raise WrongEngine(
             f"Expected the package {target.package.name!r}, which target {target.target} runs on, "
-            f"on this device, came {installed} installed. "
+            f"on this device, got {installed} installed. "
             + how_to_install(fingerprint, target.package.name)
         )
 

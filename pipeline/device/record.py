@@ -156,7 +156,7 @@ def _scrubber(root: Path) -> Callable[[str, str], str]:
         for _, text in _files(root, path)
     ]
     secrets = [secret for secret in serials if len(secret) >= 4]
-    # A machine may be called `nvidia` or `orin`: its name counts in what programs print alone,
+    # A machine may be called `nvidia` or `orin`: its name counts only in what programs print,
     # since the kernel's files do not hold it.
     name = re.compile(rf"\b{re.escape(platform.node() or 'localhost')}\b", re.IGNORECASE)
 

@@ -104,7 +104,7 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
     digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256:
         raise InputError(
-            f"Expected {path} with sha256 {sha256}, as model.yaml says, came {digest}. "
+            f"Expected {path} with sha256 {sha256}, as model.yaml says, got {digest}. "
             "Fetch the right file with `dvc pull`, or, if the new weights are meant, "
             "put their sha256 into model.yaml."
         )
@@ -192,7 +192,7 @@ def _foreign(path: Path, found: Scan) -> str:
     for name in found.foreign:
         if name in _TASKS:
             return (
-                f"Expected a checkpoint for detect, came one for {_TASKS[name]}: {path} holds "
+                f"Expected a checkpoint for detect, got one for {_TASKS[name]}: {path} holds "
                 f"{name.rpartition('.')[2]}. Jetrail serves YOLOv8 detect (n, s, m, l, x)."
             )
     if set(found.foreign) <= {"builtins.getattr", "__builtin__.getattr"}:
@@ -204,7 +204,7 @@ def _foreign(path: Path, found: Scan) -> str:
     if all(name.startswith(_NETWORK) for name in found.foreign):
         layers = ", ".join(name.rpartition(".")[2] for name in found.foreign[:4])
         return (
-            f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), came another network"
+            f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), got another network"
             f"{_origin(found)}: {path} holds the layers {layers}, which YOLOv8 does not have."
         )
     others = [name for name in found.foreign if not name.startswith(_NETWORK)]
@@ -242,7 +242,7 @@ def _load(path: Path, data: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise InputError(
-            f"Expected Ultralytics' dictionary with a model in {path}, came "
+            f"Expected Ultralytics' dictionary with a model in {path}, got "
             f"{type(content).__name__}. Give the .pt that Ultralytics saves."
         )
     return content
@@ -282,18 +282,18 @@ def _network(path: Path, content: dict[str, Any]) -> Any:
     network: Any = content.get("ema") or content.get("model")
     if type(network) is not tasks.DetectionModel:
         raise InputError(
-            f"Expected a YOLOv8 detect network under `model` or `ema` in {path}, came "
+            f"Expected a YOLOv8 detect network under `model` or `ema` in {path}, got "
             f"{type(network).__name__}. Give the .pt that Ultralytics saves, not a state_dict."
         )
     head = network.model[-1]
     if type(head) is not heads.Detect or getattr(head, "one2one_cv2", None) is not None:
         raise InputError(
-            f"Expected YOLOv8's Detect head, came {type(head).__name__} "
+            f"Expected YOLOv8's Detect head, got {type(head).__name__} "
             f"(perhaps with an end-to-end branch) in {path}. Jetrail serves YOLOv8 detect."
         )
     if content.get("modelopt"):
         raise InputError(
-            f"Expected float weights, came a network trained for quantization in {path}. "
+            f"Expected float weights, got a network trained for quantization in {path}. "
             "Give the checkpoint before that; `pipeline quantize` makes INT8 from it."
         )
     _check_shape(path, network)
@@ -338,7 +338,7 @@ def _classes(path: Path, network: Any) -> tuple[str, ...]:
     count = int(network.model[-1].nc)
     if sorted(table) != list(range(count)):
         raise InputError(
-            f"Expected names for the classes 0 to {count - 1} in {path}, came {len(table)} names. "
+            f"Expected names for the classes 0 to {count - 1} in {path}, got {len(table)} names. "
             "Save the checkpoint again with Ultralytics, with `names` for every class."
         )
     names = tuple(str(table[index]) for index in range(count))

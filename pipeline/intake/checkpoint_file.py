@@ -18,7 +18,7 @@ def read_file(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(
             f"Expected a checkpoint in {path}, but there is no such file. "
-            "Fetch it with `dvc pull`, or mend `weights:` in model.yaml."
+            "Fetch it with `dvc pull`, or fix `weights:` in model.yaml."
         )
     if (size := path.stat().st_size) > MAX_BYTES:
         raise too_large(path, size)
@@ -36,7 +36,7 @@ def too_large(path: Path, size: int) -> InputError:
 def check_archive(path: Path, data: bytes) -> None:
     """Raise InputError unless it is a whole archive as torch.save writes it, of bounded size."""
     if not data.startswith(b"PK"):
-        raise InputError(f"Expected a PyTorch checkpoint in {path}, came {_kind_of(data)}.")
+        raise InputError(f"Expected a PyTorch checkpoint in {path}, got {_kind_of(data)}.")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _check_sizes(path, archive)
@@ -54,7 +54,7 @@ def check_archive(path: Path, data: bytes) -> None:
         )
     if len(pickles) != 1 or pickles[0].count("/") != 1 or not pickles[0].endswith("/data.pkl"):
         raise InputError(
-            f"Expected one pickle, data.pkl, in the checkpoint {path}, came "
+            f"Expected one pickle, data.pkl, in the checkpoint {path}, got "
             f"{', '.join(pickles[:3]) or 'none'}. Give the .pt that Ultralytics saves (not "
             "TorchScript, not an archive around it)."
         )

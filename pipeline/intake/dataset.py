@@ -56,7 +56,7 @@ def load_set(folder: Path, purpose: str) -> list[Sample]:
     if not images.is_dir():
         raise InputError(
             f"Expected the {purpose} set in {folder} with the folders images/ and labels/, "
-            f"but {images} is not there. Fetch it with `dvc pull`, or mend `data:` in model.yaml."
+            f"but {images} is not there. Fetch it with `dvc pull`, or fix `data:` in model.yaml."
         )
     samples = [
         Sample(
@@ -68,8 +68,8 @@ def load_set(folder: Path, purpose: str) -> list[Sample]:
     ]
     if not samples:
         raise InputError(
-            f"Expected images in {images} for the {purpose} set, came none. Images are never "
-            "replaced by random data: put real ones there, or mend `data:` in model.yaml."
+            f"Expected images in {images} for the {purpose} set, got none. Images are never "
+            "replaced by random data: put real ones there, or fix `data:` in model.yaml."
         )
     return samples
 

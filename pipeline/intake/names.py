@@ -16,7 +16,7 @@ def check_new_name(name: str, taken: bool, kind: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > 40:
         raise InputError(
             f"Expected a {kind} name of at most 40 lower-case letters, digits and dashes, "
-            f"since it becomes part of image tags and labels; came {name!r}."
+            f"since it becomes part of image tags and labels; got {name!r}."
         )
     if any(not isinstance(_as_yaml(name, version), str) for version in ((1, 1), (1, 2))):
         raise InputError(

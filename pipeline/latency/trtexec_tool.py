@@ -50,7 +50,7 @@ def find(package: str = "tensorrt") -> Path:
     """The tool for plans of a package. Raises InputError with how to install it."""
     if package not in INSTALL:
         raise InputError(
-            f"Expected an engine of TensorRT or TensorRT-RTX to cross-check, came one of {package}."
+            f"Expected an engine of TensorRT or TensorRT-RTX to cross-check, got one of {package}."
             " Run `pipeline benchmark` without --cross-check."
         )
     name, how = INSTALL[package]
@@ -95,7 +95,7 @@ def read_version(output: str) -> str:
     banner = BANNER.search(output)
     if banner is None:
         raise JetrailError(
-            "Expected the line `&&&& RUNNING TensorRT.trtexec [TensorRT v…]`, came:\n"
+            "Expected the line `&&&& RUNNING TensorRT.trtexec [TensorRT v…]`, got:\n"
             f"{tail(output)}\nInstall the trtexec of TensorRT 8.6 or later."
         )
     number, build = int(banner[1]), banner[2]

@@ -186,7 +186,7 @@ def _temperature(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
 def _power_mode(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
     if MODE_CHANGED in (state.power_mode or ""):
         yield (
-            f"Expected one power mode all the time, came {state.power_mode}. Let nobody change it "
+            f"Expected one power mode all the time, got {state.power_mode}. Let nobody change it "
             "(`nvpmodel -q` says which it is), and measure again."
         )
         return
@@ -200,7 +200,7 @@ def _power_mode(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
         )
         return
     yield (
-        f"Expected the power mode {row.power_mode}, came {state.power_mode}. Set it with `sudo "
+        f"Expected the power mode {row.power_mode}, got {state.power_mode}. Set it with `sudo "
         "nvpmodel -m NUMBER` (`/etc/nvpmodel.conf` has the numbers), let the device settle, and "
         "measure again."
     )

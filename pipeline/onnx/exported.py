@@ -23,7 +23,7 @@ def read_export(path: Path, model: ModelConfig) -> Any:
     for key, value in expected.items():
         if metadata.get(key) != value:
             raise InputError(
-                f"Expected {path} made from the {key} {value} of model.yaml, came one "
+                f"Expected {path} made from the {key} {value} of model.yaml, got one "
                 f"made from {metadata.get(key, 'an unknown one')}. Run `pipeline export "
                 f"{model.name}`."
             )

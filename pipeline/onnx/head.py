@@ -41,7 +41,7 @@ def find_head(model: Any) -> Head:
     if not outputs or len(distribution) != 1:
         raise InputError(
             "Expected YOLOv8's detect head in the ONNX graph: output convolutions and one "
-            f"convolution of the box distribution; came {len(outputs)} and {len(distribution)}. "
+            f"convolution of the box distribution; got {len(outputs)} and {len(distribution)}. "
             "Export the model again with `pipeline export`."
         )
     return Head(

@@ -17,5 +17,5 @@ def dvc_add(root: Path, paths: Sequence[Path]) -> None:
     if done.returncode:
         raise InputError(
             f"Expected `dvc add` to take {', '.join(map(str, paths))}, but it said: "
-            f"{done.stderr.strip()}. Mend that and run `dvc add` yourself; the rest is done."
+            f"{done.stderr.strip()}. Fix that and run `dvc add` yourself; the rest is done."
         )

@@ -74,7 +74,7 @@ def parse_imgsz(text: str) -> tuple[int, int]:
     """`640` or `384,640` as height and width in pixels. Raises InputError."""
     match = re.fullmatch(r"(\d{1,5})(?:,(\d{1,5}))?", text.strip())
     if match is None:
-        raise InputError(f"Expected --imgsz as `640` or `height,width` in pixels, came {text!r}.")
+        raise InputError(f"Expected --imgsz as `640` or `height,width` in pixels, got {text!r}.")
     imgsz = int(match[1]), int(match[2] or match[1])
     try:
         check_imgsz(imgsz)
@@ -133,9 +133,9 @@ def _check_words(workspace: Workspace, new: NewModel) -> None:
         )
     check_new_name(new.name, workspace.model(new.name).exists(), "model")
     if not re.fullmatch(VERSION_PATTERN, new.version):
-        raise InputError(f"Expected --version as `1`, `1.2` or `1.2.3`, came {new.version!r}.")
+        raise InputError(f"Expected --version as `1`, `1.2` or `1.2.3`, got {new.version!r}.")
     if new.track not in ("git", "dvc"):
-        raise InputError(f"Expected --track git or --track dvc, came {new.track!r}.")
+        raise InputError(f"Expected --track git or --track dvc, got {new.track!r}.")
     for target in new.targets:
         load_target(workspace, target)
     params = workspace.root / "params.yaml"

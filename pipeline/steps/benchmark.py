@@ -70,7 +70,7 @@ def benchmark(
         trtexec.arguments(trtexec_tool.probe(trtexec_tool.find(manifest.backend_package)), manifest)
     minutes = target.benchmark.soak_minutes if soak_minutes is None else soak_minutes
     if not 0 <= minutes < math.inf:
-        raise InputError(f"Expected --soak in minutes, 0 for none, came {minutes}.")
+        raise InputError(f"Expected --soak in minutes, 0 for none, got {minutes}.")
     with (
         tempfile.TemporaryDirectory(prefix="jetrail-") as name,
         device_lock(f"pipeline benchmark {engine} --target {target_name}"),
@@ -161,7 +161,7 @@ def _cross_check(
     ours = next(one.extra.gpu_p50_ms for one in measurements if one.name == "test_gpu_time")
     if ours is None:
         raise InputError(
-            f"Expected a TensorRT engine on a GPU for --cross-check, came {manifest.engine} on "
+            f"Expected a TensorRT engine on a GPU for --cross-check, got {manifest.engine} on "
             f"{manifest.backend}, which has no GPU time. Run `pipeline benchmark` without "
             "--cross-check."
         )

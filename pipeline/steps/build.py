@@ -150,7 +150,7 @@ def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -
         if found[key] is not None and found[key] != value:
             raise InputError(
                 f"Expected {workspace.relative(path)} to be made from what model.yaml says now, "
-                f"{key} {value}, came {found[key]} in its metadata. {again}"
+                f"{key} {value}, got {found[key]} in its metadata. {again}"
             )
     return path
 
@@ -171,7 +171,7 @@ def _names(metadata: dict[str, str]) -> tuple[str, ...] | None:
     except (ValueError, SyntaxError, TypeError) as error:
         raise InputError(
             f"Expected the classes as a list or table in the metadata `names` of the ONNX file, "
-            f"came {text[:80]!r}. Make the file again with `pipeline export MODEL`."
+            f"got {text[:80]!r}. Make the file again with `pipeline export MODEL`."
         ) from error
 
 
@@ -180,7 +180,7 @@ def _check_output(onnx: Path, model: ModelConfig, result: BuildResult) -> None:
     if found != expected:
         raise InputError(
             f"{onnx}: expected {expected} output channels, 4 for the box and one for each of the "
-            f"{len(model.classes)} classes in model.yaml, came {found}. "
+            f"{len(model.classes)} classes in model.yaml, got {found}. "
             f"Export the model again with `pipeline export {model.name}`."
         )
 

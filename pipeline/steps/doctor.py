@@ -23,7 +23,7 @@ def raise_unless_useful(diagnosis: Diagnosis) -> None:
     fixable = [target.name for target in diagnosis.targets if target.build]
     remedy = f"Do what is said above of {' or '.join(fixable)}" if fixable else "Use another device"
     raise WrongEngine(
-        "Expected a machine that can build the engines of at least one target, came "
+        "Expected a machine that can build the engines of at least one target, got "
         f"{describe(diagnosis.device)}, which can build none of the {len(diagnosis.targets)} under "
         f"engines/targets. {remedy}, or add a target for this machine with `pipeline add-target "
         "NAME --from TARGET`."

@@ -88,7 +88,7 @@ def _check_same_pictures(
     if truth.keys() != reference.keys():
         raise InputError(
             f"Expected the FP32 reference of {model} on the {len(truth)} pictures of the "
-            f"evaluation set, came one on {len(reference)} other pictures. "
+            f"evaluation set, got one on {len(reference)} other pictures. "
             f"Run `pipeline verify {model}`."
         )
 
@@ -118,27 +118,27 @@ def _compare(
     found: Mapping[str, Detections],
 ) -> Evaluation:
     expected: Accuracy = accuracy(truth, reference, model.classes)
-    came: Accuracy = accuracy(truth, found, model.classes)
+    got: Accuracy = accuracy(truth, found, model.classes)
     sure = manifest.thresholds.confidences(manifest.classes)
     shift = confidence_shift(reference, found, sure)
     return Evaluation(
         engine=manifest.engine,
         target=target.target,
         engine_sha256=manifest.engine_sha256,
-        images=came.images,
-        objects=came.objects,
-        map50_95=came.map50_95,
-        map50=came.map50,
-        map50_95_small=came.map50_95_small,
-        map50_95_medium=came.map50_95_medium,
-        map50_95_large=came.map50_95_large,
-        per_class=came.per_class,
+        images=got.images,
+        objects=got.objects,
+        map50_95=got.map50_95,
+        map50=got.map50,
+        map50_95_small=got.map50_95_small,
+        map50_95_medium=got.map50_95_medium,
+        map50_95_large=got.map50_95_large,
+        per_class=got.per_class,
         reference_map50_95=expected.map50_95,
-        map50_95_drop=expected.map50_95 - came.map50_95,
+        map50_95_drop=expected.map50_95 - got.map50_95,
         map50_95_drop_interval=drop_interval(match(truth, reference), match(truth, found)),
         confidence_shift=shift.shift,
         confidence_threshold=manifest.thresholds.confidence,
         reference_detections=shift.references,
         lost_detections=shift.lost,
-        notes=worth(came.images, {name: one.objects for name, one in came.per_class.items()}),
+        notes=worth(got.images, {name: one.objects for name, one in got.per_class.items()}),
     )

@@ -47,14 +47,14 @@ def check_fits(model: ModelConfig, facts: CheckpointFacts) -> None:
     if facts.classes != model.classes:
         raise InputError(
             f"{where}: expected the {len(facts.classes)} classes of the checkpoint in its order, "
-            f"{list(facts.classes)[:12]}, came {len(model.classes)}: {list(model.classes)[:12]}. "
+            f"{list(facts.classes)[:12]}, got {len(model.classes)}: {list(model.classes)[:12]}. "
             "Copy them from the checkpoint, or `pipeline add-model` again."
         )
     stride = max(facts.strides)
     if any(side % stride for side in model.imgsz):
         raise InputError(
             f"{where}: expected `imgsz` as multiples of the network's stride, {stride} pixels, "
-            f"came {list(model.imgsz)}. Change it, and export again."
+            f"got {list(model.imgsz)}. Change it, and export again."
         )
 
 
@@ -74,9 +74,9 @@ def _check_output(graph: Any, model: ModelConfig, facts: CheckpointFacts) -> Non
     height, width = model.imgsz
     anchors = sum((height // stride) * (width // stride) for stride in facts.strides)
     expected = (onnx_file.BATCH, 4 + len(model.classes), anchors)
-    if (came := onnx_file.output_shape(graph)) != expected:
+    if (got := onnx_file.output_shape(graph)) != expected:
         raise JetrailError(
-            f"Expected an output of shape {expected} from the exported graph, came {came}. "
+            f"Expected an output of shape {expected} from the exported graph, got {got}. "
             "Report this with the versions of torch and ultralytics."
         )
 

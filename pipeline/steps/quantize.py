@@ -244,8 +244,8 @@ class Search:
         thresholds = {
             name: self._thresholds[name] for name in conv_inputs(self._graph, [layer]).values()
         }
-        came = OnnxModel(to_int8(self._graph, thresholds, [layer]).SerializeToString()).run(images)
-        apart = np.abs(came - expected).transpose(0, 2, 1)
+        got = OnnxModel(to_int8(self._graph, thresholds, [layer]).SerializeToString()).run(images)
+        apart = np.abs(got - expected).transpose(0, 2, 1)
         seen = expected[:, 4:].max(axis=1) >= min(SEEN, float(expected[:, 4:].max()))
         boxes = apart[seen][:, :4].mean() / max(images.shape[1:3])
         return float(boxes + apart[seen][:, 4:].mean())

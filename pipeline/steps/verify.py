@@ -81,18 +81,18 @@ def _parity(
     batch: int,
 ) -> Parity:
     parts = [session.run(pixels[start : start + batch]) for start in range(0, len(pixels), batch)]
-    came = np.concatenate(parts)
-    if came.shape != expected.shape:
+    got = np.concatenate(parts)
+    if got.shape != expected.shape:
         raise InputError(
-            f"Expected raw output of shape {expected.shape} as from the checkpoint, came "
-            f"{came.shape} at batch {batch}. Run `pipeline export` again."
+            f"Expected raw output of shape {expected.shape} as from the checkpoint, got "
+            f"{got.shape} at batch {batch}. Run `pipeline export` again."
         )
-    if not np.isfinite(came).all():
+    if not np.isfinite(got).all():
         raise InputError(
-            f"Expected numbers from the ONNX file, came NaN or infinity at batch {batch}, a "
+            f"Expected numbers from the ONNX file, got NaN or infinity at batch {batch}, a "
             "difference of nan from the checkpoint. Run `pipeline export` again."
         )
-    apart = np.abs(came.astype(np.float64) - expected)
+    apart = np.abs(got.astype(np.float64) - expected)
     return Parity(
         batch=batch,
         images=len(pixels),
@@ -111,11 +111,11 @@ def _check(parity: Sequence[Parity], path: Path) -> None:
             ("boxes", one.boxes_px.largest, TOLERANCE.boxes_px, "pixels"),
             ("scores", one.scores.largest, TOLERANCE.scores, "of 1"),
         )
-        for name, came, limit, unit in pairs:
-            if came > limit:
+        for name, got, limit, unit in pairs:
+            if got > limit:
                 raise InputError(
                     f"Expected {path} to give the checkpoint's {name} within {limit:g} {unit}, "
-                    f"came a difference of {came:.3g} at batch {one.batch}. Export again; if it "
+                    f"got a difference of {got:.3g} at batch {one.batch}. Export again; if it "
                     "stays, the versions of torch, onnxsim or onnxruntime do not fit together."
                 )
 

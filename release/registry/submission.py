@@ -87,7 +87,7 @@ def _onnx(workspace: Workspace, judged: JudgedEngine) -> Path:
     if found != source.onnx_sha256:
         raise InputError(
             f"Expected {path} with sha256 {source.onnx_sha256[:12]}…, from which "
-            f"{judged.manifest.engine} was built, came {found[:12]}. Build and measure the "
+            f"{judged.manifest.engine} was built, got {found[:12]}. Build and measure the "
             "engine again with `dvc repro`."
         )
     return path

@@ -247,11 +247,11 @@ CASES = {
     "malicious pickle": Case(spoil=weights(malicious), words=EXPORT, said="exec"),
     "malicious pickle in verify": Case(spoil=weights(malicious), words=VERIFY, said="made from"),
     "segment checkpoint": Case(
-        spoil=weights(of_task("seg")), words=EXPORT, said="came one for segment"
+        spoil=weights(of_task("seg")), words=EXPORT, said="got one for segment"
     ),
     "pose checkpoint": Case(spoil=weights(of_task("pose")), words=EXPORT, said="one for pose"),
     "classify checkpoint": Case(
-        spoil=weights(of_task("cls")), words=EXPORT, said="came one for classify"
+        spoil=weights(of_task("cls")), words=EXPORT, said="got one for classify"
     ),
     "sha256 mismatch": Case(spoil=other_byte(WEIGHTS), words=EXPORT, said="with sha256"),
     "unknown key": Case(
@@ -267,7 +267,7 @@ CASES = {
         spoil=empty_set("calibration"), words=QUANTIZE, said="never replaced by random data"
     ),
     "no evaluation images to measure": Case(
-        spoil=empty_set("evaluation"), words=BENCHMARK, said="evaluation set, came none"
+        spoil=empty_set("evaluation"), words=BENCHMARK, said="evaluation set, got none"
     ),
     "unreadable image in quantize": Case(
         spoil=unreadable("calibration"), words=QUANTIZE, said="an image that OpenCV can read"
@@ -300,19 +300,19 @@ CASES = {
     ),
     "unknown precision": Case(spoil=unknown_precision, words=BUILD, said="'fp32', 'fp16' or"),
     "unknown backend": Case(
-        spoil=yaml_set(ROW, "backend", value="tvm"), words=BUILD, said="came 'tvm'"
+        spoil=yaml_set(ROW, "backend", value="tvm"), words=BUILD, said="got 'tvm'"
     ),
     "unknown target": Case(
-        spoil=nothing, words=(*BUILD, "--target", "toaster"), said="came 'toaster'"
+        spoil=nothing, words=(*BUILD, "--target", "toaster"), said="got 'toaster'"
     ),
     "unknown target of a release": Case(
-        spoil=nothing, words=("release", "publish", "--target", "toaster"), said="came 'toaster'"
+        spoil=nothing, words=("release", "publish", "--target", "toaster"), said="got 'toaster'"
     ),
     "unknown model": Case(
-        spoil=nothing, words=("pipeline", "export", "toaster"), said="came 'toaster'"
+        spoil=nothing, words=("pipeline", "export", "toaster"), said="got 'toaster'"
     ),
     "unknown engine": Case(
-        spoil=nothing, words=("pipeline", "gate", "toaster-fp16"), said="came 'toaster-fp16'"
+        spoil=nothing, words=("pipeline", "gate", "toaster-fp16"), said="got 'toaster-fp16'"
     ),
     "negative budget": Case(
         spoil=yaml_set(ROW, "budgets", "frame_p50_ms", value=-1), words=GATE, said="frame_p50_ms"
@@ -441,7 +441,7 @@ ADDED = {
     "weights not a checkpoint": ("data.yaml", "data.yaml", "160", "a file that starts"),
     "data.yaml missing": ("weights.pt", "no.yaml", "160", "no file is there"),
     "imgsz": ("weights.pt", "data.yaml", "150", "multiples of 32"),
-    "imgsz that is no number": ("weights.pt", "data.yaml", "wide", "came 'wide'"),
+    "imgsz that is no number": ("weights.pt", "data.yaml", "wide", "got 'wide'"),
     "other classes": ("weights.pt", "other.yaml", "160", "class 3 is 'three' against '3'"),
 }
 

@@ -154,11 +154,11 @@ CASES = {
     "damaged ONNX": Case(spoil=damaged_onnx, said=ONNX),
     "profile outside the model's axes": Case(
         spoil=onnx_file(fixed_batch),
-        said="for the profile 1, 4, 8 of the row, came one that is always 1",
+        said="for the profile 1, 4, 8 of the row, got one that is always 1",
     ),
     "profile outside an axis within the model": Case(
         spoil=onnx_file(batch_fixed_inside),
-        said="expected as many results as pictures, came 1 for any number",
+        said="expected as many results as pictures, got 1 for any number",
     ),
     "workspace larger than memory": Case(
         spoil=row("builder", "workspace_mib", value=1 << 30),

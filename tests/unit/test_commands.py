@@ -98,11 +98,11 @@ def test_each_cause_has_its_exit_code(kind: type[errors.JetrailError], code: int
     @app.command()
     @reports_errors
     def fail() -> None:
-        raise kind("expected this, came that, do so")
+        raise kind("expected this, got that, do so")
 
     result = CliRunner().invoke(app)
     assert result.exit_code == code
-    assert result.stderr == "error: expected this, came that, do so\n"
+    assert result.stderr == "error: expected this, got that, do so\n"
 
 
 def test_no_cause_is_without_a_code() -> None:

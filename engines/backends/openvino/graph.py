@@ -32,7 +32,7 @@ def read_graph(core: ov.Core, request: Request) -> ov.Model:
     if not found.compatible(expected):
         raise InputError(
             f"{request.onnx}: expected the input {INPUT} as {expected} like `imgsz` in model.yaml, "
-            f"came {found}. Export the model again with `pipeline export MODEL`."
+            f"got {found}. Export the model again with `pipeline export MODEL`."
         )
     model.reshape({model.input(0): ov.PartialShape([1, 3, *request.imgsz])})
     keep_box_decode_exact(model)
@@ -43,7 +43,7 @@ def _expect_names(path: Path, kind: str, expected: str, found: Sequence[Any]) ->
     names = [name for port in found for name in port.get_names()]
     if len(found) != 1 or expected not in names:
         raise InputError(
-            f"{path}: expected one {kind} named {expected}, came {', '.join(names) or 'none'}. "
+            f"{path}: expected one {kind} named {expected}, got {', '.join(names) or 'none'}. "
             "Make the file with `pipeline export MODEL`."
         )
 

@@ -42,7 +42,7 @@ class OpenVINOSession:
         chosen = self._slots[slot]
         if not 1 <= batch <= len(chosen.inputs):
             raise InputError(
-                f"Expected a batch from 1 to {len(chosen.inputs)}, came {batch}. "
+                f"Expected a batch from 1 to {len(chosen.inputs)}, got {batch}. "
                 "Raise `batch:` in the target's params.yaml and build the engine again."
             )
         chosen.use(batch, self._requests_of(batch))

@@ -5,7 +5,7 @@ file's own: the network is strongly typed, but where TensorRT is too old for it 
 run untyped networks only (before 11): there the builder's flags decide.
 
 The builder works in a process of its own (`engines.backends.tensorrt.build`). On a small Jetson the
-kernel may end it for want of memory, and then somebody must be left to say so.
+kernel may end it when memory runs out, and then somebody must be left to say so.
 """
 
 from __future__ import annotations

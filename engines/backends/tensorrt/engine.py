@@ -225,7 +225,7 @@ def _runtime(manifest: Manifest, messages: Messages) -> trt.Runtime:
     runtime = trt.Runtime(logger_for(messages))
     how = manifest.tensorrt
     if how and how.version_compatible:
-        # Such plans hold code for the processor, which TensorRT runs for those alone who trust the
+        # Such plans hold code for the processor, which TensorRT runs only for those who trust the
         # plan; the manifest has its sha256.
         runtime.engine_host_code_allowed = True
     if how and how.dla_core is not None:

@@ -50,17 +50,17 @@ def _output_problem(network: trt.INetworkDefinition) -> str | None:
     """What is wrong with the output; the detector wants one in float32 whose size it knows."""
     outputs = [network.get_output(index) for index in range(network.num_outputs)]
     if [one.name for one in outputs] != [OUTPUT]:
-        came = ", ".join(one.name for one in outputs) or "none"
-        return f"one output named {OUTPUT}, came {came}"
+        got = ", ".join(one.name for one in outputs) or "none"
+        return f"one output named {OUTPUT}, got {got}"
     if (dtype := tensor_of(outputs[0]).dtype) != "float32":
-        return f"the output {OUTPUT} in float32, came {dtype}"
+        return f"the output {OUTPUT} in float32, got {dtype}"
     results, *sizes = _axes(outputs[0])
     if any(size < 1 for size in sizes):
-        return f"a fixed size of the output {OUTPUT}, came {_shape(sizes)} after the batch"
+        return f"a fixed size of the output {OUTPUT}, got {_shape(sizes)} after the batch"
     pictures = _axes(network.get_input(0))[0]
     if results != pictures:
-        # TensorRT builds such a plan all the same, where a layer holds for one batch alone.
-        return f"as many results as pictures, came {_shape([results])} for {_shape([pictures])}"
+        # TensorRT builds such a plan all the same, where a layer holds for one batch only.
+        return f"as many results as pictures, got {_shape([results])} for {_shape([pictures])}"
     return None
 
 
@@ -74,7 +74,7 @@ def _shape(sizes: Sequence[int]) -> str:
 def parser_errors(errors: Iterable[Any], content: bytes) -> str:
     """The parser's errors in words: each operator and problem with the names of its nodes.
 
-    `content` is what was parsed: TensorRT 8.6 gives a node's number alone.
+    `content` is what was parsed: TensorRT 8.6 gives only a node's number.
     """
     nodes = _nodes(content)
     found: dict[tuple[str, str], list[str]] = {}
@@ -141,9 +141,9 @@ def profile_of(network: trt.INetworkDefinition, request: Request) -> Mapping[str
     if axes[0] >= 0 and {batch.min, batch.opt, batch.max} != {axes[0]}:
         raise InputError(
             f"{request.onnx}: expected a batch axis that is free, for the profile {batch.min}, "
-            f"{batch.opt}, {batch.max} of the row, came one that is always {axes[0]}. Export the "
+            f"{batch.opt}, {batch.max} of the row, got one that is always {axes[0]}. Export the "
             f"model again with `pipeline export MODEL`, or set `batch:` in the target's "
-            f"params.yaml to {axes[0]} thrice."
+            f"params.yaml to {axes[0]} three times."
         )
     frame = axes[1:]
     shapes = Profile(min=(batch.min, *frame), opt=(batch.opt, *frame), max=(batch.max, *frame))

@@ -45,7 +45,7 @@ def choose(package: str) -> None:
     chosen = vars(trt).get("package")
     if chosen not in (None, package):
         raise InputError(
-            f"Expected this process to go on with {chosen}, came {package}: Polygraphy takes one "
+            f"Expected this process to go on with {chosen}, got {package}: Polygraphy takes one "
             "TensorRT a process. Run the two in processes of their own."
         )
     number_by_bus()

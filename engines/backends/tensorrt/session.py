@@ -216,7 +216,7 @@ class _Slot:
         least, most = self._batches
         if not least <= batch <= most:
             raise InputError(
-                f"Expected a batch from {least} to {most}, came {batch}. Change `batch:` in the "
+                f"Expected a batch from {least} to {most}, got {batch}. Change `batch:` in the "
                 "target's params.yaml and build the engine again."
             )
 

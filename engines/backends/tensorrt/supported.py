@@ -31,8 +31,8 @@ def check_options(request: Request, options: TensorRTOptions, package: str) -> N
         if reason:
             raise InputError(
                 f"Expected for `builder.{key}` what {package} {trt.__version__} can do on "
-                f"{request.device.gpu or request.device.name}, came {getattr(options, key)}: "
-                f"{reason}. Mend the target's params.yaml."
+                f"{request.device.gpu or request.device.name}, got {getattr(options, key)}: "
+                f"{reason}. Fix the target's params.yaml."
             )
 
 
@@ -65,7 +65,7 @@ def _compute_capabilities(options: TensorRTOptions, package: str) -> str:
 
 
 def hardware_level(options: TensorRTOptions) -> trt.HardwareCompatibilityLevel | None:
-    """TensorRT's word for the row's; None for plans of this GPU alone."""
+    """TensorRT's word for the row's; None for plans of only this GPU."""
     name = LEVELS.get(options.hardware_compatibility)
     return getattr(trt.HardwareCompatibilityLevel, name) if name else None
 
@@ -96,7 +96,7 @@ def _hardware(request: Request, options: TensorRTOptions, package: str) -> str:
     if request.device.kind == "jetson":
         return "TensorRT has no hardware compatibility on JetPack"
     if not hasattr(trt.HardwareCompatibilityLevel, name):
-        return f"it knows {', '.join(trt.HardwareCompatibilityLevel.__members__)} alone"
+        return f"it knows only {', '.join(trt.HardwareCompatibilityLevel.__members__)}"
     return ""
 
 

@@ -70,7 +70,7 @@ def _check_input(path: Path, graph: Any, imgsz: tuple[int, int]) -> Any:
     names = [value.name for value in inputs]
     if names != [INPUT]:
         raise InputError(
-            f"{path}: expected one input named {INPUT}, came {', '.join(names) or 'none'}. "
+            f"{path}: expected one input named {INPUT}, got {', '.join(names) or 'none'}. "
             "Make the file with `pipeline export MODEL`."
         )
     tensor = inputs[0].type.tensor_type
@@ -79,7 +79,7 @@ def _check_input(path: Path, graph: Any, imgsz: tuple[int, int]) -> Any:
         kind = TensorProto.DataType.Name(tensor.elem_type).lower()
         raise InputError(
             f"{path}: expected the input {INPUT} as float32 of shape (batch, 3, {imgsz[0]}, "
-            f"{imgsz[1]}) like `imgsz` in model.yaml, came {kind} of shape (batch, "
+            f"{imgsz[1]}) like `imgsz` in model.yaml, got {kind} of shape (batch, "
             f"{', '.join(map(str, sides))}). Export the model again with `pipeline export MODEL`."
         )
     return inputs[0]

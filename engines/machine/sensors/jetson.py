@@ -26,7 +26,7 @@ of the video engines."""
 
 MEMORY_CLOCKS = (
     "sys/class/devfreq/bwmgr/cur_freq",  # JetPack 7
-    "sys/kernel/debug/bpmp/debug/clk/emc/rate",  # before it, for root alone
+    "sys/kernel/debug/bpmp/debug/clk/emc/rate",  # before it, only for root
 )
 
 TOTAL_RAIL = "VDD_IN"

@@ -118,14 +118,14 @@ def test_unknown_target(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -
     for command in ("publish", "write", "status"):
         result = run(command, "--target", "toaster")
         assert result.exit_code == 2
-        assert "came 'toaster'" in result.stderr
+        assert "got 'toaster'" in result.stderr
 
 
 def test_unknown_engine(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace.root)
     result = run("publish", "--target", TARGET, "--engine", "meter-int8")
     assert result.exit_code == 2
-    assert "meter-fp32, meter-fp16; came 'meter-int8'" in result.stderr
+    assert "meter-fp32, meter-fp16; got 'meter-int8'" in result.stderr
 
 
 def test_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

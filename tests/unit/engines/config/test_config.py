@@ -67,11 +67,11 @@ def test_a_good_model_is_read(workspace: Workspace) -> None:
     [
         ({"colour": "red"}, "colour: Extra inputs are not permitted"),
         ({"classes": None}, "classes: "),
-        ({"imgsz": [384, 650]}, r"multiples of 32 pixels, came \[384, 650\]; for 650 take 640"),
+        ({"imgsz": [384, 650]}, r"multiples of 32 pixels, got \[384, 650\]; for 650 take 640"),
         ({"imgsz": [0, 640]}, "multiples of 32"),
         ({"imgsz": [640]}, "imgsz"),
-        ({"task": "segment"}, "task: Input should be 'detect', came 'segment'"),
-        ({"schema": 2}, "schema: Input should be 1, came 2"),
+        ({"task": "segment"}, "task: Input should be 'detect', got 'segment'"),
+        ({"schema": 2}, "schema: Input should be 1, got 2"),
         ({"version": "new"}, "version"),
         ({"weights": {"path": "weights.pt", "sha256": "abc"}}, "weights.sha256"),
         ({"weights": {"path": "../w.pt", "sha256": "0" * 64}}, "weights.path"),
@@ -100,12 +100,12 @@ def test_every_key_of_a_model_is_needed(workspace: Workspace, key: str) -> None:
 
 def test_an_unknown_model_names_the_known_ones(workspace: Workspace) -> None:
     write_yaml(workspace.model("helmets") / "model.yaml", MODEL)
-    with pytest.raises(InputError, match="one of the models helmets, came 'vests'"):
+    with pytest.raises(InputError, match="one of the models helmets, got 'vests'"):
         load_model(workspace, "vests")
 
 
 def test_an_unknown_target_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="x86-openvino.*came 'jetson'.*add-target"):
+    with pytest.raises(InputError, match="x86-openvino.*got 'jetson'.*add-target"):
         load_target(REPOSITORY, "jetson")
 
 
@@ -159,7 +159,7 @@ def test_an_engine_s_own_budget_is_checked_too(workspace: Workspace) -> None:
 def test_an_unknown_precision_is_refused(workspace: Workspace) -> None:
     row = target_row()
     row["engines"]["meter-yolov8n-fp8"] = {"model": "meter-yolov8n", "precision": "fp8"}
-    with pytest.raises(InputError, match="'fp32', 'fp16' or 'int8', came 'fp8'"):
+    with pytest.raises(InputError, match="'fp32', 'fp16' or 'int8', got 'fp8'"):
         load_row(workspace, row)
 
 
@@ -173,13 +173,13 @@ def test_an_engine_is_named_by_what_it_is(workspace: Workspace) -> None:
 def test_a_profile_must_be_ordered(workspace: Workspace) -> None:
     row = target_row()
     row["batch"] = {"min": 1, "opt": 8, "max": 4}
-    with pytest.raises(InputError, match="min <= opt <= max, came 1, 8, 4"):
+    with pytest.raises(InputError, match="min <= opt <= max, got 1, 8, 4"):
         load_row(workspace, row)
 
 
 def test_an_unknown_engine_names_the_known_ones() -> None:
     target = load_target(REPOSITORY, "x86-openvino")
-    with pytest.raises(InputError, match="meter-yolov8n-fp32.*came 'nothing'"):
+    with pytest.raises(InputError, match="meter-yolov8n-fp32.*got 'nothing'"):
         target.engine("nothing")
 
 

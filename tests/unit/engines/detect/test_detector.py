@@ -112,7 +112,7 @@ def test_inference_alone_on_what_was_filled_in(detector: Detector, frames: list[
 
 
 @pytest.mark.parametrize(
-    ("frame", "came"),
+    ("frame", "got"),
     [
         (np.zeros((10, 10), np.uint8), r"uint8 of shape \(10, 10\)"),
         (np.zeros((10, 10, 4), np.uint8), r"uint8 of shape \(10, 10, 4\)"),
@@ -122,11 +122,11 @@ def test_inference_alone_on_what_was_filled_in(detector: Detector, frames: list[
         (None, "NoneType"),
     ],
 )
-def test_refuses_what_is_not_a_frame(detector: Detector, frame: Any, came: str) -> None:
+def test_refuses_what_is_not_a_frame(detector: Detector, frame: Any, got: str) -> None:
     good = np.zeros((10, 10, 3), np.uint8)
-    with pytest.raises(InputError, match=came):
+    with pytest.raises(InputError, match=got):
         detector.detect([good, frame])
-    with pytest.raises(InputError, match=came):
+    with pytest.raises(InputError, match=got):
         list(detector.stream([good, frame]))
     assert len(detector.detect([good])) == 1
 

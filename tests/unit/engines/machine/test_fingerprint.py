@@ -152,13 +152,13 @@ def test_a_missing_backend_is_named(tmp_path: Path, target: TargetConfig) -> Non
     bare = read_fingerprint(_tree(tmp_path, XEON), architecture="x86_64").model_copy(
         update={"backends": {}}
     )
-    with pytest.raises(WrongEngine, match="came none installed"):
+    with pytest.raises(WrongEngine, match="got none installed"):
         check_target(bare, target, target.device)
 
 
 def test_a_row_that_asks_for_an_unknown_field(target: TargetConfig) -> None:
     row = target.model_copy(update={"device": {"kind": "cpu", "architectur": "x86_64"}})
-    with pytest.raises(InputError, match="came architectur"):
+    with pytest.raises(InputError, match="got architectur"):
         check_target(read_fingerprint(), row, row.device)
 
 

@@ -154,7 +154,7 @@ def test_a_soak_shorter_than_the_row_s_is_not_judged(p99: float) -> None:
     assert (verdict.verdict, verdict.checks[-1].verdict) == ("INVALID", "INVALID")
     (reason,) = verdict.reasons
     assert "at least 30 minutes" in reason
-    assert "came one of 0.05" in reason
+    assert "got one of 0.05" in reason
     assert "`pipeline benchmark m-fp16 --target t` without --soak" in reason
     # 60 times 0.7 and a 60th of it again is a little less.
     same = judge(manifest(), soaked(20, minutes=60 * 0.7 / 60), evaluation(), HOT, soak_minutes=0.7)
@@ -166,7 +166,7 @@ def test_a_hot_p99_of_too_few_frames_is_not_judged() -> None:
     assert (verdict.verdict, verdict.checks[-1].verdict) == ("INVALID", "INVALID")
     (reason,) = verdict.reasons
     assert "at least 368 frames" in reason
-    assert "came 367" in reason
+    assert "got 367" in reason
     assert judge(manifest(), soaked(20, count=368), evaluation(), HOT).verdict == "PASS"
 
 
@@ -179,7 +179,7 @@ def test_a_budget_without_a_soak_is_invalid_and_says_which_command_to_run() -> N
     verdict = judge(manifest(), benchmark(), evaluation(), HOT)
     assert verdict.verdict == "INVALID"
     (reason,) = verdict.reasons
-    assert "came none" in reason
+    assert "got none" in reason
     assert "pipeline benchmark m-fp16 --target t --soak MINUTES" in reason
 
 

@@ -277,7 +277,7 @@ def test_limit_that_was_edited(workspace: Workspace) -> None:
 def test_engine_taken_out_of_the_target(workspace: Workspace, folder: EngineFolder) -> None:
     params = workspace.target(TARGET) / "params.yaml"
     params.write_text(params.read_text().replace("  meter-fp16: {", "  # meter-fp16: {"))
-    with pytest.raises(InputError, match="came 'meter-fp16'"):
+    with pytest.raises(InputError, match="got 'meter-fp16'"):
         load_judged(workspace, TARGET, ENGINE)
 
 

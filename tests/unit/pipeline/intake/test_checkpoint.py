@@ -127,7 +127,7 @@ def test_torchscript(tmp_path: Path) -> None:
 def test_zip_without_a_pickle(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "weights.pt", "w") as archive:
         archive.writestr("readme.txt", "nothing")
-    refused(tmp_path / "weights.pt", "came none")
+    refused(tmp_path / "weights.pt", "got none")
 
 
 def test_state_dict_only(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_another_sha256_is_refused_before_loading(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapter, "check_archive", pytest.fail)
-    with pytest.raises(InputError, match=r"Expected .* with sha256 0{64}.*, came [0-9a-f]{64}"):
+    with pytest.raises(InputError, match=r"Expected .* with sha256 0{64}.*, got [0-9a-f]{64}"):
         load_checkpoint(checkpoint, "0" * 64)
 
 
@@ -177,13 +177,13 @@ def test_network_that_is_not_put_together(tmp_path: Path) -> None:
 )
 def test_other_tasks(tmp_path: Path, task: str, config: str) -> None:
     path = save(tmp_path / "weights.pt", build_network(task, config))
-    refused(path, f"Expected a checkpoint for detect, came one for {task}")
+    refused(path, f"Expected a checkpoint for detect, got one for {task}")
 
 
 @pytest.mark.parametrize(("config", "layer"), [("yolov5n", "C3"), ("yolo11n", "C3k2")])
 def test_other_generations(tmp_path: Path, config: str, layer: str) -> None:
     path = save(tmp_path / "weights.pt", build_network(config=config))
-    message = refused(path, "Expected a YOLOv8 detect checkpoint.*came another network")
+    message = refused(path, "Expected a YOLOv8 detect checkpoint.*got another network")
     assert re.search(rf"\b{layer}\b|PSABlock|C2PSA", message)
 
 

@@ -103,7 +103,7 @@ def test_a_missing_or_empty_set_is_refused_by_purpose(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Expected the calibration set in"):
         load_set(tmp_path, "calibration")
     (tmp_path / "images").mkdir()
-    with pytest.raises(InputError, match="calibration set, came none.*never replaced by random"):
+    with pytest.raises(InputError, match="calibration set, got none.*never replaced by random"):
         load_set(tmp_path, "calibration")
 
 

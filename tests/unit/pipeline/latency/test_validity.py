@@ -106,11 +106,11 @@ def test_a_jetson_that_holds_its_clock_and_mode_is_valid(jetson_row: BenchmarkRo
         ),
         (
             {"power_mode": "15W"},
-            ("Expected the power mode MAXN, came 15W", "sudo nvpmodel -m"),
+            ("Expected the power mode MAXN, got 15W", "sudo nvpmodel -m"),
         ),
         (
             {"power_mode": "MAXN, then 15W"},
-            ("one power mode", "came MAXN, then 15W", "nvpmodel -q"),
+            ("one power mode", "got MAXN, then 15W", "nvpmodel -q"),
         ),
         (
             {"memory_clock_min_mhz": 2133.0, "memory_clock_max_mhz": 3199.0},

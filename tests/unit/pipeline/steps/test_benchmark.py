@@ -195,7 +195,7 @@ def test_a_wrong_power_mode_is_measured_once(monkeypatch: pytest.MonkeyPatch) ->
     asked, validity = run(monkeypatch, [whole(times(), power_mode="15W")], in_mode("MAXN"))
     assert (len(asked), validity.valid, validity.attempts) == (1, False, 1)
     (reason,) = validity.reasons
-    assert "Expected the power mode MAXN, came 15W" in reason
+    assert "Expected the power mode MAXN, got 15W" in reason
 
 
 def test_a_power_mode_that_was_changed_meanwhile_is_measured_again(

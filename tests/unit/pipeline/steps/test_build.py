@@ -162,7 +162,7 @@ def test_an_output_that_does_not_fit_the_classes(
     probe(workspace, TARGET)
     onnx = workspace.model_out("tiny") / "model.fp32.onnx"
     make_tiny_network(onnx, classes=("bolt", "nut"), metadata={})
-    with pytest.raises(InputError, match=r"expected 7 output channels.*came 6"):
+    with pytest.raises(InputError, match=r"expected 7 output channels.*got 6"):
         build(workspace, TARGET, ENGINE)
     assert not any(workspace.engine(TARGET, ENGINE).path.iterdir())
 

@@ -102,12 +102,12 @@ def test_missing_weights(workspace: Workspace) -> None:
 def test_other_weights(workspace: Workspace) -> None:
     with (workspace.model(MODEL) / "weights.pt").open("ab") as file:
         file.write(b"x")
-    refused(workspace, "with sha256 .*, as model.yaml says, came")
+    refused(workspace, "with sha256 .*, as model.yaml says, got")
 
 
 def test_other_classes(make_workspace: Callable[..., Workspace]) -> None:
     workspace = make_workspace(classes=("nut", "bolt"))
-    refused(workspace, r"expected the 2 classes .*\['bolt', 'nut'\], came 2: \['nut', 'bolt'\]")
+    refused(workspace, r"expected the 2 classes .*\['bolt', 'nut'\], got 2: \['nut', 'bolt'\]")
 
 
 def test_size_that_is_no_multiple_of_the_stride(make_workspace: Callable[..., Workspace]) -> None:

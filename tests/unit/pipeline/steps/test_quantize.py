@@ -183,7 +183,7 @@ def test_nothing_to_put_back(exported: Path) -> None:
 def test_without_images(workspace: Workspace, exported: Path, purpose: str) -> None:
     for image in (workspace.model(MODEL) / "data" / purpose / "images").iterdir():
         image.unlink()
-    refused(workspace, f"{purpose} set, came none. Images are never replaced by random data")
+    refused(workspace, f"{purpose} set, got none. Images are never replaced by random data")
 
 
 def test_without_an_export(workspace: Workspace) -> None:

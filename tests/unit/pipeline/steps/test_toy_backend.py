@@ -159,7 +159,7 @@ def test_its_engine_is_built_and_run(toy: None, workspace: Workspace) -> None:
 def test_its_options_are_read_strictly(toy: None, workspace: Workspace) -> None:
     path = workspace.target("toys") / "params.yaml"
     path.write_text(path.read_text().replace("threads: 3", "threads: many"))
-    with pytest.raises(InputError, match=r"builder\.threads: .* came 'many'"):
+    with pytest.raises(InputError, match=r"builder\.threads: .* got 'many'"):
         load_target(workspace, "toys")
 
 

@@ -46,7 +46,7 @@ def test_another_network_in_the_file(workspace: Workspace, exported: Path) -> No
     values[0] += 0.1
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
     onnx.save(graph, str(exported))
-    refused(workspace, "to give the checkpoint's boxes within 0.1 pixels, came a difference")
+    refused(workspace, "to give the checkpoint's boxes within 0.1 pixels, got a difference")
 
 
 def test_not_a_number_is_a_difference(workspace: Workspace, exported: Path) -> None:
@@ -64,7 +64,7 @@ def test_export_of_other_weights(workspace: Workspace, exported: Path) -> None:
     graph = onnx.load(str(exported))
     onnx.helper.set_model_props(graph, {"weights_sha256": "0" * 64})
     onnx.save(graph, str(exported))
-    refused(workspace, "came one made from 0000.*pipeline export parts")
+    refused(workspace, "got one made from 0000.*pipeline export parts")
 
 
 def test_without_an_export(workspace: Workspace) -> None:
@@ -74,7 +74,7 @@ def test_without_an_export(workspace: Workspace) -> None:
 def test_without_evaluation_images(workspace: Workspace, exported: Path) -> None:
     for image in (workspace.model(MODEL) / "data" / "evaluation" / "images").iterdir():
         image.unlink()
-    refused(workspace, "evaluation set, came none")
+    refused(workspace, "evaluation set, got none")
 
 
 def test_unreadable_image(workspace: Workspace, exported: Path) -> None:

@@ -170,7 +170,7 @@ class TestRefusesToBuild:
 
     def test_another_input(self, make_tiny_network: Callable[..., Path], tmp_path: Path) -> None:
         onnx = make_tiny_network(tmp_path / "other.onnx", input_name="x")
-        with pytest.raises(InputError, match="expected one input named images, came x"):
+        with pytest.raises(InputError, match="expected one input named images, got x"):
             self.build(onnx, tmp_path)
 
     def test_a_file_that_is_not_onnx(self, tmp_path: Path) -> None:

@@ -66,13 +66,13 @@ class TestRefuses:
     @pytest.mark.parametrize("batch", [0, 5])
     def test_a_batch_outside_the_profile(self, machine: Any, batch: int) -> None:
         session = machine.load()
-        with pytest.raises(InputError, match=f"batch from 1 to 4, came {batch}"):
+        with pytest.raises(InputError, match=f"batch from 1 to 4, got {batch}"):
             session.input(0, batch)
         session.close()
 
     def test_to_start_what_was_not_filled(self, machine: Any) -> None:
         session = machine.load()
-        with pytest.raises(InputError, match="came 0"):
+        with pytest.raises(InputError, match="got 0"):
             session.start(0)
         session.close()
 

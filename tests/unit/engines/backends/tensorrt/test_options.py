@@ -117,7 +117,7 @@ CASES = {
     "workspace as large as the memory": Case(row={"workspace_mib": 15 * 1024}),
     "workspace larger than shared memory": Case(
         row={"workspace_mib": 15 * 1024 + 1},
-        said="what tensorrt 10.3.0 can do on Orin, came 15361: the device has 15360 MiB, which the "
+        said="what tensorrt 10.3.0 can do on Orin, got 15361: the device has 15360 MiB, which the "
         "whole machine shares, in all",
     ),
     "workspace larger than the card's": Case(
@@ -127,12 +127,12 @@ CASES = {
         version="1.7.1.116",
         device=CPU,
         row=RTX | {"workspace_mib": 256 * 1024},
-        said="what tensorrt_rtx 1.7.1.116 can do on Xeon, came 262144: the device has 131072 MiB",
+        said="what tensorrt_rtx 1.7.1.116 can do on Xeon, got 262144: the device has 131072 MiB",
     ),
     "version compatible": Case(row={"version_compatible": True}),
     "version compatible with 8.6": Case(version="8.6.2", row={"version_compatible": True}),
     "version compatible, too old": Case(
-        version="8.5.2", row={"version_compatible": True}, said="came True: it is too old"
+        version="8.5.2", row={"version_compatible": True}, said="got True: it is too old"
     ),
     "version compatible with RTX": Case(
         version="1.7.1",
@@ -155,7 +155,7 @@ CASES = {
     "hardware level that is not known yet": Case(
         device=CARD,
         row={"hardware_compatibility": "same-compute-capability"},
-        said="it knows NONE, AMPERE_PLUS alone",
+        said="it knows only NONE, AMPERE_PLUS",
     ),
     "GPUs by name": Case(
         version="1.7.1", device=CARD, row=RTX | {"compute_capabilities": ("7.5", "12.0")}
@@ -174,7 +174,7 @@ CASES = {
     "DLA": Case(row={"dla_core": 1}),
     "DLA core beyond the last": Case(row={"dla_core": 2}, said="the DLA cores here are 0 to 1"),
     "DLA where there is none": Case(
-        device=NANO, row={"dla_core": 0}, said="came 0: there is no DLA here"
+        device=NANO, row={"dla_core": 0}, said="got 0: there is no DLA here"
     ),
     "DLA on a card": Case(device=CARD, row={"dla_core": 0}, said="there is no DLA here"),
     "DLA with RTX": Case(version="1.7.1", row=RTX | {"dla_core": 0}, said="there is no DLA here"),
@@ -231,7 +231,7 @@ def test_options(use: Callable[[str], None], tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError) as raised:
         check_options(*arguments)
     assert case.said in str(raised.value)
-    assert str(raised.value).endswith("Mend the target's params.yaml.")
+    assert str(raised.value).endswith("Fix the target's params.yaml.")
 
 
 @pytest.mark.parametrize("sm", ["8.6.0", "sm_86", "86", "", 8.6])

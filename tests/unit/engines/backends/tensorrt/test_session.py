@@ -211,6 +211,6 @@ class TestGpuTimes:
 
     def test_of_a_batch_outside_the_profile(self, machine: Any) -> None:
         session = machine.load()
-        with pytest.raises(InputError, match="batch from 1 to 4, came 5"):
+        with pytest.raises(InputError, match="batch from 1 to 4, got 5"):
             session.gpu_times_ms(5, 3)
         session.close()

@@ -366,16 +366,16 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         "Det (node /one/Det): TensorRT has no such operator; "
         "StringNormalizer (node without name, of c1): TensorRT has no such operator",
     ),
-    "a batch that is not free": (fixed_batch, "for the profile 1, 2, 4 of the row, came one that"),
-    "another output": (other_output_name, "one output named output0, came boxes and scores"),
-    "an output in float16": (float16_output, "the output output0 in float32, came float16"),
+    "a batch that is not free": (fixed_batch, "for the profile 1, 2, 4 of the row, got one that"),
+    "another output": (other_output_name, "one output named output0, got boxes and scores"),
+    "an output in float16": (float16_output, "the output output0 in float32, got float16"),
     "a layer for one picture alone": (
         fixed_inside,
-        "expected as many results as pictures, came 1 for any number",
+        "expected as many results as pictures, got 1 for any number",
     ),
     "any number of anchors": (
         free_anchors,
-        "a fixed size of the output output0, came 7, any number after the batch",
+        "a fixed size of the output output0, got 7, any number after the batch",
     ),
 }
 

@@ -90,7 +90,7 @@ class TestRefuses:
         """Which is a message of protobuf, with nothing in it."""
         path = tmp_path / "model.fp32.onnx"
         path.write_bytes(b"")
-        with pytest.raises(InputError, match="expected one input named images, came none"):
+        with pytest.raises(InputError, match="expected one input named images, got none"):
             with_uint8_input(path, IMGSZ)
 
     def test_no_file(self, tmp_path: Path) -> None:
@@ -114,27 +114,27 @@ class TestRefuses:
         self, make_tiny_network: Callable[..., Path], tmp_path: Path
     ) -> None:
         path = make_tiny_network(tmp_path / "other.onnx", input_name="x")
-        with pytest.raises(InputError, match="expected one input named images, came x"):
+        with pytest.raises(InputError, match="expected one input named images, got x"):
             with_uint8_input(path, IMGSZ)
 
     def test_two_inputs(self, tiny_onnx: Path, tmp_path: Path) -> None:
         model = onnx.load(tiny_onnx)
         model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
         onnx.save(model, tmp_path / "two.onnx")
-        with pytest.raises(InputError, match="expected one input named images, came images, more"):
+        with pytest.raises(InputError, match="expected one input named images, got images, more"):
             with_uint8_input(tmp_path / "two.onnx", IMGSZ)
 
     def test_an_input_that_is_float16(self, tiny_onnx: Path, tmp_path: Path) -> None:
         model = onnx.load(tiny_onnx)
         model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
         onnx.save(model, tmp_path / "half.onnx")
-        with pytest.raises(InputError, match="as float32 of shape .*, came float16"):
+        with pytest.raises(InputError, match="as float32 of shape .*, got float16"):
             with_uint8_input(tmp_path / "half.onnx", IMGSZ)
 
     def test_what_it_made_itself(self, tiny_onnx: Path, tmp_path: Path) -> None:
         path = tmp_path / "again.onnx"
         path.write_bytes(with_uint8_input(tiny_onnx, IMGSZ))
-        with pytest.raises(InputError, match="as float32 of shape .*, came uint8"):
+        with pytest.raises(InputError, match="as float32 of shape .*, got uint8"):
             with_uint8_input(path, IMGSZ)
 
 

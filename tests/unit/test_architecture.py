@@ -1,0 +1,60 @@
+"""docs/architecture.md names the rooms that exist, and no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer
+
+import pipeline.cli
+import release.cli
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "architecture.md").read_text()
+PACKAGES = ("engines", "pipeline", "release")
+
+
+def test_every_room_is_named() -> None:
+    rooms = {
+        f"{package}/{path.name}"
+        for package in PACKAGES
+        for path in (ROOT / package).iterdir()
+        if (path / "__init__.py").is_file()
+    }
+    named = set(re.findall(r"^\| `((?:engines|pipeline|release)/[a-z_]+)`", TEXT, re.MULTILINE))
+    assert rooms <= named
+    assert all((ROOT / one).is_dir() for one in named)
+
+
+def test_what_is_named_exists() -> None:
+    paths = re.findall(r"`((?:engines|pipeline|release|tests)/[\w/.-]+)`", TEXT)
+    assert len(paths) > 30
+    for path in paths:
+        if "<" not in path and "…" not in path:
+            assert (ROOT / path).exists(), path
+
+
+def test_every_stage_s_command_is_in_the_table() -> None:
+    commands = {
+        f"{name} {command}"
+        for name, app in (("pipeline", pipeline.cli.commands), ("release", release.cli.commands))
+        for command in typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    }
+    named = set(re.findall(r"^\| `((?:pipeline|release) [a-z-]+)`", TEXT, re.MULTILINE))
+    assert named <= commands
+    stages = [ROOT / "dvc.yaml", ROOT / "engines" / "targets" / "device.dvc.yaml"]
+    run = {
+        match
+        for file in stages
+        for match in re.findall(r"cmd: ((?:pipeline|release) [a-z-]+)", file.read_text())
+    }
+    assert run <= named
+
+
+def test_the_rooms_of_each_package_stand_in_its_docstring() -> None:
+    for package in PACKAGES:
+        docstring = (ROOT / package / "__init__.py").read_text()
+        for path in (ROOT / package).iterdir():
+            if (path / "__init__.py").is_file():
+                assert path.name in docstring, f"{package}/{path.name}"
