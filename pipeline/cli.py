@@ -29,6 +29,12 @@ Target = Annotated[
 ]
 
 
+NoWait = Annotated[
+    bool,
+    typer.Option("--no-wait", help="End with exit 7 where another command holds this device."),
+]
+
+
 @commands.command("add-model")
 @reports_errors
 def add_model(
@@ -139,7 +145,7 @@ def probe(target: Target = None) -> None:
 
 @commands.command()
 @reports_errors
-def build(engine: Engine, target: Target = None) -> None:
+def build(engine: Engine, target: Target = None, no_wait: NoWait = False) -> None:
     """Build the engine on this device, with its manifest.
 
     Example: pipeline build meter-yolov8n-fp16 --target x86-openvino
@@ -147,7 +153,7 @@ def build(engine: Engine, target: Target = None) -> None:
     from pipeline.steps.build import build
 
     workspace = _workspace()
-    build(workspace, _target(workspace, target), engine)
+    build(workspace, _target(workspace, target), engine, wait=not no_wait)
 
 
 @commands.command()
@@ -168,6 +174,7 @@ def benchmark(
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Compare with trtexec, which must be installed.")
     ] = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Measure latency, throughput and memory of the engine here.
 
@@ -177,12 +184,19 @@ def benchmark(
 
     workspace = _workspace()
     chosen = _target(workspace, target)
-    benchmark(workspace, chosen, engine, soak_minutes=soak, cross_check=cross_check)
+    benchmark(
+        workspace,
+        chosen,
+        engine,
+        soak_minutes=soak,
+        cross_check=cross_check,
+        wait=not no_wait,
+    )
 
 
 @commands.command()
 @reports_errors
-def evaluate(engine: Engine, target: Target = None) -> None:
+def evaluate(engine: Engine, target: Target = None, no_wait: NoWait = False) -> None:
     """Measure the accuracy of the engine and its drop against FP32.
 
     Example: pipeline evaluate meter-yolov8n-fp16 --target x86-openvino
@@ -190,7 +204,7 @@ def evaluate(engine: Engine, target: Target = None) -> None:
     from pipeline.steps.evaluate import evaluate
 
     workspace = _workspace()
-    evaluate(workspace, _target(workspace, target), engine)
+    evaluate(workspace, _target(workspace, target), engine, wait=not no_wait)
 
 
 @commands.command()

@@ -22,12 +22,12 @@ from engines.files import write_atomic
 from engines.machine.fingerprint import read_fingerprint
 from engines.measure.latency import latency
 from engines.measure.neighbours import Limits
-from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.folder import RAW_TIMES, EngineFolder
 from engines.records.manifest import Manifest
 from pipeline.device.recognition import check_target, frames_in_flight
+from pipeline.device.turn import turn
 from pipeline.intake.dataset import load_set
 from pipeline.latency import results as measured
 from pipeline.latency import trtexec, trtexec_tool
@@ -49,6 +49,7 @@ def benchmark(
     *,
     soak_minutes: float | None = None,
     cross_check: bool = False,
+    wait: bool = False,
 ) -> Benchmark:
     """Measure one engine; write `pytest-benchmark.json`, `latency/<engine>.csv`, `benchmark.json`.
 
@@ -73,7 +74,7 @@ def benchmark(
         raise InputError(f"Expected --soak in minutes, 0 for none, got {minutes}.")
     with (
         tempfile.TemporaryDirectory(prefix="jetrail-") as name,
-        device_lock(f"pipeline benchmark {engine} --target {target_name}"),
+        turn(f"pipeline benchmark {engine} --target {target_name}", wait=wait),
     ):
         scratch = Path(name)
         in_flight = frames_in_flight(device, target.package)

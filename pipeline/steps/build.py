@@ -15,24 +15,24 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.files import atomic_path, sha256_file
 from engines.machine.fingerprint import differences, read_fingerprint
-from engines.process.lock import device_lock
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest, Postprocess, Source
 from engines.records.record import Precision
 from pipeline.device.recognition import check_target
+from pipeline.device.turn import turn
 from pipeline.onnx import reading
 from pipeline.progress import steps_bar
 from pipeline.repository import git
 
 
-def build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
+def build(workspace: Workspace, target_name: str, engine: str, *, wait: bool = False) -> Manifest:
     """Build the engine and write its file, then its manifest.
 
     Raises InputError when the ONNX file is missing, is not what model.yaml says or cannot be
     built, WrongEngine when this device is not the target's or not the one that was probed, Conflict
     when another build or measurement holds this device.
     """
-    with device_lock(f"pipeline build {engine} --target {target_name}"):
+    with turn(f"pipeline build {engine} --target {target_name}", wait=wait):
         return _build(workspace, target_name, engine)
 
 

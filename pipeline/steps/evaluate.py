@@ -14,7 +14,6 @@ from engines.detect.detector import Detector
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
-from engines.process.lock import device_lock
 from engines.records.evaluation import Evaluation
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
@@ -23,13 +22,16 @@ from pipeline.accuracy.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.accuracy.worth import worth
 from pipeline.device.recognition import check_target, frames_in_flight
+from pipeline.device.turn import turn
 from pipeline.intake.dataset import Sample, load_sets
 from pipeline.onnx.inference import FOR_MAP
 from pipeline.progress import track
 from pipeline.records import Verify
 
 
-def evaluate(workspace: Workspace, target_name: str, engine: str) -> Evaluation:
+def evaluate(
+    workspace: Workspace, target_name: str, engine: str, *, wait: bool = False
+) -> Evaluation:
     """Run the engine on the evaluation set and write `evaluation.json`.
 
     Raises InputError for bad data or a missing reference, WrongEngine when target or engine are not
@@ -38,7 +40,7 @@ def evaluate(workspace: Workspace, target_name: str, engine: str) -> Evaluation:
     target = load_target(workspace, target_name)
     device = read_fingerprint()
     check_target(device, target, target.device, partial(readable_targets, workspace))
-    with device_lock(f"pipeline evaluate {engine} --target {target_name}"):
+    with turn(f"pipeline evaluate {engine} --target {target_name}", wait=wait):
         return _evaluate(workspace, target, engine, device)
 
 

@@ -411,7 +411,7 @@ def test_kill_9_while_it_builds(spoiled: Clone) -> None:
 def test_two_builds_on_one_device(spoiled: Clone) -> None:
     before = files(spoiled)
     with building(spoiled) as build:
-        second = run(("build", f"{MODEL}-int8", "--target", RTX))
+        second = run(("build", f"{MODEL}-int8", "--target", RTX, "--no-wait"))
         assert second.exit_code == 7, second.output
         assert files(spoiled) == before
         os.kill(build.builder, signal.SIGCONT)
