@@ -20,8 +20,9 @@ from engines.detect.detector import Detector
 from engines.machine.fingerprint import read_fingerprint
 from engines.measure.latency import drift_share
 from engines.measure.sampler import StateSampler
+from engines.records.benchmark import Quiet
 from engines.records.evaluation import Evaluation
-from pipeline.latency.validity import invalid_reasons
+from pipeline.latency.validity import disturbances, invalid_reasons
 
 PRECISIONS = ("fp16", "int8", "fp32")
 FRAME_LIMITS = {"fp16": 0.90}
@@ -190,7 +191,10 @@ def _peer_side(peer: Peer, frames: Sequence[Frame], *, batch: int = 1) -> Side:
 
 
 def _disturbed(comparison: Comparison, sampler: StateSampler, rounds: Rounds) -> tuple[str, ...]:
-    """Why the times cannot be trusted, by the rules of `pipeline benchmark`."""
+    """Why the times cannot be trusted, by the rules of `pipeline benchmark`. Sides take turns and
+    are not measured in windows, so that what others did counts as in a soak."""
+    row = comparison.target.benchmark
     state = sampler.state(drift_share([value for one in rounds for value in one]))
-    reasons = invalid_reasons(state, comparison.target.benchmark)
-    return tuple(f"DISTURBED: {reason}" for reason in reasons)
+    whole = Quiet(share=1, enough=True, seconds=0, set_aside={})
+    reasons = (*disturbances(state, row), *invalid_reasons(state, whole, row))
+    return tuple(f"DISTURBED: {reason}" for reason in dict.fromkeys(reasons))

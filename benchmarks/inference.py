@@ -12,7 +12,7 @@ from comparison import Comparison
 from figures import Figure
 from timing import run_process, take_turns
 
-from engines.backends import BuildRequest
+from engines.backends.openvino.options import OpenVINOOptions, Request
 from engines.backends.openvino.settings import compute_type
 from engines.machine.fingerprint import read_fingerprint
 
@@ -76,11 +76,14 @@ def _save_graph(comparison: Comparison) -> Path:
     # The steps of OpenVINO.build before it compiles.
     from engines.backends.openvino.graph import read_graph, with_preprocessing
 
-    request = BuildRequest(
+    request = Request(
         onnx=comparison.workspace.model_out(comparison.model.name) / "model.fp16.onnx",
         precision="fp16",
         batch=comparison.target.batch,
         imgsz=comparison.model.imgsz,
+        device=read_fingerprint(),
+        options=OpenVINOOptions(),
+        progress=lambda phase, done, total: None,
     )
     path = comparison.scratch / "graph.xml"
     ov.save_model(with_preprocessing(read_graph(ov.Core(), request)), path, compress_to_fp16=False)
