@@ -11,19 +11,17 @@ for byte. What changes is which release of a model is the candidate. Each file h
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
 from engines.config.names import Name
-from engines.config.target import load_target
+from engines.config.target import Policy, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.records.record import Part, Precision, Record, Sha256, VerdictName
 from engines.records.verdict import Check
 from release.tags import ENGINE_DIGITS, Tag
-
-Policy = Literal["fastest", "most-accurate", "smallest"]
 
 
 class MlflowEntry(Part):

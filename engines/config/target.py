@@ -32,6 +32,10 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Pixels = Annotated[int, Field(gt=0, le=16384)]
 
 
+Policy = Literal["fastest", "most-accurate", "smallest"]
+"""Which of a model's passing engines is the candidate."""
+
+
 class Budgets(Part):
     """Limits that an engine must keep; whole-frame figures are at batch 1."""
 
@@ -123,7 +127,7 @@ class TargetConfig(Part):
     evaluate: Thresholds
     budgets_from: BudgetSource = "derived"
     budgets: Budgets
-    policy: Literal["fastest", "most-accurate", "smallest"]
+    policy: Policy
     """Which passing engine of a model goes to the canary ring."""
     engines: dict[str, EngineRow]
 

@@ -31,7 +31,7 @@ DEVICE_EXTRA = "Install it with `pip install --editable '.[device]'`."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Component:
     """A package or tool: its version or place, None where it is missing."""
 
     name: str
@@ -56,7 +56,7 @@ class Diagnosis:
 
     device: Fingerprint
     power_mode: str | None
-    parts: tuple[Part, ...]
+    parts: tuple[Component, ...]
     targets: tuple[TargetState, ...]
 
 
@@ -97,7 +97,9 @@ def _no_problem(package: str) -> str:
     return ""
 
 
-def _parts(device: Fingerprint, root: Path, version: Callable[[str], str | None]) -> Iterator[Part]:
+def _parts(
+    device: Fingerprint, root: Path, version: Callable[[str], str | None]
+) -> Iterator[Component]:
     """What matters on such a device, whether it is there or not."""
     x86, nvidia = device.architecture == "x86_64", device.kind != "cpu"
     names = [
@@ -106,18 +108,18 @@ def _parts(device: Fingerprint, root: Path, version: Callable[[str], str | None]
         *(["tensorrt_rtx"] if x86 else []),
         *("polygraphy", "cuda-bindings"),
     ]
-    yield from (Part(name=name, found=version(name)) for name in names)
+    yield from (Component(name=name, found=version(name)) for name in names)
     if device.kind != "jetson":
-        yield Part(name="nvidia-ml-py (sees NVIDIA cards)", found=version("nvidia-ml-py"))
+        yield Component(name="nvidia-ml-py (sees NVIDIA cards)", found=version("nvidia-ml-py"))
     if device.kind == "jetson":
         debian = installed_packages(root)
         for name in ("nvidia-jetpack", "python3-libnvinfer"):
-            yield Part(name=f"{name} (apt)", found=debian.get(name))
-        yield Part(name="nvpmodel", found=_tool("nvpmodel", root))
+            yield Component(name=f"{name} (apt)", found=debian.get(name))
+        yield Component(name="nvpmodel", found=_tool("nvpmodel", root))
     if nvidia:
-        yield Part(name="trtexec", found=_cross_checker("tensorrt", root))
+        yield Component(name="trtexec", found=_cross_checker("tensorrt", root))
     if nvidia and x86:
-        yield Part(name="tensorrt_rtx (tool)", found=_cross_checker("tensorrt_rtx", root))
+        yield Component(name="tensorrt_rtx (tool)", found=_cross_checker("tensorrt_rtx", root))
 
 
 def _tool(name: str, root: Path) -> str | None:

@@ -20,6 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from packaging.version import Version
+
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records.benchmark import CrossCheck
 from engines.records.manifest import Manifest, Tensor
@@ -172,9 +174,9 @@ def _compute_ms(one: Any) -> float:
 
 def _check_version(tool: Tool, manifest: Manifest) -> None:
     """Refuse a tool of another TensorRT, but for plans that bring their own runtime along."""
-    built_with = re.findall(r"\d+", manifest.backend_version)[:3]
+    built_with = Version(manifest.backend_version).release[:3]
     portable = manifest.tensorrt is not None and manifest.tensorrt.version_compatible
-    if not portable and tool.version.split(".")[:3] != built_with:
+    if not portable and Version(tool.version).release[:3] != built_with:
         raise WrongEngine(
             f"Expected {tool.path.name} of {manifest.backend_package} {manifest.backend_version}, "
             f"which built {manifest.engine}, but {tool.path} is of {tool.version}. Put the right "

@@ -82,9 +82,7 @@ def benchmark(
         measurements, validity = _measure_until_valid(plan, target, scratch)
         record = _record(manifest, target, device, measurements, validity)
         # Before what may fail yet: a broken trtexec must not cost what was measured.
-        write_atomic(folder.raw_times, (scratch / RAW_TIMES).read_bytes())
-        rows = measured.histogram(engine, measured.of(measurements, "test_frame", 1).seconds)
-        write_atomic(folder.latency_table, table_text(rows))
+        _keep_times(folder, scratch, measurements)
         folder.write(record)
         if cross_check:
             checked = _cross_check(folder, manifest, measurements)
@@ -94,6 +92,13 @@ def benchmark(
             record = _soak(record, plan, minutes, target, scratch)
             folder.write(record)
     return record
+
+
+def _keep_times(folder: EngineFolder, scratch: Path, measurements: Sequence[Measurement]) -> None:
+    """Keep pytest-benchmark's own file, and the histogram that is plotted."""
+    write_atomic(folder.raw_times, (scratch / RAW_TIMES).read_bytes())
+    frames = measured.of(measurements, "test_frame", 1).seconds
+    write_atomic(folder.latency_table, table_text(measured.histogram(folder.path.name, frames)))
 
 
 def _plan(

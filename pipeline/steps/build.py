@@ -7,6 +7,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from engines.backends import BuildRequest, BuildResult, open_backend
 from engines.config.model import ModelConfig, load_model
@@ -59,22 +60,39 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         result = chosen.build(request, temporary)
         _check_output(onnx, model, result)
     # Last: until then a new engine does not fit the old manifest and is refused by its sha256.
-    manifest = Manifest(
+    manifest = _manifest(workspace, target, engine, model, request, path, result)
+    folder.write(manifest)
+    _warn(manifest)
+    return manifest
+
+
+def _manifest(
+    workspace: Workspace,
+    target: TargetConfig,
+    engine: str,
+    model: ModelConfig,
+    request: BuildRequest[Any],
+    path: Path,
+    result: BuildResult,
+) -> Manifest:
+    """The manifest of the engine in `path`, which was just built."""
+    package = target.package.name
+    return Manifest(
         engine=engine,
         model=model.name,
         model_version=model.version,
-        target=target_name,
-        precision=row.precision,
+        target=target.target,
+        precision=request.precision,
         executed_precision=result.executed_precision,
         executed_layers=result.executed_layers,
         engine_file=path.name,
         engine_sha256=sha256_file(path),
         engine_bytes=path.stat().st_size,
         backend=target.backend,
-        backend_package=target.package.name,
-        backend_version=chosen.version(),
-        device=device,
-        batch=target.batch,
+        backend_package=package,
+        backend_version=open_backend(package).version(),
+        device=request.device,
+        batch=request.batch,
         inputs=result.inputs,
         outputs=result.outputs,
         imgsz=model.imgsz,
@@ -82,13 +100,10 @@ def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
         preprocess=result.preprocess,
         postprocess=Postprocess(),
         thresholds=target.evaluate,
-        source=_source(workspace, model, onnx),
+        source=_source(workspace, model, request.onnx),
         tensorrt=result.tensorrt,
         openvino=result.openvino,
     )
-    folder.write(manifest)
-    _warn(manifest)
-    return manifest
 
 
 def _check_class_names(workspace: Workspace, target: TargetConfig, model: ModelConfig) -> None:

@@ -58,7 +58,7 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class Trial:
     """An INT8 graph and its accuracy."""
 
     graph: Any
@@ -163,16 +163,16 @@ def _best_method(
     ranges: Mapping[str, Histogram],
     config: QuantizeConfig,
     tuning: Tuning,
-) -> tuple[Method, dict[str, float], dict[Method, Candidate]]:
+) -> tuple[Method, dict[str, float], dict[Method, Trial]]:
     """The method with the best tuning accuracy (the first of equals), its ranges, and all tried."""
     thresholds = {
         method: {name: threshold(one, method, config.percentile) for name, one in ranges.items()}
         for method in config.methods
     }
-    tried: dict[Method, Candidate] = {}
+    tried: dict[Method, Trial] = {}
     for method in config.methods:
         int8 = to_int8(graph, thresholds[method], head.body)
-        tried[method] = Candidate(
+        tried[method] = Trial(
             graph=int8, map50_95=tuning.map50_95(int8, f"int8 with {method} ranges")
         )
     best = max(tried, key=lambda method: tried[method].map50_95)
@@ -202,11 +202,11 @@ class Search:
         self._reference = reference
         self.sensitivity: list[LayerSensitivity] = []
 
-    def holds(self, candidate: Candidate) -> bool:
+    def holds(self, candidate: Trial) -> bool:
         """Whether a candidate keeps within the budget."""
         return self._reference - candidate.map50_95 <= self._config.max_map50_95_drop
 
-    def run(self, start: Candidate) -> Candidate:
+    def run(self, start: Trial) -> Trial:
         """The first candidate that holds, or else the most accurate one."""
         if self.holds(start) or self._config.max_float_layers == 0:
             return start
@@ -218,14 +218,14 @@ class Search:
                 return tried[-1]
         return max(tried, key=lambda candidate: candidate.map50_95)
 
-    def _with_float(self, before: Candidate, layer: str) -> Candidate:
+    def _with_float(self, before: Trial, layer: str) -> Trial:
         gone = {one.layer for one in before.back} | {layer}
         graph = to_int8(
             self._graph, self._thresholds, [name for name in self._body if name not in gone]
         )
         map50_95 = self._tuning.map50_95(graph, f"int8 with {len(gone)} more layers in float")
         back = FloatLayer(layer=layer, reason="accuracy", map50_95=map50_95)
-        return Candidate(graph=graph, map50_95=map50_95, back=(*before.back, back))
+        return Trial(graph=graph, map50_95=map50_95, back=(*before.back, back))
 
     def _measure(self) -> list[LayerSensitivity]:
         """Each layer's harm when it alone is quantized, the worst first."""

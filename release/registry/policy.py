@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from release.records import Candidate, Figures, Policy, Publication
+from engines.config.target import Policy
+from release.records import Candidate, Figures, Publication
 
 
 @dataclass(frozen=True, kw_only=True)

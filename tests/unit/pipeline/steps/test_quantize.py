@@ -21,7 +21,7 @@ from pipeline.onnx.quantizer import check_symmetric, conv_inputs, to_int8
 from pipeline.onnx.reading import metadata
 from pipeline.onnx.session import OnnxModel
 from pipeline.records import Quantize
-from pipeline.steps.quantize import Candidate, Search, quantize
+from pipeline.steps.quantize import Search, Trial, quantize
 from tests.unit.pipeline.conftest import IMGSZ, MODEL
 
 
@@ -123,7 +123,7 @@ def test_uint8_quantization_is_refused(exported: Path) -> None:
 # --- layers back to float ----------------------------------------------------------------------
 
 
-def search(exported: Path, accuracies: list[float], *, layers: int = 3) -> tuple[Search, Candidate]:
+def search(exported: Path, accuracies: list[float], *, layers: int = 3) -> tuple[Search, Trial]:
     """A search whose candidates have the given accuracies, in turn; float32 has 0.9."""
     graph = onnx.load(str(exported))
     head = find_head(graph)
@@ -145,7 +145,7 @@ def search(exported: Path, accuracies: list[float], *, layers: int = 3) -> tuple
         images=[SimpleNamespace(pixels=pixels)], map50_95=lambda graph, description: next(left)
     )
     int8 = to_int8(graph, thresholds, head.body)
-    start = Candidate(graph=int8, map50_95=accuracies[0])
+    start = Trial(graph=int8, map50_95=accuracies[0])
     return Search(graph, head, thresholds, config, tuning, 0.9), start
 
 
