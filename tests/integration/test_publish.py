@@ -723,8 +723,17 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
     """Build one engine and write records about it as the pipeline would."""
     onnx = workspace.model_out(MODEL) / f"model.{precision}.onnx"
     _make_onnx(onnx, score)
-    folder = workspace.engine(TARGET, f"{MODEL}-{precision}").path
-    folder.mkdir(parents=True)
+    folder = workspace.engine(TARGET, f"{MODEL}-{precision}")
+    folder.path.mkdir(parents=True)
+    about = _build(workspace, folder.path, onnx, precision)
+    folder.write(_benchmark(about, P50[precision]))
+    folder.raw_times.write_text("{}\n")
+    folder.write(_evaluation(about, DROPS[precision]))
+    judge_again(workspace, folder.path.name)
+
+
+def _build(workspace: Workspace, folder: Path, onnx: Path, precision: Any) -> dict[str, Any]:
+    """The engine and its manifest; gives what the other records say of the engine too."""
     chosen = open_backend("openvino")
     path = folder / "engine.blob"
     batch = Batch(min=1, opt=2, max=2)
@@ -767,8 +776,12 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
             git_commit="c" * 40,
         ),
     ).write(folder / "manifest.json")
-    latency = _latency(P50[precision])
-    Benchmark.model_validate(
+    return about
+
+
+def _benchmark(about: dict[str, Any], p50: float) -> Benchmark:
+    latency = _latency(p50)
+    return Benchmark.model_validate(
         {
             **about,
             "frame_size": (SIDE, SIDE),
@@ -786,9 +799,11 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
             "quiet": {"share": 1.0, "enough": True, "seconds": 8.0, "set_aside": {}},
             "validity": {"valid": True, "reasons": (), "attempts": 1},
         }
-    ).write(folder / "benchmark.json")
-    (folder / "pytest-benchmark.json").write_text("{}\n")
-    Evaluation.model_validate(
+    )
+
+
+def _evaluation(about: dict[str, Any], drop: float) -> Evaluation:
+    return Evaluation.model_validate(
         {
             **about,
             **{"images": 9, "objects": 9, "map50_95": 0.7, "map50": 0.9},
@@ -797,13 +812,12 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
                 "zero": {"map50_95": None, "map50": None, "objects": 0},
                 "one": {"map50_95": 0.7, "map50": 0.9, "objects": 9},
             },
-            **{"reference_map50_95": 0.7, "map50_95_drop": DROPS[precision]},
+            **{"reference_map50_95": 0.7, "map50_95_drop": drop},
             "map50_95_drop_interval": {"low": 0.0, "high": 0.0, "resamples": 10},
             **{"confidence_threshold": 0.25, "reference_detections": 9, "lost_detections": 0},
             "confidence_shift": 0.0,
         }
-    ).write(folder / "evaluation.json")
-    judge_again(workspace, folder.name)
+    )
 
 
 def _make_onnx(path: Path, score: float) -> None:
