@@ -196,7 +196,7 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     record = read_publication(workspace, candidate.release)
     assert record == published.publications[0]
     assert (record.mlflow.run_id, record.mlflow.version) == (version.run_id, int(version.version))
-    folder = workspace.engine(TARGET, "tiny-fp16")
+    folder = workspace.engine(TARGET, "tiny-fp16").path
     assert record.judged == {name: sha256_file(folder / name) for name in record.judged}
     assert record.judged.keys() >= {"manifest.json", "benchmark.json", "evaluation.json"}
     assert version.tags["git_commit"] == "c" * 40
