@@ -136,5 +136,7 @@ class Quantize(Record):
     within_budget: bool
     quantized_layers: int
     float_layers: tuple[FloatLayer, ...]
+    golden_sha256: Sha256
+    """Of `golden.npz` beside this file: frames, and the output of all three ONNX files on them."""
     sensitivity: tuple[LayerSensitivity, ...]
     """Most harmful first; empty when the budget held without putting layers back."""

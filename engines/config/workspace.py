@@ -54,6 +54,10 @@ class Workspace:
         """`models/<model>/out/reference.npz`, what the FP32 checkpoint finds."""
         return self.model_out(model) / "reference.npz"
 
+    def golden(self, model: str) -> Path:
+        """`models/<model>/out/golden.npz`, frames and each ONNX file's own output on them."""
+        return self.model_out(model) / "golden.npz"
+
     def target(self, name: str) -> Path:
         """`engines/targets/<name>`, the target's row (params.yaml) and its pipeline."""
         return self.targets / name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from engines.records.record import Part, Record, Sha256
 
 
@@ -21,6 +23,23 @@ class ClassAccuracy(Part):
     """`None` where the class has no labelled object in the set."""
     map50: float | None
     objects: int
+
+
+class OnnxShift(Part):
+    """How far the built engine is from its own ONNX file, by their raw outputs on the golden frames
+    where either finds an object."""
+
+    frames: int = Field(ge=1)
+    objects: int = Field(ge=1)
+    """Scores that were compared: one for each anchor and class that either finds."""
+    scores_mean: float
+    """Mean absolute difference of the scores, 0 to 1."""
+    scores_max: float
+    boxes_mean_px: float
+    """Of cx, cy, w and h, in pixels of the network's input."""
+    boxes_max_px: float
+    onnx_map50_95_drop: float
+    """What the ONNX file itself loses against FP32, on the tuning set through ONNX Runtime."""
 
 
 class Evaluation(Record):
@@ -52,5 +71,6 @@ class Evaluation(Record):
     reference_detections: int
     lost_detections: int
     """Reference detections at or above the threshold without a partner from the engine."""
+    onnx_shift: OnnxShift
     notes: tuple[str, ...] = ()
     """What the interval is worth where the evaluation set is small; empty where it is not."""

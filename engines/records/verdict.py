@@ -18,6 +18,8 @@ class Check(Part):
     unit: str
     verdict: VerdictName
     rule: Rule
+    cause: str = ""
+    """Where it is a FAIL and the records say more: what made it one."""
 
 
 class Verdict(Record):

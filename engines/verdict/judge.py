@@ -50,6 +50,7 @@ _BUDGETS: dict[str, _Budget] = {
     ),
     "map50_95_drop": _Budget(read=lambda of: of.evaluation.map50_95_drop),
     "confidence_shift": _Budget(read=lambda of: of.evaluation.confidence_shift),
+    "onnx_shift": _Budget(read=lambda of: of.evaluation.onnx_shift.scores_mean),
     "memory_peak_mib": _Budget(read=lambda of: of.benchmark.memory_peak_mib, unit="MiB"),
     "engine_size_mib": _Budget(read=lambda of: of.manifest.engine_bytes / (1 << 20), unit="MiB"),
     "hot_frame_p99_ms": _Budget(
@@ -93,6 +94,7 @@ def judge(
         for name, row in _BUDGETS.items()
         if name in limits and (value := row.read(records)) is not None
     )
+    kept = evaluation.onnx_shift.scores_mean <= budgets.onnx_shift
     not_soaked = _not_soaked(benchmark, budgets)
     verdicts = {check.verdict for check in checks} | {"INVALID" for _ in not_soaked}
     return Verdict(
@@ -100,7 +102,10 @@ def judge(
         target=manifest.target,
         engine_sha256=manifest.engine_sha256,
         verdict=next(one for one in ORDER if one in verdicts),
-        checks=checks,
+        checks=tuple(
+            check.model_copy(update={"cause": _cause(check, records, kept=kept)})
+            for check in checks
+        ),
         reasons=(
             *benchmark.validity.reasons,
             *(reason for reasons in doubts.values() for reason in reasons),
@@ -165,6 +170,28 @@ def _not_soaked(benchmark: Benchmark, budgets: Budgets) -> tuple[str, ...]:
         f"--target {benchmark.target} --soak MINUTES`, or set benchmark.soak_minutes in "
         "params.yaml.",
     )
+
+
+def _cause(check: Check, of: _Records, *, kept: bool) -> str:
+    """Who lost the accuracy that is missing: the ONNX file, or what was built from it; `kept` says
+    whether the engine computes what its ONNX file says."""
+    shift, drop = of.evaluation.onnx_shift, of.evaluation.map50_95_drop
+    file, own = of.manifest.source.onnx_file, f"{shift.onnx_map50_95_drop:.3f} mAP50-95"
+    if check.verdict == "FAIL" and check.name == "onnx_shift":
+        return (
+            f"The engine does not compute what {file} says: its scores are {shift.scores_mean:.3g} "
+            f"off on average and its boxes {shift.boxes_mean_px:.3g} pixels. The ONNX file itself "
+            f"loses {own}, the engine {drop:.3f}: the builder or the processor changed it. Build "
+            f"it with another version of {of.manifest.backend_package} than "
+            f"{of.manifest.backend_version}, or use another precision."
+        )
+    if check.verdict == "FAIL" and check.name in ("map50_95_drop", "confidence_shift") and kept:
+        return (
+            f"The engine's scores are {shift.scores_mean:.3g} off {file} on average, so the "
+            f"builder kept to it: what is missing, the ONNX file lost ({own} on the tuning set). "
+            "quantize.json says how it was made."
+        )
+    return ""
 
 
 def _found_nothing(evaluation: Evaluation) -> tuple[str, ...]:

@@ -7,5 +7,6 @@ exported        what export wrote, checked before a later step reads it
 head            where the detect head begins: what stays float
 ranges          the range of each activation, from histograms
 quantizer       model.fp16.onnx and model.int8.onnx
+golden          golden.npz, by which an engine is compared with its ONNX file wherever it is
 session         ONNX Runtime, the reference; `inference` runs a data set through it
 """

@@ -35,7 +35,7 @@ class Prepared:
     placement: Placement
 
 
-def spread(samples: Sequence[Sample], limit: int) -> list[Sample]:
+def spread(samples: Sequence[Item], limit: int) -> list[Item]:
     """At most `limit` of the samples, evenly spread over all."""
     count = min(len(samples), limit)
     return [samples[index * len(samples) // count] for index in range(count)]
@@ -59,22 +59,21 @@ def prepare_all(
 
 def detect(model: bytes, images: Sequence[Prepared], description: str) -> dict[str, Detections]:
     """Detections of a serialized ONNX model in images that are letterboxed already, by name."""
-    return _detect(model, images, lambda image: image, description)
+    return _detect(OnnxModel(model), images, lambda image: image, description)
 
 
 def detect_in_files(
     model: bytes, samples: Sequence[Sample], imgsz: tuple[int, int], description: str
 ) -> dict[str, Detections]:
     """As `detect`, from the files: a set of any size, of which a few images are in memory."""
-    return _detect(model, samples, lambda sample: prepare(sample, imgsz), description)
+    runtime = OnnxModel(model, portable=False)
+    return _detect(runtime, samples, lambda sample: prepare(sample, imgsz), description)
 
 
 def _detect(
-    model: bytes, items: Sequence[Item], made: Callable[[Item], Prepared], description: str
+    runtime: OnnxModel, items: Sequence[Item], made: Callable[[Item], Prepared], description: str
 ) -> dict[str, Detections]:
     # One image a thread is faster than one image in threads.
-    runtime = OnnxModel(model, threads=1)
-
     def one(item: Item) -> tuple[str, Detections]:
         image = made(item)
         return image.name, decode_raw(runtime.run(image.pixels[None])[0], image.placement)

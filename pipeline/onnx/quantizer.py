@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import logging
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ __all__ = ["Taps", "quantizer_version", "to_float16", "to_int8"]
 class Taps:
     """A model that also gives the input of each of its convolutions."""
 
-    def __init__(self, model: Any, layers: Collection[str], *, threads: int) -> None:
+    def __init__(self, model: Any, layers: Collection[str]) -> None:
         import onnx
 
         self.tensors = conv_inputs(model, layers)
@@ -36,7 +37,7 @@ class Taps:
         )
         self._input = tapped.graph.input[0].name
         self._names = [*inside]
-        self._model = OnnxModel(tapped.SerializeToString(), threads=threads)
+        self._model = OnnxModel(tapped.SerializeToString())
 
     def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Tensor name to its values, for letterboxed uint8 BGR of shape (n, height, width, 3)."""
@@ -118,9 +119,10 @@ def to_int8(model: Any, thresholds: Mapping[str, float], layers: Collection[str]
 
     if not layers:
         return copy.deepcopy(model)
+    largest = {name: _rounded(thresholds[name]) for name in conv_inputs(model, layers).values()}
     ranges = {
-        name: (np.array(-thresholds[name], np.float32), np.array(thresholds[name], np.float32))
-        for name in conv_inputs(model, layers).values()
+        name: (np.array(-value, np.float32), np.array(value, np.float32))
+        for name, value in largest.items()
     }
     with _quiet():
         quantizer = QDQQuantizer(
@@ -144,6 +146,13 @@ def to_int8(model: Any, thresholds: Mapping[str, float], layers: Collection[str]
     quantized = _sorted(quantizer.model.model)
     check_symmetric(quantized)
     return quantized
+
+
+def _rounded(threshold: float) -> float:
+    """To 10 bits, a thousandth: the last bits of an activation, which depend on the order in which
+    a processor adds, change no file then."""
+    mantissa, exponent = math.frexp(threshold)
+    return math.ldexp(round(mantissa * 1024) / 1024, exponent)
 
 
 def check_symmetric(model: Any) -> None:

@@ -37,7 +37,7 @@ def _case(verdict: Verdict, name: str, problem: Error | Failure | None) -> TestC
 def _problem(verdict: Verdict, check: Check) -> Error | Failure | None:
     text = f"measured {check.measured:.6g} {check.unit}, {check.rule} {check.limit:g}".strip()
     if check.verdict == "FAIL":
-        return Failure(text)
+        return Failure(". ".join(filter(None, (text, check.cause))))
     if check.verdict == "INVALID":
         return Error(" ".join((text + ".", *verdict.reasons)))
     return None

@@ -34,6 +34,8 @@ class Summary(Record):
     map50_95: float
     map50_95_drop: float
     confidence_shift: float
+    onnx_shift: float
+    """Mean change of the scores against the engine's own ONNX file."""
     memory_peak_mib: float
     engine_size_mib: float
     hot_frame_p99_ms: float | None = None
@@ -60,6 +62,7 @@ def summarise(
         map50_95=evaluation.map50_95,
         map50_95_drop=evaluation.map50_95_drop,
         confidence_shift=evaluation.confidence_shift,
+        onnx_shift=evaluation.onnx_shift.scores_mean,
         memory_peak_mib=benchmark.memory_peak_mib,
         engine_size_mib=manifest.engine_bytes / (1 << 20),
         hot_frame_p99_ms=benchmark.soak.hot.p99_ms if benchmark.soak else None,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engines.config.model import ModelConfig, load_model
 from engines.config.target import TargetConfig, load_target, readable_targets
@@ -14,19 +17,22 @@ from engines.detect.detector import Detector
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
-from engines.records.evaluation import Evaluation
+from engines.records.evaluation import Evaluation, OnnxShift
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
+from engines.records.record import Precision
 from pipeline.accuracy.bootstrap import drop_interval, match
 from pipeline.accuracy.coco import Accuracy, Truth, accuracy, read_truth
 from pipeline.accuracy.confidence import confidence_shift
+from pipeline.accuracy.onnx_shift import onnx_shift
 from pipeline.accuracy.worth import worth
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.device.turn import turn
 from pipeline.intake.dataset import Sample, load_sets
+from pipeline.onnx.golden import read_golden
 from pipeline.onnx.inference import FOR_MAP
 from pipeline.progress import track
-from pipeline.records import Verify
+from pipeline.records import Quantize, Verify
 
 
 def evaluate(
@@ -51,11 +57,17 @@ def _evaluate(
     model = load_model(workspace, target.engine(engine).model)
     manifest = folder.read(Manifest)
     reference = _read_reference(workspace, model, manifest)
+    own = _read_own_output(workspace, model, manifest)
     samples = load_sets(workspace.model(model.name), model)["evaluation"]
     truth = read_truth(samples, len(model.classes))
     _check_same_pictures(truth, reference, model.name)
-    found = _detect(folder.path, frames_in_flight(device, target.package)[1], device, samples)
-    record = _compare(target, model, manifest, truth, reference, found)
+    in_flight = frames_in_flight(device, target.package)[1]
+    with Detector.open(
+        folder.path, device, thresholds=FOR_MAP, multi_label=True, in_flight=in_flight
+    ) as detector:
+        shift = _onnx_shift(detector, own)
+        found = _detect(detector, samples)
+    record = _compare(target, model, manifest, truth, reference, found, shift)
     folder.write(record)
     return record
 
@@ -84,6 +96,52 @@ def _read_reference(
     return load_detections(path)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _OwnOutput:
+    """What the ONNX file that an engine was built from makes of the golden frames."""
+
+    frames: NDArray[np.uint8]
+    output: NDArray[np.float32]
+    map50_95_drop: float
+    """What the file itself loses, on the tuning set."""
+
+
+def _read_own_output(workspace: Workspace, model: ModelConfig, manifest: Manifest) -> _OwnOutput:
+    record = Quantize.read(workspace.model_out(model.name) / Quantize.file)
+    path = workspace.golden(model.name)
+    again = f"Run `pipeline quantize {model.name}`"
+    if not path.is_file() or sha256_file(path) != record.golden_sha256:
+        raise InputError(
+            f"Expected {path} as `pipeline quantize` wrote it beside quantize.json, but it is "
+            f"missing or another. {again}."
+        )
+    files: dict[str, tuple[Precision, float]] = {
+        record.int8.sha256: ("int8", record.int8.map50_95_drop),
+        record.fp16.sha256: ("fp16", record.fp16.map50_95_drop),
+        record.onnx_sha256: ("fp32", 0.0),
+    }
+    built_from = manifest.source.onnx_sha256
+    if built_from not in files:
+        raise InputError(
+            f"Expected {path} to be of the ONNX file that {manifest.engine} was built from, "
+            f"{built_from[:12]}, got that of {', '.join(sha256[:12] for sha256 in files)}. "
+            f"{again} and `pipeline build {manifest.engine} --target {manifest.target}`."
+        )
+    precision, drop = files[built_from]
+    golden = read_golden(path, model.name)
+    return _OwnOutput(frames=golden.frames, output=golden.outputs[precision], map50_95_drop=drop)
+
+
+def _onnx_shift(detector: Detector, own: _OwnOutput) -> OnnxShift:
+    """Run the engine on the golden frames, one by one, and compare."""
+    found = []
+    for frame in own.frames:
+        detector.fill([frame])
+        found.append(detector.infer()[0].copy())
+    sure = detector.manifest.thresholds.confidences(detector.manifest.classes)
+    return onnx_shift(own.output, np.stack(found), sure, onnx_map50_95_drop=own.map50_95_drop)
+
+
 def _check_same_pictures(
     truth: Mapping[str, Truth], reference: Mapping[str, Detections], model: str
 ) -> None:
@@ -95,20 +153,12 @@ def _check_same_pictures(
         )
 
 
-def _detect(
-    folder: Path, in_flight: int, device: Fingerprint, samples: Sequence[Sample]
-) -> dict[str, Detections]:
-    with Detector.open(
-        folder,
-        device,
-        thresholds=FOR_MAP,
-        multi_label=True,
-        in_flight=in_flight,
-    ) as detector:
-        frames = (sample.read_image() for sample in samples)
-        found = track(detector.stream(frames), f"evaluate {folder.name}", total=len(samples))
-        names = (sample.name for sample in samples)
-        return dict(zip(names, found, strict=True))
+def _detect(detector: Detector, samples: Sequence[Sample]) -> dict[str, Detections]:
+    frames = (sample.read_image() for sample in samples)
+    what = f"evaluate {detector.manifest.engine}"
+    found = track(detector.stream(frames), what, total=len(samples))
+    names = (sample.name for sample in samples)
+    return dict(zip(names, found, strict=True))
 
 
 def _compare(
@@ -118,6 +168,7 @@ def _compare(
     truth: Mapping[str, Truth],
     reference: Mapping[str, Detections],
     found: Mapping[str, Detections],
+    from_onnx: OnnxShift,
 ) -> Evaluation:
     expected: Accuracy = accuracy(truth, reference, model.classes)
     got: Accuracy = accuracy(truth, found, model.classes)
@@ -142,5 +193,6 @@ def _compare(
         confidence_threshold=manifest.thresholds.confidence,
         reference_detections=shift.references,
         lost_detections=shift.lost,
+        onnx_shift=from_onnx,
         notes=worth(got.images, {name: one.objects for name, one in got.per_class.items()}),
     )

@@ -24,6 +24,7 @@ from pipeline.config import QuantizeConfig, load_quantize
 from pipeline.intake.dataset import load_sets
 from pipeline.onnx import onnx_file, reading
 from pipeline.onnx.exported import read_export
+from pipeline.onnx.golden import FRAMES, make_golden, write_golden
 from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.inference import Prepared, cores, detect, prepare_all, spread
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
@@ -91,6 +92,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     search = Search(graph, head, thresholds, config, tuning, reference)
     int8 = search.run(tried[method])
     fp16 = to_float16(graph, head)
+    _write_golden(workspace.golden(model_name), tuning, fp32=graph, fp16=fp16, int8=int8.graph)
     record = Quantize(
         model=model.name,
         onnx_sha256=sha256_file(file("fp32")),
@@ -111,6 +113,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         within_budget=search.holds(int8),
         quantized_layers=len(head.body) - len(int8.back),
         float_layers=(*_always_float(head), *int8.back),
+        golden_sha256=sha256_file(workspace.golden(model_name)),
         sensitivity=tuple(search.sensitivity),
     )
     record.write(workspace.model_out(model_name) / Quantize.file)
@@ -121,6 +124,13 @@ def _always_float(head: Head) -> tuple[FloatLayer, ...]:
     outputs = (FloatLayer(layer=name, reason="head output") for name in head.outputs)
     decode = (FloatLayer(layer=name, reason="box decode") for name in head.distribution)
     return (*outputs, *decode)
+
+
+def _write_golden(path: Path, tuning: Tuning, **graphs: Any) -> None:
+    """Write a few frames of the tuning set, and each graph's own output on them."""
+    frames = np.stack([image.pixels for image in spread(tuning.images, FRAMES)])
+    models: dict[Any, bytes] = {name: graph.SerializeToString() for name, graph in graphs.items()}
+    write_golden(make_golden(frames, models), path)
 
 
 def _write(
@@ -143,7 +153,7 @@ def _write(
 
 def _collect(graph: Any, head: Head, images: Sequence[Prepared]) -> dict[str, Histogram]:
     """Histogram of each tensor that a quantizable convolution reads, over all images."""
-    taps = Taps(graph, head.body, threads=1)
+    taps = Taps(graph, head.body)
 
     def one(image: Prepared) -> dict[str, Histogram]:
         return {name: histogram(values) for name, values in taps.run(image.pixels[None]).items()}
@@ -234,10 +244,13 @@ class Search:
         chosen = [self._tuning.images[int(index * step)].pixels for index in range(count)]
         images = np.stack(chosen)
         expected = OnnxModel(self._graph.SerializeToString()).run(images)
-        found = [
-            LayerSensitivity(layer=layer, error=self._error(layer, images, expected))
-            for layer in track(self._body, "sensitivity of each layer")
-        ]
+
+        def one(layer: str) -> LayerSensitivity:
+            return LayerSensitivity(layer=layer, error=self._error(layer, images, expected))
+
+        with ThreadPoolExecutor(cores()) as pool:
+            measured = pool.map(one, self._body)
+            found = list(track(measured, "sensitivity of each layer", total=len(self._body)))
         return sorted(found, key=lambda one: one.error, reverse=True)
 
     def _error(self, layer: str, images: NDArray[np.uint8], expected: NDArray[np.float32]) -> float:

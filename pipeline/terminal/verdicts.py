@@ -18,7 +18,7 @@ COLOURS: dict[VerdictName, str] = {"PASS": "green", "FAIL": "red", "INVALID": "y
 def print_verdict(
     verdict: Verdict, summary: Summary | None = None, console: Console | None = None
 ) -> None:
-    """One line a budget, the verdict in the title, what else was measured, and why if INVALID."""
+    """One line a budget, the verdict in the title, what else was measured, and what explains it."""
     console = console or Console()
     table = Table(
         title=f"{verdict.engine} on {verdict.target}: {_coloured(verdict.verdict)}",
@@ -34,8 +34,8 @@ def print_verdict(
     console.print(table)
     if summary and (more := ", ".join(_more(summary))):
         console.print(f"  {more}", markup=False)
-    for reason in (*verdict.reasons, *verdict.notes):
-        console.print(f"  {reason}", markup=False)
+    for sentence in _explanations(verdict):
+        console.print(f"  {sentence}", markup=False)
 
 
 NOT_MEASURED: dict[BudgetSource, str] = {
@@ -75,8 +75,8 @@ def print_report(
         if more := ", ".join(_more(row)):
             console.print(f"  {row.engine}: {more}", markup=False)
     for row, verdict in rows:
-        for reason in verdict.reasons:
-            console.print(f"  {row.engine}: {reason}", markup=False)
+        for sentence in _explanations(verdict):
+            console.print(f"  {row.engine}: {sentence}", markup=False)
     for source, words in NOT_MEASURED.items():
         if engines := [row.engine for row, _ in rows if sources.get(row.engine) == source]:
             console.print(f"  {', '.join(engines)}: budget: {words}", markup=False)
@@ -89,6 +89,12 @@ def _more(summary: Summary) -> list[str]:
         *([f"hot p99 {hot:.2f} ms"] if hot is not None else []),
         *([f"{energy:.1f} mJ a frame"] if energy is not None else []),
     ]
+
+
+def _explanations(verdict: Verdict) -> list[str]:
+    """Why it is INVALID, what made it a FAIL, and what the figures are worth."""
+    causes = (check.cause for check in verdict.checks if check.cause)
+    return [*verdict.reasons, *causes, *verdict.notes]
 
 
 def _measured(check: Check) -> str:

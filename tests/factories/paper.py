@@ -35,7 +35,7 @@ benchmark: {frame_size: [720, 1280], warmup_seconds: 1, seconds: 1, max_seconds:
   max_drift_share: 0.1, max_temperature_c: 95}
 evaluate: {confidence: 0.25, iou: 0.7, max_detections: 300}
 budgets: {frame_p99_ms: 30, frame_p50_ms: 20, throughput_fps: 1, map50_95_drop: 0.01,
-  confidence_shift: 0.05, memory_peak_mib: 1024, engine_size_mib: 64}
+  confidence_shift: 0.05, onnx_shift: 0.05, memory_peak_mib: 1024, engine_size_mib: 64}
 policy: fastest
 engines:
   meter-fp32: {model: meter, precision: fp32}
@@ -186,6 +186,10 @@ EVALUATION: dict[str, Any] = {
     "confidence_threshold": 0.25,
     "reference_detections": 900,
     "lost_detections": 0,
+    "onnx_shift": {
+        **{"frames": 8, "objects": 200, "scores_mean": 0.002, "scores_max": 0.01},
+        **{"boxes_mean_px": 0.1, "boxes_max_px": 1.5, "onnx_map50_95_drop": 0.0},
+    },
 }
 
 

@@ -15,7 +15,7 @@ from engines.records.benchmark import (
     Throughput,
     Validity,
 )
-from engines.records.evaluation import Evaluation, Interval
+from engines.records.evaluation import Evaluation, Interval, OnnxShift
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, Postprocess, Preprocess, Source
 from engines.records.thresholds import Thresholds
@@ -28,6 +28,7 @@ BUDGETS = Budgets(
     throughput_fps=60,
     map50_95_drop=0.01,
     confidence_shift=0.05,
+    onnx_shift=0.05,
     memory_peak_mib=1024,
     engine_size_mib=64,
 )
@@ -112,7 +113,21 @@ def benchmark(p99: float = 10, p50: float = 5, fps: float = 200, valid: bool = T
     )
 
 
-def evaluation(drop: float = 0.001, shift: float = 0.01, references: int = 100) -> Evaluation:
+def onnx_shift(scores_mean: float = 0.002, onnx_drop: float = 0.003) -> OnnxShift:
+    return OnnxShift(
+        frames=8,
+        objects=200,
+        scores_mean=scores_mean,
+        scores_max=3 * scores_mean,
+        boxes_mean_px=0.1,
+        boxes_max_px=1.5,
+        onnx_map50_95_drop=onnx_drop,
+    )
+
+
+def evaluation(
+    drop: float = 0.001, shift: float = 0.01, references: int = 100, from_onnx: float = 0.002
+) -> Evaluation:
     return Evaluation(
         engine="m-fp16",
         target="t",
@@ -132,6 +147,7 @@ def evaluation(drop: float = 0.001, shift: float = 0.01, references: int = 100) 
         confidence_threshold=0.25,
         reference_detections=references,
         lost_detections=0,
+        onnx_shift=onnx_shift(from_onnx),
     )
 
 

@@ -131,9 +131,10 @@ STEPS = {
         words=("pipeline", "quantize", MODEL),
         files=(
             *(f"{MODEL_OUT}/model.{precision}.onnx" for precision in ("fp16", "int8")),
+            f"{MODEL_OUT}/golden.npz",
             f"{MODEL_OUT}/quantize.json",
         ),
-        moments=3 * 4,
+        moments=3 * 4 + 3,
     ),
     "probe": Step(
         words=("pipeline", "probe", "--target", TARGET),
@@ -369,6 +370,7 @@ def check_right(clone: Clone, name: str) -> None:
     elif name == "quantize":
         quantize = Quantize.read(model_out / "quantize.json")
         assert quantize.int8.sha256 == sha256_file(model_out / "model.int8.onnx")
+        assert quantize.golden_sha256 == sha256_file(model_out / "golden.npz")
     elif name == "probe":
         assert Fingerprint.read(clone.root / TARGET_OUT / "device.json") == read_fingerprint()
     elif name == "publish":

@@ -816,6 +816,10 @@ def _evaluation(about: dict[str, Any], drop: float) -> Evaluation:
             "map50_95_drop_interval": {"low": 0.0, "high": 0.0, "resamples": 10},
             **{"confidence_threshold": 0.25, "reference_detections": 9, "lost_detections": 0},
             "confidence_shift": 0.0,
+            "onnx_shift": {
+                **{"frames": 8, "objects": 200, "scores_mean": 0.002, "scores_max": 0.01},
+                **{"boxes_mean_px": 0.1, "boxes_max_px": 1.5, "onnx_map50_95_drop": 0.0},
+            },
         }
     )
 

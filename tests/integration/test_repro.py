@@ -43,10 +43,17 @@ FP16 = f"{MODEL}-fp16"
 TARGET_YAML = f"engines/targets/{TARGET}/dvc.yaml"
 MODEL_SIDE = [f"{step}@{MODEL}" for step in ("export", "verify", "quantize")]
 LATENCY_KEYS = {"p50_ms", "p95_ms", "p99_ms", "mean_ms", "count"}
-EVALUATION_KEYS = {"map50_95", "map50", "map50_95_drop", "confidence_shift", "per_class"}
+EVALUATION_KEYS = {
+    "map50_95",
+    "map50",
+    "map50_95_drop",
+    "confidence_shift",
+    "onnx_shift",
+    "per_class",
+}
 BUDGET_KEYS = {
     *("frame_p99_ms", "frame_p50_ms", "throughput_fps", "map50_95_drop", "confidence_shift"),
-    *("memory_peak_mib", "engine_size_mib"),
+    *("onnx_shift", "memory_peak_mib", "engine_size_mib"),
 }
 
 
@@ -93,6 +100,7 @@ def test_model_side(first_run: tuple[Clone, str]) -> None:
     assert len(load_detections(out / verify.reference_file)) == verify.reference.images == 16
     assert {one.method for one in quantize.methods} == {"minmax", "entropy", "percentile"}
     assert quantize.int8.sha256 == sha256_file(out / "model.int8.onnx")
+    assert quantize.golden_sha256 == sha256_file(out / "golden.npz")
     assert quantize.fp16.sha256 == sha256_file(out / "model.fp16.onnx")
     # Half the size that it was trained at, so lower than the sample's own figure, but real.
     assert verify.reference.map50_95 > 0.1

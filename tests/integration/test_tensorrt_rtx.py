@@ -219,7 +219,7 @@ def quantize(job: tuple[Path, tuple[Path, ...]]) -> None:
     graph = onnx_file.read_onnx(folder / "model.fp32.onnx")
     head = find_head(graph)
     onnx_file.write_onnx(to_float16(graph, head), folder / "model.fp16.onnx")
-    taps, pixels = Taps(graph, head.body, threads=2), np.empty((SIDE, SIDE, 3), np.uint8)
+    taps, pixels = Taps(graph, head.body), np.empty((SIDE, SIDE, 3), np.uint8)
     ranges = {}
     for picture in pictures:
         letterbox(cv2.imread(str(picture)), (SIDE, SIDE), pixels)

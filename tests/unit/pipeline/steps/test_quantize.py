@@ -15,7 +15,9 @@ from onnx import TensorProto
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.files import sha256_file
 from pipeline.config import QuantizeConfig, load_quantize
+from pipeline.onnx.golden import read_golden
 from pipeline.onnx.head import find_head
 from pipeline.onnx.quantizer import check_symmetric, conv_inputs, to_int8
 from pipeline.onnx.reading import metadata
@@ -37,6 +39,17 @@ def test_record_and_files(workspace: Workspace, exported: Path) -> None:
     assert record.within_budget
     check_float16(onnx.load(str(out / "model.fp16.onnx")))
     check_int8(onnx.load(str(out / "model.int8.onnx")), record)
+
+
+def test_the_golden_frames_are_of_these_files(workspace: Workspace, exported: Path) -> None:
+    record = quantize(workspace, MODEL)
+    path = workspace.golden(MODEL)
+    assert record.golden_sha256 == sha256_file(path)
+    golden = read_golden(path, MODEL)
+    assert golden.frames.shape == (5, *IMGSZ, 3)  # as many as there are
+    for precision, output in golden.outputs.items():
+        model = OnnxModel((exported.parent / f"model.{precision}.onnx").read_bytes())
+        np.testing.assert_array_equal(output, model.run(golden.frames))
 
 
 def types(graph: Any) -> dict[str, int]:
@@ -91,6 +104,43 @@ def test_both_files_take_any_batch(workspace: Workspace, exported: Path) -> None
 
 def test_twice_gives_the_same_files(workspace: Workspace, exported: Path) -> None:
     assert quantize(workspace, MODEL) == quantize(workspace, MODEL)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_the_number_of_processors_changes_no_file(
+    workspace: Workspace, exported: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Bit for bit, with layers put back to float too, whose order is measured."""
+    params = workspace.root / "params.yaml"
+    params.write_text(params.read_text().replace("drop: 0.01", "drop: 0"))
+    expected = quantize(workspace, MODEL)
+    written = _files(exported.parent)
+    for module in ("pipeline.onnx.inference", "pipeline.steps.quantize"):
+        monkeypatch.setattr(f"{module}.cores", lambda: number)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(number)))
+    assert quantize(workspace, MODEL) == expected
+    assert _files(exported.parent) == written
+
+
+def test_the_order_of_sums_of_another_processor_changes_no_file(
+    workspace: Workspace, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for it, since ONNX Runtime's kernels cannot be capped: the level that lays
+    convolutions out in blocks as wide as the processor's registers, which no file may come from."""
+    quantize(workspace, MODEL)
+    expected = (exported.parent / "model.int8.onnx").read_bytes()
+    plain = OnnxModel.__init__
+
+    def in_blocks(self: OnnxModel, model: bytes, **options: Any) -> None:
+        plain(self, model, **options | {"portable": False})
+
+    monkeypatch.setattr(OnnxModel, "__init__", in_blocks)
+    quantize(workspace, MODEL)
+    assert (exported.parent / "model.int8.onnx").read_bytes() == expected
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in folder.iterdir()}
 
 
 def test_head_is_found_by_shape(exported: Path) -> None:

@@ -1,0 +1,59 @@
+"""`golden.npz`: a few frames, and what each ONNX file makes of them through ONNX Runtime.
+
+An engine is compared with its own ONNX file on these frames wherever it was built, where there is
+neither ONNX Runtime nor the ONNX file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import InputError
+from engines.files import atomic_path
+from engines.records.record import Precision
+from pipeline.onnx.session import OnnxModel
+
+FRAMES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """Frames, and each ONNX file's raw head output on them."""
+
+    frames: NDArray[np.uint8]
+    """Letterboxed BGR, shape (n, height, width, 3)."""
+    outputs: Mapping[Precision, NDArray[np.float32]]
+    """Precision of the ONNX file to its output, shape (n, 4 + classes, anchors): boxes in pixels
+    of the network's input, scores 0 to 1."""
+
+
+def make_golden(frames: NDArray[np.uint8], models: Mapping[Precision, bytes]) -> Golden:
+    """What each of the serialized ONNX models makes of `frames`."""
+    outputs = {precision: OnnxModel(model).run(frames) for precision, model in models.items()}
+    return Golden(frames=frames, outputs=outputs)
+
+
+def write_golden(golden: Golden, path: Path) -> None:
+    """Write it as one .npz, atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        outputs: dict[str, NDArray[np.float32]] = {str(k): v for k, v in golden.outputs.items()}
+        np.savez(file, allow_pickle=False, frames=golden.frames, **outputs)
+
+
+def read_golden(path: Path, model: str) -> Golden:
+    """Read what `write_golden` wrote. Raises InputError when it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+            return Golden(frames=file["frames"], outputs={name: file[name] for name in precisions})
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+        raise InputError(
+            f"Expected the golden frames of {model} in {path}, but they cannot be read ({error}). "
+            f"Make them with `pipeline quantize {model}`."
+        ) from error
