@@ -273,6 +273,7 @@ def report(
     """
     from pipeline.steps.report import (
         budget_sources,
+        executed,
         invalid_engines,
         raise_unless_all_pass,
         report,
@@ -286,7 +287,7 @@ def report(
             print(engine)
         return
     rows = report(workspace, chosen)
-    print_report(chosen, rows, budget_sources(workspace, chosen))
+    print_report(chosen, rows, budget_sources(workspace, chosen), executed(workspace, chosen))
     if not exit_zero:
         raise_unless_all_pass(rows)
 

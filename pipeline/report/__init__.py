@@ -1,5 +1,6 @@
 """Verdicts for people and for other tools.
 
+ran        what really ran, in words
 summary    out/summary/<engine>.json, for DVC's metrics and plots
 junit      verdict.junit.xml, for GitLab
 """

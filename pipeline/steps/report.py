@@ -12,8 +12,10 @@ from engines.errors import GateFailed, GateInvalid, InputError
 from engines.files import write_atomic
 from engines.records.benchmark import Benchmark
 from engines.records.folder import EngineFolder
+from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.judged import JudgedEngine, load_judged
+from pipeline.report.ran import what_ran
 from pipeline.report.summary import Summary, summarise, table_text
 
 
@@ -40,6 +42,12 @@ def budget_sources(workspace: Workspace, target_name: str) -> dict[str, BudgetSo
     return {
         engine: row.budgets_from or target.budgets_from for engine, row in target.engines.items()
     }
+
+
+def executed(workspace: Workspace, target_name: str) -> list[str]:
+    """What really ran, a sentence for each engine and each processor."""
+    engines = load_target(workspace, target_name).engines
+    return what_ran([workspace.engine(target_name, engine).read(Manifest) for engine in engines])
 
 
 def invalid_engines(workspace: Workspace, target_name: str) -> list[str]:

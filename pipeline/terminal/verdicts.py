@@ -34,7 +34,7 @@ def print_verdict(
     console.print(table)
     if summary and (more := ", ".join(_more(summary))):
         console.print(f"  {more}", markup=False)
-    for sentence in _explanations(verdict):
+    for sentence in (*_explanations(verdict), *verdict.notes):
         console.print(f"  {sentence}", markup=False)
 
 
@@ -50,10 +50,11 @@ def print_report(
     target: str,
     rows: Sequence[tuple[Summary, Verdict]],
     sources: Mapping[str, BudgetSource],
+    executed: Sequence[str] = (),
     console: Console | None = None,
 ) -> None:
     """One line an engine: the figures that people choose by, and the verdict; `sources` says where
-    the engines' budgets are from."""
+    the engines' budgets are from, `executed` what really ran."""
     console = console or Console()
     table = Table(title=f"Engines of {target}", title_justify="left")
     table.add_column("engine")
@@ -77,6 +78,8 @@ def print_report(
     for row, verdict in rows:
         for sentence in _explanations(verdict):
             console.print(f"  {row.engine}: {sentence}", markup=False)
+    for sentence in executed:
+        console.print(f"  {sentence}", markup=False)
     for source, words in NOT_MEASURED.items():
         if engines := [row.engine for row, _ in rows if sources.get(row.engine) == source]:
             console.print(f"  {', '.join(engines)}: budget: {words}", markup=False)
@@ -92,9 +95,8 @@ def _more(summary: Summary) -> list[str]:
 
 
 def _explanations(verdict: Verdict) -> list[str]:
-    """Why it is INVALID, what made it a FAIL, and what the figures are worth."""
-    causes = (check.cause for check in verdict.checks if check.cause)
-    return [*verdict.reasons, *causes, *verdict.notes]
+    """Why it is INVALID, and what made it a FAIL."""
+    return [*verdict.reasons, *(check.cause for check in verdict.checks if check.cause)]
 
 
 def _measured(check: Check) -> str:

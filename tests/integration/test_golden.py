@@ -104,3 +104,11 @@ def _refused(clone: Clone, said: str) -> None:
         evaluate(clone.workspace, TARGET, f"{MODEL}-fp16")
     assert said in str(raised.value)
     assert "pipeline quantize" in str(raised.value)
+
+
+def test_the_report_says_what_ran(finished: Clone) -> None:
+    said = " ".join(finished.run("pipeline", "report", "--exit-zero").split())
+    assert f"{MODEL}-fp32: layers: fp32 " in said
+    assert f"{MODEL}-int8: layers: int8 " in said
+    assert "Q/DQ chains folded, weights of " in said
+    assert "; OpenVINO's kind " in said

@@ -140,7 +140,7 @@ def test_the_report_says_which_budgets_were_not_measured() -> None:
 
     def printed(source: BudgetSource) -> str:
         console = Console(width=80, file=io.StringIO())
-        print_report("t", rows, {"m-fp16": source}, console)
+        print_report("t", rows, {"m-fp16": source}, console=console)
         return str(console.file.getvalue())  # type: ignore[attr-defined]
 
     assert "m-fp16: budget: derived, not measured\n" in printed("derived")

@@ -24,7 +24,7 @@ def test_energy_and_hot_p99_are_printed_where_they_were_measured() -> None:
         console = Console(width=80, file=io.StringIO())
         verdict = judge(manifest(), of, evaluation(), BUDGETS)
         print_verdict(verdict, _summary(of), console)
-        print_report("t", [(_summary(of), verdict)], {"m-fp16": "measured"}, console)
+        print_report("t", [(_summary(of), verdict)], {"m-fp16": "measured"}, console=console)
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert max(len(line) for line in text.splitlines()) <= 80
         return str(text)
