@@ -19,13 +19,17 @@ class QuantizeConfig(Part):
 
     max_map50_95_drop: NotNegative
     """Largest loss of tuning mAP50-95 against float32."""
+    max_confidence_shift: NotNegative
+    """Largest mean change of the confidences of found objects, on the tuning set."""
     max_float_layers: Annotated[int, Field(ge=0)]
-    """Most convolutions to put back to float to keep within it."""
+    """Most convolutions to put back to float to keep within both."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
     percentile: Annotated[float, Field(gt=50, le=100)]
     """Part of the activations' magnitudes, in percent, that the percentile method keeps."""
     calibration_images: Annotated[int, Field(ge=1)]
     tuning_images: Annotated[int, Field(ge=1)]
+    range_images: Annotated[int, Field(ge=1)]
+    """Of the tuning set, so many images judge the ranges of activations."""
     sensitivity_images: Annotated[int, Field(ge=1)]
     """Of a larger set, so many evenly spread images are used."""
 

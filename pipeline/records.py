@@ -76,12 +76,24 @@ Method = Literal["minmax", "entropy", "percentile"]
 
 
 class MethodTried(Part):
-    """One way to choose the ranges of activations, with the accuracy that it gives."""
+    """One method for the ranges of all activations, and the output error that it gives."""
 
     method: Method
-    map50_95: float
-    map50_95_drop: float
-    """Float32 minus INT8 on the tuning set: positive when INT8 is worse."""
+    error: float
+    """As of `TensorRange`."""
+
+
+class TensorRange(Part):
+    """The range of one activation tensor, and why it was chosen."""
+
+    tensor: str
+    threshold: float
+    """The magnitude that becomes 127."""
+    choice: str
+    """The method or candidate that was taken."""
+    error: float
+    """Of the output once it was taken, the tensors after it being as they were: mean change of the
+    score where float32 finds an object, plus that of its box as a part of the longer side."""
 
 
 class LayerSensitivity(Part):
@@ -101,6 +113,8 @@ class FloatLayer(Part):
     reason: Literal["head output", "box decode", "accuracy"]
     map50_95: float | None = None
     """Tuning accuracy once it was put back; None where it was float from the start."""
+    confidence_shift: float | None = None
+    """As `map50_95`."""
 
 
 class QuantizedFile(Part):
@@ -110,6 +124,8 @@ class QuantizedFile(Part):
     map50_95: float
     """On the tuning set, through ONNX Runtime."""
     map50_95_drop: float
+    confidence_shift: float
+    """Mean absolute change of the confidences of found objects, on the tuning set."""
 
 
 class Quantize(Record):
@@ -131,8 +147,12 @@ class Quantize(Record):
     int8: QuantizedFile
     methods: tuple[MethodTried, ...]
     method: Method
-    """The one with the best tuning accuracy, which `model.int8.onnx` has."""
+    """The one with the smallest error, from which the search for ranges started."""
+    range_images: int
+    ranges: tuple[TensorRange, ...]
+    """Of `model.int8.onnx`, in the order of the graph."""
     max_map50_95_drop: float
+    max_confidence_shift: float
     within_budget: bool
     quantized_layers: int
     float_layers: tuple[FloatLayer, ...]

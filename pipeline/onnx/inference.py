@@ -41,6 +41,12 @@ def spread(samples: Sequence[Item], limit: int) -> list[Item]:
     return [samples[index * len(samples) // count] for index in range(count)]
 
 
+def evenly(images: Sequence[Prepared], limit: int) -> NDArray[np.uint8]:
+    """Pixels of at most `limit` of the images, evenly spread over all, in one array."""
+    count = min(len(images), limit)
+    return np.stack([images[index * len(images) // count].pixels for index in range(count)])
+
+
 def prepare(sample: Sample, imgsz: tuple[int, int]) -> Prepared:
     """Read and letterbox one image, as a pod does. Raises InputError when it is unreadable."""
     pixels = np.empty((*imgsz, 3), np.uint8)

@@ -1,4 +1,5 @@
-"""Ranges of activations from one pass over the calibration images, by three methods.
+"""Signed histograms of activations from one pass over the calibration images, and the ranges that
+they offer; `range_search` chooses among these.
 
 ONNX Runtime's own collectors keep every activation of a run in memory, take one pass a method, and
 search the entropy threshold in Python loops; docs/quantization.md has the times. This holds one
@@ -15,29 +16,42 @@ from numpy.typing import NDArray
 from pipeline.records import Method
 
 BINS = 4096
-"""Bins of a histogram; at least half of them lie below the largest value."""
+"""Bins on each side of zero; at least half of them lie below the largest magnitude."""
 LEVELS = 128
 """Magnitudes that a symmetric int8 can tell apart."""
+FACTORS = (0.4, 0.55, 0.7, 0.85)
+"""Parts of the largest magnitude that are tried as a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
-    """How often each magnitude occurred: bin i counts from i * top / BINS on."""
+    """How often each value occurred: bin i counts from (i - BINS) * top / BINS on."""
 
     counts: NDArray[np.int64]
+    """Shape (2 * BINS): the first half is below zero."""
     top: float
     """Upper end; a power of two, so that histograms of other tensors of the kind can be added."""
     largest: float
+    """The largest magnitude."""
+    lowest: float
+    """The lowest value, or 0 where none is below."""
+
+    @property
+    def magnitudes(self) -> NDArray[np.int64]:
+        """Counts of the magnitudes, shape (BINS)."""
+        return np.asarray(self.counts[BINS:] + self.counts[:BINS][::-1])
 
 
 def histogram(values: NDArray[np.float32]) -> Histogram:
-    """The histogram of the magnitudes of `values`, of any shape."""
-    magnitudes = np.abs(values).ravel()
-    largest = float(magnitudes.max(initial=0.0))
-    top = float(2.0 ** np.ceil(np.log2(max(largest, 1e-6))))
-    bins = (magnitudes * np.float32(BINS / top)).astype(np.int32)
-    counts = np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
-    return Histogram(counts=counts, top=top, largest=largest)
+    """The histogram of `values`, of any shape."""
+    flat = values.ravel()
+    lowest, highest = float(flat.min(initial=0.0)), float(flat.max(initial=0.0))
+    largest = max(-lowest, highest)
+    # Above the largest, so that no value lies on the upper end and would move when bins merge.
+    top = float(2.0 ** (np.floor(np.log2(max(largest, 1e-6))) + 1))
+    bins = np.floor(flat * np.float32(BINS / top)).astype(np.int32) + BINS
+    counts = np.bincount(bins, minlength=2 * BINS)
+    return Histogram(counts=counts, top=top, largest=largest, lowest=lowest)
 
 
 def add(one: Histogram, other: Histogram) -> Histogram:
@@ -47,13 +61,33 @@ def add(one: Histogram, other: Histogram) -> Histogram:
         counts=_widened(one, top) + _widened(other, top),
         top=top,
         largest=max(one.largest, other.largest),
+        lowest=min(one.lowest, other.lowest),
     )
 
 
 def _widened(one: Histogram, top: float) -> NDArray[np.int64]:
     factor = min(round(top / one.top), BINS)
     merged = one.counts.reshape(-1, factor).sum(axis=1)
-    return np.pad(merged, (0, BINS - len(merged)))
+    missing = BINS - len(merged) // 2
+    return np.pad(merged, (missing, missing))
+
+
+def candidates(one: Histogram, percentile: float) -> dict[str, float]:
+    """Ranges worth trying, by name: FACTORS of the largest magnitude, and the percentile.
+
+    The first ones are moved to the nearest range whose grid meets the lowest value. SiLU never
+    goes below -0.278 and most of a background lies there: where the grid misses it, all of that
+    is off by the same amount, which adds up in the next convolution.
+    """
+    scaled = {f"{part} of the largest": part * one.largest for part in FACTORS}
+    met = {name: max(_meeting(value, -one.lowest), 1e-6) for name, value in scaled.items()}
+    return {**met, "percentile": threshold(one, "percentile", percentile)}
+
+
+def _meeting(wanted: float, lowest: float) -> float:
+    """The range near `wanted` of which `lowest`, a magnitude, is a whole number of steps."""
+    steps = round(lowest * (LEVELS - 1) / wanted) if wanted > 0 else 0
+    return lowest * (LEVELS - 1) / steps if steps > 0 else wanted
 
 
 def threshold(one: Histogram, method: Method, percentile: float) -> float:
@@ -68,7 +102,7 @@ def threshold(one: Histogram, method: Method, percentile: float) -> float:
 
 
 def _percentile(one: Histogram, percentile: float) -> float:
-    parts = np.cumsum(one.counts) / max(int(one.counts.sum()), 1)
+    parts = np.cumsum(one.magnitudes) / max(int(one.counts.sum()), 1)
     index = int(np.searchsorted(parts, percentile / 100))
     return min((index + 1) * one.top / BINS, one.largest)
 
@@ -78,7 +112,7 @@ def _entropy(one: Histogram) -> float:
 
     See Migacz, 8-bit Inference with TensorRT (GTC 2017). Zeros are left out as there.
     """
-    counts = one.counts.astype(np.float64)
+    counts = one.magnitudes.astype(np.float64)
     counts[0] = counts[1]  # the peak at zero says nothing of where to cut
     used = int(np.ceil(one.largest / one.top * BINS))
     cuts = np.unique(np.linspace(LEVELS, max(used, LEVELS), 192).astype(int))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,12 @@ class OnnxModel:
         """
         return self.infer(planes(images))
 
-    def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `run`, from what `planes` makes of the images."""
-        return np.asarray(self._session.run(None, {self._input: inputs})[0], dtype=np.float32)
+    def infer(
+        self, inputs: NDArray[np.float32], more: Mapping[str, NDArray[np.float32]] | None = None
+    ) -> NDArray[np.float32]:
+        """As `run`, from what `planes` makes of the images; `more`: what other inputs take."""
+        given = {self._input: inputs, **(more or {})}
+        return np.asarray(self._session.run(None, given)[0], dtype=np.float32)
 
     def fetch(self, inputs: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[np.float32]]:
         """The outputs called `names`, from what `planes` makes of the images."""

@@ -1,7 +1,7 @@
 """Quantize: `model.fp16.onnx` and `model.int8.onnx` from `model.fp32.onnx`.
 
-INT8 ranges are tried by several methods and judged by the accuracy on the tuning set. Where the
-best still loses too much, layers become float again in the order of the harm that was measured.
+The range of each activation is chosen by the error that it makes at the output. Where mAP or the
+confidences still move too far on the tuning set, layers become float again, the most harmful first.
 """
 
 from __future__ import annotations
@@ -18,30 +18,41 @@ from numpy.typing import NDArray
 
 from engines.config.model import load_model
 from engines.config.workspace import Workspace
+from engines.detect.detections import Detections
 from engines.files import sha256_file
 from pipeline.accuracy.coco import Truth, accuracy, read_truth
+from pipeline.accuracy.confidence import confidence_shift
 from pipeline.config import QuantizeConfig, load_quantize
 from pipeline.intake.dataset import load_sets
 from pipeline.onnx import onnx_file, reading
 from pipeline.onnx.exported import read_export
 from pipeline.onnx.golden import FRAMES, make_golden, write_golden
 from pipeline.onnx.head import Head, find_head
-from pipeline.onnx.inference import Prepared, cores, detect, prepare_all, spread
+from pipeline.onnx.inference import Prepared, cores, detect, evenly, prepare_all, spread
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
-from pipeline.onnx.ranges import Histogram, add, histogram, threshold
+from pipeline.onnx.range_search import FOUND, choose_ranges
+from pipeline.onnx.ranges import Histogram, add, histogram
 from pipeline.onnx.session import OnnxModel
 from pipeline.progress import track
 from pipeline.records import (
     FloatLayer,
     LayerSensitivity,
-    Method,
     MethodTried,
     Quantize,
     QuantizedFile,
+    TensorRange,
 )
 
 SEEN = 0.01
 """Score from which on an anchor counts towards a layer's sensitivity: others move no mAP."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """How a graph does on the tuning set."""
+
+    map50_95: float
+    confidence_shift: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +63,24 @@ class Tuning:
     truth: dict[str, Truth]
     classes: tuple[str, ...]
 
-    def map50_95(self, graph: Any, description: str) -> float:
-        """Accuracy of a graph on the tuning set."""
+    reference: dict[str, Detections]
+    """What float32 finds."""
+
+    def judge(self, graph: Any, description: str) -> Judgement:
+        """A graph on the tuning set."""
         found = detect(graph.SerializeToString(), self.images, description)
-        return accuracy(self.truth, found, self.classes).map50_95
+        return Judgement(
+            map50_95=accuracy(self.truth, found, self.classes).map50_95,
+            confidence_shift=confidence_shift(self.reference, found, FOUND).shift,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """An INT8 graph and its accuracy."""
+    """An INT8 graph and how it does."""
 
     graph: Any
-    map50_95: float
+    judged: Judgement
     back: tuple[FloatLayer, ...] = ()
 
 
@@ -80,17 +97,22 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     sets = load_sets(workspace.model(model_name), model)
     calibration = spread(sets["calibration"], config.calibration_images)
     samples = spread(sets["tuning"], config.tuning_images)
-    truth = read_truth(samples, len(model.classes))
-    tuning = Tuning(
-        images=prepare_all(samples, model.imgsz, "letterbox the tuning set"),
-        truth=truth,
-        classes=model.classes,
+    tuning = _tuning(
+        graph,
+        prepare_all(samples, model.imgsz, "letterbox the tuning set"),
+        read_truth(samples, len(model.classes)),
+        model.classes,
     )
-    ranges = _collect(graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration"))
-    reference = tuning.map50_95(graph, "float32 on the tuning set")
-    method, thresholds, tried = _best_method(graph, head, ranges, config, tuning)
+    histograms = _collect(
+        graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration")
+    )
+    reference = accuracy(tuning.truth, tuning.reference, tuning.classes).map50_95
+    images = evenly(tuning.images, config.range_images)
+    methods, chosen = choose_ranges(graph, head, histograms, images, config)
+    thresholds = {name: one.threshold for name, one in chosen.items()}
+    start = to_int8(graph, thresholds, head.body)
     search = Search(graph, head, thresholds, config, tuning, reference)
-    int8 = search.run(tried[method])
+    int8 = search.run(Trial(graph=start, judged=tuning.judge(start, "int8")))
     fp16 = to_float16(graph, head)
     _write_golden(workspace.golden(model_name), tuning, fp32=graph, fp16=fp16, int8=int8.graph)
     record = Quantize(
@@ -102,14 +124,17 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         tuning_images=len(samples),
         sensitivity_images=min(config.sensitivity_images, len(samples)),
         fp32_map50_95=reference,
-        fp16=_write(file("fp16"), fp16, tuning.map50_95(fp16, "float16"), reference, "fp16"),
-        int8=_write(file("int8"), int8.graph, int8.map50_95, reference, "int8"),
-        methods=tuple(
-            MethodTried(method=name, map50_95=one.map50_95, map50_95_drop=reference - one.map50_95)
-            for name, one in tried.items()
+        fp16=_write(file("fp16"), fp16, tuning.judge(fp16, "float16"), reference),
+        int8=_write(file("int8"), int8.graph, int8.judged, reference),
+        methods=tuple(MethodTried(method=name, error=error) for name, error in methods.items()),
+        method=min(methods, key=lambda name: methods[name]),
+        range_images=len(images),
+        ranges=tuple(
+            TensorRange(tensor=name, threshold=one.threshold, choice=one.candidate, error=one.error)
+            for name, one in chosen.items()
         ),
-        method=method,
         max_map50_95_drop=config.max_map50_95_drop,
+        max_confidence_shift=config.max_confidence_shift,
         within_budget=search.holds(int8),
         quantized_layers=len(head.body) - len(int8.back),
         float_layers=(*_always_float(head), *int8.back),
@@ -133,18 +158,24 @@ def _write_golden(path: Path, tuning: Tuning, **graphs: Any) -> None:
     write_golden(make_golden(frames, models), path)
 
 
-def _write(
-    path: Path, graph: Any, map50_95: float, reference: float, precision: str
-) -> QuantizedFile:
-    values = reading.metadata(graph) | {"precision": precision}
+def _tuning(
+    graph: Any, images: list[Prepared], truth: dict[str, Truth], classes: tuple[str, ...]
+) -> Tuning:
+    found = detect(graph.SerializeToString(), images, "float32 on the tuning set")
+    return Tuning(images=images, truth=truth, classes=classes, reference=found)
+
+
+def _write(path: Path, graph: Any, judged: Judgement, reference: float) -> QuantizedFile:
+    values = reading.metadata(graph) | {"precision": path.name.split(".")[1]}
     onnx_file.set_metadata(graph, values)
     onnx_file.write_onnx(graph, path)
     return QuantizedFile(
         file=path.name,
         sha256=sha256_file(path),
         bytes=path.stat().st_size,
-        map50_95=map50_95,
-        map50_95_drop=reference - map50_95,
+        map50_95=judged.map50_95,
+        map50_95_drop=reference - judged.map50_95,
+        confidence_shift=judged.confidence_shift,
     )
 
 
@@ -165,28 +196,6 @@ def _collect(graph: Any, head: Head, images: Sequence[Prepared]) -> dict[str, Hi
 
 def _added(one: dict[str, Histogram], other: dict[str, Histogram]) -> dict[str, Histogram]:
     return {name: add(held, other[name]) for name, held in one.items()}
-
-
-def _best_method(
-    graph: Any,
-    head: Head,
-    ranges: Mapping[str, Histogram],
-    config: QuantizeConfig,
-    tuning: Tuning,
-) -> tuple[Method, dict[str, float], dict[Method, Trial]]:
-    """The method with the best tuning accuracy (the first of equals), its ranges, and all tried."""
-    thresholds = {
-        method: {name: threshold(one, method, config.percentile) for name, one in ranges.items()}
-        for method in config.methods
-    }
-    tried: dict[Method, Trial] = {}
-    for method in config.methods:
-        int8 = to_int8(graph, thresholds[method], head.body)
-        tried[method] = Trial(
-            graph=int8, map50_95=tuning.map50_95(int8, f"int8 with {method} ranges")
-        )
-    best = max(tried, key=lambda method: tried[method].map50_95)
-    return best, thresholds[best], tried
 
 
 # --- back to float -----------------------------------------------------------------------------
@@ -213,11 +222,18 @@ class Search:
         self.sensitivity: list[LayerSensitivity] = []
 
     def holds(self, candidate: Trial) -> bool:
-        """Whether a candidate keeps within the budget."""
-        return self._reference - candidate.map50_95 <= self._config.max_map50_95_drop
+        """Whether a candidate keeps within both budgets."""
+        return self._excess(candidate) == 0
+
+    def _excess(self, candidate: Trial) -> float:
+        """How far a candidate is beyond its budgets, both together."""
+        judged = candidate.judged
+        drop = self._reference - judged.map50_95 - self._config.max_map50_95_drop
+        shift = judged.confidence_shift - self._config.max_confidence_shift
+        return max(drop, 0.0) + max(shift, 0.0)
 
     def run(self, start: Trial) -> Trial:
-        """The first candidate that holds, or else the most accurate one."""
+        """The first candidate that holds, or else the one least beyond its budgets."""
         if self.holds(start) or self._config.max_float_layers == 0:
             return start
         self.sensitivity = self._measure()
@@ -226,23 +242,25 @@ class Search:
             tried.append(self._with_float(tried[-1], one.layer))
             if self.holds(tried[-1]):
                 return tried[-1]
-        return max(tried, key=lambda candidate: candidate.map50_95)
+        return min(tried, key=self._excess)
 
     def _with_float(self, before: Trial, layer: str) -> Trial:
         gone = {one.layer for one in before.back} | {layer}
         graph = to_int8(
             self._graph, self._thresholds, [name for name in self._body if name not in gone]
         )
-        map50_95 = self._tuning.map50_95(graph, f"int8 with {len(gone)} more layers in float")
-        back = FloatLayer(layer=layer, reason="accuracy", map50_95=map50_95)
-        return Trial(graph=graph, map50_95=map50_95, back=(*before.back, back))
+        judged = self._tuning.judge(graph, f"int8 with {len(gone)} more layers in float")
+        back = FloatLayer(
+            layer=layer,
+            reason="accuracy",
+            map50_95=judged.map50_95,
+            confidence_shift=judged.confidence_shift,
+        )
+        return Trial(graph=graph, judged=judged, back=(*before.back, back))
 
     def _measure(self) -> list[LayerSensitivity]:
         """Each layer's harm when it alone is quantized, the worst first."""
-        count = min(self._config.sensitivity_images, len(self._tuning.images))
-        step = len(self._tuning.images) / count
-        chosen = [self._tuning.images[int(index * step)].pixels for index in range(count)]
-        images = np.stack(chosen)
+        images = evenly(self._tuning.images, self._config.sensitivity_images)
         expected = OnnxModel(self._graph.SerializeToString()).run(images)
 
         def one(layer: str) -> LayerSensitivity:

@@ -22,11 +22,13 @@ MODEL = "parts"
 PARAMS = """
 quantize:
   max_map50_95_drop: 0.01
+  max_confidence_shift: 0.05
   max_float_layers: 2
   methods: [minmax, entropy, percentile]
   percentile: 99.9
   calibration_images: 8
   tuning_images: 8
+  range_images: 2
   sensitivity_images: 2
 """
 

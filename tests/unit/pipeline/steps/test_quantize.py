@@ -23,7 +23,7 @@ from pipeline.onnx.quantizer import check_symmetric, conv_inputs, to_int8
 from pipeline.onnx.reading import metadata
 from pipeline.onnx.session import OnnxModel
 from pipeline.records import Quantize
-from pipeline.steps.quantize import Search, Trial, quantize
+from pipeline.steps.quantize import Judgement, Search, Trial, quantize
 from tests.unit.pipeline.conftest import IMGSZ, MODEL
 
 
@@ -32,8 +32,10 @@ def test_record_and_files(workspace: Workspace, exported: Path) -> None:
     out = exported.parent
     assert Quantize.read(out / "quantize.json") == record
     assert [one.method for one in record.methods] == ["minmax", "entropy", "percentile"]
-    best = max(record.methods, key=lambda one: one.map50_95)
-    assert record.int8.map50_95 == best.map50_95
+    best = min(record.methods, key=lambda one: one.error)
+    assert record.method == best.method
+    assert record.ranges[-1].error <= best.error
+    assert record.range_images == 2
     assert (record.calibration_images, record.tuning_images) == (5, 5)
     assert [one.reason for one in record.float_layers] == ["head output"] * 6 + ["box decode"]
     assert record.within_budget
@@ -173,7 +175,13 @@ def test_uint8_quantization_is_refused(exported: Path) -> None:
 # --- layers back to float ----------------------------------------------------------------------
 
 
-def search(exported: Path, accuracies: list[float], *, layers: int = 3) -> tuple[Search, Trial]:
+def search(
+    exported: Path,
+    accuracies: list[float],
+    *,
+    layers: int = 3,
+    shifts: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0),
+) -> tuple[Search, Trial]:
     """A search whose candidates have the given accuracies, in turn; float32 has 0.9."""
     graph = onnx.load(str(exported))
     head = find_head(graph)
@@ -182,20 +190,26 @@ def search(exported: Path, accuracies: list[float], *, layers: int = 3) -> tuple
     thresholds[conv_inputs(graph, head.body[:1])[head.body[0]]] = 0.01  # the first layer is bad
     config = QuantizeConfig(
         max_map50_95_drop=0.01,
+        max_confidence_shift=0.02,
         max_float_layers=layers,
         methods=("minmax",),
         percentile=99,
         calibration_images=1,
         tuning_images=1,
+        range_images=1,
         sensitivity_images=1,
     )
     pixels = np.random.default_rng(0).integers(0, 256, (*IMGSZ, 3), dtype=np.uint8)
-    left: Iterator[float] = iter(accuracies[1:])
+    judged = [
+        Judgement(map50_95=one, confidence_shift=shift)
+        for one, shift in zip(accuracies, shifts, strict=False)
+    ]
+    left: Iterator[Judgement] = iter(judged[1:])
     tuning: Any = SimpleNamespace(
-        images=[SimpleNamespace(pixels=pixels)], map50_95=lambda graph, description: next(left)
+        images=[SimpleNamespace(pixels=pixels)], judge=lambda graph, description: next(left)
     )
     int8 = to_int8(graph, thresholds, head.body)
-    start = Trial(graph=int8, map50_95=accuracies[0])
+    start = Trial(graph=int8, judged=judged[0])
     return Search(graph, head, thresholds, config, tuning, 0.9), start
 
 
@@ -215,7 +229,15 @@ def test_the_limit_of_float_layers(exported: Path) -> None:
     looking, start = search(exported, [0.5, 0.7, 0.8, 0.6])
     found = looking.run(start)
     assert not looking.holds(found)
-    assert (found.map50_95, len(found.back)) == (0.8, 2)
+    assert (found.judged.map50_95, len(found.back)) == (0.8, 2)
+
+
+def test_confidences_alone_start_the_search(exported: Path) -> None:
+    looking, start = search(exported, [0.9, 0.9, 0.9], shifts=(0.05, 0.03, 0.02))
+    found = looking.run(start)
+    assert looking.holds(found)
+    assert not looking.holds(start)
+    assert [one.confidence_shift for one in found.back] == [0.03, 0.02]
 
 
 def test_nothing_to_put_back(exported: Path) -> None:
@@ -244,6 +266,7 @@ def test_without_an_export(workspace: Workspace) -> None:
     ("old", "new", "text"),
     [
         ("max_map50_95_drop: 0.01", "max_map50_95_drop: -1", "quantize.max_map50_95_drop"),
+        ("max_confidence_shift: 0.05", "max_confidence_shift: -1", "quantize.max_confidence_shift"),
         ("percentile: 99.9", "percentile: 101", "quantize.percentile"),
         ("[minmax, entropy, percentile]", "[]", "quantize.methods"),
         ("[minmax, entropy, percentile]", "[guess]", "quantize.methods.0"),

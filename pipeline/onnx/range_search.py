@@ -1,0 +1,186 @@
+"""The range of each activation tensor, chosen by what it does to the output.
+
+One INT8 graph takes the scales of all activations as inputs, so that a trial needs no new session.
+Tensor by tensor, in the order of the graph, the candidates are tried with all others as they are,
+and the one with the smallest error at the output stays (coordinate descent).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import QuantizeConfig
+from pipeline.onnx.head import Head
+from pipeline.onnx.inference import cores
+from pipeline.onnx.quantizer import to_int8
+from pipeline.onnx.ranges import LEVELS, Histogram, candidates, threshold
+from pipeline.onnx.session import OnnxModel, planes
+from pipeline.progress import track
+from pipeline.records import Method
+
+FOUND = 0.25
+"""Score from which on float32 sees an object at an anchor; where it sees none, its best counts."""
+LEAST_GAIN = 0.005
+"""Part of the error that a change must save: less is chance on so few images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The range of one tensor."""
+
+    threshold: float
+    """The magnitude that becomes 127."""
+    candidate: str
+    """Name of the candidate that was taken."""
+    error: float
+    """Of the output, once it was taken."""
+
+
+class Trials:
+    """The output error of an INT8 graph with any ranges, on a few images."""
+
+    def __init__(
+        self,
+        int8: Any,
+        tensors: Sequence[str],
+        images: NDArray[np.uint8],
+        expected: list[Any],
+        *,
+        threads: int,
+    ) -> None:
+        graph, self._scales = with_scale_inputs(int8, tensors)
+        self._model = OnnxModel(graph.SerializeToString(), threads=1)
+        self._inputs = [planes(image[None]) for image in images]
+        self._targets = [Target.of(raw, max(images.shape[1:3])) for raw in expected]
+        self._pool = ThreadPoolExecutor(threads)
+
+    def __enter__(self) -> Trials:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def error(self, thresholds: Mapping[str, float]) -> float:
+        """Mean over the images, in their order: the same for any number of threads."""
+        scales = {
+            self._scales[name]: np.array(value / (LEVELS - 1), np.float32)
+            for name, value in thresholds.items()
+        }
+
+        def one(index: int) -> float:
+            raw = self._model.infer(self._inputs[index], scales)[0]
+            return self._targets[index].error(raw)
+
+        return float(np.mean(list(self._pool.map(one, range(len(self._inputs))))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What float32 sees in an image, at the anchors where it sees something."""
+
+    anchors: NDArray[np.int64]
+    raw: NDArray[np.float32]
+    side: int
+
+    @classmethod
+    def of(cls, raw: NDArray[np.float32], side: int) -> Target:
+        """From float32's raw output (4 + classes, anchors); `side` is the input's longer one."""
+        best = raw[4:].max(axis=0)
+        anchors = np.flatnonzero(best >= min(FOUND, float(best.max())))
+        return cls(anchors=anchors, raw=raw[:, anchors], side=side)
+
+    def error(self, raw: NDArray[np.float32]) -> float:
+        """Mean change of each anchor's best score, plus that of its box as a part of the side."""
+        apart = np.abs(raw[:, self.anchors] - self.raw)
+        best = self.raw[4:].argmax(axis=0)
+        scores = apart[4:][best, np.arange(len(best))].mean()
+        return float(scores + apart[:4].mean() / self.side)
+
+
+def with_scale_inputs(int8: Any, tensors: Sequence[str]) -> tuple[Any, dict[str, str]]:
+    """The graph with the scale of each of `tensors` as an input, and tensor to that input."""
+    import onnx
+
+    graph = copy.deepcopy(int8)
+    scales = {
+        node.input[0]: node.input[1]
+        for node in graph.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] in tensors
+    }
+    graph.graph.input.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [])
+        for name in scales.values()
+    )
+    kept = [one for one in graph.graph.initializer if one.name not in set(scales.values())]
+    del graph.graph.initializer[:]
+    graph.graph.initializer.extend(kept)
+    return graph, scales
+
+
+def choose_ranges(
+    graph: Any,
+    head: Head,
+    histograms: Mapping[str, Histogram],
+    images: NDArray[np.uint8],
+    config: QuantizeConfig,
+    *,
+    threads: int | None = None,
+) -> tuple[dict[Method, float], dict[str, Choice]]:
+    """The output error of each method, and the range of each tensor of the convolutions.
+
+    `images`: letterboxed uint8 BGR, shape (n, height, width, 3). The search starts with the best
+    method. The number of threads changes nothing but the time.
+    """
+    by_method: dict[Method, dict[str, float]] = {
+        method: {
+            name: threshold(one, method, config.percentile) for name, one in histograms.items()
+        }
+        for method in config.methods
+    }
+    int8 = to_int8(graph, by_method[config.methods[0]], head.body)
+    reference = OnnxModel(graph.SerializeToString(), threads=1)
+    expected = [reference.run(image[None])[0] for image in images]
+    tried = {name: candidates(one, config.percentile) for name, one in histograms.items()}
+    with Trials(int8, list(histograms), images, expected, threads=threads or cores()) as trials:
+        errors = {method: trials.error(ranges) for method, ranges in by_method.items()}
+        best = min(errors, key=lambda method: errors[method])
+        start = {
+            name: Choice(threshold=value, candidate=best, error=errors[best])
+            for name, value in by_method[best].items()
+        }
+        return errors, descend(trials, start, tried)
+
+
+def descend(
+    trials: Trials,
+    start: Mapping[str, Choice],
+    tried: Mapping[str, Mapping[str, float]],
+) -> dict[str, Choice]:
+    """The ranges after each tensor had its candidates tried once."""
+    chosen = dict(start)
+    for tensor in track(list(chosen), "ranges by the error of the output"):
+        chosen[tensor] = _best(trials, chosen, tensor, tried[tensor])
+    return chosen
+
+
+def _best(
+    trials: Trials, chosen: Mapping[str, Choice], tensor: str, tried: Mapping[str, float]
+) -> Choice:
+    thresholds = {name: one.threshold for name, one in chosen.items()}
+    error = trials.error(thresholds)
+    best = replace(chosen[tensor], error=error)
+    least = error * (1 - LEAST_GAIN)
+    for name, value in tried.items():
+        if value == chosen[tensor].threshold:
+            continue
+        error = trials.error(thresholds | {tensor: value})
+        if error < least:
+            best, least = Choice(threshold=value, candidate=name, error=error), error
+    return best
