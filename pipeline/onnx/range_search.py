@@ -56,7 +56,7 @@ class Trials:
         threads: int,
     ) -> None:
         graph, self._scales = with_scale_inputs(int8, tensors)
-        self._model = OnnxModel(graph.SerializeToString(), threads=1)
+        self._model = OnnxModel(graph.SerializeToString())
         self._inputs = [planes(image[None]) for image in images]
         self._targets = [Target.of(raw, max(images.shape[1:3])) for raw in expected]
         self._pool = ThreadPoolExecutor(threads)
@@ -145,7 +145,7 @@ def choose_ranges(
         for method in config.methods
     }
     int8 = to_int8(graph, by_method[config.methods[0]], head.body)
-    reference = OnnxModel(graph.SerializeToString(), threads=1)
+    reference = OnnxModel(graph.SerializeToString())
     expected = [reference.run(image[None])[0] for image in images]
     tried = {name: candidates(one, config.percentile) for name, one in histograms.items()}
     with Trials(int8, list(histograms), images, expected, threads=threads or cores()) as trials:

@@ -33,9 +33,7 @@ CONFIG = QuantizeConfig(
 
 
 def seen(graph: Any, head: Head) -> dict[str, Histogram]:
-    return {
-        name: histogram(one) for name, one in Taps(graph, head.body, threads=1).run(IMAGES).items()
-    }
+    return {name: histogram(one) for name, one in Taps(graph, head.body).run(IMAGES).items()}
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +56,9 @@ def test_scales_as_inputs_compute_what_the_file_does(graph: Any) -> None:
     head = find_head(graph)
     ranges = {name: 0.8 * one.largest for name, one in seen(graph, head).items()}
     other = to_int8(graph, dict.fromkeys(ranges, 1.0), head.body)
-    reference = OnnxModel(graph.SerializeToString(), threads=1)
+    reference = OnnxModel(graph.SerializeToString())
     expected = [reference.run(image[None])[0] for image in IMAGES]
-    file = OnnxModel(to_int8(graph, ranges, head.body).SerializeToString(), threads=1)
+    file = OnnxModel(to_int8(graph, ranges, head.body).SerializeToString())
     errors = [
         Target.of(raw, max(IMGSZ)).error(file.run(image[None])[0])
         for raw, image in zip(expected, IMAGES, strict=True)
@@ -105,12 +103,12 @@ def test_a_grid_that_misses_the_floor_is_left() -> None:
     head = Head(outputs=(), distribution=(), decode=(), body=("conv",))
     images = np.zeros((2, *IMGSZ, 3), np.uint8)
     images[:, :2, :2] = 255
-    values = Taps(graph, head.body, threads=1)
+    values = Taps(graph, head.body)
     ranges = {
         name: histogram(np.concatenate([values.run(one[None])[name] for one in images]))
         for name in values.tensors.values()
     }
-    reference = OnnxModel(graph.SerializeToString(), threads=1)
+    reference = OnnxModel(graph.SerializeToString())
     expected = [reference.run(image[None])[0] for image in images]
     start = {
         "activation": Choice(threshold=ranges["activation"].largest, candidate="minmax", error=0)
