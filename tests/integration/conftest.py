@@ -160,7 +160,9 @@ def make_smaller(clone: Clone) -> None:
         model["imgsz"] = [SIDE, SIDE]
     with clone.edited("params.yaml") as params:
         params["quantize"]["sensitivity_images"] = 1
+        params["quantize"]["range_images"] = 1
         params["quantize"]["max_map50_95_drop"] = 1.0
+        params["quantize"]["max_confidence_shift"] = 1.0
     with clone.edited(ROW) as row:
         row["batch"].update(opt=2, max=2)
         row["benchmark"] = dict(BENCHMARK)
