@@ -46,9 +46,8 @@ class Budgets(Part):
     map50_95_drop: NotNegative
     confidence_shift: NotNegative
     onnx_shift: NotNegative
-    """Mean change of the scores against the engine's own ONNX file. On an AMD EPYC at most 0.027
-    (INT8 with weights of 7 bits) where OpenVINO computes rightly, 0.19 and more where it did not
-    (docs/quantization.md)."""
+    """Mean change of the scores against the engine's own ONNX file; docs/quantization.md has what
+    was measured."""
     memory_peak_mib: Positive
     engine_size_mib: Positive
     hot_frame_p99_ms: Positive | None = None

@@ -34,6 +34,7 @@ from engines.records.manifest import Manifest
 from engines.records.record import Record
 from engines.records.verdict import Verdict
 from pipeline.latency.results import HISTOGRAM_BINS
+from pipeline.onnx.golden import read_golden
 from pipeline.onnx.onnx_file import read_onnx
 from pipeline.records import Quantize, Verify
 from pipeline.report.summary import Summary
@@ -222,6 +223,8 @@ def check_whole(path: Path) -> None:
         RECORDS[path.name].read(path)
     elif path.suffix == ".onnx":
         read_onnx(path)
+    elif path.name == "golden.npz":
+        read_golden(path, MODEL)
     elif path.suffix == ".npz":
         load_detections(path)
     elif path.suffix == ".xml":

@@ -78,6 +78,17 @@ def test_this_processor_stands_for_one_kind_at_least() -> None:
     assert CAPS or "asimd" in HERE
 
 
+def test_one_processor_quantizes_as_two(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At this size ONNX Runtime cuts the work of two threads otherwise than that of one."""
+    path = sample.model_out(MODEL) / "model.int8.onnx"
+    before = path.read_bytes()
+    for module in ("pipeline.onnx.inference", "pipeline.steps.quantize"):
+        monkeypatch.setattr(f"{module}.cores", lambda: 1)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
+    quantize(sample, MODEL)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("cap", CAPS)
 def test_an_int8_engine_computes_what_its_onnx_file_says(
     sample: Workspace, pictures: Any, expected: Any, cap: str, tmp_path: Path

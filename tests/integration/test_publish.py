@@ -48,7 +48,12 @@ BOX = (22.0, 27.0, 42.0, 37.0)
 """x1, y1, x2, y2 of the one box that the tiny model always finds, class `one`, confidence 0.9."""
 BUDGETS = {
     **{"frame_p99_ms": 30, "frame_p50_ms": 20, "throughput_fps": 1, "map50_95_drop": 0.01},
-    **{"confidence_shift": 0.05, "memory_peak_mib": 1024, "engine_size_mib": 64},
+    **{
+        "confidence_shift": 0.05,
+        "onnx_shift": 0.05,
+        "memory_peak_mib": 1024,
+        "engine_size_mib": 64,
+    },
 }
 P50 = {"fp32": 9.0, "fp16": 3.0, "int8": 5.0}
 DROPS = {"fp32": 0.0, "fp16": 0.0, "int8": 0.5}
