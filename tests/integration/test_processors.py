@@ -27,7 +27,8 @@ from pipeline.steps.quantize import quantize
 
 ROOT = Path(__file__).parents[2]
 MODEL = "meter-yolov8n"
-PICTURES = 64
+PICTURES = 320
+"""All that there are. On 64 of them, mAP50-95 of engines that were right moved by up to 0.006."""
 NEEDS = {
     "AVX2": "avx2",
     "AVX512_CORE": "avx512bw",
@@ -51,8 +52,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         shutil.copyfile(ROOT / "models" / MODEL / file, folder / file)
     (folder / "data").symlink_to(ROOT / "models" / MODEL / "data")
     (workspace.root / "dvc.yaml").touch()
-    params = (ROOT / "params.yaml").read_text()
-    (workspace.root / "params.yaml").write_text(params.replace("_images: 512", "_images: 24"))
+    params = (ROOT / "params.yaml").read_text().replace("_images: 512", "_images: 24")
+    (workspace.root / "params.yaml").write_text(
+        params.replace("range_images: 12", "range_images: 2")
+    )
     export(workspace, MODEL)
     quantize(workspace, MODEL)
     return workspace
