@@ -77,7 +77,8 @@ def seconds_bar(description: str, seconds: float) -> Iterator[Callable[[float, s
     console = Console(stderr=True)
     if not console.is_terminal:
         console.print(f"{description}: {seconds:g} s")
-        yield lambda done, note: console.print(f"{description}: {done:g} of {seconds:g} s, {note}")
+        of = f"of {seconds:g} s"
+        yield lambda done, note: console.print(f"{description}: {done:.1f} {of}, {note}")
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

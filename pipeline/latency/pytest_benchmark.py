@@ -6,30 +6,27 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engines.errors import JetrailError
 from engines.process.orphans import ends_with_us
 from engines.records.folder import RAW_TIMES
-from pipeline.latency.harness.plan import PLAN_VARIABLE, PROGRESS, BenchmarkPlan
+from pipeline.latency.harness.plan import PLAN_VARIABLE, BenchmarkPlan, SoakProgress
 from pipeline.latency.measurement import Extra, Measurement
 
 HARNESS = Path(__file__).parent / "harness" / "bench_engine.py"
 
-
-Tell = Callable[[float, str], None]
-"""Told the seconds of a soak that are over, and the p99 of the last of them in milliseconds."""
+Tell = Callable[[SoakProgress], None]
 
 
 def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tuple[Measurement, ...]:
-    """Run the plan in a process of its own; leaves the raw JSON in `folder`.
+    """Run the plan in a process of its own; leaves the raw JSON and what it printed in `folder`.
 
     A process of its own, so that the memory is the engine's and nothing else warmed the caches.
     Raises JetrailError when the harness itself fails.
     """
-    plan_file, raw = folder / "plan.json", folder / RAW_TIMES
-    plan.write(plan_file)
+    plan_file, raw, printed = folder / "plan.json", folder / RAW_TIMES, folder / "printed.txt"
     tests = [f"{HARNESS}::{test}" for test in plan.tests]
     command = [
         *(sys.executable, "-m", "pytest", *tests, "--quiet", "--no-header", "--capture=no"),
@@ -44,8 +41,22 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
         | {"PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         | {PLAN_VARIABLE: str(plan_file)}
     )
-    code, lines = _run(command, environment, tell)
+    reader, writer = os.pipe()
+    with open(reader, encoding="utf-8") as progress, printed.open("wb") as output:
+        try:
+            plan.model_copy(update={"progress_fd": writer}).write(plan_file)
+            child = subprocess.Popen(
+                ends_with_us(command),
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writer,),
+            )
+        finally:
+            os.close(writer)  # from now on the pipe ends when the harness does
+        code = _exit_status(child, progress, tell)
     if code:
+        lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
         tail = "\n".join(lines[-25:])
         raise JetrailError(
             f"Expected the measurements of {plan.engine_folder.name} to run, but the harness ended "
@@ -55,30 +66,17 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
     return parse(raw)
 
 
-def _run(
-    command: Sequence[str], environment: Mapping[str, str], tell: Tell | None
-) -> tuple[int, list[str]]:
-    """Exit status and lines of the harness, whose progress is told while it runs."""
-    lines = []
-    with subprocess.Popen(
-        ends_with_us(command),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as child:
+def _exit_status(child: subprocess.Popen[bytes], progress: Iterable[str], tell: Tell | None) -> int:
+    """How the harness ends, whose progress is told while it runs."""
+    with child:
         try:
-            for line in child.stdout or ():
-                if tell is not None and line.startswith(PROGRESS):
-                    seconds, p99 = line.removeprefix(PROGRESS).split()
-                    tell(float(seconds), p99)
-                else:
-                    lines.append(line.rstrip())
+            for line in progress:
+                if tell is not None:
+                    tell(SoakProgress.model_validate_json(line))
+            return child.wait()
         except BaseException:  # Ctrl-C and SIGTERM too must not leave an hour's soak behind
             child.kill()
             raise
-    return child.returncode, lines
 
 
 def parse(raw: Path) -> tuple[Measurement, ...]:

@@ -187,7 +187,7 @@ def _soak(
         return _add(record, (why,))
     plan = plan.model_copy(update={"tests": SOAK, "soak_seconds": 60 * minutes})
     with seconds_bar(f"soak {plan.engine_folder.name}", plan.soak_seconds) as tell:
-        (one,) = measure(plan, scratch, lambda done, p99: tell(done, f"p99 {p99} ms"))
+        (one,) = measure(plan, scratch, lambda at: tell(at.seconds, f"p99 {at.p99_ms:.2f} ms"))
     state = one.extra.machine
     disturbed = disturbances(state, target.benchmark) if state else ()
     return _add(

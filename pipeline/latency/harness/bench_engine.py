@@ -28,7 +28,7 @@ from engines.measure.windows import Wanted, run_windows
 from engines.records.benchmark import Latency
 from pipeline.intake.dataset import Sample
 from pipeline.latency.harness.patience import Patience
-from pipeline.latency.harness.plan import PROGRESS, BenchmarkPlan
+from pipeline.latency.harness.plan import BenchmarkPlan, SoakProgress
 from pipeline.latency.harness.soak import run_frames, soak
 from pipeline.latency.measurement import Extra, WindowCounts
 
@@ -113,7 +113,8 @@ class TestLatency:
         sampler = StateSampler(gpu=plan.gpu)
         _warm_up(frame, plan.warmup_seconds)
         with sampler:
-            done = benchmark.pedantic(run_frames, args=(frame, plan.soak_seconds, _tell), rounds=1)
+            arguments = (frame, plan.soak_seconds, partial(_tell, plan.progress_fd))
+            done = benchmark.pedantic(run_frames, args=arguments, rounds=1)
         state = sampler.state(drift_share(done.times))
         Extra(
             machine=state,
@@ -122,8 +123,10 @@ class TestLatency:
         ).put(benchmark.extra_info)
 
 
-def _tell(seconds: float, times: Latency) -> None:
-    print(f"\n{PROGRESS}{seconds:.1f} {times.p99_ms:.2f}", flush=True)
+def _tell(pipe: int | None, seconds: float, times: Latency) -> None:
+    if pipe is not None:
+        line = SoakProgress(seconds=seconds, p99_ms=times.p99_ms).model_dump_json() + "\n"
+        os.write(pipe, line.encode())
 
 
 def test_throughput(

@@ -9,20 +9,25 @@ from engines.detect.detector import Detector
 from engines.measure.memory import used_memory_mib
 from engines.measure.neighbours import Limits
 from engines.records.fingerprint import Fingerprint
-from engines.records.record import Record
+from engines.records.record import Part, Record
 
 PLAN_VARIABLE = "JETRAIL_BENCHMARK_PLAN"
 """Environment variable with the path of the plan; pytest has no better way to pass data in."""
-
-PROGRESS = "jetrail-soak "
-"""Begins a line of the harness that says the seconds of a soak that are over, and the p99 of the
-last window in milliseconds."""
 
 LATENCY = ("TestLatency::test_inference", "TestLatency::test_frame")
 THROUGHPUT = ("test_throughput",)
 GPU_TIME = ("TestLatency::test_gpu_time",)
 SOAK = ("TestLatency::test_soak",)
 """What the harness can measure, as pytest calls it."""
+
+
+class SoakProgress(Part):
+    """How a soak goes: said at each window's end."""
+
+    seconds: float
+    """That are over."""
+    p99_ms: float
+    """Of the last window."""
 
 
 class BenchmarkPlan(Record):
@@ -48,6 +53,8 @@ class BenchmarkPlan(Record):
     gpu: bool
     """Whether the engine runs on a GPU, which is watched then."""
     soak_seconds: float
+    progress_fd: int | None = None
+    """File descriptor of the pipe into which the harness writes a `SoakProgress` a line."""
 
     def open_detector(self, device: Fingerprint, *, in_flight: int) -> Detector:
         """The plan's engine, as a pod opens it."""

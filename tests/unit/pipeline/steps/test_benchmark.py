@@ -29,7 +29,7 @@ from engines.records.manifest import Manifest
 from pipeline.latency import results as figures
 from pipeline.latency.harness import bench_engine
 from pipeline.latency.harness.patience import Patience
-from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, BenchmarkPlan
+from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, BenchmarkPlan, SoakProgress
 from pipeline.latency.measurement import Extra, Measurement, WindowCounts
 from pipeline.latency.pytest_benchmark import parse
 from pipeline.report.summary import table_text
@@ -301,7 +301,7 @@ def soak(
 
     def answer(plan: BenchmarkPlan, _: Path, tell: Any) -> tuple[Measurement, ...]:
         asked.append(plan)
-        tell(30.0, "6.00")
+        tell(SoakProgress(seconds=30.0, p99_ms=6.0))
         return soaked(**machine)
 
     monkeypatch.setattr(step, "measure", answer)
