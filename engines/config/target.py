@@ -194,6 +194,11 @@ class TargetConfig(Part):
         """What the machine that builds must be."""
         return self.device if self.builder.device is None else self.builder.device
 
+    @property
+    def is_jetson(self) -> bool:
+        """Whether the target's devices are Jetsons, which tell more of themselves."""
+        return self.device.get("kind") == "jetson"
+
     def budgets_of(self, engine: str) -> Budgets:
         """The budgets of one engine: the target's, with the engine's own over them."""
         merged = self.budgets.model_dump() | self.engines[engine].budgets

@@ -27,8 +27,6 @@ from engines.records.benchmark import CrossCheck
 from engines.records.manifest import Manifest, Tensor
 from pipeline.latency.trtexec_tool import Tool, ended, find, probe, run, tail
 
-__all__ = ["cross_check", "disagreement", "find", "probe"]
-
 LIMIT_SHARE = 0.03
 """How far the two medians may lie apart, as a part of trtexec's."""
 TIMEOUT_S = 300.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import cycle, islice
@@ -22,20 +21,16 @@ from engines.detect.detector import Detector, Frame
 from engines.machine.fingerprint import read_fingerprint
 from engines.measure.latency import drift_share
 from engines.measure.memory import memory_peak_mib, peak_memory_mib
-from engines.measure.neighbours import Limits, Neighbours
 from engines.measure.sampler import StateSampler
-from engines.measure.windows import Wanted, run_windows
 from engines.records.benchmark import Latency
 from pipeline.intake.dataset import Sample
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import BenchmarkPlan, SoakProgress
+from pipeline.latency.harness.rounds import LEAST_ROUNDS, measure_calls, run_quiet, warm_up
 from pipeline.latency.harness.soak import run_frames, soak
-from pipeline.latency.measurement import Extra, WindowCounts
+from pipeline.latency.measurement import Extra
 
 Measure = Callable[[Callable[[], object]], None]
-
-LEAST_ROUNDS = 300
-"""From 299 rounds on, the largest one is above the true p99 with 95 % certainty: 1 - 0.99^299."""
 
 THROUGHPUT_ROUNDS = 3
 """Enough to see whether the first and the last agree."""
@@ -62,8 +57,8 @@ def _frame(sample: Sample, size: tuple[int, int]) -> Frame:
 def measure(
     benchmark: Any, plan: BenchmarkPlan, used_before: float | None, patience: Patience
 ) -> Measure:
-    """`_measure` for this measurement; what it is given is what is timed."""
-    return partial(_measure, benchmark, plan, used_before, patience)
+    """`measure_calls` for this measurement; what it is given is what is timed."""
+    return partial(measure_calls, benchmark, plan, used_before, patience)
 
 
 class TestLatency:
@@ -91,7 +86,7 @@ class TestLatency:
         self, benchmark: Any, plan: BenchmarkPlan, detector: Detector, frames: list[Frame]
     ) -> None:
         detector.fill(frames[:1])
-        pace = _warm_up(detector.infer, plan.warmup_seconds)
+        pace = warm_up(detector.infer, plan.warmup_seconds)
         rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
         times = benchmark.pedantic(detector.gpu_times_ms, args=(rounds,), rounds=1)
         p50_ms = None if times is None else float(np.median(times))
@@ -111,7 +106,7 @@ class TestLatency:
             detector.detect([next(turns)])
 
         sampler = StateSampler(gpu=plan.gpu)
-        _warm_up(frame, plan.warmup_seconds)
+        warm_up(frame, plan.warmup_seconds)
         with sampler:
             arguments = (frame, plan.soak_seconds, partial(_tell, plan.progress_fd))
             done = benchmark.pedantic(run_frames, args=arguments, rounds=1)
@@ -143,61 +138,16 @@ def test_throughput(
             return sum(1 for _ in detector.stream(islice(cycle(frames), count)))
 
         sampler = StateSampler(gpu=plan.gpu)
-        pace = 2 * in_flight * _warm_up(partial(run, 2 * in_flight), plan.warmup_seconds)
+        pace = 2 * in_flight * warm_up(partial(run, 2 * in_flight), plan.warmup_seconds)
         frame_count = max(10 * in_flight, math.ceil(pace * THROUGHPUT_SECONDS))
         wanted = patience.wanted(plan, THROUGHPUT_ROUNDS, pace / frame_count)
         # With more frames in flight than processors, waiting for one is the plan.
         limits = plan.limits.model_copy(update={"wait_share": 1.0})
-        extra = _run(benchmark, partial(run, frame_count), wanted, limits, sampler, used_before)
+        extra = run_quiet(
+            benchmark, partial(run, frame_count), wanted, limits, sampler, used_before
+        )
         patience.saw(extra)
         own = extra.machine and extra.machine.model_copy(update={"run_queue_wait_share": None})
         extra.model_copy(
             update={"machine": own, "frames": frame_count, "in_flight": in_flight}
         ).put(benchmark.extra_info)
-
-
-def _measure(
-    benchmark: Any,
-    plan: BenchmarkPlan,
-    used_before: float | None,
-    patience: Patience,
-    call: Callable[[], object],
-) -> None:
-    """Warm up for the plan's time, then call until its time was quiet, 300 times at least."""
-    sampler = StateSampler(gpu=plan.gpu)
-    pace = _warm_up(call, plan.warmup_seconds)
-    wanted = patience.wanted(plan, LEAST_ROUNDS, pace)
-    extra = _run(benchmark, call, wanted, plan.limits, sampler, used_before)
-    patience.saw(extra)
-    extra.put(benchmark.extra_info)
-
-
-def _run(
-    benchmark: Any,
-    call: Callable[[], object],
-    wanted: Wanted,
-    limits: Limits,
-    sampler: StateSampler,
-    used_before: float | None,
-) -> Extra:
-    """Call in windows, and let pytest-benchmark have the quiet calls as its rounds."""
-    watch = Neighbours(limits, os.sched_getaffinity(0))
-    with sampler:
-        windows = benchmark.pedantic(run_windows, args=(call, wanted, watch), rounds=1)
-    times = windows.times()
-    benchmark.stats.stats.data[:] = times.tolist()
-    state = sampler.state(drift_share(times))
-    return Extra(
-        machine=state,
-        windows=WindowCounts.of(windows),
-        memory_peak_mib=memory_peak_mib(state, used_before),
-    )
-
-
-def _warm_up(call: Callable[[], object], seconds: float) -> float:
-    """Call until the time is over; returns the calls a second."""
-    count, started = 0, time.perf_counter()
-    while (passed := time.perf_counter() - started) < seconds or not count:
-        call()
-        count += 1
-    return count / max(passed, 1e-9)

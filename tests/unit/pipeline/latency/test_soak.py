@@ -196,7 +196,7 @@ def test_a_soak_of_seconds_on_a_real_engine(
 def test_a_cross_check_of_another_backend_is_refused_before_anything_is_measured(
     built: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.steps.benchmark.measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("pipeline.latency.attempts.measure", lambda *_: pytest.fail("measured"))
     with pytest.raises(InputError, match=r"TensorRT.*--cross-check"):
         benchmark(built, TARGET, ENGINE, cross_check=True)
     assert not (built.engine(TARGET, ENGINE).path / "benchmark.json").exists()
@@ -212,7 +212,7 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         raise JetrailError("trtexec broke")
 
     ours = "pipeline.steps.benchmark"
-    monkeypatch.setattr(f"{ours}._cross_check", refuse)
+    monkeypatch.setattr(f"{ours}.with_cross_check", refuse)
     monkeypatch.setattr(f"{ours}.trtexec_tool.find", lambda package: Path("trtexec"))
     monkeypatch.setattr(f"{ours}.trtexec.arguments", lambda tool, manifest: ())
     monkeypatch.setattr(f"{ours}.trtexec_tool.probe", lambda path: asked.append("probe"))
@@ -241,7 +241,7 @@ def test_a_tool_that_does_not_start_is_told_before_anything_is_measured(
         raise JetrailError(f"{path} does not start")
 
     monkeypatch.setattr("pipeline.steps.benchmark.trtexec_tool.probe", broken)
-    monkeypatch.setattr("pipeline.steps.benchmark.measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("pipeline.latency.attempts.measure", lambda *_: pytest.fail("measured"))
     with pytest.raises(JetrailError, match="does not start"):
         benchmark(built, TARGET, ENGINE, cross_check=True)
 

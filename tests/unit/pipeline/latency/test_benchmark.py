@@ -24,16 +24,16 @@ from engines.measure import sampler as measure
 from engines.measure.neighbours import Limits
 from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
 from engines.records.fingerprint import Fingerprint
-from engines.records.folder import EngineFolder
 from engines.records.manifest import Manifest
+from pipeline.latency import attempts
+from pipeline.latency import record as recorded
 from pipeline.latency import results as figures
-from pipeline.latency.harness import bench_engine
+from pipeline.latency.harness import rounds
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, BenchmarkPlan, SoakProgress
 from pipeline.latency.measurement import Extra, Measurement, WindowCounts
 from pipeline.latency.pytest_benchmark import parse
 from pipeline.report.summary import table_text
-from pipeline.steps import benchmark as step
 
 TARGET = load_target(Workspace(root=Path(__file__).parents[4]), "x86-openvino")
 ROW = TARGET.benchmark.model_copy(update={"p99_interval_share": 0.25})
@@ -130,8 +130,8 @@ def run(
         asked.append(asked_plan)
         return answers[len(asked) - 1]
 
-    monkeypatch.setattr(step, "measure", answer)
-    _, validity = step._measure_until_valid(plan(), target or TARGET, Path())
+    monkeypatch.setattr(attempts, "measure", answer)
+    _, validity = attempts.measure_until_valid(plan(), target or TARGET, Path())
     return asked, validity
 
 
@@ -304,8 +304,8 @@ def soak(
         tell(SoakProgress(seconds=30.0, p99_ms=6.0))
         return soaked(**machine)
 
-    monkeypatch.setattr(step, "measure", answer)
-    return asked, step._soak(record(), plan(), minutes, target, Path())
+    monkeypatch.setattr(recorded, "measure", answer)
+    return asked, recorded.with_soak(record(), plan(), minutes, target, Path())
 
 
 def test_a_soak_runs_alone_and_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +367,7 @@ def record(**extra: Any) -> Benchmark:
     valid = Validity(valid=True, reasons=(), attempts=1)
     one, *rest = whole(times())
     first = replace(one, extra=one.extra.model_copy(update=extra))
-    return step._record(manifest, TARGET, DEVICE, (first, *rest), valid)
+    return recorded.measured_record(manifest, TARGET, DEVICE, (first, *rest), valid)
 
 
 def test_the_record_says_what_measured() -> None:
@@ -385,10 +385,10 @@ def test_memory_is_the_most_of_all_measurements_and_of_the_soak(
     assert record().memory_peak_mib == 300
     (one,) = soaked()
     grown = replace(one, extra=one.extra.model_copy(update={"memory_peak_mib": 900.0}))
-    monkeypatch.setattr(step, "measure", lambda *_: (grown,))
-    assert step._soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 900
-    monkeypatch.setattr(step, "measure", lambda *_: (one,))
-    assert step._soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 300
+    monkeypatch.setattr(recorded, "measure", lambda *_: (grown,))
+    assert recorded.with_soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 900
+    monkeypatch.setattr(recorded, "measure", lambda *_: (one,))
+    assert recorded.with_soak(record(), plan(), 1, TARGET, Path()).memory_peak_mib == 300
 
 
 @pytest.mark.parametrize(
@@ -419,11 +419,9 @@ def test_the_harness_compares_the_memory_with_that_before_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[float | None] = []
-    monkeypatch.setattr(
-        bench_engine, "memory_peak_mib", lambda _, before: asked.append(before) or 1.0
-    )
+    monkeypatch.setattr(rounds, "memory_peak_mib", lambda _, before: asked.append(before) or 1.0)
     quick = plan().model_copy(update={"warmup_seconds": 0, "seconds": 0})
-    bench_engine._measure(Rounds(), quick, 1234.0, Patience(), lambda: None)
+    rounds.measure_calls(Rounds(), quick, 1234.0, Patience(), lambda: None)
     assert asked == [1234.0]
 
 
@@ -443,12 +441,12 @@ def test_nothing_lets_the_gpu_fall_idle_between_the_warm_up_and_the_first_round(
         monkeypatch.setattr(measure, name, tells(name, answer))
     monkeypatch.setattr(measure, "count_all", tells("count", Counters()))
     quick = plan().model_copy(update={"gpu": True, "warmup_seconds": 0, "seconds": 0})
-    bench_engine._measure(Rounds(), quick, None, Patience(), tells("call", None))
+    rounds.measure_calls(Rounds(), quick, None, Patience(), tells("call", None))
     calls = [one for one in happened if one != "call"]
     assert calls == ["open_sensors", "read_power_mode", "count", "count", "read_power_mode"]
     assert happened.index("read_power_mode") < happened.index("call") < happened.index("count")
     assert happened[-3:] == ["call", "count", "read_power_mode"]
-    assert happened.count("call") > bench_engine.LEAST_ROUNDS
+    assert happened.count("call") > rounds.LEAST_ROUNDS
 
 
 # --- cross-check -------------------------------------------------------------------------------
@@ -463,8 +461,8 @@ def gpu_time(p50_ms: float | None) -> Measurement:
     )
 
 
-ENGINE = SimpleNamespace(engine="m-fp16", engine_file="engine.plan", backend="tensorrt")
-"""What the cross-check reads of a manifest."""
+MANIFEST = cast(Manifest, SimpleNamespace(engine="m-fp16", backend="tensorrt"))
+"""What the cross-check reads of one."""
 
 
 def test_the_gpu_time_is_compared_with_trtexec_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,14 +475,16 @@ def test_the_gpu_time_is_compared_with_trtexec_s(monkeypatch: pytest.MonkeyPatch
             difference_share=ours_p50_ms / 4.0 - 1,
         )
 
-    monkeypatch.setattr(step.trtexec, "cross_check", answer)
-    found = step._cross_check(
-        EngineFolder(Path("m-fp16")), cast(Manifest, ENGINE), (*whole(times()), gpu_time(5.0))
+    monkeypatch.setattr(recorded.trtexec, "cross_check", answer)
+    found = recorded.with_cross_check(
+        record(), Path("engine.plan"), MANIFEST, (*whole(times()), gpu_time(5.0))
     )
-    assert found.command[1] == "--loadEngine=engine.plan"
-    assert found.difference_share == pytest.approx(0.25)
+    assert found.cross_check is not None
+    assert found.cross_check.command[1] == "--loadEngine=engine.plan"
+    assert found.cross_check.difference_share == pytest.approx(0.25)
+    assert not found.validity.valid
 
 
 def test_an_engine_without_gpu_times_cannot_be_cross_checked() -> None:
     with pytest.raises(InputError, match="TensorRT engine on a GPU for --cross-check"):
-        step._cross_check(EngineFolder(Path("m-fp16")), cast(Manifest, ENGINE), (gpu_time(None),))
+        recorded.with_cross_check(record(), Path("engine.plan"), MANIFEST, (gpu_time(None),))

@@ -1,0 +1,58 @@
+"""Measured again until it can be trusted, or known that it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engines.config.target import BenchmarkRow, TargetConfig
+from engines.measure.latency import latency
+from engines.records.benchmark import Validity
+from pipeline.latency import results as measured
+from pipeline.latency.harness.plan import BenchmarkPlan
+from pipeline.latency.measurement import Measurement
+from pipeline.latency.pytest_benchmark import measure
+from pipeline.latency.validity import invalid_reasons, lasting_reasons
+from pipeline.progress import spinner
+
+
+def measure_until_valid(
+    plan: BenchmarkPlan, target: TargetConfig, scratch: Path
+) -> tuple[tuple[Measurement, ...], Validity]:
+    """Measure again until a measurement can be trusted, longer where the p99 was not stable.
+
+    Ends also where the row's attempts are used up, or where another one would not help; gives the
+    last one's measurements and whether to trust them. Raises JetrailError when the harness fails.
+    """
+    row = target.benchmark
+    for attempt in range(1, row.max_attempts + 1):
+        with spinner(f"benchmark {plan.engine_folder.name}, attempt {attempt}"):
+            measurements = measure(plan, scratch)
+        state, quiet = measured.machine_state(measurements), measured.quiet(measurements)
+        why = invalid_reasons(state, quiet, row, jetson=target.is_jetson)
+        # It waited for quiet as long as it may.
+        if lasting_reasons(state, row, jetson=target.is_jetson) or not quiet.enough:
+            break
+        # On a disturbed machine the p99 is unstable too, and measuring longer would not help.
+        unstable = () if why else _unstable(measurements, row)
+        why += unstable
+        if not why:
+            break
+        if unstable:
+            longer = min(2 * plan.seconds, row.max_seconds)
+            plan = plan.model_copy(update={"seconds": longer})
+    return measurements, Validity(valid=not why, reasons=why, attempts=attempt)
+
+
+def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:
+    """Whether the p99 that has a budget, of the whole frame at batch 1, is known too badly."""
+    times = latency(measured.of(measurements, "test_frame", 1).seconds)
+    width = (times.p99_high_ms - times.p99_low_ms) / times.p99_ms
+    if width <= row.p99_interval_share:
+        return ()
+    return (
+        f"The p99 of frame at batch 1 is uncertain: its 95 % interval, {times.p99_low_ms:.2f} to "
+        f"{times.p99_high_ms:.2f} ms, is {width:.0%} of it; at most {row.p99_interval_share:.0%} "
+        "is trusted. Stop other work on the machine, or raise benchmark.max_seconds in "
+        "params.yaml.",
+    )

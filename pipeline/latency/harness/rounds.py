@@ -1,0 +1,67 @@
+"""Calls that are measured: warmed up, in windows, and the quiet ones kept as rounds."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engines.measure.latency import drift_share
+from engines.measure.memory import memory_peak_mib
+from engines.measure.neighbours import Limits, Neighbours
+from engines.measure.sampler import StateSampler
+from engines.measure.windows import Wanted, run_windows
+from pipeline.latency.harness.patience import Patience
+from pipeline.latency.harness.plan import BenchmarkPlan
+from pipeline.latency.measurement import Extra, WindowCounts
+
+LEAST_ROUNDS = 300
+"""From 299 rounds on, the largest one is above the true p99 with 95 % certainty: 1 - 0.99^299."""
+
+
+def measure_calls(
+    benchmark: Any,
+    plan: BenchmarkPlan,
+    used_before: float | None,
+    patience: Patience,
+    call: Callable[[], object],
+) -> None:
+    """Warm up for the plan's time, then call until its time was quiet, 300 times at least."""
+    sampler = StateSampler(gpu=plan.gpu)
+    pace = warm_up(call, plan.warmup_seconds)
+    wanted = patience.wanted(plan, LEAST_ROUNDS, pace)
+    extra = run_quiet(benchmark, call, wanted, plan.limits, sampler, used_before)
+    patience.saw(extra)
+    extra.put(benchmark.extra_info)
+
+
+def run_quiet(
+    benchmark: Any,
+    call: Callable[[], object],
+    wanted: Wanted,
+    limits: Limits,
+    sampler: StateSampler,
+    used_before: float | None,
+) -> Extra:
+    """Call in windows, and let pytest-benchmark have the quiet calls as its rounds."""
+    watch = Neighbours(limits, os.sched_getaffinity(0))
+    with sampler:
+        windows = benchmark.pedantic(run_windows, args=(call, wanted, watch), rounds=1)
+    times = windows.times()
+    benchmark.stats.stats.data[:] = times.tolist()
+    state = sampler.state(drift_share(times))
+    return Extra(
+        machine=state,
+        windows=WindowCounts.of(windows),
+        memory_peak_mib=memory_peak_mib(state, used_before),
+    )
+
+
+def warm_up(call: Callable[[], object], seconds: float) -> float:
+    """Call until the time is over; returns the calls a second."""
+    count, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds or not count:
+        call()
+        count += 1
+    return count / max(passed, 1e-9)
