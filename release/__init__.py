@@ -4,8 +4,11 @@ cli          parses, calls one step, maps errors to exit codes
 terminal     what people see
 steps/       publish, write and status; steps never import each other
 registry/    MLflow: what it is told, lineage, policy
+signing/     keys, the signed statement, and its check
+image/       one layer on a base, an OCI layout, a push to a registry
 rollout/     release.yaml of each ring
 tags         the grammar of image tags
+contents     what an image holds: the engine's files that are signed and packed
 records      release/records/: what was published, and each model's candidate
 lock         one command at a time
 

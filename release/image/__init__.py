@@ -1,0 +1,1 @@
+"""The image of a release, without a daemon: one layer on a base, an OCI layout, a push."""

@@ -1,0 +1,1 @@
+"""Who says that a release may run: keys, the signed statement, and its check."""
