@@ -59,22 +59,21 @@ def add_model(
     Example: pipeline add-model helmets --weights best.pt --data data.yaml --imgsz 384,640
     """
     from pipeline.steps.add_model import NewModel, add_model, parse_imgsz
-    from pipeline.terminal.added import print_sets
+    from pipeline.terminal.added import print_next_of_model, print_sets
 
     workspace = _workspace()
-    added = add_model(
-        workspace,
-        NewModel(
-            name=name,
-            weights=weights,
-            data=data,
-            imgsz=parse_imgsz(imgsz),
-            targets=tuple(target or [_target(workspace, None)]),
-            version=version,
-            track=track,
-        ),
+    new = NewModel(
+        name=name,
+        weights=weights,
+        data=data,
+        imgsz=parse_imgsz(imgsz),
+        targets=tuple(target or [_target(workspace, None)]),
+        version=version,
+        track=track,
     )
+    added = add_model(workspace, new)
     print_sets(added.split, added.facts, added.classes)
+    print_next_of_model(name, new.targets, new.imgsz, added.trained_at)
 
 
 @commands.command("add-target")
@@ -88,8 +87,10 @@ def add_target(
     Example: pipeline add-target line-4-box --from x86-openvino
     """
     from pipeline.steps.add_target import add_target
+    from pipeline.terminal.added import print_next_of_target
 
     add_target(_workspace(), name, source)
+    print_next_of_target(name, source)
 
 
 @commands.command()

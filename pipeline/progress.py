@@ -1,4 +1,4 @@
-"""Progress of loops over images, on stderr."""
+"""What a step says while it works, on stderr; what it ends with is returned, for `terminal`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+def note(text: str) -> None:
+    """A line that stays: a warning, or what is waited for."""
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
 
 
 def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AbstractContextManager
 
 from engines.process.lock import device_lock
+from pipeline.progress import note
 
 WAIT_SECONDS = 30 * 60.0
 """Longer than a measurement takes, shorter than a job may."""
@@ -18,9 +18,7 @@ def turn(work: str, *, wait: bool) -> AbstractContextManager[None]:
 
 
 def _tell(holder: str) -> None:
-    print(
+    note(
         f"waiting for {holder} to end, {WAIT_SECONDS / 60:g} minutes at most (--no-wait: not at "
-        "all)",
-        file=sys.stderr,
-        flush=True,
+        "all)"
     )

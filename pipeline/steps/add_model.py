@@ -68,6 +68,8 @@ class Added:
     facts: dict[str, SetFacts]
     """By purpose: calibration, tuning, evaluation."""
     classes: tuple[str, ...]
+    trained_at: tuple[int, int] | None
+    """Height and width in pixels that the checkpoint was trained at; None where it says none."""
 
 
 def parse_imgsz(text: str) -> tuple[int, int]:
@@ -111,8 +113,9 @@ def add_model(workspace: Workspace, new: NewModel) -> Added:
         _add_engines(workspace, new)
     if new.track == "dvc":
         dvc_add(workspace.root, [workspace.model(new.name) / one for one in ("weights.pt", "data")])
-    _say(new, facts, checkpoint.imgsz)
-    return Added(split=divided, facts=facts, classes=checkpoint.classes)
+    return Added(
+        split=divided, facts=facts, classes=checkpoint.classes, trained_at=checkpoint.imgsz
+    )
 
 
 def _copy_weights(source: Path, target: Path, sha256: str) -> None:
@@ -202,17 +205,3 @@ def _add_engines(workspace: Workspace, new: NewModel) -> None:
     with edited_yaml(workspace.root / "params.yaml") as params:
         if new.name not in params["models"]:
             params["models"].append(new.name)
-
-
-def _say(new: NewModel, sets: dict[str, SetFacts], trained: tuple[int, int] | None) -> None:
-    if trained not in (None, new.imgsz):
-        print(
-            f"Note: the checkpoint was trained at {trained[0]} x {trained[1]} pixels and will run "
-            f"at {new.imgsz[0]} x {new.imgsz[1]}. The accuracy in verify.json says what it costs."
-        )
-    counts = ", ".join(f"{purpose} {one.pictures}" for purpose, one in sets.items())
-    print(
-        f"Added models/{new.name} ({counts} pictures), with engines for "
-        f"{', '.join(new.targets)}.\n"
-        "Next: dvc repro"
-    )

@@ -38,10 +38,3 @@ def add_target(workspace: Workspace, name: str, source: str) -> None:
         # A copy and not a link: DVC does not follow links in commits, so that `dvc metrics diff`,
         # `dvc plots diff` and `dvc params diff` would see no older state. A test keeps them equal.
         (folder / "dvc.yaml").write_bytes((workspace.targets / "device.dvc.yaml").read_bytes())
-    print(
-        f"Added engines/targets/{name} with the row of {source}.\n"
-        f"Its clusters have the label `device: {name}`. Next: adapt its params.yaml (device, "
-        "budgets, runner_tag), then on that device run\n"
-        f"  dvc repro engines/targets/{name}/dvc.yaml\n"
-        f"  release publish --target {name}"
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from engines.records.record import Precision
 from pipeline.device.recognition import check_target
 from pipeline.device.turn import turn
 from pipeline.onnx import reading
-from pipeline.progress import steps_bar
+from pipeline.progress import note, steps_bar
 from pipeline.repository import git
 
 
@@ -121,11 +120,10 @@ def _check_class_names(workspace: Workspace, target: TargetConfig, model: ModelC
 
 def _warn(manifest: Manifest) -> None:
     if manifest.tensorrt and manifest.tensorrt.timing_cache == "ignored":
-        print(
+        note(
             f"warning: the timing cache of {manifest.backend_package} {manifest.backend_version} "
             "was not taken: it is of another TensorRT or device, it is damaged, or there is no "
-            "GPU to read it with. The engine was built without it, and a new one written.",
-            file=sys.stderr,
+            "GPU to read it with. The engine was built without it, and a new one written."
         )
 
 

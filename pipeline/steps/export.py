@@ -7,14 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError
 from pipeline.intake.checkpoint import CheckpointFacts, export_onnx, load_checkpoint, versions
 from pipeline.onnx import onnx_file
 from pipeline.onnx.simplify import Simplifier, simplifier
+from pipeline.progress import note
 
 
 def export(workspace: Workspace, model_name: str) -> Path:
@@ -62,9 +61,7 @@ def _simplified(child: Simplifier, traced: Path) -> tuple[Any, bool]:
     """The simplified graph, or the traced one with a warning when onnxsim fails."""
     after = traced.with_name("simplified.onnx")
     if problem := child.simplify(traced, after):
-        Console(stderr=True).print(
-            f"warning: {problem}; the graph stays as it was traced.", markup=False
-        )
+        note(f"warning: {problem}; the graph stays as it was traced.")
         return onnx_file.read_onnx(traced), False
     return onnx_file.read_onnx(after), True
 

@@ -1,4 +1,4 @@
-"""What `add-model` prints: what went into each set, what was left out and why."""
+"""What `add-model` and `add-target` print: what was added, what was left out and what is next."""
 
 from __future__ import annotations
 
@@ -32,6 +32,41 @@ def print_sets(
     console.print(table)
     for sentence in _sentences(split, facts, classes):
         console.print(f"  {escape(sentence)}", soft_wrap=True, highlight=False)
+
+
+def print_next_of_model(
+    name: str,
+    targets: Sequence[str],
+    imgsz: tuple[int, int],
+    trained_at: tuple[int, int] | None,
+    console: Console | None = None,
+) -> None:
+    """Where the model is and what is next; sizes are height and width in pixels."""
+    console = console or Console()
+    if trained_at not in (None, imgsz):
+        _line(
+            console,
+            f"Note: the checkpoint was trained at {trained_at[0]} x {trained_at[1]} pixels and "
+            f"will run at {imgsz[0]} x {imgsz[1]}. The accuracy in verify.json says what it costs.",
+        )
+    _line(console, f"Added models/{name}, with engines for {', '.join(targets)}.")
+    _line(console, "Next: dvc repro")
+
+
+def print_next_of_target(name: str, source: str, console: Console | None = None) -> None:
+    """Where the row of the target is and what is next."""
+    for text in (
+        f"Added engines/targets/{name} with the row of {source}.",
+        f"Its clusters have the label `device: {name}`. Next: adapt its params.yaml (device, "
+        "budgets, runner_tag), then on that device run",
+        f"  dvc repro engines/targets/{name}/dvc.yaml",
+        f"  release publish --target {name}",
+    ):
+        _line(console or Console(), text)
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _sentences(split: Split, facts: Mapping[str, SetFacts], classes: Sequence[str]) -> list[str]:

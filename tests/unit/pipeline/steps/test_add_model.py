@@ -137,11 +137,10 @@ def test_people_s_comments_in_the_row_stay(
     assert row.read_text().startswith(before)
 
 
-def test_another_size_than_the_training_s_is_said(
-    tmp_path: Path, workspace: Workspace, data: Path, capsys: pytest.CaptureFixture[str]
+def test_the_size_that_it_was_trained_at_is_told(
+    tmp_path: Path, workspace: Workspace, data: Path
 ) -> None:
-    add_model(workspace, new(tmp_path, data))
-    assert "trained at 640 x 640 pixels and will run at 384 x 640" in capsys.readouterr().out
+    assert add_model(workspace, new(tmp_path, data)).trained_at == (640, 640)
 
 
 def test_the_split_is_the_same_every_time(data: Path) -> None:
