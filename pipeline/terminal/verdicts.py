@@ -68,7 +68,8 @@ def print_report(
             f"{row.frame_p99_ms:.2f}",
             f"{row.throughput_fps:.0f}",
             f"{row.map50_95:.4f}",
-            f"{row.map50_95_drop:+.4f}",
+            # Adding zero takes the sign off what was rounded to minus nothing.
+            f"{round(row.map50_95_drop, 4) + 0.0:+.4f}",
             _coloured(row.verdict),
         )
     console.print(table)

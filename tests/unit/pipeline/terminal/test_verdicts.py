@@ -35,6 +35,14 @@ def test_energy_and_hot_p99_are_printed_where_they_were_measured() -> None:
     assert text.count("hot p99 20.00 ms, 93.2 mJ a frame") == 2
 
 
+def test_a_drop_of_next_to_nothing_has_no_minus() -> None:
+    console = Console(width=80, file=io.StringIO())
+    verdict = judge(manifest(), benchmark(), evaluation(), BUDGETS)
+    row = _summary(benchmark()).model_copy(update={"map50_95_drop": -4e-6})
+    print_report("t", [(row, verdict)], {"m-fp16": "measured"}, console=console)
+    assert "+0.0000" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_the_table_is_as_people_know_it() -> None:
     console = Console(width=80, file=io.StringIO())
     verdict = judge(manifest(), benchmark(valid=False), evaluation(0.5), BUDGETS)
