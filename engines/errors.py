@@ -2,7 +2,7 @@
 
     JetrailError                 1  unexpected
     ├── InputError               2  bad input or configuration
-    ├── GateFailed               3  an engine misses a budget
+    ├── GateFailed               3  an engine misses a budget, or a release what its ring asks
     ├── GateInvalid              4  a measurement cannot be trusted
     ├── WrongEngine              5  wrong device or engine, or an untrusted one
     ├── ServiceError             6  an outside service failed
@@ -27,7 +27,7 @@ class InputError(JetrailError):
 
 
 class GateFailed(JetrailError):
-    """An engine misses at least one budget of its target."""
+    """An engine misses a budget of its target, or a release what a ring asks."""
 
     exit_code = 3
 

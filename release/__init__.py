@@ -2,11 +2,13 @@
 
 cli          parses, calls one step, maps errors to exit codes
 terminal     what people see
-steps/       publish, write and status; steps never import each other
+steps/       one module a command; steps never import each other
 registry/    MLflow: what it is told, lineage, policy
 signing/     keys, the signed statement, and its check
 image/       one layer on a base, an OCI layout, a push to a registry
 rollout/     release.yaml of each ring
+gitops/      the branch that Fleet reads: fetched, built upon, pushed without force
+moves/       promotions and rollbacks: one commit each
 tags         the grammar of image tags
 contents     what an image holds: the engine's files that are signed and packed
 records      release/records/: what was published, and each model's candidate

@@ -27,6 +27,15 @@ Recorded = Annotated[
 ]
 
 
+Model = Annotated[str, typer.Argument(help="A folder under release/fleet/.", show_default=False)]
+One = Annotated[
+    str,
+    typer.Option("--target", "-t", help="A folder under engines/targets/.", show_default=False),
+]
+Why = Annotated[str | None, typer.Option("--why", help="The reason, which the commit keeps.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and end.")]
+
+
 @commands.command()
 @reports_errors
 def publish(
@@ -94,6 +103,74 @@ def status(target: Recorded = None) -> None:
     from release.terminal import show_status
 
     show_status(step.status(find_workspace(), target))
+
+
+@commands.command()
+@reports_errors
+def promote(
+    model: Model,
+    target: One,
+    to: Annotated[str, typer.Option("--to", help="The ring that gets the release.")],
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--override", help="Go past this rule, or `all`; with --why."),
+    ] = None,
+    why: Why = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Give a ring the release that the ring below it has.
+
+    The rules of the ring in release/rings.yaml are asked first. The move is one commit that changes
+    one release.yaml on the branch that Fleet reads; nothing else that lies in this clone is part of
+    it. Whoever was faster wins: exit 7 says who moved the ring.
+
+    Examples:
+
+      release promote meter-yolov8n --target x86-openvino --to pilot --dry-run
+
+      release promote meter-yolov8n --target x86-openvino --to pilot --override age --why "recall"
+    """
+    from engines.config.workspace import find_workspace
+    from release.moves.promotion import Wish
+    from release.steps import promote as step
+    from release.terminal import line, show_planned
+
+    wish = Wish(model=model, target=target, to=to, overrides=tuple(override or ()), why=why)
+    step.promote(find_workspace(), wish, dry_run=dry_run, show=show_planned, say=line)
+
+
+@commands.command()
+@reports_errors
+def rollback(
+    model: Model,
+    target: One,
+    ring: Annotated[str, typer.Option("--ring", help="The ring that goes back.")],
+    to: Annotated[
+        str | None, typer.Option("--to", help="A release that it had; default: the one before.")
+    ] = None,
+    why: Why = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Give a ring back the release that it had before.
+
+    Its release.yaml gets the very bytes of then, so clusters that never took the later one are up
+    to date again at once. What is quarantined is passed over. No rule is asked.
+
+    Examples:
+
+      release rollback meter-yolov8n --target x86-openvino --ring production --why "no boxes"
+
+      release rollback meter-yolov8n --target x86-openvino --ring production --to v1.0-x86-ope…
+    """
+    from engines.config.workspace import find_workspace
+    from release.moves.place import Place
+    from release.steps import rollback as step
+    from release.terminal import line, show_planned
+
+    place = Place(model=model, target=target, ring=ring)
+    step.rollback(
+        find_workspace(), place, to=to, why=why, dry_run=dry_run, show=show_planned, say=line
+    )
 
 
 def main() -> None:

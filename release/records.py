@@ -1,6 +1,7 @@
 """What git keeps of releases. `write`, `status` and promotions work from these files alone.
 
     release/records/<release>/publication.json     Publication: written once, never changed
+    release/records/<release>/quarantine.json      Quarantine: goes to no ring any more
     release/records/candidates/<target>.json       Candidates: which release a model's is now
 
 A release is an engine, so a release that is published again is the same one and its file stays byte
@@ -10,6 +11,7 @@ for byte. What changes is which release of a model is the candidate. Each file h
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -89,6 +91,29 @@ class Candidates(Record):
     """Model name to its candidate; a model of which nothing passes is not there."""
     skipped: dict[str, VerdictName]
     """Engine to the verdict for which it was not published."""
+
+
+class Quarantine(Record):
+    """`quarantine.json`: a release that goes to no ring any more, of which somebody said why."""
+
+    written_by: ClassVar[str] = "release quarantine"
+
+    release: str
+    why: str
+    by: str
+    """Name and address, as git writes an author."""
+    at: datetime
+
+
+def quarantine_path(workspace: Workspace, release: str) -> Path:
+    """`release/records/<release>/quarantine.json`."""
+    return workspace.records / release / "quarantine.json"
+
+
+def read_quarantine(workspace: Workspace, release: str) -> Quarantine | None:
+    """Why the release is quarantined; None where it is not. Raises InputError for a broken file."""
+    path = quarantine_path(workspace, release)
+    return Quarantine.read(path) if path.is_file() else None
 
 
 def publication_path(workspace: Workspace, release: str) -> Path:

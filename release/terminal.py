@@ -7,10 +7,12 @@ broken: a tag is copied from here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timezone
 
 from rich.console import Console
 from rich.text import Text
 
+from release.moves.planned import Planned
 from release.records import MlflowEntry
 from release.steps.publish import Published
 from release.steps.status import Status
@@ -49,6 +51,26 @@ def show_status(statuses: Iterable[Status]) -> None:
             line(f"  open       {how_to_open(one.candidate.mlflow.tracking_uri)}")
         for ring, values in one.rings.items():
             line(f"  {ring:10} {values.image.tag if values else '-'}")
+
+
+def show_planned(planned: Planned) -> None:
+    """What a move changes, and what each rule says."""
+    place = planned.place
+    line(f"{planned.action} {place.model} on {place.target}: {place.ring}, from {planned.source}")
+    line(f"  runs      {planned.runs.image.tag if planned.runs else '-'}")
+    if planned.since:
+        line(f"  since     {moment(planned.since.at)} by {planned.since.who}")
+    line(f"  will run  {planned.will_run.image.tag}")
+    if planned.move is None:
+        line("  It runs that already: nothing to do")
+    for one in planned.answers:
+        word = "holds" if one.holds else "overridden" if one.overridden else "refuses"
+        line(f"  {one.rule:10} {word}: {one.said}")
+
+
+def moment(at: datetime) -> str:
+    """A time as people read it, in UTC."""
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def _entry(entry: MlflowEntry) -> str:

@@ -18,19 +18,28 @@ Config = TypeVar("Config", bound=BaseModel)
 
 def parse_file(kind: type[Config], path: Path) -> Config:
     """The file as a `kind`. Raises InputError that names the file and the key."""
+    return parse_bytes(kind, path.read_bytes(), str(path))
+
+
+def parse_bytes(kind: type[Config], content: bytes, name: str) -> Config:
+    """As `parse_file`, of what a file called `name` holds, for example at an earlier commit."""
     try:
-        return kind.model_validate(load_yaml(path))
+        return kind.model_validate(_load(content, name))
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error)}. Fix the file and run again.") from error
+        raise InputError(f"{name}: {explain(error)}. Fix the file and run again.") from error
 
 
 def load_yaml(path: Path) -> Any:
     """The content of a YAML file as plain values. Raises InputError when it does not parse."""
+    return _load(path.read_bytes(), str(path))
+
+
+def _load(content: bytes, name: str) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(content.decode())
     except (YAMLError, UnicodeDecodeError) as error:
         where = re.sub(r"\s+", " ", str(error))[:300]
-        raise InputError(f"{path} is not YAML: {where}. Fix the file and run again.") from error
+        raise InputError(f"{name} is not YAML: {where}. Fix the file and run again.") from error
 
 
 def known_names(folder: Path, file: str) -> str:

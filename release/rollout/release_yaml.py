@@ -11,7 +11,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from engines.config.workspace import Workspace
-from engines.config.yaml import parse_file
+from engines.config.yaml import parse_bytes
 from engines.errors import InputError
 from engines.files import write_atomic
 from engines.records.record import Part
@@ -63,9 +63,12 @@ def release_file(workspace: Workspace, model: str, target: str, ring: str) -> Pa
 
 def read_values(path: Path) -> ReleaseValues | None:
     """What the ring runs; None before its first release. Raises InputError for another content."""
-    if not path.is_file():
-        return None
-    values = parse_file(ReleaseValues, path)
+    return parse_values(path.read_bytes(), str(path)) if path.is_file() else None
+
+
+def parse_values(content: bytes, name: str) -> ReleaseValues | None:
+    """As `read_values`, of what a file called `name` holds."""
+    values = parse_bytes(ReleaseValues, content, name)
     if not values.image.tag:
         return None
     parse_tag(values.image.tag)

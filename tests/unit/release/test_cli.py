@@ -47,7 +47,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     "command", [one.name or one.callback.__name__ for one in commands.registered_commands]
 )
 def test_help_has_an_example(command: str) -> None:
-    assert f"release {command} --target" in run(command, "--help").stdout
+    assert f"release {command} " in run(command, "--help").stdout.partition("Example")[2]
 
 
 def test_help_lists_the_commands() -> None:

@@ -1,0 +1,6 @@
+"""The GitOps repository: the branch that Fleet reads, and that a move is one commit on.
+
+git         runs git, and says what it said
+branch      GitOps: fetch, push; Snapshot: the branch at one commit, read and built upon
+history     which commit gave a file what it holds, and who made it
+"""

@@ -1,0 +1,308 @@
+"""The branch that Fleet reads: fetched, read at one commit, built upon, and pushed without force.
+
+All of it goes through git's object store: a commit is made from the fetched tree and single files,
+in an index of its own. So nothing that lies changed or committed in the clone is ever part of a
+move, and a command that is killed leaves objects behind that git sweeps up, and nothing else.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from engines.config.rings import load_rings
+from engines.config.workspace import Workspace
+from engines.errors import InputError, ServiceError
+from release.gitops.git import GitFailed, git, without_credentials
+
+FETCHED = "refs/jetrail"
+"""Where the fetched branch is kept: no branch of the user's, and not swept up."""
+
+_RACES = ("fetch first", "non-fast-forward", "cannot lock ref", "failed to update ref",
+          "incorrect old value", "stale info", "reference already exists")  # fmt: skip
+"""Words of a refused push that mean that somebody else pushed at the same moment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """An entry of a commit's tree."""
+
+    mode: str
+    """`100644`, or what else git has: `100755`, `120000` for a link, `160000` for a submodule."""
+    blob: str
+    """Its object's name; equal for equal content."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitOps:
+    """The branch that Fleet reads, seen from a clone."""
+
+    folder: Path
+    """Root of the Jetrail repository, which is a git clone or a folder in one."""
+    url: str
+    """Name of a remote, or an address."""
+    branch: str
+    prefix: str
+    """Where the Jetrail repository lies in that branch: empty, or a folder with a slash."""
+
+    @property
+    def shown(self) -> str:
+        """For messages: the branch and where it is, without credentials."""
+        return f"{without_credentials(self.url)} {self.branch}"
+
+    def fetch(self) -> Snapshot:
+        """The branch as it is now. Raises InputError where there is no such remote or branch, and
+        ServiceError where the remote does not answer."""
+        reference = f"{FETCHED}/{self.branch}"
+        try:
+            self._fetch(f"+refs/heads/{self.branch}:{reference}")
+            commit = git(self.folder, "rev-parse", "--verify", f"{reference}^{{commit}}")
+        except GitFailed as error:
+            raise self._not_fetched(error) from error
+        return Snapshot(gitops=self, commit=commit.decode().strip())
+
+    def push(self, commit: str, branch: str | None = None) -> bool:
+        """Let the branch be `commit`; whether it is now. False where somebody else moved it.
+
+        Never with force: git refuses a push that would take a commit away. Hooks of the clone are
+        not run, since they are about the files of the clone. Raises ServiceError otherwise.
+        """
+        try:
+            git(
+                *(self.folder, "push", "--no-verify", self.url),
+                f"{commit}:refs/heads/{branch or self.branch}",
+            )
+        except GitFailed as error:
+            refused = [one for one in error.said.splitlines() if one.lstrip().startswith("! [")]
+            if any(word in line for line in refused for word in _RACES):
+                return False
+            raise ServiceError(
+                f"Expected {self.shown} to take the commit, but git says: {_why(error)}. "
+                "Nothing was moved. If the branch is protected, let somebody push who may, or give "
+                "--merge-request; then run the same command again."
+            ) from error
+        return True
+
+    def author(self) -> str:
+        """Who would make a commit here, as `Name <address>`. Raises InputError where git does not
+        know."""
+        try:
+            told = git(self.folder, "var", "GIT_AUTHOR_IDENT").decode(errors="replace")
+        except GitFailed as error:
+            raise InputError(
+                "Expected git to know who makes the commit, but it does not. Tell it with `git "
+                "config user.name NAME` and `git config user.email ADDRESS`."
+            ) from error
+        return told.rpartition(">")[0] + ">"
+
+    def bring_here(self, commit: str) -> bool:
+        """Bring the clone to `commit` where it stands on the branch and lacks only what is there,
+        as `git pull` would; whether it stands there now. What lies changed in it stays, and where
+        git would have to touch that, nothing is done."""
+        try:
+            here = git(self.folder, "symbolic-ref", "--short", "HEAD").decode().strip()
+            if here == self.branch:
+                git(self.folder, "merge", "--ff-only", "--quiet", commit)
+        except GitFailed:
+            return False
+        return here == self.branch
+
+    def _fetch(self, refspec: str) -> None:
+        shallow = git(self.folder, "rev-parse", "--is-shallow-repository").strip() == b"true"
+        # Ages and earlier releases are read from the history, which a shallow clone lacks.
+        deep = ("--unshallow",) if shallow else ()
+        git(
+            *(self.folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
+            *("--no-auto-maintenance", "--no-recurse-submodules", *deep, self.url, refspec),
+        )
+
+    def _not_fetched(self, error: GitFailed) -> InputError | ServiceError:
+        if "couldn't find remote ref" in error.said:
+            return InputError(
+                f"Expected a branch {self.branch!r} in {without_credentials(self.url)}, but there "
+                "is none. Push it, or name the one that Fleet reads under `gitops` in "
+                "release/rings.yaml."
+            )
+        if self._is_no_remote():
+            return InputError(
+                f"Expected the GitOps repository, got {without_credentials(self.url)!r}, which is "
+                "neither a remote of this clone nor an address. Add it with `git remote add "
+                "origin ADDRESS`, or name another under `gitops` in release/rings.yaml."
+            )
+        return ServiceError(
+            f"Expected {self.shown} to answer, but git says: {error.sentence}. "
+            "See that it is there and that you may read it, then run the same command again."
+        )
+
+    def _is_no_remote(self) -> bool:
+        if any(mark in self.url for mark in (":", "/")):
+            return False
+        try:
+            git(self.folder, "remote", "get-url", self.url)
+        except GitFailed:
+            return True
+        return False
+
+
+def open_gitops(workspace: Workspace) -> GitOps:
+    """The GitOps repository that `release/rings.yaml` names.
+
+    Raises InputError where the workspace is in no git repository, or the branch's name is none.
+    """
+    place = load_rings(workspace).gitops
+    try:
+        prefix = git(workspace.root, "rev-parse", "--show-prefix").decode().strip()
+        git(workspace.root, "check-ref-format", f"refs/heads/{place.branch}")
+    except GitFailed as error:
+        if "not a git repository" in error.said:
+            raise InputError(
+                f"Expected {workspace.root} in a git repository, since every move is a commit, but "
+                "it is in none. Clone the repository with git and run the command there."
+            ) from error
+        raise InputError(
+            f"Expected {workspace.relative(workspace.rings_file)} to name a branch under `gitops`, "
+            f"got {place.branch!r}. Fix the name."
+        ) from error
+    # A repository of its own for Fleet has these folders at its root.
+    own = not any(mark in place.url for mark in (":", "/"))
+    return GitOps(
+        folder=workspace.root,
+        url=place.url,
+        branch=place.branch,
+        prefix=prefix if own else "",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The branch at one commit; paths are those of a Jetrail repository."""
+
+    gitops: GitOps
+    commit: str
+
+    @cached_property
+    def _files(self) -> dict[str, File]:
+        listed = self._git(
+            "ls-tree", "-r", "-z", self.commit, "--", f"{self.gitops.prefix}release/"
+        )
+        files = {}
+        for entry in listed.decode(errors="surrogateescape").split("\0")[:-1]:
+            facts, _, path = entry.partition("\t")
+            mode, _, blob = facts.split(" ")
+            files[path.removeprefix(self.gitops.prefix)] = File(mode=mode, blob=blob)
+        return files
+
+    def file(self, path: str) -> File | None:
+        """The entry of a file below `release/`, or None where there is none."""
+        return self._files.get(path)
+
+    def below(self, folder: str) -> dict[str, File]:
+        """All files below a folder of `release/`, by path."""
+        start = f"{folder.rstrip('/')}/"
+        return {path: file for path, file in self._files.items() if path.startswith(start)}
+
+    def read(self, path: str) -> bytes | None:
+        """What a file below `release/` holds, or None where there is none."""
+        file = self.file(path)
+        return self.blobs([file.blob])[file.blob] if file else None
+
+    def blobs(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The content of each blob, read in one go."""
+        wanted = list(dict.fromkeys(names))
+        if not wanted:
+            return {}
+        asked = "".join(f"{name}\n" for name in wanted).encode()
+        answer = self._git("cat-file", "--batch", content=asked)
+        found, at = {}, 0
+        for name in wanted:
+            end = answer.index(b"\n", at)
+            size = int(answer[at:end].rsplit(b" ", 1)[1])
+            found[name] = answer[end + 1 : end + 1 + size]
+            at = end + 1 + size + 1
+        return found
+
+    def export(self, folder: Path, *places: str) -> Workspace:
+        """Lay the files at or below `places` of `release/` out under `folder`, as a workspace that
+        all that reads files can read. Links and what would leave the folder are left out."""
+        starts = tuple(f"{place.rstrip('/')}/" for place in places)
+        chosen = {
+            path: file.blob
+            for path, file in self._files.items()
+            if (path in places or path.startswith(starts)) and _is_plain(path, file)
+        }
+        contents = self.blobs(chosen.values())
+        for path, blob in chosen.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(contents[blob])
+        return Workspace(root=folder)
+
+    def build(self, files: Mapping[str, bytes | None], message: str) -> str:
+        """A commit on this one with other content in `files` (None: without it), and no other
+        change. Signed where git is configured to. Raises InputError where git knows no author or
+        cannot sign."""
+        with tempfile.TemporaryDirectory() as folder:
+            index = f"{folder}/index"
+            self._git("read-tree", self.commit, GIT_INDEX_FILE=index)
+            entries = "".join(self._entry(path, content) for path, content in files.items())
+            self._git(
+                "update-index", "-z", "--index-info", content=entries.encode(), GIT_INDEX_FILE=index
+            )
+            tree = self._git("write-tree", GIT_INDEX_FILE=index).decode().strip()
+        signed = ["-S"] if self._signs() else []
+        try:
+            made = self._git(
+                *("commit-tree", tree, "-p", self.commit, *signed, "-F", "-"),
+                content=message.encode(),
+            )
+        except GitFailed as error:
+            raise InputError(
+                f"Expected git to make the commit, but it says: {error.sentence}. See `git "
+                "config user.name`, `user.email` and the keys that it signs with, then run the "
+                "same command again."
+            ) from error
+        return made.decode().strip()
+
+    def contains(self, commit: str) -> bool:
+        """Whether `commit` is the tip or lies behind it."""
+        try:
+            self._git("merge-base", "--is-ancestor", commit, self.commit)
+        except GitFailed:
+            return False
+        return True
+
+    def _entry(self, path: str, content: bytes | None) -> str:
+        """A line for `git update-index --index-info`."""
+        place = self.gitops.prefix + path
+        if content is None:
+            return f"0 {'0' * len(self.commit)}\t{place}\0"
+        blob = self._git("hash-object", "-w", "--stdin", content=content).decode().strip()
+        return f"100644 {blob}\t{place}\0"
+
+    def _signs(self) -> bool:
+        """`git commit` looks at commit.gpgSign by itself, `git commit-tree` does not."""
+        try:
+            asked = self._git("config", "--type=bool", "--default=false", "commit.gpgsign")
+        except GitFailed:
+            return True  # not a boolean: git says so when it is asked to sign
+        return asked.strip() == b"true"
+
+    def _git(self, *arguments: str, content: bytes | None = None, **environment: str) -> bytes:
+        return git(self.gitops.folder, *arguments, content=content, **environment)
+
+
+def _why(error: GitFailed) -> str:
+    """What a server says of a push that it refuses: its hook's words before git's own."""
+    lines = [line.strip() for line in error.said.splitlines()]
+    told = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
+    refused = [line for line in lines if line.startswith("! [")]
+    words = [line for line in (*told, *refused) if line]
+    return " ".join("; ".join(words or [error.sentence]).split())[:400].rstrip(".")
+
+
+def _is_plain(path: str, file: File) -> bool:
+    parts = PurePosixPath(path).parts
+    return file.mode in {"100644", "100755"} and not {"..", ".git", "/"} & set(parts)

@@ -1,0 +1,99 @@
+"""Runs git in somebody's clone, without touching the branch, index or files that are theirs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from engines.errors import InputError, ServiceError
+
+SECONDS = 300
+"""How long one call may take; a network that sends nothing is given up before (see `_calm`)."""
+
+_OF_ANOTHER_REPOSITORY = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"),
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_PREFIX", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH"),
+)
+"""What git sets for its hooks: in one of them these would lead to another repository or index."""
+
+_USER_INFO = re.compile(r"(\w+://)[^/@\s']+@")
+
+
+class GitFailed(Exception):
+    """A git command ended with another code than 0; `said` is its stderr, without credentials."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
+
+    @property
+    def sentence(self) -> str:
+        """The last line that says what is wrong."""
+        lines = [line.strip() for line in self.said.splitlines() if line.strip()]
+        told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:"))]
+        return (told or lines or ["nothing"])[-1][:300].rstrip(".")
+
+
+def git(folder: Path, *arguments: str, content: bytes | None = None, **environment: str) -> bytes:
+    """What `git <arguments>` prints in `folder`, with `content` as its input.
+
+    Raises GitFailed when git refuses, InputError where there is no git or the disk is full, and
+    ServiceError when it takes longer than five minutes.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "--literal-pathspecs", "-c", "core.quotePath=false", *arguments],
+            cwd=folder,
+            input=content if content is not None else b"",
+            env=_calm(os.environ) | environment,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise InputError("Expected git on PATH, but it is not there. Install git.") from error
+    except subprocess.TimeoutExpired as error:
+        raise ServiceError(
+            f"Expected `git {arguments[0]}` to end within {SECONDS} s, but it did not. See that "
+            "the GitOps repository answers, then run the same command again."
+        ) from error
+    if done.returncode == 0:
+        return done.stdout
+    failure = GitFailed(without_credentials(done.stderr.decode(errors="replace")))
+    if _is_disk_trouble(failure.said):
+        raise InputError(
+            f"Cannot write to the git repository of {folder}: {failure.sentence}. Nothing was "
+            "changed. Free some space or fix the permissions, then run the same command again."
+        )
+    raise failure
+
+
+def without_credentials(text: str) -> str:
+    """`text` with the user and password of every address in it left out."""
+    return _USER_INFO.sub(r"\1", text)
+
+
+def _calm(environment: Mapping[str, str]) -> dict[str, str]:
+    """git asks nobody for a password, speaks English and gives up on a dead network."""
+    ours = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_HTTP_LOW_SPEED_LIMIT": "1",
+        "GIT_HTTP_LOW_SPEED_TIME": "30",
+        "LC_ALL": "C",
+    }
+    theirs = {name: value for name, value in environment.items() if name not in _NOT_OURS}
+    return ours | theirs | {"LC_ALL": "C"}
+
+
+_NOT_OURS = frozenset(_OF_ANOTHER_REPOSITORY)
+
+
+def _is_disk_trouble(said: str) -> bool:
+    """Whether this machine's disk is full or may not be written; the server's is its own."""
+    words = ("No space left on device", "Read-only file system", "Disk quota exceeded",
+             "insufficient permission for adding an object")  # fmt: skip
+    lines = [line for line in said.splitlines() if not line.startswith("remote:")]
+    return any(word in line for line in lines for word in words)

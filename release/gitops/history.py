@@ -1,0 +1,106 @@
+"""Which commit gave a file what it holds, and who made it: the history of the branch itself.
+
+Only first parents are followed: a file changed when the branch got the change, which for a merge
+request is its merge and not the commit in it. Trailers tell more of a commit where it has them, and
+nothing rests on them: people and merge buttons write commits too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from release.gitops.branch import File, Snapshot
+from release.gitops.git import git
+
+_FORMAT = "%x01%H%x00%ct%x00%an%x00%ae%x00%s%x00%(trailers:only,unfold)%x02"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """One commit of the branch."""
+
+    name: str
+    at: datetime
+    """When it was made, by its maker's clock, but never before a commit that it stands on."""
+    author: str
+    email: str
+    subject: str
+    trailers: tuple[tuple[str, str], ...]
+
+    @property
+    def who(self) -> str:
+        """Author as git writes one."""
+        return f"{self.author} <{self.email}>"
+
+    def trailer(self, key: str) -> str | None:
+        """The first trailer of that name."""
+        return next((value for name, value in self.trailers if name == key), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A commit that changed one file."""
+
+    path: str
+    commit: Commit
+    file: File | None
+    """What the file is from then on; None where the commit removed it."""
+
+
+def changes(snapshot: Snapshot, *places: str) -> list[Change]:
+    """All changes of the files at or below `places`, the oldest first."""
+    gitops = snapshot.gitops
+    listed = git(
+        *(gitops.folder, "log", "--first-parent", "-m", "--reverse", "--raw", "--no-abbrev", "-z"),
+        *("--no-renames", "--no-show-signature", f"--format={_FORMAT}", snapshot.commit, "--"),
+        *(gitops.prefix + place for place in places),
+    )
+    found: list[Change] = []
+    latest = datetime.fromtimestamp(0, timezone.utc)
+    for part in listed.decode(errors="replace").split("\x01")[1:]:
+        head, _, files = part.partition("\x02")
+        commit = _commit(head, latest)
+        latest = commit.at
+        found += _files(commit, files, gitops.prefix)
+    return found
+
+
+def latest_change(snapshot: Snapshot, path: str) -> Change | None:
+    """The commit that gave `path` what it holds now."""
+    found = changes(snapshot, path)
+    return found[-1] if found else None
+
+
+def tip(snapshot: Snapshot) -> Commit:
+    """The commit that the branch is at."""
+    listed = git(
+        *(snapshot.gitops.folder, "log", "-1", "--no-show-signature", f"--format={_FORMAT}"),
+        snapshot.commit,
+    )
+    head = listed.decode(errors="replace").lstrip("\x01").partition("\x02")[0]
+    return _commit(head, datetime.fromtimestamp(0, timezone.utc))
+
+
+def _commit(head: str, latest: datetime) -> Commit:
+    name, seconds, author, email, subject, trailers = head.split("\0")
+    pairs = (line.partition(": ") for line in trailers.splitlines() if ": " in line)
+    return Commit(
+        name=name,
+        at=max(latest, datetime.fromtimestamp(int(seconds), timezone.utc)),
+        author=author,
+        email=email,
+        subject=subject,
+        trailers=tuple((key, value) for key, _, value in pairs),
+    )
+
+
+def _files(commit: Commit, text: str, prefix: str) -> list[Change]:
+    """`:<mode> <mode> <blob> <blob> <letter>` and the path of each file, NUL between them."""
+    parts = [part for part in text.split("\0") if part.strip()]
+    found = []
+    for facts, path in zip(parts[::2], parts[1::2], strict=True):
+        _, mode, _, blob, _ = facts.strip().lstrip(":").split(" ")
+        file = File(mode=mode, blob=blob) if blob.strip("0") else None
+        found.append(Change(path=path.removeprefix(prefix), commit=commit, file=file))
+    return found

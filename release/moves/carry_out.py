@@ -1,0 +1,82 @@
+"""The commit of a move, made and pushed until it is there or somebody else moved the ring."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from engines.errors import Conflict, ServiceError
+from release.gitops.branch import Snapshot
+from release.gitops.history import latest_change
+from release.moves.move import Move
+
+Say = Callable[[str], None]
+
+STUCK = 10
+"""Refusals in a row after which the branch, which nobody moved meanwhile, will not take it."""
+PAUSE_S = 0.05
+"""The longest first pause; it doubles up to 32-fold. By chance, so that two do not meet again."""
+
+
+def carry_out(snapshot: Snapshot, move: Move, say: Say) -> Snapshot:
+    """Make the commit of `move` on the branch; gives the branch with it.
+
+    Whoever pushed in between is not undone: the branch is fetched, what the move rests on is looked
+    at again, and the commit is made anew on top. Raises Conflict where that is no longer as it was,
+    and ServiceError where the branch cannot be pushed.
+    """
+    refused = 0
+    while True:
+        commit = snapshot.build(move.files, move.message)
+        if _pushed(snapshot, commit):
+            return Snapshot(gitops=snapshot.gitops, commit=commit)
+        latest = snapshot.gitops.fetch()
+        if latest.contains(commit):
+            return latest
+        refused = refused + 1 if latest.commit == snapshot.commit else 0
+        if refused > STUCK:
+            raise ServiceError(
+                f"Expected {snapshot.gitops.shown} to take the commit, but it was refused "
+                f"{refused} times although nobody else pushed. Nothing was moved. See what the "
+                "server of the repository says, then run the same command again."
+            )
+        check_still(latest, move)
+        snapshot = latest
+        say("Somebody else pushed; trying again on top of it")
+        time.sleep(random.uniform(0, PAUSE_S * 2 ** min(refused + 1, 5)))
+
+
+def _pushed(snapshot: Snapshot, commit: str) -> bool:
+    try:
+        return snapshot.gitops.push(commit)
+    except ServiceError:
+        # The connection may have broken after the server took it.
+        if _is_there(snapshot, commit):
+            return True
+        raise
+
+
+def _is_there(snapshot: Snapshot, commit: str) -> bool:
+    try:
+        return snapshot.gitops.fetch().contains(commit)
+    except ServiceError:
+        return False
+
+
+def check_still(latest: Snapshot, move: Move) -> None:
+    """Raise Conflict unless all that `move` rests on is as it was."""
+    for path, blob in move.rests_on.items():
+        file = latest.file(path)
+        if (file.blob if file else None) == blob:
+            continue
+        change = latest_change(latest, path)
+        who = f"{change.commit.who} changed it in {change.commit.name[:12]}" if change else (
+            "somebody changed it"
+        )  # fmt: skip
+        what = f" ({change.commit.subject})" if change else ""
+        raise Conflict(
+            f"Expected {path} as it was when this command looked, but meanwhile {who}{what}. "
+            "Nothing was moved. Look at `release status`, and run the command again if you still "
+            "want it."
+        )

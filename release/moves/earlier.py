@@ -1,0 +1,56 @@
+"""What a ring ran before, as a rollback sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from engines.errors import InputError
+from release.gitops.branch import Snapshot
+from release.gitops.history import Change, changes
+from release.moves.place import Place
+from release.rollout.release_yaml import ReleaseValues, parse_values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A release that a ring held, from one commit on."""
+
+    values: ReleaseValues
+    content: bytes
+    """Its release.yaml: a rollback restores these bytes."""
+    change: Change
+
+
+def held_by(snapshot: Snapshot, place: Place) -> list[Held]:
+    """All that the ring ever held, the oldest first. What nobody can read now is left out: a broken
+    file is nothing to go back to."""
+    found = changes(snapshot, place.path)
+    contents = snapshot.blobs(one.file.blob for one in found if one.file)
+    held = []
+    for one in found:
+        if one.file is None:
+            continue
+        content = contents[one.file.blob]
+        try:
+            values = parse_values(content, place.path)
+        except InputError:
+            continue
+        if values is not None:
+            held.append(Held(values=values, content=content, change=one))
+    return held
+
+
+def stack(held: Iterable[Held]) -> list[Held]:
+    """What a ring would go back to step by step; what it holds now is last.
+
+    A release that a ring went back from is not there: after A, B and back to A the ring stands on
+    A, and another step back is what it had before A, not B.
+    """
+    steps: list[Held] = []
+    for one in held:
+        tags = [step.values.image.tag for step in steps]
+        if one.values.image.tag in tags:
+            del steps[tags.index(one.values.image.tag) :]
+        steps.append(one)
+    return steps

@@ -1,0 +1,95 @@
+"""A ring of one model and target, on the branch that Fleet reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from engines.config.names import NAME_PATTERN
+from engines.config.rings import Rings, load_rings, parse_rings
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from release.gitops.branch import Snapshot
+from release.rollout.release_yaml import ReleaseValues, parse_values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """`release/fleet/<model>/<target>/<ring>`."""
+
+    model: str
+    target: str
+    ring: str
+
+    @property
+    def folder(self) -> str:
+        return f"release/fleet/{self.model}/{self.target}/{self.ring}"
+
+    @property
+    def path(self) -> str:
+        """Its release.yaml."""
+        return f"{self.folder}/release.yaml"
+
+    def other(self, ring: str) -> Place:
+        """Another ring of the same model and target."""
+        return Place(model=self.model, target=self.target, ring=ring)
+
+
+def rings_of(snapshot: Snapshot, workspace: Workspace) -> Rings:
+    """The rings and their rules as they are on the branch, so that an edit in a clone loosens
+    nothing; those of the clone where the branch has none, as in a repository of Fleet's own."""
+    path = workspace.relative(workspace.rings_file)
+    content = snapshot.read(path)
+    return (
+        parse_rings(content, f"{path} on {snapshot.gitops.shown}")
+        if content
+        else load_rings(workspace)
+    )
+
+
+def place_of(snapshot: Snapshot, rings: Rings, model: str, target: str, ring: str) -> Place:
+    """The ring of that name. Raises InputError where a name is none or the branch has no such
+    folder."""
+    for what, name in (("model", model), ("target", target), ("ring", ring)):
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise InputError(
+                f"Expected the name of a {what}: lower-case letters, digits and hyphens; "
+                f"got {name!r}."
+            )
+    place = Place(model=model, target=target, ring=rings.ring(ring).name)
+    if snapshot.file(f"{place.folder}/fleet.yaml") is None:
+        known = sorted({f"{one.model} on {one.target}" for one in places(snapshot)})
+        raise InputError(
+            f"Expected {place.folder}/fleet.yaml on {snapshot.gitops.shown}, which says which "
+            f"clusters run this, but it is not there. There are: {', '.join(known) or 'none'}. "
+            "Lay it out with `pipeline add-target` or `pipeline add-model`, commit and push."
+        )
+    return place
+
+
+def places(snapshot: Snapshot) -> list[Place]:
+    """Every ring of every model and target on the branch, sorted."""
+    found = []
+    for path in snapshot.below("release/fleet"):
+        parts = path.split("/")
+        if len(parts) == 6 and parts[2] != SITES and parts[5] == "fleet.yaml":
+            found.append(Place(model=parts[2], target=parts[3], ring=parts[4]))
+    return sorted(found, key=lambda one: (one.model, one.target, one.ring))
+
+
+SITES = "sites"
+"""The folder below `release/fleet` that is no model's."""
+
+
+def values_at(snapshot: Snapshot, place: Place) -> ReleaseValues | None:
+    """What a ring runs; None before its first release. Raises InputError for a file that the
+    commands did not write."""
+    file = snapshot.file(place.path)
+    if file is None:
+        return None
+    name = f"{place.path} on {snapshot.gitops.shown}"
+    if file.mode not in {"100644", "100755"}:
+        raise InputError(
+            f"Expected a file at {name}, got a link or a submodule. Put a plain file there."
+        )
+    return parse_values(snapshot.blobs([file.blob])[file.blob], name)

@@ -1,0 +1,29 @@
+"""What a move would do, for people to see before it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from release.gitops.history import Commit
+from release.moves.move import Move
+from release.moves.place import Place
+from release.moves.rules import Answer
+from release.rollout.release_yaml import ReleaseValues
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One ring that gets another release."""
+
+    action: str
+    """`promote` or `roll back`."""
+    place: Place
+    source: str
+    """Where the release comes from, in words."""
+    runs: ReleaseValues | None
+    since: Commit | None
+    """The commit that gave the ring what it runs."""
+    will_run: ReleaseValues
+    answers: tuple[Answer, ...]
+    move: Move | None
+    """None where the ring runs it already."""

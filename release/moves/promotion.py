@@ -1,0 +1,176 @@
+"""A promotion: a ring gets the release.yaml of the ring below."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from release.gitops.branch import Snapshot
+from release.gitops.history import Commit, latest_change, tip
+from release.moves.move import Move, one_line, resting_on
+from release.moves.place import Place, place_of, rings_of, values_at
+from release.moves.planned import Planned
+from release.moves.rules import Answer, Asked, ask, overridden
+from release.records import Publication, publication_path, quarantine_path, read_publication
+from release.rollout.release_yaml import ReleaseValues
+from release.tags import parse_tag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What somebody asks for."""
+
+    model: str
+    target: str
+    to: str
+    overrides: Sequence[str] = ()
+    why: str | None = None
+
+
+def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: Path) -> Planned:
+    """The promotion that `wish` asks for, every rule asked. `view` is an empty folder to read the
+    branch's files in.
+
+    Raises InputError for names that there are not, the first ring, or a ring below that has no
+    release, WrongEngine for a record that does not add up, and GateFailed where a rule refuses.
+    """
+    rings = rings_of(snapshot, workspace)
+    place = place_of(snapshot, rings, wish.model, wish.target, wish.to)
+    ring, below = rings.ring(wish.to), rings.below(wish.to)
+    if below is None:
+        raise InputError(
+            f"Expected a ring with one below it, got {wish.to!r}, the first, which publishing "
+            "writes. Run `release write`, commit what it wrote and push it."
+        )
+    source = place_of(snapshot, rings, wish.model, wish.target, below.name)
+    release = _release_in(snapshot, source)
+    runs = values_at(snapshot, place)
+    since = _since(snapshot, place)
+    planned = Planned(
+        action="promote",
+        place=place,
+        source=source.ring,
+        runs=runs,
+        since=since if runs else None,
+        will_run=release,
+        answers=(),
+        move=None,
+    )
+    if runs == release:
+        return planned
+    name = parse_tag(release.image.tag).name
+    files = exported(snapshot, workspace, name, view)
+    publication = _publication(files, name, source)
+    there_since = _since(snapshot, source)
+    assert there_since is not None
+    asked = Asked(
+        ring=ring,
+        below=source.ring,
+        publication=publication,
+        there_since=there_since,
+        tip=tip(snapshot),
+        view=files,
+        author=snapshot.gitops.author(),
+        now=utc_now(),
+    )
+    answers = overridden(ask(asked), wish.overrides, wish.why)
+    move = _move(snapshot, planned, source, files, answers, wish.why)
+    return Planned(**{**vars(planned), "answers": tuple(answers), "move": move})
+
+
+def utc_now() -> datetime:
+    """The time by this machine's clock."""
+    return datetime.now(timezone.utc)
+
+
+def exported(snapshot: Snapshot, workspace: Workspace, release: str, folder: Path) -> Workspace:
+    """The branch's files of one release as a workspace in `folder`; the records are those of the
+    clone where the branch has none, as in a repository of Fleet's own."""
+    records = f"release/records/{release}"
+    view = snapshot.export(folder, records, "release/rings.yaml")
+    if not publication_path(view, release).is_file():
+        path = publication_path(workspace, release)
+        if path.is_file():
+            copy = publication_path(view, release)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    return view
+
+
+def _release_in(snapshot: Snapshot, source: Place) -> ReleaseValues:
+    values = values_at(snapshot, source)
+    if values is None:
+        raise InputError(
+            f"Expected a release in {source.ring} of {source.model} on {source.target}, but on "
+            f"{snapshot.gitops.shown} it has none. Write it with `release write` or promote to "
+            f"{source.ring} first, and push."
+        )
+    if parse_tag(values.image.tag).target != source.target:
+        raise InputError(
+            f"Expected a release of {source.target} in {source.path}, got {values.image.tag}, "
+            "which is another target's. Write the right one with `release write`, and push."
+        )
+    return values
+
+
+def _since(snapshot: Snapshot, place: Place) -> Commit | None:
+    change = latest_change(snapshot, place.path)
+    return change.commit if change else None
+
+
+def _publication(view: Workspace, release: str, source: Place) -> Publication:
+    publication = read_publication(view, release)
+    if (publication.model, publication.target) != (source.model, source.target):
+        raise InputError(
+            f"Expected a release of {source.model} on {source.target} in {source.path}, got "
+            f"{release}, which is of {publication.model} on {publication.target}. Write the right "
+            "one with `release write`, and push."
+        )
+    return publication
+
+
+def _move(
+    snapshot: Snapshot,
+    planned: Planned,
+    source: Place,
+    view: Workspace,
+    answers: Sequence[Answer],
+    why: str | None,
+) -> Move:
+    place, tag = planned.place, planned.will_run.image.tag
+    name = parse_tag(tag).name
+    content = snapshot.read(source.path)
+    assert content is not None
+    record = publication_path(view, name)
+    digest = hashlib.sha256(record.read_bytes()).hexdigest()
+    replaced = [("Replaces", planned.runs.image.tag)] if planned.runs else []
+    reasons = [("Override", one.rule) for one in answers if one.overridden]
+    reasons += [("Why", one_line(why))] if why else []
+    told = "".join(f"\n- {one.rule}: {one.said}{_mark(one)}" for one in answers)
+    return Move(
+        subject=f"Promote {place.model} on {place.target} to {place.ring}: {name}",
+        body=f"{place.ring} gets what {source.ring} has.{told}",
+        trailers=(
+            ("Release", tag),
+            ("From", source.ring),
+            ("To", place.ring),
+            *replaced,
+            ("Evidence", f"{view.relative(record)} sha256:{digest}"),
+            *reasons,
+        ),
+        files={place.path: content},
+        rests_on=resting_on(
+            snapshot,
+            *(place.path, source.path, "release/rings.yaml"),
+            view.relative(quarantine_path(view, name)),
+        ),
+    )
+
+
+def _mark(answer: Answer) -> str:
+    return " (overridden)" if answer.overridden else ""

@@ -1,0 +1,113 @@
+"""A rollback: a ring gets back what it had before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from release.gitops.branch import Snapshot
+from release.moves.earlier import Held, held_by, stack
+from release.moves.move import Move, resting_on
+from release.moves.place import Place, place_of, rings_of, values_at
+from release.moves.planned import Planned
+from release.records import Quarantine, quarantine_path, read_quarantine
+from release.tags import parse_tag
+
+
+def plan_rollback(
+    snapshot: Snapshot,
+    workspace: Workspace,
+    place: Place,
+    to: str | None,
+    why: str | None,
+    view: Path,
+) -> Planned:
+    """The step back of one ring: to the release `to`, or to what it had before what it has now and
+    is not quarantined. No rule is asked: back is always allowed.
+
+    Raises InputError for names that there are not and for a release that the ring never had.
+    """
+    rings = rings_of(snapshot, workspace)
+    place = place_of(snapshot, rings, place.model, place.target, place.ring)
+    runs = values_at(snapshot, place)
+    held = held_by(snapshot, place)
+    files = snapshot.export(view, *(f"release/records/{_name(one)}" for one in held))
+    banned = {_name(one): read_quarantine(files, _name(one)) for one in held}
+    chosen = _named(held, to, place) if to else _before(held, banned, place)
+    found = banned[_name(chosen)]
+    if found is not None:
+        raise InputError(
+            f"Expected a release that is not quarantined, got {_name(chosen)}: {found.why} (said "
+            f"{found.by}). Choose another with --to, or lift it with `release quarantine "
+            f"{_name(chosen)} --lift --why TEXT`."
+        )
+    planned = Planned(
+        action="roll back",
+        place=place,
+        source=f"its release.yaml of {chosen.change.commit.name[:12]}",
+        runs=runs,
+        since=held[-1].change.commit if runs else None,
+        will_run=chosen.values,
+        answers=(),
+        move=None,
+    )
+    if runs == chosen.values:
+        return planned
+    move = _move(snapshot, planned, chosen, why)
+    return Planned(**{**vars(planned), "move": move})
+
+
+def _name(held: Held) -> str:
+    return parse_tag(held.values.image.tag).name
+
+
+def _named(held: list[Held], to: str, place: Place) -> Held:
+    tag = parse_tag(to)
+    for one in reversed(held):
+        if one.values.image.tag == to or (tag.digest is None and _name(one) == tag.name):
+            return one
+    known = ", ".join(dict.fromkeys(_name(one) for one in reversed(held))) or "none"
+    raise InputError(
+        f"Expected a release that {place.ring} of {place.model} on {place.target} had before "
+        f"({known}); got {to}. What was never there goes there by `release promote`."
+    )
+
+
+def _before(held: list[Held], banned: dict[str, Quarantine | None], place: Place) -> Held:
+    steps = stack(held)
+    for one in reversed(steps[:-1]):
+        if banned[_name(one)] is None:
+            return one
+    left_out = [_name(one) for one in steps[:-1]]
+    but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
+    raise InputError(
+        f"Expected a release that {place.ring} of {place.model} on {place.target} had before the "
+        f"one it has, but there is none{but}. Promote another release to it, or take its clusters "
+        "out of the ring by their label."
+    )
+
+
+def _move(snapshot: Snapshot, planned: Planned, chosen: Held, why: str | None) -> Move:
+    place, tag = planned.place, planned.will_run.image.tag
+    commit = chosen.change.commit
+    replaced = [("Replaces", planned.runs.image.tag)] if planned.runs else []
+    return Move(
+        subject=f"Roll {place.model} on {place.target} in {place.ring} back to {_name(chosen)}",
+        body=f"{place.ring} gets back what it had from {commit.name[:12]} on, byte for byte.",
+        trailers=(
+            ("Release", tag),
+            ("From", place.ring),
+            ("To", place.ring),
+            *replaced,
+            ("Evidence", f"commit {commit.name}"),
+            *([("Why", why)] if why else []),
+        ),
+        files={place.path: chosen.content},
+        rests_on=resting_on(snapshot, place.path, _quarantine_of(chosen)),
+    )
+
+
+def _quarantine_of(held: Held) -> str:
+    root = Workspace(root=Path())
+    return str(quarantine_path(root, _name(held)))

@@ -1,0 +1,151 @@
+"""What a ring asks before a promotion: a row of rings.yaml each, a sentence for each refusal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from engines.config.rings import AgeRule, Ring, VerdictRule, WhoRule
+from engines.config.workspace import Workspace
+from engines.errors import GateFailed, InputError
+from release.gitops.history import Commit
+from release.records import Publication, read_quarantine
+
+ALL = "all"
+"""Overrides every rule."""
+QUARANTINE, CLOCK = "quarantine", "clock"
+"""Rules that are always asked and stand in no file."""
+
+_CLOCKS_DIFFER = timedelta(minutes=10)
+"""By which the clocks of two machines may differ before somebody has to look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the rules look at."""
+
+    ring: Ring
+    """The ring that the release is to go to."""
+    below: str
+    """Name of the ring that it is in."""
+    publication: Publication
+    there_since: Commit
+    """The commit by which the ring below got it."""
+    tip: Commit
+    """The last commit of the branch."""
+    view: Workspace
+    """The branch's files of this release."""
+    author: str
+    now: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one rule says."""
+
+    rule: str
+    holds: bool
+    said: str
+    """Why, as the end of a sentence that begins with the rule's name."""
+    overridden: bool = False
+
+
+def ask(asked: Asked) -> list[Answer]:
+    """Every rule of the ring, and those that are always asked."""
+    rules: list[tuple[str, tuple[bool, str]]] = [
+        (CLOCK, _clock(asked)),
+        (QUARANTINE, _quarantine(asked)),
+        *((rule.rule, _RULES[rule.rule](rule, asked)) for rule in asked.ring.rules),
+    ]
+    return [Answer(rule=name, holds=holds, said=said) for name, (holds, said) in rules]
+
+
+def overridden(
+    answers: Iterable[Answer], overrides: Sequence[str], why: str | None
+) -> list[Answer]:
+    """The answers, those that somebody overrides marked.
+
+    Raises InputError for a rule that there is not or an override without a reason, and GateFailed
+    where a rule refuses that nobody overrides.
+    """
+    answers = list(answers)
+    known = [one.rule for one in answers]
+    for name in overrides:
+        if name not in (*known, ALL):
+            raise InputError(
+                f"Expected --override to name a rule of this ring ({', '.join(known)}) or {ALL!r}; "
+                f"got {name!r}."
+            )
+    if overrides and not (why or "").strip():
+        raise InputError(
+            "Expected --why TEXT with --override: the commit keeps the reason for whoever asks."
+        )
+    if ALL in overrides:
+        overrides = known
+    marked = [
+        Answer(rule=one.rule, holds=one.holds, said=one.said, overridden=True)
+        if not one.holds and one.rule in overrides
+        else one
+        for one in answers
+    ]
+    refused = [one for one in marked if not one.holds and not one.overridden]
+    if refused:
+        reasons = " ".join(f"{one.rule}: {one.said}." for one in refused)
+        names = " ".join(f"--override {one.rule}" for one in refused)
+        raise GateFailed(
+            f"The ring refuses the promotion. {reasons} Nothing was moved. Whoever answers for it "
+            f'gives {names} --why "…", which the commit keeps.'
+        )
+    return marked
+
+
+def _clock(asked: Asked) -> tuple[bool, str]:
+    here, there = f"{asked.now:%Y-%m-%d %H:%M} UTC", f"{asked.tip.at:%Y-%m-%d %H:%M} UTC"
+    if asked.now < asked.tip.at - _CLOCKS_DIFFER:
+        return False, (
+            f"this machine says that it is {here}, but {asked.tip.who} made the last commit of the "
+            f"branch at {there}, so one of the two clocks is wrong; set this one if it is"
+        )
+    return True, f"it is {here}, after the last commit of the branch"
+
+
+def _quarantine(asked: Asked) -> tuple[bool, str]:
+    found = read_quarantine(asked.view, asked.publication.release)
+    if found is None:
+        return True, "the release is not quarantined"
+    return False, (
+        f"{found.by} quarantined the release at {found.at:%Y-%m-%d %H:%M} UTC: {found.why}"
+    )
+
+
+def _age(rule: AgeRule, asked: Asked) -> tuple[bool, str]:
+    hours = (asked.now - asked.there_since.at).total_seconds() / 3600
+    return hours >= rule.hours, (
+        f"{asked.below} has the release for {hours:.1f} h, since {asked.there_since.who} put it "
+        f"there; {asked.ring.name} asks {rule.hours:g} h"
+    )
+
+
+def _verdict(rule: VerdictRule, asked: Asked) -> tuple[bool, str]:
+    return asked.publication.verdict == "PASS", f"the verdict is {asked.publication.verdict}"
+
+
+def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
+    address = asked.author.rpartition("<")[2].rstrip(">")
+    names = [address, os.environ.get("GITLAB_USER_LOGIN"), os.environ.get("GITLAB_USER_EMAIL")]
+    known = [name for name in names if name]
+    allowed = any(name in rule.people for name in known)
+    return allowed, (
+        f"{asked.author} {'may' if allowed else 'is not among those who may'} promote to "
+        f"{asked.ring.name}"
+    )
+
+
+_RULES: dict[str, Callable[[Any, Asked], tuple[bool, str]]] = {
+    "age": _age,
+    "verdict": _verdict,
+    "who": _who,
+}

@@ -1,0 +1,38 @@
+"""rollback: a ring gets back what it had before, by one commit on the branch of Fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engines.config.workspace import Workspace
+from release.moves.perform import perform
+from release.moves.place import Place
+from release.moves.planned import Planned
+from release.moves.rollback import plan_rollback
+
+Say = Callable[[str], None]
+Show = Callable[[Planned], None]
+
+
+def rollback(
+    workspace: Workspace,
+    place: Place,
+    *,
+    to: str | None,
+    why: str | None,
+    dry_run: bool,
+    show: Show,
+    say: Say,
+) -> Planned:
+    """Roll one ring back; `show` gets the plan before anything is done.
+
+    Raises InputError, ServiceError where the branch cannot be fetched or pushed, and Conflict where
+    somebody else moved the ring.
+    """
+    return perform(
+        workspace,
+        lambda snapshot, view: plan_rollback(snapshot, workspace, place, to, why, view),
+        dry_run=dry_run,
+        show=show,
+        say=say,
+    )

@@ -1,0 +1,245 @@
+"""Promotions and rollbacks through a real bare repository."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from factories.gitops import GitOpsRepository, environment, git, make_repository
+from typer.testing import CliRunner, Result
+
+from release.cli import commands
+from release.records import Publication, publication_path
+from release.rollout.release_yaml import HEADER
+from tests.unit.release.publications import PUBLICATION, TARGET
+
+ONE = f"release/fleet/meter/{TARGET}"
+TAG = PUBLICATION.release
+
+
+def version(number: str, digits: str) -> str:
+    return f"v{number}-{TARGET}-fp16-{digits * 12}"
+
+
+def release(number: str, digit: str) -> Publication:
+    """Another release of the same model."""
+    return PUBLICATION.model_copy(
+        update={
+            "release": version(number, digit),
+            "model_version": number,
+            "engine_sha256": digit * 64,
+            "judged": {**PUBLICATION.judged, "engine.blob": digit * 64},
+        }
+    )
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+TWO = release("2.0", "b")
+THREE = release("3.0", "c")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitOpsRepository:
+    """One model on one target, its release in the canary."""
+    for key in [*environment()]:
+        if key.startswith("GIT_"):
+            monkeypatch.setenv(key, environment()[key])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return make_repository(tmp_path, [PUBLICATION])
+
+
+@pytest.fixture
+def run(repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    def command(*arguments: str) -> Result:
+        monkeypatch.chdir(repository.root)
+        return CliRunner().invoke(commands, list(arguments))
+
+    return command
+
+
+def promote(ring: str, *more: str) -> list[str]:
+    return ["promote", "meter", "--target", TARGET, "--to", ring, *more]
+
+
+def rollback(ring: str, *more: str) -> list[str]:
+    return ["rollback", "meter", "--target", TARGET, "--ring", ring, *more]
+
+
+Run = Callable[..., Result]
+
+
+def test_a_promotion_is_one_commit_of_one_file(repository: GitOpsRepository, run: Run) -> None:
+    # What lies about in the clone, staged or not, is no part of it.
+    (repository.root / "dvc.yaml").write_text("stages: {mine: 1}\n")
+    (repository.root / "staged").write_text("mine\n")
+    git(repository.root, "add", "staged")
+    before = git(repository.root, "status", "--porcelain")
+    result = run(*promote("pilot"))
+    assert result.exit_code == 0, result.output
+    assert repository.at(f"{ONE}/pilot/release.yaml") == repository.at(f"{ONE}/canary/release.yaml")
+    assert repository.subjects() == [f"Promote meter on {TARGET} to pilot: {TAG}", "Start"]
+    changed = git(repository.bare, "diff", "--name-status", "main~", "main")
+    assert changed == f"A\t{ONE}/pilot/release.yaml"
+    assert git(repository.root, "status", "--porcelain") == before
+    assert (repository.root / ONE / "pilot" / "release.yaml").read_text().startswith(HEADER)
+
+
+def test_the_commit_says_what_and_why(repository: GitOpsRepository, run: Run) -> None:
+    repository.put(TWO, "pilot")
+    repository.push("Pilot has another")
+    run(*promote("pilot", "--why", "soaked for a week\n\nRelease: v6-forged"))
+    trailers = git(repository.bare, "log", "-1", "--format=%(trailers:only,unfold)", "main")
+    record = publication_path(repository.workspace, TAG)
+    digest = subprocess.run(["sha256sum", record], capture_output=True, text=True, check=True)
+    assert trailers.splitlines() == [
+        f"Release: {TAG}",
+        "From: canary",
+        "To: pilot",
+        f"Replaces: {TWO.release}",
+        f"Evidence: release/records/{TAG}/publication.json sha256:{digest.stdout.split()[0]}",
+        "Why: soaked for a week Release: v6-forged",
+    ]
+    assert git(repository.bare, "log", "-1", "--format=%an", "main") == "Ada"
+
+
+def test_dry_run_shows_and_does_nothing(repository: GitOpsRepository, run: Run) -> None:
+    result = run(*promote("pilot", "--dry-run"))
+    assert result.exit_code == 0
+    assert f"will run  {TAG}" in result.stdout
+    assert "quarantine holds: the release is not quarantined" in result.stdout
+    assert repository.subjects() == ["Start"]
+
+
+def test_promoting_again_makes_nothing_twice(repository: GitOpsRepository, run: Run) -> None:
+    run(*promote("pilot"))
+    result = run(*promote("pilot"))
+    assert result.exit_code == 0
+    assert "It runs that already: nothing to do" in result.stdout
+    assert len(repository.subjects()) == 2
+
+
+def test_there_and_back(repository: GitOpsRepository, run: Run) -> None:
+    run(*promote("pilot"))
+    first = git(repository.bare, "rev-parse", f"main:{ONE}/pilot/release.yaml")
+    TWO.write(publication_path(repository.workspace, TWO.release))
+    repository.put(TWO, "canary")
+    repository.push("Canary gets another")
+    assert run(*promote("pilot")).exit_code == 0
+    assert TWO.release in repository.at(f"{ONE}/pilot/release.yaml")
+    result = run(*rollback("pilot", "--why", "no boxes"))
+    assert result.exit_code == 0, result.output
+    # The same bytes, so Fleet finds the same content as then.
+    assert git(repository.bare, "rev-parse", f"main:{ONE}/pilot/release.yaml") == first
+    assert f"Replaces: {TWO.release}\n" in git(repository.bare, "log", "-1", "--format=%B", "main")
+    assert "Why: no boxes" in git(repository.bare, "log", "-1", "--format=%B", "main")
+    # A step back from there is what it had before the first, and not forward to the bad one.
+    result = run(*rollback("pilot"))
+    assert result.exit_code == 2
+    assert "but there is none" in result.stderr
+
+
+def test_back_to_a_release_by_name(repository: GitOpsRepository, run: Run) -> None:
+    for one in (PUBLICATION, TWO, THREE):
+        one.write(publication_path(repository.workspace, one.release))
+        repository.put(one, "pilot")
+        repository.push(f"Pilot gets {one.release}")
+    assert run(*rollback("pilot", "--to", TAG)).exit_code == 0
+    assert TAG in repository.at(f"{ONE}/pilot/release.yaml")
+    assert run(*rollback("pilot", "--to", TAG)).exit_code == 0
+    assert len(repository.subjects()) == 5
+    result = run(*rollback("pilot", "--to", version("9.0", "9")))
+    assert result.exit_code == 2
+    assert f"had before ({TAG}, {THREE.release}, {TWO.release})" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (promote("canary"), "got 'canary', the first, which publishing writes"),
+        (promote("staging"), "one of the rings canary, pilot, production"),
+        (promote("production"), "Expected a release in pilot of meter"),
+        (["promote", "../meter", "--target", TARGET, "--to", "pilot"], "got '../meter'"),
+        (["promote", "meter", "--target", "..", "--to", "pilot"], "got '..'"),
+        (
+            ["promote", "other", "--target", TARGET, "--to", "pilot"],
+            f"There are: meter on {TARGET}.",
+        ),
+        (promote("pilot", "--override", "all"), "--why TEXT with --override"),
+        (promote("pilot", "--override", "weather", "--why", "x"), "got 'weather'"),
+        (rollback("pilot"), "but there is none"),
+        (rollback("../pilot"), "got '../pilot'"),
+        (rollback("pilot", "--to", "latest"), "Expected a tag as v<model version>"),
+    ],
+)
+def test_bad_input(repository: GitOpsRepository, run: Run, arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert repository.subjects() == ["Start"]
+
+
+# --- rules ---------------------------------------------------------------------------------------
+
+
+def ruled(repository: GitOpsRepository, *rules: str) -> None:
+    rows = "".join(f"      - {rule}\n" for rule in rules)
+    repository.workspace.rings_file.write_text(
+        "schema: 1\nrings:\n  - name: canary\n  - name: pilot\n    rules:\n" + rows
+    )
+    repository.push("Rules")
+
+
+def test_a_release_has_to_be_in_the_ring_below_for_a_while(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    ruled(repository, "{rule: age, hours: 24}")
+    assert run(*promote("pilot")).exit_code == 0
+    repository.put(TWO, "canary")
+    TWO.write(publication_path(repository.workspace, TWO.release))
+    repository.push("Canary gets another", name="Grace")
+    result = run(*promote("pilot"))
+    assert result.exit_code == 3
+    said = "canary has the release for 0.0 h, since Grace <grace@example.com> put it there; "
+    assert f"age: {said}pilot asks 24 h." in result.stderr
+    assert TWO.release not in repository.at(f"{ONE}/pilot/release.yaml")
+
+
+def test_an_override_stands_in_the_commit(repository: GitOpsRepository, run: Run) -> None:
+    ruled(repository, "{rule: age, hours: 10000}", "{rule: verdict}")
+    assert run(*promote("pilot")).exit_code == 3
+    result = run(*promote("pilot", "--override", "age", "--why", "recall of the old one"))
+    assert result.exit_code == 0
+    assert "age        overridden: canary has the release for" in result.stdout
+    message = git(repository.bare, "log", "-1", "--format=%B", "main")
+    assert "\nOverride: age\nWhy: recall of the old one" in message
+    assert "Override: verdict" not in message
+
+
+def test_who_may(repository: GitOpsRepository, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruled(repository, "{rule: who, people: [grace@example.com, hopper]}")
+    result = run(*promote("pilot"))
+    assert result.exit_code == 3
+    assert "Ada <ada@example.com> is not among those who may promote to pilot" in result.stderr
+    monkeypatch.setenv("GITLAB_USER_LOGIN", "hopper")
+    assert run(*promote("pilot")).exit_code == 0
+
+
+def test_the_rules_are_those_of_the_branch(repository: GitOpsRepository, run: Run) -> None:
+    """An edit in a clone loosens nothing."""
+    ruled(repository, "{rule: age, hours: 10000}")
+    repository.workspace.rings_file.write_text(
+        "schema: 1\nrings: [{name: canary}, {name: pilot}]\n"
+    )
+    assert run(*promote("pilot")).exit_code == 3
+
+
+def test_a_clock_in_1970(
+    repository: GitOpsRepository, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("release.moves.promotion.utc_now", lambda: EPOCH)
+    result = run(*promote("pilot"))
+    assert result.exit_code == 3
+    assert "this machine says that it is 1970-01-01 00:00 UTC, but Ada" in result.stderr
