@@ -6,6 +6,9 @@ manifest      manifest.json: what an engine is, and what it was made from
 benchmark     benchmark.json: how fast it is on its device
 evaluation    evaluation.json: how accurate it is
 verdict       verdict.json: the gate's word
+attestation   attestation.json: a key's word on the files of a release, and its check
+trusted_key   whose word counts, and from when until when
+signed_folder /models held against its attestation
 folder        EngineFolder: the files of one engine by name, and whether they belong together
 
 Units stand in the names. A file with an unknown key, or without a needed one, is refused with its
