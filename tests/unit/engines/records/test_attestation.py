@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from factories.signed import SIGNED_AT, Signer, new_year, payload_of, sign_folder, statement_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer import SSlibKey
@@ -67,6 +67,7 @@ def test_it_is_an_in_toto_statement(envelope: bytes) -> None:
     assert all(one.keys() == {"name", "digest"} for one in payload["subject"])
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_bit_of_it_can_be_changed(envelope: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(envelope) - 1))
@@ -76,6 +77,7 @@ def test_no_bit_of_it_can_be_changed(envelope: bytes, data: st.DataObject) -> No
     refused(bytes(altered))
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_bit_of_its_statement_can_be_changed(
     statement: Statement, envelope: bytes, data: st.DataObject
@@ -89,6 +91,7 @@ def test_no_bit_of_its_statement_can_be_changed(
     assert "The signature" in said
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_whatever_else_is_refused(data: bytes) -> None:
     refused(data)

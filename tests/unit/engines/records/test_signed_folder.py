@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from factories.paper import edit
 from factories.signed import FILES, SIGNED_AT, Signer, sign_folder, statement_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import WrongEngine
@@ -46,6 +46,7 @@ def one_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", FILES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_bit_of_a_file_can_be_changed(one_folder: Path, name: str, data: st.DataObject) -> None:
     path = one_folder / name
