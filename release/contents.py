@@ -11,6 +11,7 @@ from pathlib import Path
 from engines.config.workspace import Workspace
 from engines.errors import WrongEngine
 from engines.records.evaluation import Evaluation
+from engines.records.folder import GOLDEN
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.judged import JudgedEngine, load_passed
@@ -43,7 +44,7 @@ def contents_of(workspace: Workspace, release: str) -> Contents:
             f"another one or other measurements of it ({found}). Publish it: `release publish "
             f"--target {publication.target}`."
         )
-    names = (publication.engine_file, Manifest.file, Verdict.file, Evaluation.file)
+    names = (publication.engine_file, Manifest.file, Verdict.file, Evaluation.file, GOLDEN)
     return Contents(
         publication=publication,
         judged=judged,

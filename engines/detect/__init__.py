@@ -4,5 +4,6 @@ letterbox    a frame into the network's input
 decode       raw head output into boxes
 detections   boxes, and a file of them for a whole data set
 detector     an engine with its pre- and post-processing
+golden       golden.npz: frames and the boxes that an engine found on its own device
 pyfunc       a released engine as MLflow calls it
 """

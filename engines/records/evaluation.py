@@ -72,5 +72,7 @@ class Evaluation(Record):
     lost_detections: int
     """Reference detections at or above the threshold without a partner from the engine."""
     onnx_shift: OnnxShift
+    golden_sha256: Sha256
+    """Of `golden.npz` beside this file: frames, and the boxes that the engine found in them."""
     notes: tuple[str, ...] = ()
     """What the interval is worth where the evaluation set is small; empty where it is not."""

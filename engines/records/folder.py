@@ -5,6 +5,7 @@ manifest.json               Manifest
 benchmark.json              Benchmark
 pytest-benchmark.json       the raw times, as pytest-benchmark writes them
 evaluation.json             Evaluation
+golden.npz                  engines.detect.golden: frames, and what the engine finds in them
 verdict.json                Verdict, and verdict.junit.xml for GitLab
 ../summary/<engine>.json    figures for DVC's metrics and plots, one folder for all engines of
 ../latency/<engine>.csv     a target
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # a pod loads an engine through this, and needs no figures
     from engines.records.evaluation import Evaluation
 
 RAW_TIMES = "pytest-benchmark.json"
+GOLDEN = "golden.npz"
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -39,6 +41,10 @@ class EngineFolder:
     @property
     def raw_times(self) -> Path:
         return self.path / RAW_TIMES
+
+    @property
+    def golden(self) -> Path:
+        return self.path / GOLDEN
 
     @property
     def junit(self) -> Path:

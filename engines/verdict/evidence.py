@@ -12,13 +12,13 @@ from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import describe
 from engines.records.benchmark import Benchmark, Latency
 from engines.records.evaluation import Evaluation
-from engines.records.folder import EngineFolder
+from engines.records.folder import GOLDEN, EngineFolder
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.judge import judge
 
-RECORDS = (Manifest.file, Benchmark.file, Evaluation.file)
-"""Names of the records that a verdict is about; the engine's own file is the fourth."""
+RECORDS = (Manifest.file, Benchmark.file, Evaluation.file, GOLDEN)
+"""Names of the files that a verdict is about, beside the engine's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,7 @@ def read_evidence(workspace: Workspace, target: str, engine: str) -> Evidence:
     )
     _check_place(evidence, target, engine)
     folder.check_measured(evidence.manifest, evidence.benchmark, evidence.evaluation)
+    _check_golden(evidence)
     _check_batch_1(evidence)
     _check_device(evidence)
     if problem := folder.altered(evidence.manifest):
@@ -96,6 +97,19 @@ def _check_place(evidence: Evidence, target: str, engine: str) -> None:
         raise InputError(
             f"Expected {evidence.folder.file(Manifest)} to be of {engine} on {target}, got that "
             f"of {manifest.engine} on {manifest.target}. {build_again(target, engine)}"
+        )
+
+
+def _check_golden(evidence: Evidence) -> None:
+    """Refuse golden frames of another evaluation."""
+    manifest, expected = evidence.manifest, evidence.evaluation.golden_sha256
+    found = evidence.folder.sha256(GOLDEN)
+    if found != expected:
+        raise InputError(
+            f"Expected {evidence.folder.golden} as `{Evaluation.written_by}` wrote it beside "
+            f"{Evaluation.file}, with sha256 {expected[:12]}…, but it is "
+            f"{f'{found[:12]}…' if found else 'not there'}. Run `{Evaluation.written_by} "
+            f"{manifest.engine} --target {manifest.target}`."
         )
 
 

@@ -14,6 +14,7 @@ from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
 from engines.detect.detections import Detections, load_detections
 from engines.detect.detector import Detector
+from engines.detect.golden import find_golden, write_golden
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
@@ -38,7 +39,7 @@ from pipeline.records import Quantize, Verify
 def evaluate(
     workspace: Workspace, target_name: str, engine: str, *, wait: bool = False
 ) -> Evaluation:
-    """Run the engine on the evaluation set and write `evaluation.json`.
+    """Run the engine on the evaluation set and write `evaluation.json` and its `golden.npz`.
 
     Raises InputError for bad data or a missing reference, WrongEngine when target or engine are not
     this device's, and Conflict while another command uses the device.
@@ -61,13 +62,18 @@ def _evaluate(
     samples = load_sets(workspace.model(model.name), model)["evaluation"]
     truth = read_truth(samples, len(model.classes))
     _check_same_pictures(truth, reference, model.name)
+    # First and by itself: loaded and asked as a pod does, at the thresholds that a pod has.
+    with Detector.open(folder.path, device) as detector:
+        golden = find_golden(detector, own.frames)
     in_flight = frames_in_flight(device, target.package)[1]
     with Detector.open(
         folder.path, device, thresholds=FOR_MAP, multi_label=True, in_flight=in_flight
     ) as detector:
         shift = _onnx_shift(detector, own)
         found = _detect(detector, samples)
-    record = _compare(target, model, manifest, truth, reference, found, shift)
+    write_golden(golden, folder.golden)
+    golden_sha256 = sha256_file(folder.golden)
+    record = _compare(target, model, manifest, truth, reference, found, shift, golden_sha256)
     folder.write(record)
     return record
 
@@ -169,6 +175,7 @@ def _compare(
     reference: Mapping[str, Detections],
     found: Mapping[str, Detections],
     from_onnx: OnnxShift,
+    golden_sha256: str,
 ) -> Evaluation:
     expected: Accuracy = accuracy(truth, reference, model.classes)
     got: Accuracy = accuracy(truth, found, model.classes)
@@ -194,5 +201,6 @@ def _compare(
         reference_detections=shift.references,
         lost_detections=shift.lost,
         onnx_shift=from_onnx,
+        golden_sha256=golden_sha256,
         notes=worth(got.images, {name: one.objects for name, one in got.per_class.items()}),
     )

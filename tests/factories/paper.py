@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from factories.records import FRAMES
+
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
-from engines.records.folder import EngineFolder
+from engines.records.folder import GOLDEN, EngineFolder
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.evidence import judge_evidence, read_evidence
@@ -75,6 +77,7 @@ def add_engine(
     onnx.write_bytes(b"onnx")
     name, sha256 = folder.path.name, _sha256(content)
     about = {"engine": name, "target": TARGET, "engine_sha256": sha256}
+    (folder.path / GOLDEN).write_bytes(FRAMES)
     valid = {"valid": verdict != "INVALID", "reasons": [], "attempts": 1}
     if verdict == "INVALID":
         valid["reasons"] = ["Others took 21 % of the processors."]
@@ -190,6 +193,7 @@ EVALUATION: dict[str, Any] = {
         **{"frames": 8, "objects": 200, "scores_mean": 0.002, "scores_max": 0.01},
         **{"boxes_mean_px": 0.1, "boxes_max_px": 1.5, "onnx_map50_95_drop": 0.0},
     },
+    "golden_sha256": hashlib.sha256(FRAMES).hexdigest(),
 }
 
 
@@ -239,6 +243,10 @@ EDITS: dict[str, tuple[str, Callable[[EngineFolder], None], str]] = {
     "engine gone": ("PASS", lambda folder: (folder.path / "engine.blob").unlink(), "engine.blob"),
     "manifest gone": ("PASS", lambda folder: folder.file(Manifest).unlink(), "manifest.json"),
     "benchmark gone": ("PASS", lambda folder: folder.file(Benchmark).unlink(), "benchmark.json"),
+    "golden frames of another": (
+        *("PASS", lambda folder: folder.golden.write_bytes(b"others"), GOLDEN),
+    ),
+    "golden frames gone": ("PASS", lambda folder: folder.golden.unlink(), GOLDEN),
     "evaluation gone": ("PASS", lambda folder: folder.file(Evaluation).unlink(), "evaluation.json"),
 }
 """What was done to files after the gate: its verdict before, the edit, and the file to be named."""

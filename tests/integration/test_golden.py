@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from engines.backends.openvino.session import OpenVINOSession
+from engines.detect.detector import Detector
+from engines.detect.golden import compare_all, read_golden
 from engines.errors import InputError
+from engines.machine.fingerprint import read_fingerprint
 from engines.records.evaluation import Evaluation
 from engines.records.verdict import Verdict
 from pipeline.steps.evaluate import evaluate
 from pipeline.steps.gate import gate
-from tests.integration.conftest import ENGINES, MODEL, TARGET, Clone
+from tests.integration.conftest import ENGINES, MODEL, SIDE, TARGET, Clone
 
 pytestmark = pytest.mark.integration
 
@@ -62,6 +65,19 @@ def test_a_backend_that_computes_something_else_fails_and_is_named(
     junit = finished.workspace.engine(TARGET, engine).junit.read_text()
     assert "the builder or the processor changed it" in junit
     assert finished.workspace.engine(TARGET, engine).read(Verdict) == verdict
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_has_the_boxes_that_it_found(finished: Clone, engine: str) -> None:
+    folder = finished.workspace.engine(TARGET, engine)
+    golden = read_golden(folder.golden)
+    assert golden.frames.shape == (8, SIDE, SIDE, 3)
+    assert folder.sha256("golden.npz") == folder.read(Evaluation).golden_sha256
+    with Detector.open(folder.path, read_fingerprint()) as detector:
+        found = [detector.detect([frame])[0] for frame in golden.frames]
+        confidence = detector.manifest.thresholds.confidence
+    assert golden.objects > 8
+    assert compare_all(golden, found, confidence).same
 
 
 def test_without_golden_frames_quantize_is_named(finished: Clone) -> None:

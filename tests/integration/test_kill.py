@@ -24,6 +24,7 @@ import pytest
 
 from engines.backends.loading import check_engine
 from engines.detect.detections import load_detections
+from engines.detect.golden import read_golden
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
@@ -34,7 +35,7 @@ from engines.records.manifest import Manifest
 from engines.records.record import Record
 from engines.records.verdict import Verdict
 from pipeline.latency.results import HISTOGRAM_BINS
-from pipeline.onnx.golden import read_golden
+from pipeline.onnx.golden import read_golden as read_models_golden
 from pipeline.onnx.onnx_file import read_onnx
 from pipeline.records import Quantize, Verify
 from pipeline.report.summary import Summary
@@ -160,7 +161,9 @@ STEPS = {
         moments=4 + 3 * 4,
     ),
     "evaluate": Step(
-        words=("pipeline", "evaluate", *ON_DEVICE), files=(f"{OUT}/evaluation.json",), moments=4
+        words=("pipeline", "evaluate", *ON_DEVICE),
+        files=(f"{OUT}/golden.npz", f"{OUT}/evaluation.json"),
+        moments=2 * 4,
     ),
     "gate": Step(
         words=("pipeline", "gate", *ON_DEVICE),
@@ -224,7 +227,7 @@ def check_whole(path: Path) -> None:
     elif path.suffix == ".onnx":
         read_onnx(path)
     elif path.name == "golden.npz":
-        read_golden(path, MODEL)
+        read_models_golden(path, MODEL) if path.parent.parent.name == MODEL else read_golden(path)
     elif path.suffix == ".npz":
         load_detections(path)
     elif path.suffix == ".xml":

@@ -24,11 +24,14 @@ from factories.paper import edit, judge_again
 from engines.backends import BuildRequest, open_backend
 from engines.backends.openvino.options import OpenVINOOptions
 from engines.config.workspace import Workspace
+from engines.detect.detector import Detector
+from engines.detect.golden import find_golden, write_golden
 from engines.errors import InputError, ServiceError, WrongEngine
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
+from engines.records.folder import EngineFolder
 from engines.records.manifest import Batch, Manifest, Postprocess, Source
 from engines.records.thresholds import Thresholds
 from release.records import Candidates, candidates_path, publication_path, read_publication
@@ -203,7 +206,12 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     assert (record.mlflow.run_id, record.mlflow.version) == (version.run_id, int(version.version))
     folder = workspace.engine(TARGET, "tiny-fp16").path
     assert record.judged == {name: sha256_file(folder / name) for name in record.judged}
-    assert record.judged.keys() >= {"manifest.json", "benchmark.json", "evaluation.json"}
+    assert record.judged.keys() >= {
+        "benchmark.json",
+        "evaluation.json",
+        "golden.npz",
+        "manifest.json",
+    }
     assert version.tags["git_commit"] == "c" * 40
     assert version.tags["dvc.weights_md5"] == WEIGHTS_MD5
     fingerprint = json.loads(version.tags["device_fingerprint"])
@@ -215,7 +223,7 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     assert run.data.metrics["frame_p50_ms"] == 3.0
     assert run.data.tags["mlflow.source.git.commit"] == "c" * 40
     assert _artifacts(client, version.run_id) == {
-        *("benchmark.json", "engine.blob", "evaluation.json", "manifest.json"),
+        *("benchmark.json", "engine.blob", "evaluation.json", "golden.npz", "manifest.json"),
         *("model.fp16.onnx", "plots/accuracy.png", "plots/latency.png"),
         *("pytest-benchmark.json", "verdict.json"),
     }
@@ -733,7 +741,8 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
     about = _build(workspace, folder.path, onnx, precision)
     folder.write(_benchmark(about, P50[precision]))
     folder.raw_times.write_text("{}\n")
-    folder.write(_evaluation(about, DROPS[precision]))
+    golden_sha256 = _write_golden(folder)
+    folder.write(_evaluation(about | {"golden_sha256": golden_sha256}, DROPS[precision]))
     judge_again(workspace, folder.path.name)
 
 
@@ -805,6 +814,12 @@ def _benchmark(about: dict[str, Any], p50: float) -> Benchmark:
             "validity": {"valid": True, "reasons": (), "attempts": 1},
         }
     )
+
+
+def _write_golden(folder: EngineFolder) -> str:
+    with Detector.open(folder.path, read_fingerprint()) as detector:
+        write_golden(find_golden(detector, np.full((2, 64, 64, 3), 90, np.uint8)), folder.golden)
+    return sha256_file(folder.golden)
 
 
 def _evaluation(about: dict[str, Any], drop: float) -> Evaluation:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories.records import BUDGETS, HOT, benchmark, evaluation, judge, manifest, soaked
+from factories.records import BUDGETS, FRAMES, HOT, benchmark, evaluation, judge, manifest, soaked
 
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError, WrongEngine
@@ -87,6 +87,7 @@ def laid_out(tmp_path: Path) -> Workspace:
     folder.path.mkdir(parents=True)
     (workspace.target(TARGET) / "params.yaml").write_text(text)
     (folder.path / "engine.blob").write_bytes(CONTENT)
+    folder.golden.write_bytes(FRAMES)
     for record in (manifest(), evaluation(), soaked(20, minutes=30)):
         folder.write(ours(record))
     return workspace
@@ -138,13 +139,25 @@ def test_figures_of_a_device_that_the_engine_may_run_on_are_judged(laid_out: Wor
 def test_the_verdict_names_the_files_that_it_is_about(laid_out: Workspace) -> None:
     verdict, _ = gate(laid_out, TARGET, ENGINE)
     folder = laid_out.engine(TARGET, ENGINE)
-    names = ("engine.blob", "manifest.json", "benchmark.json", "evaluation.json")
+    names = ("engine.blob", "manifest.json", "benchmark.json", "evaluation.json", "golden.npz")
     assert verdict.judged == {name: sha256_file(folder.path / name) for name in names}
     assert folder.read(Verdict) == verdict
     assert json.loads(folder.file(Verdict).read_text())["schema"] == 1
     assert sorted(path.name for path in folder.path.iterdir()) == sorted(
         (*names, "verdict.json", "verdict.junit.xml")
     )
+
+
+@pytest.mark.parametrize("content", [b"frames of another evaluation", None])
+def test_golden_frames_of_another_evaluation_are_refused(
+    laid_out: Workspace, content: bytes | None
+) -> None:
+    golden = laid_out.engine(TARGET, ENGINE).golden
+    golden.unlink()
+    if content is not None:
+        golden.write_bytes(content)
+    with pytest.raises(InputError, match=rf"golden.npz as .*Run `pipeline evaluate {ENGINE} "):
+        gate(laid_out, TARGET, ENGINE)
 
 
 @pytest.mark.parametrize("kind", [Benchmark, Evaluation])
