@@ -2,9 +2,9 @@
 
 Sources: TensorRT's developer guide, chapters "Version Compatibility", "Hardware Compatibility",
 "Working with DLA" and "Strongly Typed Networks for DLA" of 11.3.0 and 11.4.1 (10.7 was the last
-release with DLA; 11.4.1 has it again, of Jetsons on AGX Orin only, with JetPack 7.2.2 and later);
-"DLA Supported Layers and Restrictions" (a profile's min, opt and max must be equal); TensorRT-RTX's
-support matrix.
+release with DLA, 11.4.0 had it on Windows on ARM only, 11.4.1 has it again, of Jetsons on AGX Orin
+only, with JetPack 7.2.2 and later); "DLA Supported Layers and Restrictions" (a profile's min, opt
+and max must be equal); TensorRT-RTX's support matrix.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from engines.backends.tensorrt.options import Request, TensorRTOptions
 from engines.backends.tensorrt.sdk import is_rtx, release, trt
 from engines.errors import InputError
+from engines.machine.fingerprint import NODE_FILE
 
 LEVELS = {"ampere+": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"}
 """Names in the row to TensorRT's."""
@@ -101,9 +102,14 @@ def _hardware(request: Request, options: TensorRTOptions, package: str) -> str:
 
 
 def _dla(request: Request, options: TensorRTOptions, package: str) -> str:
-    cores, batch = request.device.dla_cores or 0, request.batch
+    cores, batch = request.device.dla_cores, request.batch
     if options.dla_core is None:
         return ""
+    if cores is None and request.device.kind == "jetson":
+        return (
+            "which Jetson this is cannot be told, and so not whether it has a DLA; in a container "
+            f"hand in the node's device.json ({NODE_FILE})"
+        )
     if is_rtx(package) or not cores:
         return "there is no DLA here"
     if no_dla := _version_without_dla(request.device.family):

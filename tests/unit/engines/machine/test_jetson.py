@@ -105,6 +105,25 @@ def test_an_unknown_part_number_is_told_by_the_boards_name(orin: Path) -> None:
     assert (found.family, found.module, found.compute_capability) == (None, None, "8.7")
 
 
+def test_the_module_of_an_igx_orin_kit_is_told_by_its_part_number(orin: Path) -> None:
+    """Its board's name has no family in it."""
+    (orin / "proc/device-tree/model").write_bytes(b"NVIDIA IGX Orin Development Kit\0")
+    (orin / "proc/device-tree/compatible").write_bytes(
+        b"nvidia,p3740-0002+p3701-0002\0nvidia,p3701-0002\0nvidia,tegra234\0"
+    )
+    found = read_jetson(orin, memory_gib=61.4)
+    assert found is not None
+    assert (found.family, found.module) == ("agx-orin", "Jetson AGX Orin 64GB")
+
+
+def test_the_early_access_of_jetpack_7_2(orin: Path) -> None:
+    (orin / "etc/nv_tegra_release").write_text("# R39 (release), REVISION: 0.0, GCID: 1\n")
+    (orin / "var/lib/dpkg/status").unlink()
+    found = read_jetson(orin, memory_gib=15.3)
+    assert found is not None
+    assert (found.l4t, found.jetpack, found.cuda) == ("39.0.0", "7.2", "13.2")
+
+
 def test_packages_tell_what_the_release_file_does_not(orin: Path) -> None:
     (orin / "etc/nv_tegra_release").unlink()
     found = read_jetson(orin, memory_gib=15.3)

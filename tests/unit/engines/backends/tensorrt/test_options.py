@@ -188,6 +188,12 @@ CASES = {
     "DLA with 11.4.0": Case(
         version="11.4.0", device=AGX, row={"dla_core": 0}, said="from 10.8 until 11.4.1"
     ),
+    "DLA of an Orin NX with 11.4.0": Case(
+        version="11.4.0", row={"dla_core": 0}, said="no DLA on a Jetson from 10.8 until 11.4.1"
+    ),
+    "DLA of an Orin Nano with 11.4.0": Case(
+        version="11.4.0", device=NANO, row={"dla_core": 0}, said="there is no DLA here"
+    ),
     "DLA of an AGX Orin with 11.4.1": Case(version="11.4.1", device=AGX, row={"dla_core": 0}),
     "DLA of an Orin NX with 11.4.1": Case(
         version="11.4.1",
@@ -199,6 +205,11 @@ CASES = {
         device=ORIN.model_copy(update={"family": None}),
         row={"dla_core": 0},
         said="of the family unknown",
+    ),
+    "DLA in a container that does not see which Jetson it is on": Case(
+        device=ORIN.model_copy(update={"family": None, "dla_cores": None, "source": "cuda"}),
+        row={"dla_core": 0},
+        said="which Jetson this is cannot be told, and so not whether it has a DLA; in a container",
     ),
     "DLA with a range of batches": Case(
         batch=(1, 4, 4),
