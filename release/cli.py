@@ -89,20 +89,106 @@ def write(target: Recorded = None) -> None:
 
 @commands.command()
 @reports_errors
-def status(target: Recorded = None) -> None:
+def status(
+    target: Recorded = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put MLflow's aliases right by what git says.")
+    ] = False,
+) -> None:
     """Show each model's candidate and what its rings run.
 
-    For every target there is a record of. It works from git's files and asks nobody.
+    For every target there is a record of: the tag, since when, and who put it there, by the branch
+    that Fleet reads. What this clone has and did not push is shown beside it.
 
-    Example:
+    Examples:
 
       release status --target x86-openvino
+
+      release status --repair
     """
     from engines.config.workspace import find_workspace
     from release.steps import status as step
-    from release.terminal import show_status
+    from release.terminal import line, show_status
 
-    show_status(step.status(find_workspace(), target))
+    workspace = find_workspace()
+    if repair:
+        step.repair(workspace, target, line)
+    show_status(step.status(workspace, target))
+
+
+@commands.command()
+@reports_errors
+def history(
+    model: Annotated[
+        str | None, typer.Argument(help="Only this model.", show_default=False)
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Only this target.")] = None,
+    ring: Annotated[str | None, typer.Option("--ring", help="Only this ring.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most.")] = 20,
+) -> None:
+    """Show which ring got which release, when and by whom.
+
+    By the branch that Fleet reads, the latest first: every commit that changed what a ring runs,
+    whether a command, a person or a merge made it.
+
+    Example:
+
+      release history meter-yolov8n --target x86-openvino --ring production
+    """
+    from engines.config.workspace import find_workspace
+    from release.steps import history as step
+    from release.terminal import show_history
+
+    show_history(step.history(find_workspace(), model, target, ring)[:limit])
+
+
+@commands.command()
+@reports_errors
+def diff(
+    model: Annotated[
+        str | None, typer.Argument(help="Only this model.", show_default=False)
+    ] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Only this target.")] = None,
+) -> None:
+    """Show what a push of this clone and promotions would change.
+
+    Compares the branch that Fleet reads with this clone, and each ring with the ring below it.
+
+    Example:
+
+      release diff meter-yolov8n --target x86-openvino
+    """
+    from engines.config.workspace import find_workspace
+    from release.steps import diff as step
+    from release.terminal import show_differences
+
+    show_differences(step.diff(find_workspace(), model, target))
+
+
+@commands.command()
+@reports_errors
+def quarantine(
+    tag: Annotated[str, typer.Argument(help="The release's tag.", show_default=False)],
+    why: Annotated[str, typer.Option("--why", help="The reason, which everybody sees.")],
+    lift: Annotated[bool, typer.Option("--lift", help="Let it go to rings again.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Let a release go to no ring any more.
+
+    One commit on the branch that Fleet reads. Rings that run the release keep it until they are
+    rolled back; the command names them. `release write`, promotions and rollbacks leave it out.
+
+    Example:
+
+      release quarantine v1.0-x86-openvino-fp16-3f2a91c04b7e --why "no boxes at night"
+    """
+    from engines.config.workspace import find_workspace
+    from release.steps import quarantine as step
+    from release.terminal import line, show_quarantine
+
+    step.quarantine(
+        find_workspace(), tag, why, lift=lift, dry_run=dry_run, show=show_quarantine, say=line
+    )
 
 
 @commands.command()

@@ -12,10 +12,14 @@ from datetime import datetime, timezone
 from rich.console import Console
 from rich.text import Text
 
+from release.moves.ledger import Entry
 from release.moves.planned import Planned
+from release.moves.quarantine import PlannedQuarantine
 from release.records import MlflowEntry
+from release.rollout.release_yaml import ReleaseValues
+from release.steps.diff import Difference
 from release.steps.publish import Published
-from release.steps.status import Status
+from release.steps.status import Overview, RingStatus
 
 
 def line(text: str) -> None:
@@ -39,9 +43,9 @@ def show_published(published: Published) -> None:
     line(f"MLflow: {how_to_open(published.publications[0].mlflow.tracking_uri)}")
 
 
-def show_status(statuses: Iterable[Status]) -> None:
+def show_status(overview: Overview) -> None:
     """Candidate, MLflow run and rings of each model, a fact a line."""
-    for one in statuses:
+    for one in overview.statuses:
         line(f"{one.model} on {one.target}")
         if one.candidate is None:
             line("  candidate  none: no engine has the verdict PASS")
@@ -49,20 +53,76 @@ def show_status(statuses: Iterable[Status]) -> None:
             line(f"  candidate  {one.candidate.release}")
             line(f"  MLflow     {_entry(one.candidate.mlflow)}")
             line(f"  open       {how_to_open(one.candidate.mlflow.tracking_uri)}")
-        for ring, values in one.rings.items():
-            line(f"  {ring:10} {values.image.tag if values else '-'}")
+        for ring, found in one.rings.items():
+            _show_ring(ring, found, overview.branch)
+    if overview.branch is None:
+        line(f"Rings are as in this clone; what is pushed is not known: {overview.trouble}")
+
+
+def _show_ring(ring: str, found: RingStatus, branch: str | None) -> None:
+    runs = found.pushed if branch else found.here
+    line(f"  {ring:10} {_tag(runs)}")
+    if found.commit:
+        line(f"  {'':10} since {moment(found.commit.at)} by {found.commit.who}")
+    if branch and found.here != found.pushed:
+        line(f"  {'':10} in this clone {_tag(found.here)}, which {branch} does not have")
+    if found.quarantine:
+        line(f"  {'':10} quarantined by {found.quarantine.by}: {found.quarantine.why}")
+
+
+def show_history(entries: Iterable[Entry]) -> None:
+    """A ring's step a paragraph, the latest first."""
+    for one in entries:
+        place, commit = one.place, one.commit
+        line(f"{moment(commit.at)}  {place.model} on {place.target}: {place.ring}")
+        line(f"  {_tag(one.before)} -> {_tag(one.after)}")
+        line(f"  {commit.name[:12]} by {commit.who}: {commit.subject}")
+        for key, value in commit.trailers:
+            if key in {"Override", "Why"}:
+                line(f"  {key.lower()}: {value}")
+
+
+def show_differences(differences: Iterable[Difference]) -> None:
+    """What would change by a push and by the next promotions."""
+    found = list(differences)
+    words = {"push": "by a push of this clone", "promote": "by a promotion"}
+    for one in found:
+        place = one.place
+        line(f"{place.model} on {place.target}: {place.ring}, {words[one.by]}")
+        line(f"  {_tag(one.runs)} -> {_tag(one.would_run)}")
+    if not found:
+        line("Nothing: this clone has what is pushed, and every ring has what the ring below has")
+
+
+def show_quarantine(planned: PlannedQuarantine) -> None:
+    """What a quarantine changes, and which rings run the release."""
+    line(f"{'lift the quarantine of' if planned.lift else 'quarantine'} {planned.release}")
+    if planned.before:
+        line(f"  quarantined by {planned.before.by}: {planned.before.why}")
+    if planned.move is None:
+        line("  It is so already: nothing to do")
+    for one in () if planned.lift else planned.runs_in:
+        line(
+            f"  runs in {one.ring}: `release rollback {one.model} --target {one.target} --ring "
+            f"{one.ring}`"
+        )
+
+
+def _tag(values: ReleaseValues | None) -> str:
+    return values.image.tag if values else "-"
 
 
 def show_planned(planned: Planned) -> None:
     """What a move changes, and what each rule says."""
     place = planned.place
     line(f"{planned.action} {place.model} on {place.target}: {place.ring}, from {planned.source}")
-    line(f"  runs      {planned.runs.image.tag if planned.runs else '-'}")
+    line(f"  runs      {_tag(planned.runs)}")
     if planned.since:
         line(f"  since     {moment(planned.since.at)} by {planned.since.who}")
     line(f"  will run  {planned.will_run.image.tag}")
     if planned.move is None:
-        line("  It runs that already: nothing to do")
+        further = "; a further step back is one --to TAG" if planned.action == "roll back" else ""
+        line(f"  It runs that already: nothing to do{further}")
     for one in planned.answers:
         word = "holds" if one.holds else "overridden" if one.overridden else "refuses"
         line(f"  {one.rule:10} {word}: {one.said}")

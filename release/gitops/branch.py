@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
-from release.gitops.git import GitFailed, git, without_credentials
+from release.gitops.git import SECONDS, GitFailed, git, without_credentials
 
 FETCHED = "refs/jetrail"
 """Where the fetched branch is kept: no branch of the user's, and not swept up."""
@@ -41,7 +41,7 @@ class GitOps:
     """The branch that Fleet reads, seen from a clone."""
 
     folder: Path
-    """Root of the Jetrail repository, which is a git clone or a folder in one."""
+    """Top of the clone, whose root or a folder of which is the Jetrail repository."""
     url: str
     """Name of a remote, or an address."""
     branch: str
@@ -53,12 +53,12 @@ class GitOps:
         """For messages: the branch and where it is, without credentials."""
         return f"{without_credentials(self.url)} {self.branch}"
 
-    def fetch(self) -> Snapshot:
+    def fetch(self, seconds: float = SECONDS) -> Snapshot:
         """The branch as it is now. Raises InputError where there is no such remote or branch, and
-        ServiceError where the remote does not answer."""
+        ServiceError where the remote does not answer within `seconds`."""
         reference = f"{FETCHED}/{self.branch}"
         try:
-            self._fetch(f"+refs/heads/{self.branch}:{reference}")
+            self._fetch(f"+refs/heads/{self.branch}:{reference}", seconds)
             commit = git(self.folder, "rev-parse", "--verify", f"{reference}^{{commit}}")
         except GitFailed as error:
             raise self._not_fetched(error) from error
@@ -110,13 +110,14 @@ class GitOps:
             return False
         return here == self.branch
 
-    def _fetch(self, refspec: str) -> None:
+    def _fetch(self, refspec: str, seconds: float) -> None:
         shallow = git(self.folder, "rev-parse", "--is-shallow-repository").strip() == b"true"
         # Ages and earlier releases are read from the history, which a shallow clone lacks.
         deep = ("--unshallow",) if shallow else ()
         git(
             *(self.folder, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"),
             *("--no-auto-maintenance", "--no-recurse-submodules", *deep, self.url, refspec),
+            seconds=seconds,
         )
 
     def _not_fetched(self, error: GitFailed) -> InputError | ServiceError:
@@ -154,7 +155,7 @@ def open_gitops(workspace: Workspace) -> GitOps:
     """
     place = load_rings(workspace).gitops
     try:
-        prefix = git(workspace.root, "rev-parse", "--show-prefix").decode().strip()
+        asked = git(workspace.root, "rev-parse", "--show-toplevel", "--show-prefix").decode()
         git(workspace.root, "check-ref-format", f"refs/heads/{place.branch}")
     except GitFailed as error:
         if "not a git repository" in error.said:
@@ -168,8 +169,9 @@ def open_gitops(workspace: Workspace) -> GitOps:
         ) from error
     # A repository of its own for Fleet has these folders at its root.
     own = not any(mark in place.url for mark in (":", "/"))
+    top, prefix = asked.splitlines()
     return GitOps(
-        folder=workspace.root,
+        folder=Path(top),
         url=place.url,
         branch=place.branch,
         prefix=prefix if own else "",
@@ -246,12 +248,10 @@ class Snapshot:
         cannot sign."""
         with tempfile.TemporaryDirectory() as folder:
             index = f"{folder}/index"
-            self._git("read-tree", self.commit, GIT_INDEX_FILE=index)
+            self._git("read-tree", self.commit, index=index)
             entries = "".join(self._entry(path, content) for path, content in files.items())
-            self._git(
-                "update-index", "-z", "--index-info", content=entries.encode(), GIT_INDEX_FILE=index
-            )
-            tree = self._git("write-tree", GIT_INDEX_FILE=index).decode().strip()
+            self._git("update-index", "-z", "--index-info", content=entries.encode(), index=index)
+            tree = self._git("write-tree", index=index).decode().strip()
         signed = ["-S"] if self._signs() else []
         try:
             made = self._git(
@@ -290,8 +290,8 @@ class Snapshot:
             return True  # not a boolean: git says so when it is asked to sign
         return asked.strip() == b"true"
 
-    def _git(self, *arguments: str, content: bytes | None = None, **environment: str) -> bytes:
-        return git(self.gitops.folder, *arguments, content=content, **environment)
+    def _git(self, *arguments: str, content: bytes = b"", index: str | None = None) -> bytes:
+        return git(self.gitops.folder, *arguments, content=content, index=index)
 
 
 def _why(error: GitFailed) -> str:

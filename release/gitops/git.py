@@ -37,27 +37,34 @@ class GitFailed(Exception):
         return (told or lines or ["nothing"])[-1][:300].rstrip(".")
 
 
-def git(folder: Path, *arguments: str, content: bytes | None = None, **environment: str) -> bytes:
-    """What `git <arguments>` prints in `folder`, with `content` as its input.
+def git(
+    folder: Path,
+    *arguments: str,
+    content: bytes = b"",
+    index: str | None = None,
+    seconds: float = SECONDS,
+) -> bytes:
+    """What `git <arguments>` prints in `folder`, with `content` as its input; with `index` in place
+    of the clone's own.
 
     Raises GitFailed when git refuses, InputError where there is no git or the disk is full, and
-    ServiceError when it takes longer than five minutes.
+    ServiceError when it takes longer than `seconds`.
     """
     try:
         done = subprocess.run(
             ["git", "--literal-pathspecs", "-c", "core.quotePath=false", *arguments],
             cwd=folder,
-            input=content if content is not None else b"",
-            env=_calm(os.environ) | environment,
+            input=content,
+            env=_calm(os.environ) | ({"GIT_INDEX_FILE": index} if index else {}),
             capture_output=True,
-            timeout=SECONDS,
+            timeout=seconds,
             check=False,
         )
     except FileNotFoundError as error:
         raise InputError("Expected git on PATH, but it is not there. Install git.") from error
     except subprocess.TimeoutExpired as error:
         raise ServiceError(
-            f"Expected `git {arguments[0]}` to end within {SECONDS} s, but it did not. See that "
+            f"Expected `git {arguments[0]}` to end within {seconds:g} s, but it did not. See that "
             "the GitOps repository answers, then run the same command again."
         ) from error
     if done.returncode == 0:
@@ -93,7 +100,9 @@ _NOT_OURS = frozenset(_OF_ANOTHER_REPOSITORY)
 
 def _is_disk_trouble(said: str) -> bool:
     """Whether this machine's disk is full or may not be written; the server's is its own."""
-    words = ("No space left on device", "Read-only file system", "Disk quota exceeded",
-             "insufficient permission for adding an object")  # fmt: skip
+    words = (
+        *("No space left on device", "Read-only file system", "Disk quota exceeded"),
+        *("insufficient permission for adding", "couldn't write '", "unable to write"),
+    )
     lines = [line for line in said.splitlines() if not line.startswith("remote:")]
     return any(word in line for line in lines for word in words)

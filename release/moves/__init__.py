@@ -3,6 +3,11 @@
 place       a ring of one model and target, and what runs there by git
 earlier     what a ring ran before, as a rollback sees it
 move        what is moved, from where, on what evidence, and the commit's message
+rules       what a ring asks before a promotion
+planned     what people see before a move
+promotion, rollback, quarantine   plan one each
 carry_out   the commit, made and pushed until it is there or somebody else moved the ring
+perform     plan, show, carry out
+ledger      what rings run by git, since when and by whom
 aliases     MLflow's aliases, which follow
 """

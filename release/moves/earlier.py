@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engines.errors import InputError
@@ -39,6 +39,12 @@ def held_by(snapshot: Snapshot, place: Place) -> list[Held]:
         if values is not None:
             held.append(Held(values=values, content=content, change=one))
     return held
+
+
+def went_back(held: Sequence[Held]) -> bool:
+    """Whether what a ring holds now it held before: its latest change was a step back."""
+    tags = [one.values.image.tag for one in held]
+    return bool(tags) and tags[-1] in tags[:-1]
 
 
 def stack(held: Iterable[Held]) -> list[Held]:

@@ -1,35 +1,53 @@
-"""A move from its plan to MLflow: the way that every command that moves something goes."""
+"""A move from its plan to the pushed commit: the way of every command that moves something."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from engines.config.workspace import Workspace
 from release.gitops.branch import Snapshot, open_gitops
 from release.lock import exclusive
 from release.moves.aliases import follow
 from release.moves.carry_out import carry_out
+from release.moves.move import Move
 from release.moves.planned import Planned
 
 Say = Callable[[str], None]
-Plan = Callable[[Snapshot, Path], Planned]
+
+
+class Plan(Protocol):
+    """What people see before a move."""
+
+    @property
+    def move(self) -> Move | None:
+        """None where there is nothing to do."""
+
+
+SomePlan = TypeVar("SomePlan", bound=Plan)
+Planner = Callable[[Snapshot, Path], SomePlan]
 """Plans a move on the branch as it is now; the path is an empty folder to read its files in."""
 
 
 def perform(
-    workspace: Workspace, plan: Plan, *, dry_run: bool, show: Callable[[Planned], None], say: Say
-) -> Planned:
-    """Plan a move, show it, and unless `dry_run` make its commit, push it and tell MLflow.
+    workspace: Workspace,
+    planner: Planner[SomePlan],
+    *,
+    dry_run: bool,
+    show: Callable[[SomePlan], None],
+    say: Say,
+) -> SomePlan:
+    """Plan a move, show it, and unless `dry_run` make its commit and push it.
 
     What is there already is not made again, so that a command that was killed is completed by the
-    next. Raises what `plan` raises, ServiceError where the branch cannot be fetched or pushed, and
-    Conflict where somebody else moved the ring meanwhile.
+    next. Raises what `planner` raises, ServiceError where the branch cannot be fetched or pushed,
+    and Conflict where somebody else changed what the move rests on.
     """
     with exclusive(workspace), tempfile.TemporaryDirectory() as view:
         snapshot = open_gitops(workspace).fetch()
-        planned = plan(snapshot, Path(view))
+        planned = planner(snapshot, Path(view))
         show(planned)
         if dry_run:
             return planned
@@ -38,5 +56,19 @@ def perform(
             say(f"Pushed {snapshot.commit[:12]} to {snapshot.gitops.shown}")
         if not snapshot.gitops.bring_here(snapshot.commit):
             say("This clone does not stand on it yet: `git pull`")
+    return planned
+
+
+def perform_in_ring(
+    workspace: Workspace,
+    planner: Planner[Planned],
+    *,
+    dry_run: bool,
+    show: Callable[[Planned], None],
+    say: Say,
+) -> Planned:
+    """As `perform`, for a move that gives a ring another release: MLflow is told too."""
+    planned = perform(workspace, planner, dry_run=dry_run, show=show, say=say)
+    if not dry_run:
         follow(workspace, planned.place, planned.will_run, say)
     return planned

@@ -7,7 +7,7 @@ from pathlib import Path
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot
-from release.moves.earlier import Held, held_by, stack
+from release.moves.earlier import Held, held_by, stack, went_back
 from release.moves.move import Move, resting_on
 from release.moves.place import Place, place_of, rings_of, values_at
 from release.moves.planned import Planned
@@ -26,6 +26,9 @@ def plan_rollback(
     """The step back of one ring: to the release `to`, or to what it had before what it has now and
     is not quarantined. No rule is asked: back is always allowed.
 
+    A ring that went back already stays, unless `to` names where to or what it holds is quarantined:
+    a command that was killed after its push, or a second person at 3 a.m., takes no second step.
+
     Raises InputError for names that there are not and for a release that the ring never had.
     """
     rings = rings_of(snapshot, workspace)
@@ -34,7 +37,12 @@ def plan_rollback(
     held = held_by(snapshot, place)
     files = snapshot.export(view, *(f"release/records/{_name(one)}" for one in held))
     banned = {_name(one): read_quarantine(files, _name(one)) for one in held}
-    chosen = _named(held, to, place) if to else _before(held, banned, place)
+    if to:
+        chosen = _named(held, to, place)
+    elif runs and went_back(held) and banned[_name(held[-1])] is None:
+        chosen = held[-1]
+    else:
+        chosen = _before(held, banned, place)
     found = banned[_name(chosen)]
     if found is not None:
         raise InputError(

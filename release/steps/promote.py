@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engines.config.workspace import Workspace
-from release.moves.perform import perform
+from release.moves.perform import perform_in_ring
 from release.moves.planned import Planned
 from release.moves.promotion import Wish, plan_promotion
 
@@ -20,7 +20,7 @@ def promote(workspace: Workspace, wish: Wish, *, dry_run: bool, show: Show, say:
     refuses, ServiceError where the branch cannot be fetched or pushed, and Conflict where somebody
     else moved one of the two rings.
     """
-    return perform(
+    return perform_in_ring(
         workspace,
         lambda snapshot, view: plan_promotion(snapshot, workspace, wish, view),
         dry_run=dry_run,

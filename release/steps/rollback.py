@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engines.config.workspace import Workspace
-from release.moves.perform import perform
+from release.moves.perform import perform_in_ring
 from release.moves.place import Place
 from release.moves.planned import Planned
 from release.moves.rollback import plan_rollback
@@ -29,7 +29,7 @@ def rollback(
     Raises InputError, ServiceError where the branch cannot be fetched or pushed, and Conflict where
     somebody else moved the ring.
     """
-    return perform(
+    return perform_in_ring(
         workspace,
         lambda snapshot, view: plan_rollback(snapshot, workspace, place, to, why, view),
         dry_run=dry_run,

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
+from engines.errors import InputError, ServiceError
+from release.gitops.branch import Snapshot, open_gitops
+from release.gitops.history import Commit
+from release.lock import exclusive
+from release.moves.aliases import point
+from release.moves.ledger import since
+from release.moves.place import Place, places, rings_of, values_at
 from release.records import (
     Candidates,
     Publication,
+    Quarantine,
     candidates_path,
     chosen_targets,
     read_publication,
+    read_quarantine,
     refuse_old_layout,
 )
 from release.rollout.release_yaml import ReleaseValues, models_of, read_values, release_file
+from release.tags import parse_tag
+
+Say = Callable[[str], None]
+
+FETCH_SECONDS = 20
+"""How long status waits for the branch: whoever looks may be where there is no network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RingStatus:
+    """One ring of a model on a target."""
+
+    here: ReleaseValues | None
+    """What the clone's release.yaml says; None before its first release."""
+    pushed: ReleaseValues | None = None
+    """What Fleet's branch says."""
+    commit: Commit | None = None
+    """By which it says so."""
+    quarantine: Quarantine | None = None
+    """Of what the ring runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,33 +55,91 @@ class Status:
     target: str
     candidate: Publication | None
     """What `release write` puts into the first ring; none where no engine passed."""
-    rings: dict[str, ReleaseValues | None]
-    """Ring to what it runs; None before its first release."""
+    rings: dict[str, RingStatus]
 
 
-def status(workspace: Workspace, target: str | None) -> list[Status]:
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """All of it, and where it is from."""
+
+    statuses: list[Status]
+    branch: str | None
+    """Fleet's branch; None where it could not be read."""
+    trouble: str | None = None
+    """Why not."""
+
+
+def status(workspace: Workspace, target: str | None) -> Overview:
     """The status of each model on `target`, or on every target there is a record of.
 
+    What Fleet's branch says is fetched; where it cannot be, the clone is what there is to show.
     Raises InputError when nothing was published yet or a file cannot be read, and WrongEngine for
     a record that does not add up.
     """
     refuse_old_layout(workspace)
-    rings = load_rings(workspace).names
-    return [
-        _status(workspace, name, model, chosen, rings)
+    chosen = {
+        name: Candidates.read(candidates_path(workspace, name))
         for name in chosen_targets(workspace, target)
-        for chosen in [Candidates.read(candidates_path(workspace, name))]
-        for model in sorted({*chosen.candidates, *models_of(workspace, name)})
-    ]
+    }
+    try:
+        snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
+    except (InputError, ServiceError) as error:
+        return Overview(
+            statuses=_statuses(workspace, chosen, None), branch=None, trouble=str(error)
+        )
+    return Overview(statuses=_statuses(workspace, chosen, snapshot), branch=snapshot.gitops.shown)
 
 
-def _status(
-    workspace: Workspace, target: str, model: str, chosen: Candidates, rings: tuple[str, ...]
-) -> Status:
-    candidate = chosen.candidates.get(model)
-    return Status(
-        model=model,
-        target=target,
-        candidate=read_publication(workspace, candidate.release) if candidate else None,
-        rings={ring: read_values(release_file(workspace, model, target, ring)) for ring in rings},
+def repair(workspace: Workspace, target: str | None, say: Say) -> None:
+    """Let every ring's alias in MLflow name what Fleet's branch says that it runs.
+
+    Raises InputError, and ServiceError where the branch or MLflow does not answer.
+    """
+    with exclusive(workspace):
+        snapshot = open_gitops(workspace).fetch()
+        names = rings_of(snapshot, workspace).names
+        wanted = {
+            one: values_at(snapshot, one)
+            for one in places(snapshot)
+            if target in (None, one.target) and one.ring in names
+        }
+        point(workspace, wanted, say)
+        say(f"MLflow's aliases of {len(wanted)} rings are as {snapshot.gitops.shown} says")
+
+
+def _statuses(
+    workspace: Workspace, chosen: Mapping[str, Candidates], snapshot: Snapshot | None
+) -> list[Status]:
+    rings = load_rings(workspace).names
+    found = []
+    commits = since(snapshot, places(snapshot)) if snapshot else {}
+    for target, candidates in chosen.items():
+        for model in sorted({*candidates.candidates, *models_of(workspace, target)}):
+            candidate = candidates.candidates.get(model)
+            where = {ring: Place(model=model, target=target, ring=ring) for ring in rings}
+            found.append(
+                Status(
+                    model=model,
+                    target=target,
+                    candidate=read_publication(workspace, candidate.release) if candidate else None,
+                    rings={
+                        ring: _ring(workspace, snapshot, place, commits.get(place))
+                        for ring, place in where.items()
+                    },
+                )
+            )
+    return found
+
+
+def _ring(
+    workspace: Workspace, snapshot: Snapshot | None, place: Place, commit: Commit | None
+) -> RingStatus:
+    here = read_values(release_file(workspace, place.model, place.target, place.ring))
+    pushed = values_at(snapshot, place) if snapshot else None
+    runs = pushed or here
+    return RingStatus(
+        here=here,
+        pushed=pushed,
+        commit=commit if pushed else None,
+        quarantine=(read_quarantine(workspace, parse_tag(runs.image.tag).name) if runs else None),
     )

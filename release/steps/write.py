@@ -16,6 +16,7 @@ from release.records import (
     candidates_path,
     chosen_targets,
     read_publication,
+    read_quarantine,
     refuse_old_layout,
 )
 from release.rollout.release_yaml import (
@@ -33,8 +34,8 @@ def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]
     """Write the candidates of `target`, or of every target there is a record of, to the first ring.
 
     Gives each release.yaml with its tag. All is checked first, so that either every file can be
-    written or none is. Raises InputError where nothing was published or a file is missing, and
-    WrongEngine for a record that does not add up.
+    written or none is. A quarantined candidate is left out. Raises InputError where
+    nothing was published or a file is missing, and WrongEngine for a record that does not add up.
     """
     refuse_old_layout(workspace)
     ring = load_rings(workspace).names[0]
@@ -43,6 +44,13 @@ def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]
         for name in chosen_targets(workspace, target):
             publications = _candidates(workspace, name)
             for one in publications:
+                banned = read_quarantine(workspace, one.release)
+                if banned is not None:
+                    say(
+                        f"{one.release}: quarantined by {banned.by} ({banned.why}), so {ring} of "
+                        f"{one.model} on {name} stays as it is"
+                    )
+                    continue
                 planned[release_file(workspace, one.model, name, ring)] = values_of(one)
             if not publications:
                 say(f"{name}: no engine passed, so no release.yaml changes")

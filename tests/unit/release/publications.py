@@ -67,6 +67,18 @@ def publication_of(target: str, model: str = "meter") -> Publication:
     )
 
 
+def another(version: str, digit: str) -> Publication:
+    """Another release of the same model: its engine's sha256 has that digit only."""
+    return PUBLICATION.model_copy(
+        update={
+            "release": f"v{version}-{TARGET}-fp16-{digit * 12}",
+            "model_version": version,
+            "engine_sha256": digit * 64,
+            "judged": {**PUBLICATION.judged, "engine.blob": digit * 64},
+        }
+    )
+
+
 def record(workspace: Workspace, *publications: Publication) -> None:
     """Write them as the candidates of their models, as `release publish` leaves them."""
     for target in {one.target for one in publications}:

@@ -17,7 +17,7 @@ from engines.records.manifest import Manifest
 from release.cli import commands
 from release.records import publication_path
 from release.rollout.release_yaml import values_of
-from release.steps.status import Status
+from release.steps.status import Overview, RingStatus, Status
 from release.terminal import show_status
 from tests.unit.release.publications import PUBLICATION, publication_of, record
 
@@ -96,16 +96,13 @@ def test_tags_are_never_cut(
     monkeypatch.setenv("COLUMNS", "80")
     one = publication_of("t" * 40, "m" * 40)
     values = values_of(one, f"sha256:{'d' * 64}")
-    show_status(
-        [
-            Status(
-                model=one.model,
-                target=one.target,
-                candidate=one,
-                rings={"canary": values, "pilot": None},
-            )
-        ]
+    status = Status(
+        model=one.model,
+        target=one.target,
+        candidate=one,
+        rings={"canary": RingStatus(here=values, pushed=values), "pilot": RingStatus(here=None)},
     )
+    show_status(Overview(statuses=[status], branch="origin main"))
     words = capsys.readouterr().out.split()
     assert words.count(one.release) == 1
     assert values.image.tag in words

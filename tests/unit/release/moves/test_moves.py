@@ -5,59 +5,22 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
-from factories.gitops import GitOpsRepository, environment, git, make_repository
-from typer.testing import CliRunner, Result
+from factories.gitops import GitOpsRepository, git
+from typer.testing import Result
 
-from release.cli import commands
-from release.records import Publication, publication_path
+from release.records import publication_path
 from release.rollout.release_yaml import HEADER
-from tests.unit.release.publications import PUBLICATION, TARGET
+from tests.unit.release.publications import PUBLICATION, TARGET, another
 
 ONE = f"release/fleet/meter/{TARGET}"
 TAG = PUBLICATION.release
 
 
-def version(number: str, digits: str) -> str:
-    return f"v{number}-{TARGET}-fp16-{digits * 12}"
-
-
-def release(number: str, digit: str) -> Publication:
-    """Another release of the same model."""
-    return PUBLICATION.model_copy(
-        update={
-            "release": version(number, digit),
-            "model_version": number,
-            "engine_sha256": digit * 64,
-            "judged": {**PUBLICATION.judged, "engine.blob": digit * 64},
-        }
-    )
-
-
+Run = Callable[..., Result]
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-TWO = release("2.0", "b")
-THREE = release("3.0", "c")
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitOpsRepository:
-    """One model on one target, its release in the canary."""
-    for key in [*environment()]:
-        if key.startswith("GIT_"):
-            monkeypatch.setenv(key, environment()[key])
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return make_repository(tmp_path, [PUBLICATION])
-
-
-@pytest.fixture
-def run(repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    def command(*arguments: str) -> Result:
-        monkeypatch.chdir(repository.root)
-        return CliRunner().invoke(commands, list(arguments))
-
-    return command
+TWO, THREE = another("2.0", "b"), another("3.0", "c")
 
 
 def promote(ring: str, *more: str) -> list[str]:
@@ -66,9 +29,6 @@ def promote(ring: str, *more: str) -> list[str]:
 
 def rollback(ring: str, *more: str) -> list[str]:
     return ["rollback", "meter", "--target", TARGET, "--ring", ring, *more]
-
-
-Run = Callable[..., Result]
 
 
 def test_a_promotion_is_one_commit_of_one_file(repository: GitOpsRepository, run: Run) -> None:
@@ -135,7 +95,12 @@ def test_there_and_back(repository: GitOpsRepository, run: Run) -> None:
     assert git(repository.bare, "rev-parse", f"main:{ONE}/pilot/release.yaml") == first
     assert f"Replaces: {TWO.release}\n" in git(repository.bare, "log", "-1", "--format=%B", "main")
     assert "Why: no boxes" in git(repository.bare, "log", "-1", "--format=%B", "main")
-    # A step back from there is what it had before the first, and not forward to the bad one.
+    # A second one is not forward to the bad one, and is no second step either.
+    result = run(*rollback("pilot"))
+    assert result.exit_code == 0
+    assert "nothing to do; a further step back is one --to TAG" in result.stdout
+    # Unless what it went back to is bad too; then before that there is nothing.
+    run("quarantine", TAG, "--why", "no boxes either")
     result = run(*rollback("pilot"))
     assert result.exit_code == 2
     assert "but there is none" in result.stderr
@@ -150,7 +115,7 @@ def test_back_to_a_release_by_name(repository: GitOpsRepository, run: Run) -> No
     assert TAG in repository.at(f"{ONE}/pilot/release.yaml")
     assert run(*rollback("pilot", "--to", TAG)).exit_code == 0
     assert len(repository.subjects()) == 5
-    result = run(*rollback("pilot", "--to", version("9.0", "9")))
+    result = run(*rollback("pilot", "--to", f"v9.0-{TARGET}-fp16-999999999999"))
     assert result.exit_code == 2
     assert f"had before ({TAG}, {THREE.release}, {TWO.release})" in result.stderr
 

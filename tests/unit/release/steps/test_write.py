@@ -61,10 +61,10 @@ def test_a_machine_without_engines(workspace: Workspace, canary: Path) -> None:
     assert not list(workspace.targets.glob("*/out"))
     shutil.rmtree(workspace.target(TARGET))
     assert write(workspace, None, _quiet) == {canary: RELEASE}
-    (one,) = status(workspace, None)
+    (one,) = status(workspace, None).statuses
     assert one.candidate == PUBLICATION
-    assert one.rings["canary"] == read_values(canary)
-    assert one.rings["pilot"] is None
+    assert one.rings["canary"].here == read_values(canary)
+    assert one.rings["pilot"].here is None
 
 
 def test_every_target_there_is_a_record_of(workspace: Workspace, canary: Path) -> None:
@@ -74,8 +74,8 @@ def test_every_target_there_is_a_record_of(workspace: Workspace, canary: Path) -
     record(workspace, other)
     path = release_file(workspace, "meter", "line-4", "canary")
     assert write(workspace, None, _quiet) == {path: other.release, canary: RELEASE}
-    assert [one.target for one in status(workspace, None)] == ["line-4", TARGET]
-    assert [one.target for one in status(workspace, "line-4")] == ["line-4"]
+    assert [one.target for one in status(workspace, None).statuses] == ["line-4", TARGET]
+    assert [one.target for one in status(workspace, "line-4").statuses] == ["line-4"]
 
 
 def test_all_is_checked_before_the_first_file_is_written(

@@ -1,0 +1,58 @@
+"""What the branch says of rings: what they run, since when and by whom, and what they ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from engines.errors import InputError
+from release.gitops.branch import File, Snapshot
+from release.gitops.history import Change, Commit, changes
+from release.moves.place import Place
+from release.rollout.release_yaml import ReleaseValues, parse_values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A commit by which a ring got another release."""
+
+    place: Place
+    commit: Commit
+    before: ReleaseValues | None
+    after: ReleaseValues | None
+
+
+def entries(snapshot: Snapshot, places: Iterable[Place]) -> list[Entry]:
+    """Every such commit, the latest first. A release.yaml that nobody can read counts as none."""
+    by_path = {one.path: one for one in places}
+    if not by_path:
+        return []
+    found = changes(snapshot, *by_path)
+    contents = snapshot.blobs(one.file.blob for one in found if one.file)
+    runs: dict[str, ReleaseValues | None] = {}
+    listed = []
+    for one in found:
+        before, after = runs.get(one.path), _values(one, contents)
+        runs[one.path] = after
+        if before != after:
+            entry = Entry(place=by_path[one.path], commit=one.commit, before=before, after=after)
+            listed.append(entry)
+    return listed[::-1]
+
+
+def since(snapshot: Snapshot, places: Iterable[Place]) -> dict[Place, Commit]:
+    """The commit by which each ring got what it runs."""
+    latest: dict[Place, Commit] = {}
+    for entry in entries(snapshot, places):
+        latest.setdefault(entry.place, entry.commit)
+    return latest
+
+
+def _values(change: Change, contents: dict[str, bytes]) -> ReleaseValues | None:
+    file: File | None = change.file
+    if file is None:
+        return None
+    try:
+        return parse_values(contents[file.blob], change.path)
+    except InputError:
+        return None

@@ -1,0 +1,95 @@
+"""A quarantine: a release goes to no ring any more, or may again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from release.gitops.branch import Snapshot
+from release.moves.move import Move, one_line, resting_on
+from release.moves.place import Place, places, values_at
+from release.records import Quarantine, publication_path, quarantine_path, read_quarantine
+from release.tags import parse_tag
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedQuarantine:
+    """What a quarantine, or lifting one, would do."""
+
+    release: str
+    lift: bool
+    before: Quarantine | None
+    """The quarantine that stands."""
+    runs_in: tuple[Place, ...]
+    """Rings that run the release: they keep it until they are rolled back."""
+    move: Move | None
+    """None where the branch says so already."""
+
+
+def plan_quarantine(
+    snapshot: Snapshot,
+    workspace: Workspace,
+    tag: str,
+    why: str,
+    now: datetime,
+    view: Path,
+    *,
+    lift: bool = False,
+) -> PlannedQuarantine:
+    """Quarantine the release `tag`, or lift its quarantine. `why` is kept in either case.
+
+    Raises InputError for a tag that is none or of no release, and without a reason.
+    """
+    release, why = parse_tag(tag).name, one_line(why)
+    if not why:
+        raise InputError("Expected --why TEXT: whoever looks for a release finds the reason there.")
+    path = str(quarantine_path(_RELATIVE, release))
+    record = str(publication_path(_RELATIVE, release))
+    if snapshot.file(record) is None and not publication_path(workspace, release).is_file():
+        raise InputError(
+            f"Expected the tag of a published release, got {release}: there is no {record} on "
+            f"{snapshot.gitops.shown} or in this clone. `release status` shows tags."
+        )
+    before = read_quarantine(snapshot.export(view, path), release)
+    runs_in = tuple(one for one in places(snapshot) if _runs(snapshot, one, release))
+    planned = PlannedQuarantine(
+        release=release, lift=lift, before=before, runs_in=runs_in, move=None
+    )
+    if (before is None) == lift:
+        return planned
+    by = snapshot.gitops.author()
+    content = None
+    if not lift:
+        quarantine = Quarantine(release=release, why=why, by=by, at=now.replace(microsecond=0))
+        content = (quarantine.model_dump_json(indent=2, by_alias=True) + "\n").encode()
+    move = Move(
+        subject=f"{'Lift the quarantine of' if lift else 'Quarantine'} {release}",
+        body=_body(lift, runs_in),
+        trailers=(("Release", release), ("Why", why)),
+        files={path: content},
+        rests_on=resting_on(snapshot, path),
+    )
+    return PlannedQuarantine(**{**vars(planned), "move": move})
+
+
+_RELATIVE = Workspace(root=Path())
+"""For paths as git has them."""
+
+
+def _runs(snapshot: Snapshot, place: Place, release: str) -> bool:
+    try:
+        values = values_at(snapshot, place)
+    except InputError:
+        return False  # a broken file of another ring keeps nobody from a quarantine
+    return values is not None and parse_tag(values.image.tag).name == release
+
+
+def _body(lift: bool, runs_in: Sequence[Place]) -> str:
+    if lift:
+        return "It may go to rings again."
+    rings = ", ".join(f"{one.ring} of {one.model} on {one.target}" for one in runs_in)
+    return f"It goes to no ring any more. It runs in: {rings or 'none'}."

@@ -1,0 +1,481 @@
+"""Moves through a real bare repository while others push, servers refuse and processes die."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from factories.gitops import RINGS, GitOpsRepository, environment, git, make_repository
+
+import release.gitops.git
+from engines.config.workspace import Workspace
+from engines.errors import Conflict, InputError, JetrailError, ServiceError
+from release.gitops.branch import GitOps
+from release.moves.place import Place
+from release.moves.promotion import Wish
+from release.records import publication_path
+from release.rollout.release_yaml import dump, values_of
+from release.steps.promote import promote
+from release.steps.quarantine import quarantine
+from release.steps.rollback import rollback
+from tests.unit.release.publications import PUBLICATION, TARGET, another, publication_of
+
+pytestmark = pytest.mark.integration
+
+TAG = PUBLICATION.release
+TWO = another("2.0", "b")
+CLONES = 20
+
+
+@pytest.fixture(autouse=True)
+def _somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in environment().items():
+        if key.startswith("GIT_"):
+            monkeypatch.setenv(key, value)
+    for key in ("MLFLOW_TRACKING_URI", "GITLAB_USER_LOGIN", "GITLAB_USER_EMAIL"):
+        monkeypatch.delenv(key, raising=False)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> GitOpsRepository:
+    """One model on one target; canary runs the second release, pilot and production the first."""
+    made = make_repository(tmp_path, [PUBLICATION])
+    TWO.write(publication_path(made.workspace, TWO.release))
+    for ring in RINGS[1:]:
+        made.put(PUBLICATION, ring)
+    made.push("The first everywhere")
+    made.put(TWO, "canary")
+    made.push("The second in canary")
+    return made
+
+
+def ring_file(ring: str, target: str = TARGET) -> str:
+    return f"release/fleet/meter/{target}/{ring}/release.yaml"
+
+
+def _nothing(_: object) -> None:
+    pass
+
+
+def to_pilot(workspace: Workspace, target: str = TARGET, ring: str = "pilot") -> None:
+    wish = Wish(model="meter", target=target, to=ring)
+    promote(workspace, wish, dry_run=False, show=_nothing, say=_nothing)
+
+
+def back(workspace: Workspace, ring: str = "pilot") -> None:
+    place = Place(model="meter", target=TARGET, ring=ring)
+    rollback(workspace, place, to=None, why=None, dry_run=False, show=_nothing, say=_nothing)
+
+
+def ban(workspace: Workspace) -> None:
+    quarantine(
+        workspace, TWO.release, "no boxes", lift=False, dry_run=False, show=_nothing, say=_nothing
+    )
+
+
+# --- others --------------------------------------------------------------------------------------
+
+
+def test_twenty_at_once(tmp_path: Path) -> None:
+    """From twenty clones, of twenty targets: one after the other, and none is lost."""
+    targets = [f"line-{number}" for number in range(CLONES)]
+    repository = make_repository(tmp_path, [publication_of(one) for one in targets])
+    clones = [repository.clone(tmp_path / one) for one in targets]
+    with ThreadPoolExecutor(CLONES) as pool:
+        list(pool.map(to_pilot, clones, targets))
+    assert len(repository.subjects()) == CLONES + 1
+    # A straight line: nobody merged, nobody forced.
+    assert not git(repository.bare, "rev-list", "--merges", "main")
+    for one in targets:
+        assert repository.at(ring_file("pilot", one)) == repository.at(ring_file("canary", one))
+        assert sum(one in subject.split() for subject in repository.subjects()) == 1
+    assert git(repository.bare, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_the_same_ring_at_once(repository: GitOpsRepository, tmp_path: Path) -> None:
+    """Of four, one does it; the others hear who did, or find it done."""
+    clones = [repository.clone(tmp_path / str(number)) for number in range(4)]
+
+    def attempt(workspace: Workspace) -> str:
+        try:
+            to_pilot(workspace)
+        except Conflict as error:
+            return str(error)
+        return "done"
+
+    with ThreadPoolExecutor(len(clones)) as pool:
+        said = list(pool.map(attempt, clones))
+    assert said.count("done") >= 1
+    assert all("Ada <ada@example.com> changed it in" in one for one in said if one != "done")
+    assert len(repository.subjects()) == 4
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Lets something happen right before the first push."""
+
+    def arrange(happens: Callable[[], None]) -> None:
+        real, waiting = GitOps.push, [happens]
+
+        def push(self: GitOps, commit: str, branch: str | None = None) -> bool:
+            if waiting:
+                waiting.pop()()
+            return real(self, commit, branch)
+
+        monkeypatch.setattr(GitOps, "push", push)
+
+    return arrange
+
+
+Meanwhile = Callable[[Callable[[], None]], None]
+
+
+@pytest.mark.parametrize("ring", ["canary", "pilot"])
+def test_somebody_moves_one_of_the_two_rings(
+    repository: GitOpsRepository, tmp_path: Path, meanwhile: Meanwhile, ring: str
+) -> None:
+    mine = repository.clone(tmp_path / "mine")
+
+    def others() -> None:
+        repository.put(PUBLICATION if ring == "canary" else TWO, ring)
+        repository.push("By hand", name="Grace")
+
+    meanwhile(others)
+    with pytest.raises(Conflict) as caught:
+        to_pilot(mine)
+    commit = git(repository.bare, "rev-parse", "--short=12", "main")
+    said = f"meanwhile Grace <grace@example.com> changed it in {commit} (By hand)"
+    assert f"Expected {ring_file(ring)} as it was" in str(caught.value)
+    assert said in str(caught.value)
+    assert len(repository.subjects()) == 4
+
+
+def test_the_release_is_quarantined_meanwhile(
+    repository: GitOpsRepository, tmp_path: Path, meanwhile: Meanwhile
+) -> None:
+    meanwhile(lambda: ban(repository.workspace))
+    with pytest.raises(Conflict, match=r"quarantine\.json as it was"):
+        to_pilot(repository.clone(tmp_path / "mine"))
+
+
+def test_somebody_changes_something_else(
+    repository: GitOpsRepository, tmp_path: Path, meanwhile: Meanwhile
+) -> None:
+    def others() -> None:
+        (repository.root / "dvc.yaml").write_text("stages: {}  # theirs\n")
+        repository.put(TWO, "production")
+        repository.push("Something else")
+
+    meanwhile(others)
+    to_pilot(repository.clone(tmp_path / "mine"))
+    assert repository.at("dvc.yaml") == "stages: {}  # theirs"
+    for ring in ("pilot", "production"):
+        assert TWO.release in repository.at(ring_file(ring))
+
+
+def test_a_clone_with_commits_of_its_own(repository: GitOpsRepository, tmp_path: Path) -> None:
+    """What was not pushed is not pushed by a move, and stays."""
+    mine = repository.clone(tmp_path / "mine")
+    (mine.root / "dvc.yaml").write_text("stages: {}  # mine\n")
+    git(mine.root, "commit", "--quiet", "-am", "Mine")
+    head = git(mine.root, "rev-parse", "HEAD")
+    to_pilot(mine)
+    assert TWO.release in repository.at(ring_file("pilot"))
+    assert repository.at("dvc.yaml") == "stages: {}"
+    assert git(mine.root, "rev-parse", "HEAD") == head
+    assert git(mine.root, "status", "--porcelain") == ""
+
+
+def test_changes_in_the_way_stay(repository: GitOpsRepository) -> None:
+    """The clone is brought up to date only where nothing is lost."""
+    path = repository.root / ring_file("pilot")
+    path.write_text("mine: 1\n")
+    to_pilot(repository.workspace)
+    assert TWO.release in repository.at(ring_file("pilot"))
+    assert path.read_text() == "mine: 1\n"
+
+
+def test_a_shallow_clone(repository: GitOpsRepository, tmp_path: Path) -> None:
+    mine = repository.clone(tmp_path / "mine", "--depth=1")
+    to_pilot(mine)
+    again = repository.clone(tmp_path / "again", "--depth=1")
+    back(again)
+    assert TAG in repository.at(ring_file("pilot"))
+
+
+def test_a_repository_of_fleet_s_own(repository: GitOpsRepository, tmp_path: Path) -> None:
+    """Another repository than the clone's, without records; the branch has another name."""
+    own = tmp_path / "fleet.git"
+    git(tmp_path, "init", "--quiet", "--bare", str(own))
+    theirs = tmp_path / "theirs"
+    git(tmp_path, "clone", "--quiet", str(own), str(theirs))
+    shutil.copytree(repository.root / "release" / "fleet", theirs / "release" / "fleet")
+    git(theirs, "add", "--all")
+    git(theirs, "commit", "--quiet", "-m", "Fleet's own")
+    git(theirs, "push", "--quiet", "origin", "HEAD:edge")
+    rings = "".join(f"  - name: {ring}\n" for ring in RINGS)
+    place = f"gitops: {{url: {own.as_uri()}, branch: edge}}\n"
+    repository.workspace.rings_file.write_text(f"schema: 1\n{place}rings:\n{rings}")
+    to_pilot(repository.workspace)
+    assert TWO.release in git(own, "show", f"edge:{ring_file('pilot')}")
+    assert len(git(own, "log", "--format=%s", "edge").splitlines()) == 2
+    assert len(repository.subjects()) == 3
+
+
+def test_a_repository_within_a_repository(tmp_path: Path) -> None:
+    outer = tmp_path / "outer.git"
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(outer))
+    root = tmp_path / "all" / "vision"
+    git(tmp_path, "clone", "--quiet", str(outer), str(root.parent))
+    inner = make_repository(tmp_path, [PUBLICATION])
+    shutil.copytree(inner.root, root, ignore=shutil.ignore_patterns(".git"))
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "-m", "Start")
+    git(root, "push", "--quiet", "origin", "HEAD:main")
+    to_pilot(Workspace(root=root))
+    changed = git(outer, "diff", "--name-only", "main~", "main")
+    assert changed == f"vision/{ring_file('pilot')}"
+
+
+# --- servers -------------------------------------------------------------------------------------
+
+
+def refuse(repository: GitOpsRepository, script: str) -> None:
+    """A hook of the server."""
+    hook = repository.bare / "hooks" / "pre-receive"
+    hook.write_text(f"#!/bin/sh\n{script}\n")
+    hook.chmod(0o755)
+
+
+def test_a_protected_branch(repository: GitOpsRepository) -> None:
+    words = "GitLab: You are not allowed to push code to protected branches on this project."
+    refuse(repository, f"echo '{words}' >&2; exit 1")
+    with pytest.raises(ServiceError) as caught:
+        to_pilot(repository.workspace)
+    assert words.rstrip(".") in str(caught.value)
+    assert "--merge-request" in str(caught.value)
+    assert len(repository.subjects()) == 3
+
+
+def test_a_server_that_never_takes_it(
+    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that somebody else was faster, and nobody was."""
+    monkeypatch.setattr("release.moves.carry_out.STUCK", 2)
+    monkeypatch.setattr(GitOps, "push", lambda *_: False)
+    with pytest.raises(ServiceError, match="refused 3 times although nobody else pushed"):
+        to_pilot(repository.workspace)
+
+
+def test_a_server_that_is_down(repository: GitOpsRepository) -> None:
+    git(repository.root, "remote", "set-url", "origin", "http://ada:secret@127.0.0.1:9/x.git")
+    with pytest.raises(ServiceError) as caught:
+        to_pilot(repository.workspace)
+    assert "secret" not in str(caught.value)
+    assert "Expected origin main to answer" in str(caught.value)
+
+
+def test_the_answer_is_lost(repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server takes the commit, and the connection breaks before it says so."""
+    real = GitOps.push
+
+    def push(self: GitOps, commit: str, branch: str | None = None) -> bool:
+        real(self, commit, branch)
+        raise ServiceError("Connection reset by peer.")
+
+    monkeypatch.setattr(GitOps, "push", push)
+    to_pilot(repository.workspace)
+    assert len(repository.subjects()) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("remote", "remove", "origin"), "neither a remote of this clone nor an address"),
+        (
+            ("push", "--quiet", "origin", "main:other", ":main"),
+            "Expected a branch 'main' in origin",
+        ),
+        (("config", "user.useConfigOnly", "true"), "Expected git to know who makes the commit"),
+        (("config", "gpg.program", "false"), "Expected git to make the commit"),
+    ],
+)
+def test_bad_input(
+    repository: GitOpsRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    change: tuple[str, ...],
+    said: str,
+) -> None:
+    git(repository.bare, "config", "receive.denyDeleteCurrent", "ignore")
+    git(repository.root, *change)
+    if "useConfigOnly" in change[1]:
+        for who in ("AUTHOR", "COMMITTER"):
+            monkeypatch.delenv(f"GIT_{who}_NAME")
+            monkeypatch.delenv(f"GIT_{who}_EMAIL")
+    git(repository.root, "config", "commit.gpgsign", str("gpg.program" in change).lower())
+    with pytest.raises(InputError) as caught:
+        to_pilot(repository.workspace)
+    assert said in str(caught.value)
+
+
+def test_signed_where_git_is_configured_to(repository: GitOpsRepository, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    public = key.with_suffix(".pub").read_text()
+    (tmp_path / "signers").write_text(f"ada@example.com {public}")
+    for name, value in {
+        "gpg.format": "ssh",
+        "user.signingKey": str(key),
+        "gpg.ssh.allowedSignersFile": str(tmp_path / "signers"),
+        "commit.gpgSign": "true",
+    }.items():
+        git(repository.root, "config", name, value)
+    to_pilot(repository.workspace)
+    git(repository.root, "verify-commit", "origin/main")
+
+
+def test_within_a_hook(repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There git names another repository and index."""
+    monkeypatch.setenv("GIT_DIR", str(repository.bare))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(repository.bare / "elsewhere"))
+    to_pilot(repository.workspace)
+    assert not (repository.bare / "elsewhere").exists()
+
+
+def test_links_lead_nowhere(repository: GitOpsRepository, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.yaml"
+    outside.write_text(dump(values_of(PUBLICATION)))
+    for ring in ("canary", "pilot"):
+        path = repository.root / ring_file(ring)
+        content = path.read_text()
+        path.unlink()
+        path.symlink_to(outside)
+        repository.push("A link")
+        with pytest.raises(InputError, match="got a link or a submodule"):
+            to_pilot(repository.workspace)
+        path.unlink()
+        path.write_text(content)
+    assert outside.read_text() == dump(values_of(PUBLICATION))
+
+
+# --- clocks and disks ----------------------------------------------------------------------------
+
+
+def test_a_commit_from_the_future_is_not_old_enough(repository: GitOpsRepository) -> None:
+    """A machine ten years ahead made it."""
+    rings = "schema: 1\nrings: [{name: canary}, {name: pilot, rules: [{rule: age, hours: 1}]}]\n"
+    repository.workspace.rings_file.write_text(rings)
+    year = datetime.now(timezone.utc).year + 10
+    repository.put(PUBLICATION, "canary")
+    repository.push("Once more", at=f"{year}-01-01T00:00:00Z")
+    repository.put(TWO, "canary")
+    repository.push("From the future", at=f"{year}-01-01T00:00:00Z")
+    with pytest.raises(JetrailError) as caught:
+        to_pilot(repository.workspace)
+    assert caught.value.exit_code == 3
+    assert "one of the two clocks is wrong" in str(caught.value)
+    assert "age: canary has the release for -" in str(caught.value)
+
+
+def test_a_full_disk(repository: GitOpsRepository, tmp_path: Path) -> None:
+    """For real, on a small tmpfs in a namespace of its own."""
+    script = f"""
+import os, pathlib, subprocess, sys
+disk = pathlib.Path({str(tmp_path / "disk")!r})
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
+git = ["git", "clone", "--quiet", {str(repository.bare)!r}, str(disk / "clone")]
+subprocess.run(git, check=True)
+try:
+    with (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+except OSError:
+    pass
+os.chdir(disk / "clone")
+words = ["release", "promote", "meter", "--target", {TARGET!r}, "--to", "pilot"]
+done = subprocess.run(words, capture_output=True, text=True)
+print(done.returncode, done.stderr)
+(disk / "filler").unlink()
+done = subprocess.run(words, capture_output=True, text=True)
+print(done.returncode, done.stderr)
+"""
+    (tmp_path / "disk").mkdir()
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", sys.executable, "-c", script],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, *_, last = done.stdout.strip().splitlines()
+    assert first.startswith("2 error: Cannot write"), done.stdout
+    assert last.startswith("0"), done.stdout
+    assert len(repository.subjects()) == 4
+
+
+# --- kill -9 -------------------------------------------------------------------------------------
+
+
+def killed_at(moment: int, move: Callable[[Workspace], None], workspace: Workspace) -> bool:
+    """Whether the move was killed right after its call of git of that number, in a process of its
+    own; at a moment that never comes it is done."""
+    child = os.fork()
+    if child == 0:
+        calls, real = 0, release.gitops.git.subprocess.run
+
+        def run(*arguments: object, **options: object) -> object:
+            nonlocal calls
+            done = real(*arguments, **options)
+            calls += 1
+            if calls == moment:
+                os.kill(os.getpid(), 9)
+            return done
+
+        release.gitops.git.subprocess.run = run  # type: ignore[assignment]
+        code = 1
+        try:
+            move(workspace)
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("move", [to_pilot, back, ban])
+def test_killed_after_every_call_of_git(
+    repository: GitOpsRepository, tmp_path: Path, move: Callable[[Workspace], None]
+) -> None:
+    """The branch has the move or has it not, and the next run ends with it, once."""
+    if move is back:
+        # With more than one step to go back, of which a rerun must not take two.
+        repository.put(another("0.9", "9"), "pilot")
+        repository.push("An older one")
+        repository.put(PUBLICATION, "pilot")
+        repository.push("The first once more")
+        to_pilot(repository.workspace)
+    before = len(repository.subjects())
+    moment, killed = 0, True
+    while killed:
+        moment += 1
+        folder = tmp_path / str(moment)
+        shutil.copytree(repository.bare, folder / "gitops.git")
+        shutil.copytree(repository.root, folder / "clone")
+        copy = GitOpsRepository(bare=folder / "gitops.git", root=folder / "clone")
+        git(copy.root, "remote", "set-url", "origin", str(copy.bare))
+        killed = killed_at(moment, move, copy.workspace)
+        assert len(copy.subjects()) in (before, before + 1)
+        move(copy.workspace)
+        assert len(copy.subjects()) == before + 1
+        assert git(copy.root, "status", "--porcelain") == ""
+        assert git(copy.root, "rev-parse", "HEAD") == git(copy.bare, "rev-parse", "main")
+        shutil.rmtree(folder)
+    assert moment > 12

@@ -1,0 +1,35 @@
+"""A GitOps repository in a folder, and the command `release` in a clone of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from factories.gitops import GitOpsRepository, environment, make_repository
+from typer.testing import CliRunner, Result
+
+from release.cli import commands
+from tests.unit.release.publications import PUBLICATION
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitOpsRepository:
+    """One model on one target, its release in the canary."""
+    for key, value in environment().items():
+        if key.startswith("GIT_"):
+            monkeypatch.setenv(key, value)
+    for key in ("MLFLOW_TRACKING_URI", "GITLAB_USER_LOGIN", "GITLAB_USER_EMAIL"):
+        monkeypatch.delenv(key, raising=False)
+    return make_repository(tmp_path, [PUBLICATION])
+
+
+@pytest.fixture
+def run(repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs `release` in the clone."""
+
+    def command(*arguments: str) -> Result:
+        monkeypatch.chdir(repository.root)
+        return CliRunner().invoke(commands, list(arguments))
+
+    return command

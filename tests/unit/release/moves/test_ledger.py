@@ -1,0 +1,202 @@
+"""Quarantine, history, status and diff, by a real bare repository."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from factories.gitops import GitOpsRepository, git
+from typer.testing import Result
+
+from release.records import publication_path
+from tests.unit.release.publications import PUBLICATION, TARGET, another, record
+
+Run = Callable[..., Result]
+TAG = PUBLICATION.release
+TWO = another("2.0", "b")
+PILOT = ("--target", TARGET, "--to", "pilot")
+RECORD = f"release/records/{TAG}/quarantine.json"
+
+
+def publish(repository: GitOpsRepository, ring: str, name: str = "Ada") -> None:
+    """Another release, pushed to a ring."""
+    TWO.write(publication_path(repository.workspace, TWO.release))
+    repository.put(TWO, ring)
+    repository.push(f"{ring} gets another", name=name, at="2026-02-03T04:05:06Z")
+
+
+# --- quarantine ----------------------------------------------------------------------------------
+
+
+def test_a_quarantined_release_goes_nowhere(repository: GitOpsRepository, run: Run) -> None:
+    result = run("quarantine", TAG, "--why", "no boxes\nat night")
+    assert result.exit_code == 0, result.output
+    assert f"runs in canary: `release rollback meter --target {TARGET} --ring canary`" in (
+        result.stdout
+    )
+    kept = json.loads(repository.at(RECORD))
+    assert (kept["why"], kept["by"]) == ("no boxes at night", "Ada <ada@example.com>")
+    assert repository.subjects()[0] == f"Quarantine {TAG}"
+    result = run("promote", "meter", *PILOT)
+    assert result.exit_code == 3
+    assert "Ada <ada@example.com> quarantined the release at" in result.stderr
+    assert "no boxes at night" in result.stderr
+    # Whoever answers for it can.
+    assert run("promote", "meter", *PILOT, "--override", "all", "--why", "x").exit_code == 0
+    assert "\nOverride: quarantine\n" in git(repository.bare, "log", "-1", "--format=%B", "main")
+
+
+def test_twice_is_once_and_lifting_ends_it(repository: GitOpsRepository, run: Run) -> None:
+    run("quarantine", TAG, "--why", "no boxes")
+    first = repository.at(RECORD)
+    result = run("quarantine", TAG, "--why", "still none")
+    assert "It is so already: nothing to do" in result.stdout
+    assert repository.at(RECORD) == first
+    assert run("quarantine", TAG, "--lift", "--why", "a wrong camera").exit_code == 0
+    assert repository.subjects()[0] == f"Lift the quarantine of {TAG}"
+    assert not git(repository.bare, "ls-tree", "main", RECORD)
+    assert run("quarantine", TAG, "--lift", "--why", "again").exit_code == 0
+    assert run("promote", "meter", *PILOT).exit_code == 0
+
+
+def test_a_rollback_passes_over_it(repository: GitOpsRepository, run: Run) -> None:
+    for one in (PUBLICATION, TWO, another("3.0", "c")):
+        one.write(publication_path(repository.workspace, one.release))
+        repository.put(one, "pilot")
+        repository.push(f"Pilot gets {one.release}")
+    run("quarantine", TWO.release, "--why", "no boxes")
+    back = ("rollback", "meter", "--target", TARGET, "--ring", "pilot")
+    result = run(*back, "--to", TWO.release)
+    assert result.exit_code == 2
+    assert f"got {TWO.release}: no boxes (said Ada <ada@example.com>)" in result.stderr
+    assert run(*back).exit_code == 0
+    assert TAG in repository.at(f"release/fleet/meter/{TARGET}/pilot/release.yaml")
+
+
+def test_write_leaves_it_out(repository: GitOpsRepository, run: Run) -> None:
+    record(repository.workspace, PUBLICATION)
+    path = repository.root / f"release/fleet/meter/{TARGET}/canary/release.yaml"
+    path.unlink()
+    run("quarantine", TAG, "--why", "no boxes")
+    result = run("write")
+    assert result.exit_code == 0
+    assert "(no boxes), so canary of meter on x86-openvino stays as it is" in result.stdout
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((TWO.release, "--why", "x"), "the tag of a published release"),
+        (("latest", "--why", "x"), "Expected a tag as v<model version>"),
+        (("../../x", "--why", "x"), "Expected a tag as v<model version>"),
+        ((TAG, "--why", " "), "Expected --why TEXT"),
+    ],
+)
+def test_bad_input(
+    repository: GitOpsRepository, run: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    result = run("quarantine", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert repository.subjects() == ["Start"]
+
+
+# --- history, status, diff -----------------------------------------------------------------------
+
+
+def test_history(repository: GitOpsRepository, run: Run) -> None:
+    run("promote", "meter", *PILOT, "--why", "soaked")
+    publish(repository, "canary", name="Grace")
+    lines = run("history").stdout.splitlines()
+    # The commit's own time is earlier than that of the one it stands on; that one counts.
+    assert lines[0].endswith(f"  meter on {TARGET}: canary")
+    assert lines[1:3] == [
+        f"  {TAG} -> {TWO.release}",
+        f"  {git(repository.bare, 'rev-parse', '--short=12', 'main')} by "
+        "Grace <grace@example.com>: canary gets another",
+    ]
+    assert lines[4:7] == [
+        f"  - -> {TAG}",
+        f"  {git(repository.bare, 'rev-parse', '--short=12', 'main~')} by "
+        f"Ada <ada@example.com>: Promote meter on {TARGET} to pilot: {TAG}",
+        "  why: soaked",
+    ]
+    assert lines[7] == f"2026-01-01 10:00 UTC  meter on {TARGET}: canary"
+    assert run("history", "--ring", "production").stdout == ""
+    assert run("history", "--limit", "1").stdout.splitlines() == lines[:3]
+
+
+def test_a_merged_change_is_the_merge_s(repository: GitOpsRepository, run: Run) -> None:
+    git(repository.root, "checkout", "--quiet", "-b", "side")
+    repository.put(PUBLICATION, "pilot")
+    git(repository.root, "add", "--all")
+    git(repository.root, "commit", "--quiet", "-m", "On the side", at="2026-02-01T00:00:00Z")
+    git(repository.root, "checkout", "--quiet", "main")
+    (repository.root / "dvc.yaml").write_text("stages: {}  # more\n")
+    git(repository.root, "commit", "--quiet", "-am", "Meanwhile", at="2026-02-02T00:00:00Z")
+    merge = ("merge", "--quiet", "--no-ff", "-m", "Merge it", "side")
+    git(repository.root, *merge, name="Grace", at="2026-02-03T00:00:00Z")
+    git(repository.root, "push", "--quiet", "origin", "main")
+    lines = run("history", "--ring", "pilot").stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("2026-02-03 00:00 UTC")
+    assert "Grace <grace@example.com>: Merge it" in lines[2]
+
+
+def test_status_says_since_when_and_by_whom(repository: GitOpsRepository, run: Run) -> None:
+    record(repository.workspace, PUBLICATION)
+    publish(repository, "canary", name="Grace")
+    repository.put(PUBLICATION, "canary")
+    run("quarantine", TWO.release, "--why", "no boxes")
+    lines = run("status").stdout.splitlines()
+    at = lines.index(f"  canary     {TWO.release}")
+    assert lines[at + 1 : at + 4] == [
+        "             since 2026-02-03 04:05 UTC by Grace <grace@example.com>",
+        f"             in this clone {TAG}, which origin main does not have",
+        "             quarantined by Ada <ada@example.com>: no boxes",
+    ]
+    assert lines[at + 4] == "  pilot      -"
+
+
+def test_status_without_a_network(repository: GitOpsRepository, run: Run) -> None:
+    record(repository.workspace, PUBLICATION)
+    repository.bare.rename(repository.bare.with_name("gone"))
+    result = run("status")
+    assert result.exit_code == 0
+    assert f"  canary     {TAG}" in result.stdout
+    assert "Rings are as in this clone; what is pushed is not known: Expected origin main to" in (
+        result.stdout
+    )
+
+
+def test_diff(repository: GitOpsRepository, run: Run) -> None:
+    repository.put(TWO, "canary")
+    assert run("diff").stdout.splitlines() == [
+        f"meter on {TARGET}: canary, by a push of this clone",
+        f"  {TAG} -> {TWO.release}",
+        f"meter on {TARGET}: pilot, by a promotion",
+        f"  - -> {TAG}",
+    ]
+    assert run("diff", "other").stdout.startswith("Nothing: ")
+
+
+def test_a_broken_file_of_another_ring(repository: GitOpsRepository, run: Run) -> None:
+    """History passes over it, and a quarantine is not held up."""
+    path = repository.root / f"release/fleet/meter/{TARGET}/production/release.yaml"
+    for text in ("image: [\n", "image: {tag: &a x}\nmodel: *a\n", "image: 1\nimage: 2\n"):
+        path.write_text(text)
+        repository.push("Broken")
+        assert run("quarantine", TAG, "--why", "x").exit_code == 0
+        assert run("history", "--ring", "production").exit_code == 0
+        result = run("promote", "meter", "--target", TARGET, "--to", "production")
+        assert result.exit_code == 2
+
+
+def test_crlf_is_read(repository: GitOpsRepository, run: Run) -> None:
+    path = Path(repository.root / f"release/fleet/meter/{TARGET}/canary/release.yaml")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    repository.push("Windows")
+    assert run("promote", "meter", *PILOT).exit_code == 0
