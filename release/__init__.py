@@ -3,7 +3,7 @@
 cli          parses, calls one step, maps errors to exit codes
 terminal     what people see
 steps/       one module a command; steps never import each other
-registry/    MLflow: what it is told, lineage, policy
+registry/    MLflow: what it is told, policy
 signing/     keys, the signed statement, and its check
 image/       one layer on a base, an OCI layout, a push to a registry
 rollout/     release.yaml of each ring
@@ -11,8 +11,10 @@ gitops/      the branch that Fleet reads: fetched, built upon, pushed without fo
 moves/       promotions and rollbacks: one commit each
 tags         the grammar of image tags
 contents     what an image holds: the engine's files that are signed and packed
+lineage      hashes by which DVC knows files and data sets
 records      release/records/: what was published, and each model's candidate
 lock         one command at a time
 
-Data, no code: rings.yaml, templates/ (what a new folder of fleet/ begins as), fleet/ and records/.
+Data, no code: rings.yaml, templates/ (what a new folder of fleet/ begins as), trust/ (keys that may
+sign), fleet/ and records/.
 """

@@ -2,6 +2,7 @@
 
     release/records/<release>/publication.json     Publication: written once, never changed
     release/records/<release>/quarantine.json      Quarantine: goes to no ring any more
+    release/records/<release>/attestation.json     what was signed of it (`release sign`)
     release/records/candidates/<target>.json       Candidates: which release a model's is now
 
 A release is an engine, so a release that is published again is the same one and its file stays byte
@@ -119,6 +120,11 @@ def read_quarantine(workspace: Workspace, release: str) -> Quarantine | None:
 def publication_path(workspace: Workspace, release: str) -> Path:
     """`release/records/<release>/publication.json`."""
     return workspace.records / release / "publication.json"
+
+
+def attestation_path(workspace: Workspace, release: str) -> Path:
+    """`release/records/<release>/attestation.json`."""
+    return workspace.records / release / "attestation.json"
 
 
 def candidates_path(workspace: Workspace, target: str) -> Path:

@@ -12,12 +12,14 @@ from datetime import datetime, timezone
 from rich.console import Console
 from rich.text import Text
 
+from engines.config.workspace import Workspace
 from release.moves.ledger import Entry
 from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine
 from release.records import MlflowEntry
 from release.rollout.release_yaml import ReleaseValues
 from release.steps.diff import Difference
+from release.steps.keygen import Key
 from release.steps.publish import Published
 from release.steps.status import Overview, RingStatus
 
@@ -131,6 +133,17 @@ def show_planned(planned: Planned) -> None:
 def moment(at: datetime) -> str:
     """A time as people read it, in UTC."""
     return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+def show_key(workspace: Workspace, key: Key) -> None:
+    """A new key: from when until when it counts, where its halves are, and what to do with them."""
+    record = key.record
+    until = f" until {record.valid_until:%Y-%m-%d}" if record.valid_until else ""
+    line(f"{record.name}: counts from {record.valid_from:%Y-%m-%d}{until}")
+    line(f"  keyid    {record.keyid}")
+    line(f"  public   {workspace.relative(key.record_file)}: commit it, and give it to every site")
+    if key.private is not None:
+        line(f"  private  {workspace.relative(key.private)}: keep it to yourself")
 
 
 def _entry(entry: MlflowEntry) -> str:

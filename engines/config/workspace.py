@@ -38,6 +38,16 @@ class Workspace:
     def records(self) -> Path:
         return self.root / "release" / "records"
 
+    @property
+    def trust(self) -> Path:
+        """`release/trust`, the keys that may sign releases."""
+        return self.root / "release" / "trust"
+
+    @property
+    def trusted_keys(self) -> Path:
+        """`release/trust/keys`, the public ones, which people keep in git."""
+        return self.trust / "keys"
+
     def model(self, name: str) -> Path:
         """`models/<name>`, where people keep model.yaml, weights and data sets."""
         return self.models / name

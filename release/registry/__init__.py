@@ -1,7 +1,6 @@
 """MLflow: what is told of an engine that passed, and which one is the candidate.
 
 submission    what MLflow is told about one engine
-lineage       hashes by which DVC knows files and data sets
 portable      what a released engine needs where Jetrail is not installed
 plots         the pictures of a run
 mlflow        run, model, version and alias, each made once

@@ -18,7 +18,7 @@ from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.evidence import RECORDS
 from engines.verdict.judged import JudgedEngine
-from release.registry.lineage import dvc_md5, dvc_md5_folder
+from release.lineage import data_set_hashes, dvc_md5, lock_files
 from release.registry.portable import requirements
 from release.tags import make_tag
 
@@ -171,20 +171,17 @@ def _tags(workspace: Workspace, judged: JudgedEngine) -> dict[str, str]:
 def _dvc_hashes(workspace: Workspace, judged: JudgedEngine) -> dict[str, str | None]:
     """By which DVC finds again what the engine was made from and measured with."""
     manifest = judged.manifest
-    folder = workspace.model(manifest.model)
     model = load_model(workspace, manifest.model)
-    locks = (workspace.root / "dvc.lock", workspace.target(manifest.target) / "dvc.lock")
+    locks = lock_files(workspace, manifest.target)
     files = {
-        "dvc.weights_md5": folder / model.weights.path,
+        "dvc.weights_md5": workspace.model(manifest.model) / model.weights.path,
         "dvc.onnx_md5": _onnx(workspace, judged),
         "dvc.engine_md5": judged.engine_file,
     }
-    data_sets = {
-        f"dvc.{name}_md5": folder / str(path) for name, path in model.data.model_dump().items()
-    }
+    data_sets = data_set_hashes(workspace, manifest.model, manifest.target)
     return {
         **{key: dvc_md5(path, locks) for key, path in files.items()},
-        **{key: dvc_md5_folder(path, locks) for key, path in data_sets.items()},
+        **{f"dvc.{name}_md5": one.removeprefix("md5:") for name, one in data_sets.items()},
     }
 
 

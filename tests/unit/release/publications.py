@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engines.config.workspace import Workspace
 from engines.records.verdict import Check
+from engines.verdict.judged import load_passed
 from release.records import (
     Candidate,
     Candidates,
@@ -13,6 +14,7 @@ from release.records import (
     candidates_path,
     publication_path,
 )
+from release.tags import make_tag
 
 TARGET = "x86-openvino"
 
@@ -77,6 +79,29 @@ def another(version: str, digit: str) -> Publication:
             "judged": {**PUBLICATION.judged, "engine.blob": digit * 64},
         }
     )
+
+
+def publish_on_paper(workspace: Workspace, engine: str) -> Publication:
+    """The record of an engine that passed, as `release publish` writes it, without an MLflow."""
+    judged = load_passed(workspace, TARGET, engine)
+    manifest, verdict = judged.manifest, judged.verdict
+    names = ("engine", "model", "model_version", "target", "precision", "engine_file")
+    publication = PUBLICATION.model_copy(
+        update={
+            **{name: getattr(manifest, name) for name in (*names, "engine_sha256")},
+            "release": make_tag(manifest).name,
+            "git_commit": manifest.source.git_commit,
+            "figures": Figures(
+                frame_p50_ms=judged.frame.p50_ms,
+                frame_p99_ms=judged.frame.p99_ms,
+                map50_95=judged.evaluation.map50_95,
+                engine_bytes=manifest.engine_bytes,
+            ),
+            **{"verdict": verdict.verdict, "checks": verdict.checks, "judged": verdict.judged},
+        }
+    )
+    publication.write(publication_path(workspace, publication.release))
+    return publication
 
 
 def record(workspace: Workspace, *publications: Publication) -> None:

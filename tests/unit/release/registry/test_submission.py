@@ -16,7 +16,7 @@ from engines.detect.detections import Detections
 from engines.detect.pyfunc import COLUMNS, to_table
 from engines.errors import InputError
 from engines.verdict.judged import load_judged
-from release.registry.lineage import dvc_md5
+from release.lineage import dvc_md5
 from release.registry.plots import write_plots
 from release.registry.submission import Submission, describe
 

@@ -7,7 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engines.config.model import load_model
+from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
+
+
+def data_set_hashes(workspace: Workspace, model: str, target: str) -> dict[str, str]:
+    """Data set of the model to `md5:<32 hex>.dir`, by which DVC finds it again; one that DVC does
+    not know, or knows with several contents, is not there. Raises InputError where model.yaml or a
+    lock file cannot be read."""
+    folder, data = workspace.model(model), load_model(workspace, model).data
+    locks = lock_files(workspace, target)
+    known = {
+        name: dvc_md5_folder(folder / str(path), locks) for name, path in data.model_dump().items()
+    }
+    return {name: f"md5:{md5}" for name, md5 in known.items() if md5}
+
+
+def lock_files(workspace: Workspace, target: str) -> tuple[Path, Path]:
+    """What DVC wrote of the model side and of the target."""
+    return (workspace.root / "dvc.lock", workspace.target(target) / "dvc.lock")
 
 
 def dvc_md5(path: Path, lock_files: tuple[Path, ...]) -> str | None:

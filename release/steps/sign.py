@@ -1,0 +1,114 @@
+"""sign: who has the key says which files a release is, and what is known of its engine.
+
+ECDSA draws a random number for each signature, so what is signed already is left as it is: the
+statement travels in the image, and another one would make another image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
+from engines.files import write_atomic
+from engines.records.attestation import Statement, Verified, verify_envelope
+from engines.records.trusted_key import TrustedKey
+from release.contents import contents_of
+from release.lineage import data_set_hashes
+from release.lock import exclusive
+from release.records import (
+    Candidates,
+    attestation_path,
+    candidates_path,
+    chosen_targets,
+    read_publication,
+    refuse_old_layout,
+)
+from release.signing.keys import trusted_keys
+from release.signing.signer import SigningKey, open_key
+from release.signing.statement import describe, says_the_same, seal
+
+Say = Callable[[str], None]
+
+
+def sign_release(
+    workspace: Workspace, release: str, target: str | None, key: str | None, say: Say
+) -> Path:
+    """Sign one release, where its engine is; gives its attestation.json.
+
+    `key` is a file or a URI; without one it is the only private key of this clone, or else one for
+    trying. What the same key signed before, with the same content, stays as it is; without a `key`,
+    what any trusted key signed does.
+
+    Raises InputError for a release that was not published, is not of `target`, or whose engine is
+    not here, WrongEngine for an engine that changed since or a key that does not count now, and
+    ServiceError when a token or a cloud does not do its part.
+    """
+    refuse_old_layout(workspace)
+    found = read_publication(workspace, release).target
+    if target not in (None, found):
+        raise InputError(
+            f"Expected a release of target {target}, got {release}, which is one of {found}. Leave "
+            "--target out."
+        )
+    with exclusive(workspace):
+        return _sign(workspace, release, key, say)
+
+
+def sign_candidates(
+    workspace: Workspace, target: str, key: str | None, say: Say
+) -> dict[str, Path]:
+    """Sign the candidate of each model on `target`, as `sign_release` does; gives each with its
+    attestation.json."""
+    refuse_old_layout(workspace)
+    (name,) = chosen_targets(workspace, target)
+    chosen = Candidates.read(candidates_path(workspace, name)).candidates
+    if not chosen:
+        say(f"{name}: no engine passed, so there is nothing to sign")
+    with exclusive(workspace):
+        return {
+            one.release: _sign(workspace, one.release, key, say)
+            for _, one in sorted(chosen.items())
+        }
+
+
+def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path:
+    contents = contents_of(workspace, release)
+    publication = contents.publication
+    data_sets = data_set_hashes(workspace, publication.model, publication.target)
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    statement = describe(contents, data_sets, now)
+    path = attestation_path(workspace, release)
+    signing = open_key(workspace, key)
+    kept = _signed_before(workspace, path, statement, signing, given=key is not None)
+    if kept is not None:
+        say(f"{release}: signed before, by {kept.name}")
+        return path
+    data = seal(statement, signing)
+    verify_envelope(data, [signing.record], now)
+    write_atomic(path, data)
+    for_trying = ", a key of this clone for trying only: no pod trusts it" if signing.trying else ""
+    say(f"{release}: signed by {signing.record.name}{for_trying}")
+    return path
+
+
+def _signed_before(
+    workspace: Workspace, path: Path, statement: Statement, signing: SigningKey, *, given: bool
+) -> TrustedKey | None:
+    """Whose signature over the same content is there already and need not be made again."""
+    ours = [signing.record] if given else [*trusted_keys(workspace), signing.record]
+    verified = _verified(path, ours, statement.predicate.signed_at)
+    if verified is None or not says_the_same(verified.statement, statement):
+        return None
+    return verified.key
+
+
+def _verified(path: Path, keys: list[TrustedKey], now: datetime) -> Verified | None:
+    if not path.is_file():
+        return None
+    try:
+        return verify_envelope(path.read_bytes(), keys, now)
+    except WrongEngine:
+        return None
