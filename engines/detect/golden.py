@@ -44,6 +44,7 @@ class Golden:
 class Comparison:
     """Boxes that an engine found against those that it found on its own device."""
 
+    frames: int
     objects: int
     """Boxes of then."""
     missing: int
@@ -106,6 +107,7 @@ def compare(
     ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     differences = np.abs(expected.confidences[ours] - found.confidences[theirs])
     return Comparison(
+        frames=1,
         objects=len(expected),
         missing=_clear(expected, confidence, without=ours),
         unexpected=_clear(found, confidence, without=theirs),
@@ -119,6 +121,7 @@ def compare_all(
     """`compare` over all golden frames."""
     each = [compare(*pair, confidence) for pair in zip(golden.found, found, strict=True)]
     return Comparison(
+        frames=len(golden.frames),
         objects=golden.objects,
         missing=sum(one.missing for one in each),
         unexpected=sum(one.unexpected for one in each),

@@ -9,10 +9,11 @@ import typer
 
 import pipeline.cli
 import release.cli
+import runtime.cli
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
-PACKAGES = ("engines", "pipeline", "release")
+PACKAGES = ("engines", "pipeline", "release", "runtime")
 
 
 def test_every_room_is_named() -> None:
@@ -22,13 +23,15 @@ def test_every_room_is_named() -> None:
         for path in (ROOT / package).iterdir()
         if (path / "__init__.py").is_file()
     }
-    named = set(re.findall(r"^\| `((?:engines|pipeline|release)/[a-z_]+)`", TEXT, re.MULTILINE))
+    named = set(
+        re.findall(r"^\| `((?:engines|pipeline|release|runtime)/[a-z_]+)`", TEXT, re.MULTILINE)
+    )
     assert rooms <= named
     assert all((ROOT / one).is_dir() for one in named)
 
 
 def test_what_is_named_exists() -> None:
-    paths = re.findall(r"`((?:engines|pipeline|release|tests)/[\w/.-]+)`", TEXT)
+    paths = re.findall(r"`((?:engines|pipeline|release|runtime|tests)/[\w/.-]+)`", TEXT)
     assert len(paths) > 30
     for path in paths:
         if "<" not in path and "…" not in path:
@@ -38,16 +41,20 @@ def test_what_is_named_exists() -> None:
 def test_every_stage_s_command_is_in_the_table() -> None:
     commands = {
         f"{name} {command}"
-        for name, app in (("pipeline", pipeline.cli.commands), ("release", release.cli.commands))
+        for name, app in (
+            ("pipeline", pipeline.cli.commands),
+            ("release", release.cli.commands),
+            ("runtime", runtime.cli.commands),
+        )
         for command in typer.main.get_command(app).commands  # type: ignore[attr-defined]
     }
-    named = set(re.findall(r"^\| `((?:pipeline|release) [a-z-]+)`", TEXT, re.MULTILINE))
+    named = set(re.findall(r"^\| `((?:pipeline|release|runtime) [a-z-]+)`", TEXT, re.MULTILINE))
     assert named <= commands
     stages = [ROOT / "dvc.yaml", ROOT / "engines" / "targets" / "device.dvc.yaml"]
     run = {
         match
         for file in stages
-        for match in re.findall(r"cmd: ((?:pipeline|release) [a-z-]+)", file.read_text())
+        for match in re.findall(r"cmd: ((?:pipeline|release|runtime) [a-z-]+)", file.read_text())
     }
     assert run <= named
 

@@ -15,16 +15,22 @@ from typer.testing import CliRunner
 
 import pipeline.cli
 import release.cli
+import runtime.cli
 from engines import errors
 from engines.cli import reports_errors
 
-APPS = {"pipeline": pipeline.cli.commands, "release": release.cli.commands}
+APPS = {
+    "pipeline": pipeline.cli.commands,
+    "release": release.cli.commands,
+    "runtime": runtime.cli.commands,
+}
 LIGHT = {
     "annotated_doc",
     "click",
     "engines",
     "pipeline",
     "release",
+    "runtime",
     "shellingham",
     "typer",
     "typing_extensions",

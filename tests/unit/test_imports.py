@@ -12,7 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 import grimp
 import pytest
 
-PACKAGES = ("engines", "pipeline", "release")
+PACKAGES = ("engines", "pipeline", "release", "runtime")
 
 POD = {
     *("engines", "engines.errors", "engines.files", "engines.packages"),
@@ -29,6 +29,16 @@ POD = {
 }
 """All of ours that `import engines.detect.detector` brings."""
 
+SERVING = {
+    *POD,
+    *("runtime", "runtime.check", "runtime.health", "runtime.memory", "runtime.metrics"),
+    *("runtime.pod", "runtime.server", "runtime.trust", "runtime.worker"),
+    *("engines.detect.golden", "engines.records.verdict"),
+    *("engines.records.attestation", "engines.records.signed_folder"),
+    "engines.records.trusted_key",
+}
+"""And all that `runtime serve` does. A backend and its SDK are loaded with the engine."""
+
 LIBRARIES = {
     "annotated_types",
     "numpy",
@@ -42,7 +52,7 @@ LIBRARIES = {
 
 @cache
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph(*PACKAGES)
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
 
 
 def imports_between(names: Iterable[str]) -> dict[str, set[str]]:
@@ -82,19 +92,24 @@ def test_no_room_imports_back(package: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "more"), [("detector", set()), ("pyfunc", {"engines.detect.pyfunc"})]
+    ("module", "ours", "libraries"),
+    [
+        ("engines.detect.detector", POD, LIBRARIES),
+        ("engines.detect.pyfunc", POD | {"engines.detect.pyfunc"}, LIBRARIES),
+        ("runtime.pod", SERVING, LIBRARIES | {"prometheus_client"}),
+    ],
 )
-def test_what_a_pod_imports(module: str, more: set[str]) -> None:
+def test_what_a_pod_imports(module: str, ours: set[str], libraries: set[str]) -> None:
     """And what MLflow does with a released engine."""
     script = (
         "import json, sys; before = set(sys.modules);"
-        f"import engines.detect.{module}, engines.detect.detector;"
+        f"import {module}, engines.detect.detector;"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     names = set(json.loads(done.stdout))
-    assert {one for one in names if one.partition(".")[0] in PACKAGES} == POD | more
+    assert {one for one in names if one.partition(".")[0] in PACKAGES} == ours
     others = {one.partition(".")[0] for one in names} - {*PACKAGES, *sys.stdlib_module_names}
-    assert {one for one in others if not one.startswith("_")} <= LIBRARIES | {"typing_inspection"}
+    assert {one for one in others if not one.startswith("_")} <= libraries | {"typing_inspection"}

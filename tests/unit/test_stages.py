@@ -71,7 +71,7 @@ ALWAYS = {"probe": "always_changed: the machine is asked each time"}
 
 @cache
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph(*PACKAGES)
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
 
 
 def _stages(file: Path) -> dict[str, dict[str, Any]]:

@@ -63,17 +63,20 @@ class JetsonSensor:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._gpu_clock = _gpu_clock(root)
+        self._gpu_load = self._gpu_clock and self._gpu_clock.with_name("device") / "load"
         self._memory_clock = _first_readable([root / path for path in MEMORY_CLOCKS])
         self._over_currents = sorted(root.glob("sys/class/hwmon/hwmon*/oc[0-9]_event_cnt"))
         self._rails = _rails(root)
         self._alerts = _alerts(root)
 
     def read(self) -> Reading:
-        """Clocks come in Hz."""
+        """Clocks come in Hz, the GPU's load in thousandths (nvgpu's `load`)."""
+        load = read_number(self._gpu_load)
         return Reading(
             gpu_clock_mhz=_mhz(self._gpu_clock),
             memory_clock_mhz=_mhz(self._memory_clock),
             power_w=self._watts(),
+            gpu_busy_percent=None if load is None else load / 10,
             gpu_memory_mib=read_memory_used_mib(self._root),
             throttle_reasons=frozenset(
                 name for path, name in self._alerts.items() if (read_number(path) or 0) > 0

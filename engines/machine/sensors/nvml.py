@@ -73,12 +73,14 @@ class CardSensor:
         milliwatts = self._ask("nvmlDeviceGetPowerUsage")
         celsius = self._ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU)
         memory = self._ask("nvmlDeviceGetMemoryInfo")
+        busy = self._ask("nvmlDeviceGetUtilizationRates")
         return Reading(
             temperatures_c=() if celsius is None else (float(celsius),),
             gpu_temperature_c=None if celsius is None else float(celsius),
             gpu_clock_mhz=self._ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_GRAPHICS),
             memory_clock_mhz=self._ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
             power_w=None if milliwatts is None else milliwatts / 1e3,
+            gpu_busy_percent=None if busy is None else float(busy.gpu),
             gpu_memory_mib=None if memory is None else memory.used / (1 << 20),
             throttle_reasons=self._throttle_reasons(),
             other_gpu_processes=self._other_processes(),

@@ -30,6 +30,8 @@ class Reading:
     gpu_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None
     power_w: float | None = None
+    gpu_busy_percent: float | None = None
+    """Part of the latest moment in which the GPU worked."""
     gpu_memory_mib: float | None = None
     """Taken by all programs; on a Jetson that of the whole machine."""
     throttle_reasons: frozenset[str] = frozenset()
@@ -74,6 +76,7 @@ def read_all(sensors: Iterable[Sensor]) -> Reading:
         gpu_clock_mhz=_first(one.gpu_clock_mhz for one in readings),
         memory_clock_mhz=_first(one.memory_clock_mhz for one in readings),
         power_w=_first(one.power_w for one in readings),
+        gpu_busy_percent=_first(one.gpu_busy_percent for one in readings),
         gpu_memory_mib=_first(one.gpu_memory_mib for one in readings),
         throttle_reasons=frozenset().union(*(one.throttle_reasons for one in readings)),
         other_gpu_processes=frozenset().union(*(one.other_gpu_processes for one in readings)),

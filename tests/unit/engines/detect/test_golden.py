@@ -118,7 +118,7 @@ def test_an_engine_finds_its_own_boxes_again(built_engine: Path, pictures: Any) 
     assert golden.objects > 0
     confidence = detector.manifest.thresholds.confidence
     assert compare_all(golden, again, confidence) == Comparison(
-        objects=golden.objects, missing=0, unexpected=0, confidence_difference=0.0
+        frames=3, objects=golden.objects, missing=0, unexpected=0, confidence_difference=0.0
     )
     other = compare_all(golden, again[::-1], confidence)
     assert not other.same
