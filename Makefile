@@ -13,6 +13,7 @@ demo: .venv/.demo
 	dvc repro
 	@pipeline report --exit-zero
 	@release status
+	@release write
 
 test: .venv/.dev
 	pytest tests/unit tests/integration

@@ -12,6 +12,7 @@ moves/       promotions and rollbacks: one commit each
 tags         the grammar of image tags
 contents     what an image holds: the engine's files that are signed and packed
 lineage      hashes by which DVC knows files and data sets
+packed       release/records/<release>/image.json: which image a release is
 records      release/records/: what was published, and each model's candidate
 lock         one command at a time
 

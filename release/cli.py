@@ -29,6 +29,10 @@ Recorded = Annotated[
 ]
 
 
+Release = Annotated[
+    str | None,
+    typer.Argument(help="A release; default: the candidates.", show_default=False),
+]
 Model = Annotated[str, typer.Argument(help="A folder under release/fleet/.", show_default=False)]
 One = Annotated[
     str,
@@ -116,9 +120,7 @@ def keygen(
 @commands.command()
 @reports_errors
 def sign(
-    tag: Annotated[
-        str | None, typer.Argument(help="A release; default: the candidates.", show_default=False)
-    ] = None,
+    tag: Release = None,
     target: Target = None,
     key: Annotated[
         str | None,
@@ -154,6 +156,29 @@ def sign(
         step.sign_release(workspace, tag, target, key, line)
     else:
         step.sign_candidates(workspace, target_or_default(workspace, target), key, line)
+
+
+@commands.command()
+@reports_errors
+def pack(tag: Release = None, target: Recorded = None) -> None:
+    """Make the image of a signed release, where its engine is.
+
+    The engine, its records and the attestation become the layer /models of an image in
+    release/images/, an OCI layout that all releases share. It needs no container engine and no
+    root. The same files make the same image on any machine, and packing again changes nothing.
+    Without TAG and --target it packs every candidate whose engine is on this machine.
+
+    Examples:
+
+      release pack --target x86-openvino
+
+      release pack v1.0-x86-openvino-fp16-3f2a91c04b7e
+    """
+    from engines.config.workspace import find_workspace
+    from release.steps import pack as step
+    from release.terminal import line
+
+    step.pack(find_workspace(), tag, target, line)
 
 
 @commands.command()

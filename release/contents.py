@@ -15,7 +15,13 @@ from engines.records.folder import GOLDEN
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.judged import JudgedEngine, load_passed
-from release.records import Publication, read_publication
+from release.packed import read_image
+from release.records import (
+    Publication,
+    attestation_path,
+    publication_path,
+    read_publication,
+)
 from release.tags import make_tag
 
 
@@ -29,6 +35,26 @@ class Contents:
     """Name under `/models` to the file on this machine, sorted; without the attestation."""
 
 
+def why_kept(workspace: Workspace, release: str) -> str | None:
+    """Why a signed release stays as it was signed, whatever lies in its engine's folder now; None
+    where it may be signed and packed anew.
+
+    A record of publishing is written once, and what was pushed may run somewhere: an engine that is
+    measured again is no other release. Raises as `contents_of` for an engine that is not here.
+    """
+    if not attestation_path(workspace, release).is_file():
+        return None
+    image = read_image(workspace, release)
+    if image is not None and image.repositories:
+        return f"it was pushed to {image.repositories[0]}"
+    publication = read_publication(workspace, release)
+    judged = load_passed(workspace, publication.target, publication.engine)
+    same_engine = make_tag(judged.manifest).name == release
+    if same_engine and judged.verdict.judged != publication.judged:
+        return "it was measured again since it was published"
+    return None
+
+
 def contents_of(workspace: Workspace, release: str) -> Contents:
     """The files of a published release.
 
@@ -38,11 +64,17 @@ def contents_of(workspace: Workspace, release: str) -> Contents:
     publication = read_publication(workspace, release)
     judged = load_passed(workspace, publication.target, publication.engine)
     found = make_tag(judged.manifest).name
-    if found != release or judged.verdict.judged != publication.judged:
+    if found != release:
         raise WrongEngine(
             f"Expected the engine that was published as {release} in {judged.folder.path}, got "
-            f"another one or other measurements of it ({found}). Publish it: `release publish "
-            f"--target {publication.target}`."
+            f"another one ({found}). Publish it: `release publish --target {publication.target}`."
+        )
+    if judged.verdict.judged != publication.judged:
+        record = workspace.relative(publication_path(workspace, release).parent)
+        raise WrongEngine(
+            f"Expected the measurements of {release} with which it was published, got other "
+            f"measurements in {judged.folder.path}: it was measured again. Where nobody has the "
+            f"release yet, remove {record} and run `release publish --target {publication.target}`."
         )
     names = (publication.engine_file, Manifest.file, Verdict.file, Evaluation.file, GOLDEN)
     return Contents(

@@ -3,6 +3,7 @@
     release/records/<release>/publication.json     Publication: written once, never changed
     release/records/<release>/quarantine.json      Quarantine: goes to no ring any more
     release/records/<release>/attestation.json     what was signed of it (`release sign`)
+    release/records/signed/<target>.json           Signed: the statements of a target's candidates
     release/records/candidates/<target>.json       Candidates: which release a model's is now
 
 A release is an engine, so a release that is published again is the same one and its file stays byte
@@ -81,6 +82,17 @@ class Candidate(Part):
     reason: str
 
 
+class Signed(Record):
+    """`signed/<target>.json`: which statements there are of a target's candidates, so that DVC, and
+    whoever reads the history, sees when one is another."""
+
+    written_by: ClassVar[str] = "release sign"
+
+    target: Name
+    releases: dict[str, Sha256]
+    """Release to the sha256 of its attestation.json."""
+
+
 class Candidates(Record):
     """`candidates/<target>.json`: the candidate of each model of a target."""
 
@@ -125,6 +137,11 @@ def publication_path(workspace: Workspace, release: str) -> Path:
 def attestation_path(workspace: Workspace, release: str) -> Path:
     """`release/records/<release>/attestation.json`."""
     return workspace.records / release / "attestation.json"
+
+
+def signed_path(workspace: Workspace, target: str) -> Path:
+    """`release/records/signed/<target>.json`."""
+    return workspace.records / "signed" / f"{target}.json"
 
 
 def candidates_path(workspace: Workspace, target: str) -> Path:

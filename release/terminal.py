@@ -16,6 +16,7 @@ from engines.config.workspace import Workspace
 from release.moves.ledger import Entry
 from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine
+from release.packed import ImageRecord
 from release.records import MlflowEntry
 from release.rollout.release_yaml import ReleaseValues
 from release.steps.diff import Difference
@@ -55,10 +56,23 @@ def show_status(overview: Overview) -> None:
             line(f"  candidate  {one.candidate.release}")
             line(f"  MLflow     {_entry(one.candidate.mlflow)}")
             line(f"  open       {how_to_open(one.candidate.mlflow.tracking_uri)}")
+            line(f"  signed     by {one.signed_by or 'no key that counts'}")
+            _show_image(one.image)
         for ring, found in one.rings.items():
             _show_ring(ring, found, overview.branch)
     if overview.branch is None:
         line(f"Rings are as in this clone; what is pushed is not known: {overview.trouble}")
+
+
+def _show_image(image: ImageRecord | None) -> None:
+    if image is None:
+        line("  packed     no")
+        return
+    line(f"  packed     {image.digest}")
+    base = f"{image.base.name} {image.base.digest}" if image.base else "none: it is mounted"
+    line(f"  base       {base}")
+    for repository in image.repositories or ("no registry",):
+        line(f"  pushed to  {repository}")
 
 
 def _show_ring(ring: str, found: RingStatus, branch: str | None) -> None:

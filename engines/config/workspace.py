@@ -48,6 +48,15 @@ class Workspace:
         """`release/trust/keys`, the public ones, which people keep in git."""
         return self.trust / "keys"
 
+    @property
+    def images(self) -> Path:
+        """`release/images`, the OCI layout of all images that were packed here."""
+        return self.root / "release" / "images"
+
+    @property
+    def bases_file(self) -> Path:
+        return self.root / "release" / "bases.yaml"
+
     def model(self, name: str) -> Path:
         """`models/<name>`, where people keep model.yaml, weights and data sets."""
         return self.models / name

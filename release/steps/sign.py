@@ -12,19 +12,21 @@ from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
-from engines.files import write_atomic
+from engines.files import sha256_file, write_atomic
 from engines.records.attestation import Statement, Verified, verify_envelope
 from engines.records.trusted_key import TrustedKey
-from release.contents import contents_of
+from release.contents import contents_of, why_kept
 from release.lineage import data_set_hashes
 from release.lock import exclusive
 from release.records import (
     Candidates,
+    Signed,
     attestation_path,
     candidates_path,
     chosen_targets,
     read_publication,
     refuse_old_layout,
+    signed_path,
 )
 from release.signing.keys import trusted_keys
 from release.signing.signer import SigningKey, open_key
@@ -68,13 +70,20 @@ def sign_candidates(
     if not chosen:
         say(f"{name}: no engine passed, so there is nothing to sign")
     with exclusive(workspace):
-        return {
+        signed = {
             one.release: _sign(workspace, one.release, key, say)
             for _, one in sorted(chosen.items())
         }
+        releases = {one: sha256_file(path) for one, path in signed.items()}
+        Signed(target=name, releases=releases).write(signed_path(workspace, name))
+        return signed
 
 
 def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path:
+    path = attestation_path(workspace, release)
+    if why := why_kept(workspace, release):
+        say(f"{release}: stays signed as it is, since {why}")
+        return path
     contents = contents_of(workspace, release)
     publication = contents.publication
     data_sets = data_set_hashes(workspace, publication.model, publication.target)

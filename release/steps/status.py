@@ -7,17 +7,20 @@ from dataclasses import dataclass
 
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
-from engines.errors import InputError, ServiceError
+from engines.errors import InputError, ServiceError, WrongEngine
+from engines.records.attestation import verify_envelope
 from release.gitops.branch import Snapshot, open_gitops
 from release.gitops.history import Commit
 from release.lock import exclusive
 from release.moves.aliases import point
 from release.moves.ledger import since
 from release.moves.place import Place, places, rings_of, values_at
+from release.packed import ImageRecord, read_image
 from release.records import (
     Candidates,
     Publication,
     Quarantine,
+    attestation_path,
     candidates_path,
     chosen_targets,
     read_publication,
@@ -25,6 +28,7 @@ from release.records import (
     refuse_old_layout,
 )
 from release.rollout.release_yaml import ReleaseValues, models_of, read_values, release_file
+from release.signing.keys import trusted_keys, trying_key
 from release.tags import parse_tag
 
 Say = Callable[[str], None]
@@ -55,6 +59,10 @@ class Status:
     target: str
     candidate: Publication | None
     """What `release write` puts into the first ring; none where no engine passed."""
+    signed_by: str | None = None
+    """The key that signed the candidate, trusted or for trying; None where none of them did."""
+    image: ImageRecord | None = None
+    """Of the candidate, once it is packed."""
     rings: dict[str, RingStatus]
 
 
@@ -122,6 +130,8 @@ def _statuses(
                     model=model,
                     target=target,
                     candidate=read_publication(workspace, candidate.release) if candidate else None,
+                    signed_by=_signer(workspace, candidate.release) if candidate else None,
+                    image=read_image(workspace, candidate.release) if candidate else None,
                     rings={
                         ring: _ring(workspace, snapshot, place, commits.get(place))
                         for ring, place in where.items()
@@ -129,6 +139,17 @@ def _statuses(
                 )
             )
     return found
+
+
+def _signer(workspace: Workspace, release: str) -> str | None:
+    path = attestation_path(workspace, release)
+    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    if not path.is_file():
+        return None
+    try:
+        return verify_envelope(path.read_bytes(), keys).key.name
+    except WrongEngine:
+        return None
 
 
 def _ring(

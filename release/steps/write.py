@@ -1,4 +1,7 @@
-"""write: each model's candidate goes to the release.yaml of the first ring, from records alone."""
+"""write: each model's candidate goes to the release.yaml of the first ring, from records alone.
+
+The tag has the digest of the release's image once it is packed.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from pathlib import Path
 from engines.config.rings import load_rings
 from engines.config.target import readable_targets
 from engines.config.workspace import Workspace
-from engines.errors import InputError
+from engines.errors import InputError, WrongEngine
 from release.lock import exclusive
+from release.packed import image_path, read_image
 from release.records import (
     Candidates,
     Publication,
@@ -51,7 +55,8 @@ def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]
                         f"{one.model} on {name} stays as it is"
                     )
                     continue
-                planned[release_file(workspace, one.model, name, ring)] = values_of(one)
+                path = release_file(workspace, one.model, name, ring)
+                planned[path] = values_of(one, _digest(workspace, one, say))
             if not publications:
                 say(f"{name}: no engine passed, so no release.yaml changes")
         for path in planned:
@@ -78,6 +83,23 @@ def _candidates(workspace: Workspace, target: str) -> list[Publication]:
         _check_label(workspace, publication)
         publications.append(publication)
     return publications
+
+
+def _digest(workspace: Workspace, publication: Publication, say: Say) -> str | None:
+    """Of the release's image. Raises WrongEngine where the image is of another engine."""
+    image = read_image(workspace, publication.release)
+    if image is None:
+        say(f"{publication.release}: not packed, so its tag has no digest; see `release pack`")
+        return None
+    packed = image.files.get(publication.engine_file, "none")
+    if packed != publication.engine_sha256:
+        path = workspace.relative(image_path(workspace, publication.release))
+        raise WrongEngine(
+            f"Expected the engine {publication.engine_sha256[:12]} in the image that {path} names, "
+            f"got {packed[:12]}. Bring the file back with `git checkout -- {path}`, or remove it "
+            f"and run `release pack {publication.release}` where the engine is."
+        )
+    return image.digest
 
 
 def _check_label(workspace: Workspace, publication: Publication) -> None:

@@ -21,10 +21,14 @@ from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
+from engines.records.signed_folder import verify_folder
 from engines.records.verdict import Verdict
 from pipeline.records import Quantize, Verify
+from release.image.layout import Layout
+from release.packed import read_image
 from release.records import Candidates, Publication, candidates_path, read_publication
 from release.rollout.release_yaml import read_values
+from release.signing.keys import trying_key
 from tests.integration.conftest import (
     CANARY,
     ENGINES,
@@ -41,6 +45,7 @@ pytestmark = pytest.mark.integration
 
 FP16 = f"{MODEL}-fp16"
 TARGET_YAML = f"engines/targets/{TARGET}/dvc.yaml"
+RELEASE = ["publish", "sign", "pack", "write"]
 MODEL_SIDE = [f"{step}@{MODEL}" for step in ("export", "verify", "quantize")]
 LATENCY_KEYS = {"p50_ms", "p95_ms", "p99_ms", "mean_ms", "count"}
 EVALUATION_KEYS = {
@@ -87,7 +92,7 @@ def test_from_scratch_runs_every_stage_once(first_run: tuple[Clone, str]) -> Non
     ran = stages(first_run[1])
     steps = ("build", "benchmark", "evaluate", "gate")
     each = [f"{step}@{engine}" for engine in ENGINES for step in steps]
-    assert sorted(ran) == sorted([*MODEL_SIDE, "probe", *each, "report", "publish", "write"])
+    assert sorted(ran) == sorted([*MODEL_SIDE, "probe", *each, "report", *RELEASE])
 
 
 def test_model_side(first_run: tuple[Clone, str]) -> None:
@@ -163,7 +168,12 @@ def test_release(first_run: tuple[Clone, str]) -> None:
     manifest = Manifest.read(clone.workspace.engine(TARGET, record.engine).path / "manifest.json")
     precision, sha256 = manifest.precision, manifest.engine_sha256
     assert record.engine_sha256 == sha256
-    assert canary_tag(clone) == f"v1.0-{TARGET}-{precision}-{sha256[:12]}" == record.release
+    assert record.release == f"v1.0-{TARGET}-{precision}-{sha256[:12]}"
+    image = Layout(clone.workspace.images).image(record.release)
+    assert canary_tag(clone) == f"{record.release}@{image.digest}"
+    packed = read_image(clone.workspace, record.release)
+    assert packed is not None
+    assert packed.digest == image.digest
     assert (clone.root / "mlflow.db").is_file()
 
 
@@ -177,8 +187,21 @@ def test_a_release_manager_s_clone_needs_no_engine(first_run: tuple[Clone, str])
     (fresh.root / CANARY).unlink()
     fresh.run("release", "write")
     assert canary_tag(fresh) == canary_tag(clone)
-    assert fresh.run("release", "status").count(canary_tag(clone)) == 2
+    said = fresh.run("release", "status")
+    assert canary_tag(clone) in said
+    assert canary_tag(clone).partition("@")[2] in said.partition("packed")[2]
+    assert "signed     by no key that counts" in said  # the one for trying is in no git
     assert fresh.run("git", "status", "--porcelain") == ""
+
+
+def test_the_image_holds_what_was_signed(first_run: tuple[Clone, str], tmp_path: Path) -> None:
+    clone, _ = first_run
+    release = candidates(clone).candidates[MODEL].release
+    layout = Layout(clone.workspace.images)
+    layout.files(layout.image(release), tmp_path)
+    key = trying_key(clone.workspace)
+    assert key is not None
+    assert verify_folder(tmp_path, [key]).statement.predicate.release == release
 
 
 def test_the_fastest_engine_goes_to_the_canary_ring(first_run: tuple[Clone, str]) -> None:
@@ -206,7 +229,7 @@ def test_a_changed_budget_judges_again_and_builds_nothing(finished: Clone) -> No
     gates = [f"gate@{engine}" for engine in ENGINES]
     ran = finished.repro()
     assert ran[:4] == ["probe", *gates]
-    assert set(ran[4:]) <= {"report", "publish", "write"}
+    assert set(ran[4:]) <= {"report", *RELEASE}
     assert [sha256_file(finished.out / engine / "engine.blob") for engine in ENGINES] == before
 
 
@@ -227,7 +250,7 @@ def test_other_weights_redo_all_that_depends_on_them(finished: Clone) -> None:
     change_weights(finished)
     ran = finished.repro()
     on_device = [f"{step}@{FP16}" for step in ("build", "benchmark", "evaluate", "gate")]
-    assert ran == [*MODEL_SIDE, "probe", *on_device, "report", "publish", "write"]
+    assert ran == [*MODEL_SIDE, "probe", *on_device, "report", *RELEASE]
     assert canary_tag(finished) not in (tag, "")
 
 

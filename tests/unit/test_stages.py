@@ -47,6 +47,16 @@ LEFT_OUT_OF: Mapping[str, Mapping[str, str]] = {
         "engines.machine": "as for the gate, whose word it repeats",
         "engines.backends": "as for the gate",
     },
+    "sign": {
+        "engines.machine": "as for the gate, whose word it repeats",
+        "engines.backends": "as for the gate",
+        "engines.detect": "what it found is in the engine's folder",
+    },
+    "pack": {
+        "engines.machine": "as for the gate, whose word it repeats",
+        "engines.backends": "as for the gate",
+        "engines.detect": "what it found is in the engine's folder",
+    },
     "write": {
         "engines.machine": "as for the gate, whose word it repeats",
         "engines.backends": "as for the gate",

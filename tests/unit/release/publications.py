@@ -5,6 +5,7 @@ from __future__ import annotations
 from engines.config.workspace import Workspace
 from engines.records.verdict import Check
 from engines.verdict.judged import load_passed
+from release.packed import ImageRecord
 from release.records import (
     Candidate,
     Candidates,
@@ -53,6 +54,16 @@ PUBLICATION = Publication(
         ),
     ),
     judged={"engine.blob": "3f2a91c04b7e" + "0" * 52, "manifest.json": "a" * 64},
+)
+
+IMAGE = ImageRecord(
+    release=PUBLICATION.release,
+    digest=f"sha256:{'d' * 64}",
+    manifest_bytes=900,
+    platform="linux/amd64",
+    base=None,
+    layers=(),
+    files={"engine.blob": PUBLICATION.engine_sha256},
 )
 
 

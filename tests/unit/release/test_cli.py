@@ -15,11 +15,12 @@ from typer.testing import CliRunner, Result
 from engines.config.workspace import Workspace
 from engines.records.manifest import Manifest
 from release.cli import commands
+from release.packed import Base
 from release.records import publication_path
 from release.rollout.release_yaml import values_of
 from release.steps.status import Overview, RingStatus, Status
 from release.terminal import show_status
-from tests.unit.release.publications import PUBLICATION, publication_of, record
+from tests.unit.release.publications import IMAGE, PUBLICATION, publication_of, record
 
 TARGET = "x86-openvino"
 HEAVY = {"mlflow", "numpy", "pandas", "pydantic", "rich", "ruamel", "matplotlib", "sqlalchemy"}
@@ -100,11 +101,21 @@ def test_tags_are_never_cut(
         model=one.model,
         target=one.target,
         candidate=one,
+        signed_by="k" * 40,
+        image=IMAGE.model_copy(
+            update={
+                "base": Base(name="b" * 40, digest=IMAGE.digest),
+                "repositories": ("registry.example.com/" + "r" * 100,),
+            }
+        ),
         rings={"canary": RingStatus(here=values, pushed=values), "pilot": RingStatus(here=None)},
     )
     show_status(Overview(statuses=[status], branch="origin main"))
     words = capsys.readouterr().out.split()
     assert words.count(one.release) == 1
+    assert words.count(IMAGE.digest) == 2
+    assert "registry.example.com/" + "r" * 100 in words
+    assert "k" * 40 in words
     assert values.image.tag in words
     assert one.mlflow.registered_model in words
     assert words[-2:] == ["pilot", "-"]

@@ -11,12 +11,13 @@ import pytest
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError, WrongEngine
+from release.packed import image_path
 from release.records import candidates_path, publication_path
 from release.rollout.release_yaml import read_values, release_file
 from release.steps.publish import publish
 from release.steps.status import status
 from release.steps.write import write
-from tests.unit.release.publications import PUBLICATION, TARGET, publication_of, record
+from tests.unit.release.publications import IMAGE, PUBLICATION, TARGET, publication_of, record
 
 RELEASE = PUBLICATION.release
 
@@ -49,11 +50,35 @@ def test_writes_once(workspace: Workspace, canary: Path) -> None:
     modified = canary.stat().st_mtime_ns
     assert write(workspace, TARGET, said.append) == {canary: RELEASE}
     assert canary.stat().st_mtime_ns == modified
-    assert said[0].endswith("written")
-    assert said[1].endswith("is there already")
+    assert said[0].endswith("its tag has no digest; see `release pack`")
+    assert said[1].endswith("written")
+    assert said[3].endswith("is there already")
     assert canary.with_name("fleet.yaml").read_bytes() == people
     others = [release_file(workspace, "meter", TARGET, ring) for ring in ("pilot", "production")]
     assert not any(path.exists() for path in others)
+
+
+def test_a_packed_release_has_its_digest(workspace: Workspace, canary: Path) -> None:
+    IMAGE.write(image_path(workspace, RELEASE))
+    assert write(workspace, TARGET, _quiet) == {canary: f"{RELEASE}@{IMAGE.digest}"}
+    values = read_values(canary)
+    assert values is not None
+    assert values.image.tag == f"{RELEASE}@{IMAGE.digest}"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"files": {"engine.blob": "e" * 64}}, "Expected the engine 3f2a91c04b7e in the image"),
+        ({"files": {}}, "got none"),
+        ({"release": "another"}, "got that of another"),
+    ],
+)
+def test_an_image_of_another_engine(
+    workspace: Workspace, canary: Path, change: dict[str, Any], said: str
+) -> None:
+    IMAGE.model_copy(update=change).write(image_path(workspace, RELEASE))
+    _refused(workspace, WrongEngine, said)
 
 
 def test_a_machine_without_engines(workspace: Workspace, canary: Path) -> None:

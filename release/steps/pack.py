@@ -1,0 +1,148 @@
+"""pack: a release's files become an image in release/images/, without a daemon and without root.
+
+The same files give the same image on any machine; a rerun writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timezone
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
+from engines.files import sha256_file
+from engines.records.attestation import FILE, Statement, verify_envelope
+from engines.records.manifest import Manifest
+from engines.records.signed_folder import check_hashes
+from release.contents import contents_of, why_kept
+from release.image.compose import Composition, compose
+from release.image.describe import annotations_of, platform_of
+from release.image.layer import LayerFile, layer_chunks
+from release.image.layout import Image, Layout
+from release.image.oci import LAYER
+from release.lock import exclusive
+from release.packed import ImageRecord, Layer, image_path, read_image
+from release.records import (
+    Candidates,
+    attestation_path,
+    candidates_path,
+    chosen_targets,
+    read_publication,
+    refuse_old_layout,
+)
+from release.signing.keys import trusted_keys, trying_key
+from release.tags import parse_tag
+
+Say = Callable[[str], None]
+
+
+def pack(
+    workspace: Workspace, release: str | None, target: str | None, say: Say
+) -> list[ImageRecord]:
+    """Pack `release`, or the candidates of `target`, or those of every target that are here.
+
+    What was pushed stays the image that it is. Raises InputError where something is missing, and
+    WrongEngine for files that are not those that were published.
+    """
+    refuse_old_layout(workspace)
+    with exclusive(workspace):
+        wanted = _wanted(workspace, release, target, say)
+        layout = Layout(workspace.images)
+        layout.prepare()
+        return [_pack(workspace, layout, one, say) for one in wanted]
+
+
+def _wanted(workspace: Workspace, release: str | None, target: str | None, say: Say) -> list[str]:
+    if release is not None:
+        return [parse_tag(release).name]
+    candidates = [
+        candidate.release
+        for name in chosen_targets(workspace, target)
+        for candidate in Candidates.read(candidates_path(workspace, name)).candidates.values()
+    ]
+    if not candidates:
+        say("nothing to pack, since no engine has the verdict PASS")
+    if target is not None:
+        return candidates
+    here = [one for one in candidates if _is_here(workspace, one)]
+    for one in candidates:
+        if one not in here:
+            say(f"{one}: left out, since its engine is not on this machine; pack it where it is")
+    return here
+
+
+def _is_here(workspace: Workspace, release: str) -> bool:
+    publication = read_publication(workspace, release)
+    folder = workspace.engine(publication.target, publication.engine)
+    return folder.file(Manifest).is_file()
+
+
+def _pack(workspace: Workspace, layout: Layout, release: str, say: Say) -> ImageRecord:
+    known = read_image(workspace, release)
+    if known and (why := why_kept(workspace, release)):
+        say(f"{release}@{known.digest} stays as it is packed, since {why}")
+        return known
+    contents = contents_of(workspace, release)
+    hashes = {name: sha256_file(path) for name, path in contents.files.items()}
+    statement = _statement(workspace, release, hashes)
+    paths = {**contents.files, FILE: attestation_path(workspace, release)}
+    hashes[FILE] = sha256_file(paths[FILE])
+    files = {name: LayerFile(path, hashes[name]) for name, path in paths.items()}
+    manifest = contents.judged.manifest
+    parts = Composition(
+        base=None,
+        layer=layout.add_stream(lambda: layer_chunks(files), LAYER),
+        platform=platform_of(manifest),
+        annotations=annotations_of(contents),
+        created=f"{statement.predicate.signed_at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+    )
+    image = compose(layout, parts)
+    hashes = {name: file.sha256 for name, file in files.items()}
+    known = read_image(workspace, release)
+    record = _record(release, layout.image_of(image), hashes, known)
+    layout.name(release, image)
+    if record == known:
+        say(f"{release}@{record.digest} is packed already")
+    else:
+        record.write(image_path(workspace, release))
+        say(f"{release}@{record.digest} packed")
+    return record
+
+
+def _statement(workspace: Workspace, release: str, hashes: dict[str, str]) -> Statement:
+    """What was signed of the release. Raises InputError where nothing is, and WrongEngine where it
+    is of another release or of other files."""
+    path = attestation_path(workspace, release)
+    if not path.is_file():
+        raise InputError(
+            f"Expected {path}, which says who signed the release, but it is not there. Run "
+            f"`release sign {release}` first."
+        )
+    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    statement = verify_envelope(path.read_bytes(), keys, where=str(path)).statement
+    if statement.predicate.release != release:
+        raise WrongEngine(
+            f"Expected the statement on {release} in {path}, got that on "
+            f"{statement.predicate.release}. Run `release sign {release}`."
+        )
+    check_hashes(statement, hashes, where=str(path.parent))
+    return statement
+
+
+def _record(
+    release: str, image: Image, files: dict[str, str], known: ImageRecord | None
+) -> ImageRecord:
+    """What git keeps."""
+    return ImageRecord(
+        release=release,
+        digest=image.digest,
+        manifest_bytes=image.descriptor.size,
+        platform=str(image.config.platform),
+        base=None,
+        layers=tuple(
+            Layer(media_type=one.media_type, digest=one.digest, size=one.size)
+            for one in image.manifest.layers
+        ),
+        files=files,
+        repositories=known.repositories if known else (),
+    )
