@@ -72,6 +72,7 @@ def _words(model: str, target: TargetConfig, ring: str) -> dict[str, str]:
         "label": target.fleet_label,
         "ring": ring,
         "releaseName": release_name(model, target.target),
+        "runtimeClass": "nvidia" if gpu else '""',
         "limits": "{memory: 4Gi, nvidia.com/gpu: 1}" if gpu else "{memory: 4Gi}",
     }
 
