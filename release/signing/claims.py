@@ -1,0 +1,90 @@
+"""What is said of an image beside its signature: where it is from, its verdict, what is in it.
+
+Each is an in-toto predicate that an admission controller can ask for: SLSA's provenance
+(https://slsa.dev/spec/v1.0/provenance), ours with the gate's verdict, and the SBOM of the base.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from engines.records.attestation import PREDICATE_TYPE, Predicate, Statement
+from release.signing.cosign import Claim
+
+PROVENANCE = "https://slsa.dev/provenance/v1"
+CYCLONEDX = "https://cyclonedx.org/bom"
+BUILD_TYPE = "urn:jetrail:engine-image:v1"
+BUILDER = "urn:jetrail:release-pack"
+
+
+def verdict_claim(statement: Statement) -> Claim:
+    """The very predicate that was signed of the engine's files, now about the image."""
+    predicate = json.loads(statement.predicate.model_dump_json(by_alias=True))
+    return Claim(predicate_type=PREDICATE_TYPE, predicate=predicate)
+
+
+def provenance_claim(statement: Statement, base: str | None) -> Claim:
+    """What the image was made of, from the commit to the base (`name@sha256:…`; None: no base)."""
+    of = statement.predicate
+    materials = [
+        _material("checkpoint", {"sha256": of.weights_sha256}),
+        _material("onnx", {"sha256": of.onnx_sha256}),
+        *(_data_set(name, found) for name, found in sorted(of.data_sets.items())),
+        *([_commit(of.git_commit)] if of.git_commit else []),
+        *([_base(base)] if base else []),
+    ]
+    predicate = {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": _parameters(of),
+            "internalParameters": {
+                "backend": f"{of.backend_package} {of.backend_version}",
+                "device": json.loads(of.device.model_dump_json(by_alias=True)),
+            },
+            "resolvedDependencies": materials,
+        },
+        "runDetails": {
+            "builder": {"id": BUILDER},
+            "metadata": {
+                "invocationId": f"mlflow:{of.mlflow.registered_model}/{of.mlflow.version}",
+                "finishedOn": of.signed_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
+            "byproducts": [
+                _material(name, {"sha256": digest}) for name, digest in sorted(of.evidence.items())
+            ],
+        },
+    }
+    return Claim(predicate_type=PROVENANCE, predicate=predicate)
+
+
+def sbom_claim(cyclonedx: Mapping[str, Any]) -> Claim:
+    """The SBOM of the base image, a CycloneDX document."""
+    return Claim(predicate_type=CYCLONEDX, predicate=cyclonedx)
+
+
+def _parameters(of: Predicate) -> dict[str, str]:
+    names = ("release", "model", "model_version", "target", "precision")
+    return {name: str(getattr(of, name)) for name in names}
+
+
+def _material(name: str, digest: Mapping[str, str]) -> dict[str, Any]:
+    return {"name": name, "digest": dict(digest)}
+
+
+def _data_set(name: str, found: str) -> dict[str, Any]:
+    """DVC's hash of a folder is the MD5 of its list of files: in-toto has no name for it."""
+    return {"name": f"data set {name}", "uri": f"dvc:{found}"}
+
+
+def _commit(commit: str) -> dict[str, Any]:
+    """A commit, or one with changes that were never committed, of which there is no digest."""
+    if commit.endswith("-dirty"):
+        return {"name": "source", "annotations": {"commit": commit}, "uri": f"git:{commit}"}
+    return _material("source", {"gitCommit": commit})
+
+
+def _base(base: str) -> dict[str, Any]:
+    name, _, digest = base.partition("@sha256:")
+    return {"name": "base", "uri": f"docker://{name}", "digest": {"sha256": digest}}
