@@ -6,7 +6,7 @@ steps/       one module a command; steps never import each other
 registry/    MLflow: what it is told, policy
 signing/     keys, the signed statement, and its check
 image/       one layer on a base, an OCI layout, a push to a registry
-rollout/     release.yaml of each ring
+rollout/     release.yaml of each ring; what Fleet makes of all files, and of a sync
 gitops/      the branch that Fleet reads: fetched, built upon, pushed without force
 moves/       promotions and rollbacks: one commit each
 tags         the grammar of image tags

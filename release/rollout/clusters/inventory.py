@@ -1,4 +1,4 @@
-"""The clusters that Fleet knows: a YAML file of ours, or what kubectl prints of its Cluster objects.
+"""The clusters that Fleet knows: a YAML file, or what kubectl prints of its Cluster objects.
 
 clusters:                          kubectl get clusters.fleet.cattle.io -A -o json
   - name: site-0001                (clustergroups.fleet.cattle.io in the same list are used too)
@@ -71,7 +71,7 @@ class Inventory:
         return index
 
     def labelled(self, pairs: Iterable[tuple[str, str]]) -> list[Cluster]:
-        """The clusters with the rarest of these labels, by name; all of them where none is given."""
+        """The clusters with the rarest of these labels, by name; all where none is given."""
         found = [self._by_label.get(pair, []) for pair in pairs]
         return min(found, key=len) if found else list(self.clusters)
 
@@ -79,7 +79,7 @@ class Inventory:
 def read_inventory(path: Path, namespace: str = NAMESPACE) -> Inventory:
     """An inventory file, of the clusters of `namespace` where the file tells namespaces.
 
-    Raises InputError for a file that is none, a cluster without a name, and one that is there twice.
+    Raises InputError for a file that is none, and a cluster without a name or there twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -99,11 +99,11 @@ def read_inventory(path: Path, namespace: str = NAMESPACE) -> Inventory:
 
 
 def _parse(text: str, path: Path) -> Any:
-    """JSON where it looks like it, else YAML whose words are all texts: `site: 0010` is no number."""
+    """JSON where it looks like it, else YAML whose words are all texts: 0010 is no number."""
     try:
         if text.lstrip()[:1] in ("{", "["):
             return json.loads(text)
-        return yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506
+        return yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         where = " ".join(str(error).split())[:200]
         raise InputError(
@@ -197,13 +197,13 @@ def _inventory(
     if twice:
         more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
         raise InputError(
-            f"Expected each cluster once in {path}, got {', '.join(twice[:3])}{more} more than once. "
-            "Fleet has one Cluster object of a name; remove the others."
+            f"Expected each cluster once in {path}, got {', '.join(twice[:3])}{more} more "
+            "than once. Fleet has one Cluster object of a name; remove the others."
         )
     if not here and clusters:
         raise InputError(
-            f"Expected clusters of the namespace {namespace} in {path}, as gitrepo.yaml has it; got "
-            f"{len(clusters)} of other namespaces."
+            f"Expected clusters of the namespace {namespace} in {path}, as gitrepo.yaml has it; "
+            f"got {len(clusters)} of other namespaces."
         )
     selecting = []
     for group in groups:

@@ -9,4 +9,5 @@ content    the files of a folder that are deployed
 names      the name of a bundle
 bundle     a folder as a bundle
 gitrepo    which folders there are, and what all are told
+tree       all bundles of a checkout
 """

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from release.rollout.reading.content import Content, content_of
 from release.rollout.clusters.criteria import Criteria, criteria_of
-from release.rollout.reading.decode import Decoded, decode
-from release.rollout.reading.text import Document, NotYaml, parse_document
-from release.rollout.reading.version import FleetVersion
 from release.rollout.clusters.labels import BadSelector
+from release.rollout.reading.content import Content, content_of
+from release.rollout.reading.decode import Decoded, decode
+from release.rollout.reading.fields import OPTIONS
 from release.rollout.reading.names import bundle_name
+from release.rollout.reading.text import Document, NotYaml, parse_document
 from release.rollout.reading.values import Options, merge_maps
+from release.rollout.reading.version import FleetVersion
 
 FILE_NAMES = ("fleet.yaml", "fleet.yml")
 """The second one where the first is not there."""
@@ -59,6 +60,8 @@ class Bundle:
 
     name: str
     folder: Path
+    place: str
+    """The folder, from the repository's root."""
     file: Path
     """fleet.yaml, whether it is there or not."""
     document: Document
@@ -69,11 +72,11 @@ class Bundle:
     rollout: dict[str, Any]
     all_matches: bool = False
     paused: bool = False
-    content: Content = Content((), (), "")
+    content: Content = field(default_factory=Content)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is deployed: Fleet then makes no bundle, and removes one that is there."""
+        """Whether nothing is deployed: Fleet then makes no bundle, and removes an earlier one."""
         return not self.content.files and not self.content.charts
 
 
@@ -151,6 +154,7 @@ def read_bundle(folder: Path, source: Source) -> Bundle:
     return Bundle(
         name=value.get("name") or bundle_name(source.repo_name, folder.relative_to(source.root)),
         folder=folder,
+        place=folder.relative_to(source.root).as_posix(),
         file=file,
         document=document,
         decoded=decoded,
@@ -189,14 +193,6 @@ def _check(value: dict[str, Any], document: Document, file: Path, version: Fleet
                 raise Unreadable(f"{state!r} is no state of a bundle", file, line)
 
 
-_NOT_OPTIONS = frozenset(
-    ("name", "labels", "annotations", "paused", "rolloutStrategy", "targetCustomizationMode")
-    + ("targets", "targetRestrictions", "targetCustomizations", "overrideTargets", "dependsOn")
-    + ("imageScans", "clusterName", "clusterGroup", "clusterSelector", "clusterGroupSelector")
-    + ("doNotDeploy", "namespaceLabels", "namespaceAnnotations")
-)
-
-
 def _options(
     value: dict[str, Any], folder: Path, document: Document, source: Source
 ) -> tuple[Options, Entries]:
@@ -220,7 +216,7 @@ def _options(
     for place, entry in places:
         if entry.get("helm") is not None:
             entry["helm"] = _with_files(entry["helm"], files, document, (*place, "helm"))
-    options = {key: one for key, one in value.items() if key not in _NOT_OPTIONS}
+    options = {key: one for key, one in value.items() if key in OPTIONS}
     if source.namespace:
         for one in (options, *(entry for _, entry in places)):
             one["namespace"] = source.namespace
@@ -285,7 +281,7 @@ def _targets(
             tuple(
                 Target(
                     criteria=criteria_of(one),
-                    options={k: v for k, v in one.items() if k not in _NOT_OPTIONS},
+                    options={key: value for key, value in one.items() if key in OPTIONS},
                     do_not_deploy=bool(one.get("doNotDeploy")),
                     customization=at < choosing,
                     place=place,

@@ -16,11 +16,11 @@ OCI = "oci://"
 class Content:
     """What is deployed, whatever the values are."""
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
     """Relative to the folder, sorted; with a chart that lies in it."""
-    charts: tuple[str, ...]
+    charts: tuple[str, ...] = ()
     """Charts that are downloaded: address and version."""
-    manifest: str
+    manifest: str = ""
     """Hash of both."""
 
 
@@ -54,9 +54,9 @@ def _files(folder: Path, ignored: set[str]) -> Iterable[str]:
         name = path.relative_to(folder).as_posix()
         hidden = any(part.startswith(".") for part in name.split("/"))
         inside = path.resolve().is_relative_to(folder.resolve())
-        if not hidden and inside and path.is_file():
-            if path.name not in ignored and name not in ignored:
-                yield name
+        shipped = inside and not hidden and not {path.name, name} & ignored
+        if shipped and path.is_file():
+            yield name
 
 
 def downloaded(folder: Path, helm: Options) -> bool:

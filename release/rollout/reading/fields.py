@@ -15,7 +15,7 @@ TEXTS, WORDS, VALUES, ANY = "list of texts", "map of texts", "map", "anything"
 
 @dataclass(frozen=True)
 class Key:
-    """One key: a kind of above, or the name of a structure of `STRUCTURES`; `many` makes it a list."""
+    """One key: a kind of above, or a structure of `STRUCTURES`; `many` makes it a list."""
 
     kind: str
     many: bool = False
@@ -33,7 +33,7 @@ CRITERIA = {  # which clusters a target or a partition is for
     **_of("Selector", "clusterSelector", "clusterGroupSelector"),
 }
 
-_OPTIONS = {
+OPTIONS = {  # of a deployment: what a bundle says, and its targets otherwise
     **_of(TEXT, "defaultNamespace", "namespace", "serviceAccount"),
     "createNamespace": Key(TRUTH, since=(0, 16, 1)),
     "helm": Key("Helm"),
@@ -52,7 +52,7 @@ _OPTIONS = {
 
 STRUCTURES: dict[str, dict[str, Key]] = {
     "FleetYaml": {
-        **_OPTIONS,
+        **OPTIONS,
         "name": Key(TEXT),
         "labels": Key(WORDS),
         "annotations": Key(WORDS),
@@ -66,7 +66,7 @@ STRUCTURES: dict[str, dict[str, Key]] = {
         "dependsOn": Key("Dependency", many=True),
         "imageScans": Key("ImageScan", many=True),
     },
-    "Target": {**_OPTIONS, **CRITERIA, "doNotDeploy": Key(TRUTH)},
+    "Target": {**OPTIONS, **CRITERIA, "doNotDeploy": Key(TRUTH)},
     "GitTarget": CRITERIA,
     "Helm": {
         **_of(TEXT, "chart", "repo", "releaseName", "version"),

@@ -1,14 +1,15 @@
-"""release/fleet/gitrepo.yaml: which folders Fleet makes bundles of, and what it tells all of them."""
+"""gitrepo.yaml: which folders Fleet makes bundles of, and what it tells all of them."""
 
 from __future__ import annotations
 
 import fnmatch
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from release.rollout.clusters.inventory import NAMESPACE
 from release.rollout.reading.bundle import (
     DEFAULT_TARGETS,
     FILE_NAMES,
@@ -18,7 +19,6 @@ from release.rollout.reading.bundle import (
 )
 from release.rollout.reading.text import Document, NotYaml, parse_document
 from release.rollout.reading.version import FleetVersion
-from release.rollout.clusters.inventory import NAMESPACE
 
 PATHS = ("release/fleet/*/*/*",)
 """Where there is no gitrepo.yaml."""
@@ -29,7 +29,7 @@ class GitRepo:
     """The GitRepo object, as far as a rollout depends on it."""
 
     file: Path
-    document: Document
+    document: Document = field(default_factory=Document)
     name: str = "jetrail"
     namespace: str = NAMESPACE
     paths: tuple[str, ...] = PATHS
@@ -52,7 +52,7 @@ class GitRepo:
 def read_gitrepo(file: Path) -> GitRepo:
     """The GitRepo of a file, or the usual one where there is none. Raises Unreadable."""
     if not file.is_file():
-        return GitRepo(file, Document())
+        return GitRepo(file)
     try:
         document = parse_document(read_text(file))
     except NotYaml as error:

@@ -2,8 +2,8 @@
 
 Fleet decodes with goyaml v2, a port of libyaml: YAML 1.1, so `yes` and `y` are true and 010 is 8;
 of equal keys the last one wins, only the first document counts, and `<<` takes effect where it
-stands. Nothing of this is an error there, so nothing of it is one here; what lint finds worth a word
-is kept in `Document`.
+stands. None of this is an error there, so none of it is one here; what lint has a word for is kept
+in `Document`.
 """
 
 from __future__ import annotations

@@ -119,7 +119,8 @@ class Outcome:
             return "maxUnavailable 0 never changes a cluster that is ready"
         down = sum(played.deployments[at].unavailable for at in played.partitions[home].members)
         if down >= limit:
-            return f"{self._names(played.partitions[home].members)}: {limit} of its partition may be unavailable"
+            names = self._names(played.partitions[home].members)
+            return f"{names}: {limit} of its partition may be unavailable"
         if played.reconciler.unavailable >= gates.unavailable:
             return f"{self._all_names}: {gates.unavailable} of the whole bundle may be unavailable"
         return "its turn had not come"

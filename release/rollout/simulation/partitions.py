@@ -1,4 +1,4 @@
-"""How many may be unavailable, and which clusters stand in which partition (`target/rollout.go`)."""
+"""How many may be unavailable, and which clusters stand in which partition (`rollout.go`)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from release.rollout.clusters.criteria import criteria_of
-from release.rollout.reading.version import FleetVersion
 from release.rollout.clusters.inventory import Cluster, Group
+from release.rollout.reading.version import FleetVersion
 
 Amount = int | str | None
 

@@ -1,7 +1,7 @@
 """Reconciles and reports in turn, from the moment that Fleet sees a commit until nothing moves.
 
-Fleet reconciles a bundle when a cluster reports, so once for each report; there is no timer. Reports
-of the same second come in the order in which the clusters were told.
+Fleet reconciles a bundle when a cluster reports, so once for each report; there is no timer.
+Reports of the same second come in the order in which the clusters were told.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from release.rollout.clusters.inventory import Inventory
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.version import FleetVersion
-from release.rollout.clusters.inventory import Inventory
-from release.rollout.targets.placement import Placement
 from release.rollout.simulation.agent import Course, course
 from release.rollout.simulation.partitions import Partition, partitions
 from release.rollout.simulation.reconcile import Deployment, Reconciler, gates_of
+from release.rollout.targets.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _deployment(placement: Placement, before: Mapping[str, Deployment], paused: 
 
 
 def _run(played: Played, conditions: Conditions) -> None:
-    """The events, in order: (second, order in which they were foreseen, cluster, applied, ready)."""
+    # second, order in which it was foreseen, cluster, what it says is applied, ready
     events: list[tuple[int, int, int, str, bool]] = []
     order, second, after = 0, 0, ""
     while True:

@@ -1,8 +1,8 @@
-"""The chart's values of one cluster: labels and templates filled in (`builder.go:preprocessHelmValues`).
+"""The chart's values of one cluster: labels and templates filled in.
 
-`global.fleet.clusterLabels.X` becomes the label X, or nothing where the cluster has none. `${ }` is a
-Go template over the whole values as YAML text, read in again afterwards, so a label `7` becomes a
-number. An error for one cluster stops the bundle for all of them.
+`global.fleet.clusterLabels.X` becomes the label X, or nothing where the cluster has none. `${ }` is
+a Go template over the whole values as YAML text, read in again afterwards, so a label `7` becomes a
+number. An error for one cluster stops the bundle for all (`builder.go:preprocessHelmValues`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from release.rollout.reading.text import NotYaml, parse_document, resolve
-from release.rollout.targets.go_template import Template, parse_template
 from release.rollout.clusters.inventory import NAMESPACE, Cluster
+from release.rollout.reading.text import NotYaml, parse_document, resolve
 from release.rollout.reading.values import Options
+from release.rollout.targets.go_template import Template, parse_template
 from release.rollout.targets.template_functions import TemplateFails
 
 LABEL_PREFIX = "global.fleet.clusterLabels."
@@ -31,7 +31,7 @@ class ClusterValues:
         self._values: dict[str, Any] = self.helm.get("values") or {}
         self._labels = sorted(set(_label_values(self._values)))
         self._templates: dict[str, str] = self.helm.get("templateValues") or {}
-        self._plain: dict[tuple[str, ...], tuple[Any, Template | None]] = {}
+        self._plain: dict[tuple[str, ...], tuple[Options, Template | None]] = {}
         self._read: dict[str, Any] = {}
         self._made: dict[int, Options] = {}
         """By the identity of their values, which they keep alive."""
@@ -73,7 +73,7 @@ class ClusterValues:
         }
         return {**filled, **rendered} if rendered else filled
 
-    def _with_labels(self, labels: dict[str, str]) -> tuple[Any, Template | None]:
+    def _with_labels(self, labels: dict[str, str]) -> tuple[Options, Template | None]:
         """Values with labels in place, and the template that they are; None where switched off."""
         found = tuple(labels.get(one.removeprefix(LABEL_PREFIX), "") for one in self._labels)
         if found not in self._plain:

@@ -260,7 +260,9 @@ def _range(node: Node, dot: Any, scope: Scope) -> Iterator[str]:
         yield from _run(node.other, dot, dict(scope))
     for key, one in pairs:
         inner = dict(scope)
-        inner.update(zip(node.variables, (key, one) if len(node.variables) > 1 else (one,)))
+        inner.update(
+            zip(node.variables, (key, one) if len(node.variables) > 1 else (one,), strict=False)
+        )
         yield from _run(node.body, one, inner)
 
 

@@ -15,7 +15,7 @@ from release.rollout.reading.values import Options, merge_maps
 from release.rollout.reading.version import FleetVersion
 
 FLAGS = ("force", "atomic", "takeOwnership", "disablePreProcess", "waitForJobs", "disableDNS")
-"""Of `helm`: true where the bundle or the target says so, so that a target cannot switch one off."""
+"""Of `helm`: true where the bundle or the target says so; a target cannot switch one off."""
 
 
 def merge(base: Options, target: Options, version: FleetVersion) -> Options:
@@ -103,10 +103,10 @@ def _values_from(entry: Options) -> str:
 
 
 def deployment_id(manifest: str, options: Options, version: FleetVersion) -> str:
-    """What says that a cluster has to be told something new: the hash of what it would be told.
+    """The hash of all that a cluster is told: it is told anew where this is another one.
 
-    Equal content has an equal id, whenever it was written. The ids here are told apart exactly where
-    Fleet's are, but are not the same texts: Fleet hashes the downloaded chart, too.
+    Equal content has an equal id, whenever it was written. The ids here differ exactly where
+    Fleet's do, but are not the same texts: Fleet hashes the downloaded chart, too.
     """
     told = {key: value for key, value in options.items() if key not in _not_told(version)}
     text = json.dumps(_canonical(told), sort_keys=True, ensure_ascii=False)

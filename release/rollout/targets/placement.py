@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from release.rollout.reading.bundle import Bundle, Target
-from release.rollout.targets.cluster_values import ClusterValues
 from release.rollout.clusters.criteria import Criteria
-from release.rollout.reading.version import FleetVersion
-from release.rollout.targets.go_template import CannotTell
 from release.rollout.clusters.inventory import Cluster, Inventory
+from release.rollout.reading.bundle import Bundle, Target
 from release.rollout.reading.values import Options
+from release.rollout.reading.version import FleetVersion
+from release.rollout.targets.cluster_values import ClusterValues
+from release.rollout.targets.go_template import CannotTell
 from release.rollout.targets.options import deployment_id, merge
 from release.rollout.targets.template_functions import TemplateFails
 

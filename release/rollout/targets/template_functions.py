@@ -1,6 +1,6 @@
 """Functions of templates: Go's own and those of sprig that values of a chart use.
 
-https://masterminds.github.io/sprig; Fleet takes away env, expandenv, include, tpl and getHostByName.
+https://masterminds.github.io/sprig, of which Fleet takes away env, expandenv and getHostByName.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class TemplateFails(Exception):
-    """A template that Fleet cannot parse or fill in; it stops the whole bundle, for all clusters."""
+    """A template that Fleet cannot parse or fill in, which stops the bundle for all clusters."""
 
 
 def truth(value: Any) -> bool:
