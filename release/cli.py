@@ -412,7 +412,7 @@ def simulate(
         False
     ),
 ) -> None:
-    """Play what the next sync of Fleet does, by Fleet's own rules, before it happens.
+    """Play what the next sync of Fleet does, before it happens.
 
     Who gets what and when, where a bad image stops, how many sites it reaches, which are held and
     by whom. What is not committed, or not pushed, is compared with what clusters run. It asks
