@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -55,6 +55,7 @@ def test_an_engine_of_tensorrt() -> None:
     assert values_of(plan).model.path == "/models/engine.plan"
 
 
+@settings(deadline=None)
 @given(st.from_regex(VERSION_PATTERN, fullmatch=True), st.sampled_from([None, DIGEST]))
 def test_every_reader_takes_the_values_for_text(version: str, digest: str | None) -> None:
     publication = PUBLICATION.model_copy(

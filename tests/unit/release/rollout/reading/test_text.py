@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from release.rollout.reading.text import NotYaml, parse_document, resolve
@@ -110,6 +110,7 @@ def test_depth_is_refused() -> None:
         parse_document("[" * 500 + "]" * 500)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_parses_or_says_where_it_does_not(text: str) -> None:
     lines = []
