@@ -189,6 +189,40 @@ def pack(tag: Release = None, target: Recorded = None) -> None:
 
 @commands.command()
 @reports_errors
+def push(
+    tag: Annotated[str, typer.Argument(help="A release that is packed.", show_default=False)],
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            "--registry",
+            help="Where to, as registry.example.com/jetrail; the model's name is added. Default: "
+            "image.repository of the first ring's fleet.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Push the image of a release to a registry.
+
+    What is there is not sent again; what is cut off or refused is tried again with growing pauses,
+    for as long as the registry asks. A tag that is another image's there stays it: exit 7. Who we
+    are comes from JETRAIL_REGISTRY_USER and JETRAIL_REGISTRY_PASSWORD, or from where `podman login`
+    and `docker login` keep it.
+
+    Examples:
+
+      release push v1.0-x86-openvino-fp16-3f2a91c04b7e
+
+      release push v1.0-x86-openvino-fp16-3f2a91c04b7e --registry localhost:5000/jetrail
+    """
+    from engines.config.workspace import find_workspace
+    from release.steps import push as step
+    from release.terminal import line
+
+    step.push(find_workspace(), tag, registry, line)
+
+
+@commands.command()
+@reports_errors
 def write(target: Recorded = None) -> None:
     """Write the candidates to the first ring.
 

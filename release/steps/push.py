@@ -1,0 +1,108 @@
+"""push: a packed release goes to a registry, under its tag, as the image that git names.
+
+Nothing that is there is sent again, and a tag that another image has there stays that image's. What
+the registry has afterwards is read back, so that only what arrived whole is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engines.config.workspace import Workspace
+from engines.errors import Conflict, InputError, ServiceError
+from release.image.credentials import find_credentials
+from release.image.distribution import Client, Repository, parse_repository
+from release.image.layout import Layout
+from release.image.oci import digest_of
+from release.image.skopeo import push as copy
+from release.lock import exclusive
+from release.packed import ImageRecord, image_path, read_image
+from release.records import Publication, read_publication, refuse_old_layout
+from release.rollout.fleet_yaml import repository_of
+from release.tags import parse_tag
+
+Say = Callable[[str], None]
+
+
+def push(workspace: Workspace, tag: str, registry: str | None, say: Say) -> ImageRecord:
+    """Push a release to `registry` (`host[:port]/path`, to which the model's name is added), or to
+    the repository from which the first ring's clusters pull.
+
+    Raises InputError for a release that is not packed here, WrongEngine for an image that is
+    altered, Conflict where the tag is another image's, and ServiceError when the registry does not
+    do its part.
+    """
+    refuse_old_layout(workspace)
+    release = parse_tag(tag).name
+    publication = read_publication(workspace, release)
+    image = _packed(workspace, release)
+    repository = _repository(workspace, publication, registry)
+    client = Client(repository=repository, credentials=find_credentials(str(repository)), say=say)
+    if _has(client, image):
+        say(f"{repository}:{release} is there already")
+    else:
+        say(f"{repository}:{release}: pushing {image.digest}")
+        copy(workspace.images, release, repository, client.credentials, say)
+        if not _has(client, image):
+            raise ServiceError(
+                f"Expected {repository} to have {release} after it was pushed, but it does not "
+                "give it. See the registry's own log."
+            )
+        say(f"{repository}:{release} pushed")
+    return _record(workspace, image, str(repository))
+
+
+def _packed(workspace: Workspace, release: str) -> ImageRecord:
+    """The image, whole, as its record names it."""
+    record = read_image(workspace, release)
+    if record is None:
+        raise InputError(
+            f"Expected an image of {release}, but none is recorded. Run `release pack {release}` "
+            "where the engine is."
+        )
+    layout = Layout(workspace.images)
+    image = layout.image(release)
+    if image.digest != record.digest:
+        raise InputError(
+            f"Expected {release} in {workspace.relative(workspace.images)} to be the image "
+            f"{record.digest}, got {image.digest}. Run `release pack {release}`, or `git pull` "
+            "where the record is older."
+        )
+    layout.check_layers(image)
+    return record
+
+
+def _repository(workspace: Workspace, publication: Publication, registry: str | None) -> Repository:
+    if registry is None:
+        return parse_repository(repository_of(workspace, publication))
+    return parse_repository(f"{registry.rstrip('/')}/{publication.model}")
+
+
+def _has(client: Client, image: ImageRecord) -> bool:
+    """Whether the registry has the image under its tag. Raises Conflict where it is another's."""
+    found = client.manifest(image.release)
+    if found is None:
+        return False
+    if digest_of(found) != image.digest:
+        raise Conflict(
+            f"Expected {client.repository}:{image.release} to be {image.digest}, but it is "
+            f"{digest_of(found)} there. A tag never moves: somebody else packed this release, so "
+            "take their records (`git pull`), or release a new version of the model."
+        )
+    return True
+
+
+def _record(workspace: Workspace, image: ImageRecord, repository: str) -> ImageRecord:
+    with exclusive(workspace):
+        now = read_image(workspace, image.release)
+        if now is None or now.digest != image.digest:
+            raise Conflict(
+                f"{image.release} was packed again while it was pushed, as another image. "
+                f"{repository} has {image.digest}: bring its record back with `git checkout`."
+            )
+        pushed = now.model_copy(
+            update={"repositories": tuple(sorted({*now.repositories, repository}))}
+        )
+        if pushed != now:
+            pushed.write(image_path(workspace, image.release))
+        return pushed
