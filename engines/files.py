@@ -7,18 +7,23 @@ fsync, rename. A kill -9, a full disk or a power cut leaves the old file or none
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engines.errors import InputError
 
 TEMPORARY_PREFIX = ".jetrail-"
 """Start of every temporary name; `.gitignore` and `.dvcignore` leave such files out."""
+
+YOUNG_SECONDS = 60.0
+"""A temporary folder of this age has its lock, if anybody uses it."""
 
 DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 """The disk is full, or may not be written."""
@@ -31,35 +36,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary keeps the ending of `path`, for libraries that look at it. Raises InputError when
     the disk is full or the folder cannot be written.
     """
-    folder = _temporary_folder(path)
-    temporary = folder / path.name
-    try:
-        with _disk_errors(path):
-            yield temporary
-            _sync(temporary)
-            temporary.replace(path)
-            _sync(path.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _temporary_folder(path) as folder, _disk_errors(path):
+        temporary = folder / path.name
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that becomes `path`, which must not exist yet."""
-    folder = _temporary_folder(path)
-    temporary = folder / path.name
-    try:
-        with _disk_errors(path):
-            temporary.mkdir()
-            yield temporary
-            for file in temporary.rglob("*"):
-                # A link may point to what is not there, relative to its place under another name.
-                if not file.is_symlink():
-                    _sync(file)
-            temporary.rename(path)
-            _sync(path.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _temporary_folder(path) as folder, _disk_errors(path):
+        temporary = folder / path.name
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.rglob("*"):
+            # A link may point to what is not there, relative to its place under another name.
+            if not file.is_symlink():
+                _sync(file)
+        temporary.rename(path)
+        _sync(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder at once, if it is there: killed half-way, it is gone under its name."""
+    if path.is_dir():
+        with _temporary_folder(path) as folder:
+            path.rename(folder / path.name)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -67,6 +71,16 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_kept(path: Path, content: bytes) -> None:
+    """Write a file that people own, atomically: a link stays a link to the file that is written,
+    and that keeps its mode."""
+    real = path.resolve()
+    with atomic_path(real) as temporary:
+        temporary.write_bytes(content)
+        if real.exists():
+            shutil.copymode(real, temporary)
 
 
 def sha256_file(path: Path) -> str:
@@ -78,11 +92,37 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _temporary_folder(path: Path) -> Path:
-    """A new folder beside `path`; a folder that cannot be written shows here first."""
+@contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, locked while it is used, which goes in the end; a folder that
+    cannot be written shows here first. Those of processes that were killed go too."""
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+        collect_left_over(path.parent)
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks: then nobody collects there
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def collect_left_over(parent: Path) -> None:
+    """Remove the temporary folders in `parent` whose process ended without doing so, by kill -9 for
+    example: the kernel has freed their locks. Young ones may not be locked yet, and stay."""
+    for folder in parent.glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(OSError):
+            if not folder.is_dir() or time.time() - folder.stat().st_mtime < YOUNG_SECONDS:
+                continue
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 @contextmanager

@@ -76,6 +76,61 @@ def add_model(
     print_next_of_model(name, new.targets, new.imgsz, added.trained_at)
 
 
+@commands.command("update-model")
+@reports_errors
+def update_model(
+    name: Model,
+    weights: Annotated[Path, typer.Option(help="The new checkpoint (.pt), of the same classes.")],
+    version: Annotated[
+        str | None,
+        typer.Option(
+            help="New version of the model; default: its last part counted up.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Give a model new weights, under a new version.
+
+    Example: pipeline update-model helmets --weights best.pt --version 1.1
+    """
+    from pipeline.steps.update_model import update_model
+    from pipeline.terminal.models import print_updated
+
+    updated = update_model(_workspace(), name, weights, version)
+    print_updated(name, updated.before, updated.now)
+
+
+@commands.command("remove-model")
+@reports_errors
+def remove_model(
+    name: Model,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where a ring runs it: its clusters lose it.")
+    ] = False,
+) -> None:
+    """Remove a model, its engines and all that names it.
+
+    Example: pipeline remove-model helmets
+    """
+    from pipeline.steps.remove_model import remove_model
+    from pipeline.terminal.models import print_removed
+
+    removed = remove_model(_workspace(), name, force=force)
+    print_removed(name, removed.rings, removed.others)
+
+
+@commands.command("list")
+@reports_errors
+def list_models() -> None:
+    """List models, their engines by target, and what rings run.
+
+    Example: pipeline list
+    """
+    from pipeline.steps.list_models import list_models
+    from pipeline.terminal.models import print_models
+
+    print_models(list_models(_workspace()))
+
+
 @commands.command("add-target")
 @reports_errors
 def add_target(

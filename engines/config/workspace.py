@@ -101,14 +101,18 @@ class Workspace:
 def find_workspace(start: Path | None = None) -> Workspace:
     """The repository that `start` (default: the current folder) lies in.
 
-    The root is the nearest folder upward that has a `dvc.yaml` and a `models` folder: a target's
-    folder has a `dvc.yaml` too and must not be taken for it.
+    The root is the nearest folder upward that has a `dvc.yaml` and a folder `models` or
+    `engines/targets` (a clone without a model has no `models`): a target's folder has a `dvc.yaml`
+    too and must not be taken for it.
     Raises InputError when there is none.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file() and (folder / "models").is_dir():
-            return Workspace(root=folder)
+        workspace = Workspace(root=folder)
+        if (folder / "dvc.yaml").is_file() and (
+            workspace.models.is_dir() or workspace.targets.is_dir()
+        ):
+            return workspace
     raise InputError(
         f"Expected to be inside a Jetrail repository (a folder with dvc.yaml and models/), "
         f"but found none from {here} upward. Change into your clone and run the command again."

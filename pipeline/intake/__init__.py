@@ -3,6 +3,7 @@
 names             the rule for names of models and targets
 checkpoint        a YOLOv8 checkpoint; `checkpoint_file` bounds it and
                   `checkpoint_scan` looks through its pickle first
+weights           whether a checkpoint fits, and a copy of just what was checked
 pictures          pictures found, bounded and decoded; labels: their label files
 dataset           pictures and labels of a set on the disk
 data_yaml         the data.yaml of a training

@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from engines.config.names import NAME_PATTERN
+from engines.config.names import NAME_PATTERN, VERSION_PATTERN
 from engines.errors import InputError
 
 
@@ -25,6 +25,12 @@ def check_new_name(name: str, taken: bool, kind: str) -> None:
         )
     if taken:
         raise InputError(f"Expected a new {kind}, but {name} is there already. Take another name.")
+
+
+def check_version(version: str) -> None:
+    """Raise InputError unless `version` can be a model's."""
+    if not re.fullmatch(VERSION_PATTERN, version):
+        raise InputError(f"Expected --version as `1`, `1.2` or `1.2.3`, got {version!r}.")
 
 
 def _as_yaml(name: str, version: tuple[int, int]) -> Any:

@@ -2,6 +2,10 @@
 
 git         the commit that the code is at
 dvc         files put under DVC's control
-yaml_edit   edits of YAML files that people keep
+yaml_text   edits of YAML files that people keep, in which the rest stays byte for byte
+yaml_edit   edits that need comments of ours beside values
+entries     where a model is named beside its own folder: added, and removed without a trace
+listing     which models there are, with their engines and rings
 fleet       the folders of release/fleet that a new model or target needs
+lock        one command at a time that changes which models there are
 """

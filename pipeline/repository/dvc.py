@@ -10,6 +10,11 @@ from pathlib import Path
 from engines.errors import InputError
 
 
+def tracked(path: Path) -> bool:
+    """Whether `dvc add` put this file or folder under DVC's control."""
+    return path.with_name(f"{path.name}.dvc").is_file()
+
+
 def dvc_add(root: Path, paths: Sequence[Path]) -> None:
     """Put files or folders under DVC's control. Raises InputError with DVC's own words."""
     command = [sys.executable, "-m", "dvc", "add", "--quiet", *map(str, paths)]

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from engines.config.rings import load_rings
 from engines.config.target import TargetConfig
 from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import atomic_folder
 
@@ -51,6 +53,23 @@ def fleet_folders(
         for folder in made:
             _take_away(folder)
         raise
+
+
+def released_in(workspace: Workspace, model: str) -> list[str]:
+    """The rings that run the model, as `<target>/<ring>`: those whose release.yaml has a tag.
+
+    Raises InputError where such a file is not YAML.
+    """
+    return [
+        "/".join(path.parts[-3:-1])
+        for path in sorted((workspace.fleet / model).glob("*/*/release.yaml"))
+        if _tag(load_yaml(path))
+    ]
+
+
+def _tag(values: Any) -> Any:
+    image = values.get("image") if isinstance(values, dict) else None
+    return image.get("tag") if isinstance(image, dict) else None
 
 
 def release_name(model: str, target: str) -> str:

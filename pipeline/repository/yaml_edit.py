@@ -13,7 +13,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import CommentMark
 from ruamel.yaml.tokens import CommentToken
 
-from engines.files import write_atomic
+from engines.files import write_kept
 
 
 @contextmanager
@@ -29,13 +29,28 @@ def edited_yaml(path: Path) -> Iterator[Any]:
     raw = path.read_bytes().decode("utf-8")
     ends = "\r\n" if "\r\n" in raw else "\n"
     before = raw.replace("\r\n", "\n")
-    yaml.indent(mapping=2, sequence=4, offset=2)
+    offset = _dash_offset(YAML(pure=True).compose(before))
+    yaml.indent(mapping=2, sequence=offset + 2, offset=offset)
     content = yaml.load(before)
     yield content
     text = io.StringIO()
     yaml.dump(content, text)
     if text.getvalue() != before:
-        write_atomic(path, text.getvalue().replace("\n", ends).encode("utf-8"))
+        write_kept(path, text.getvalue().replace("\n", ends).encode("utf-8"))
+
+
+def _dash_offset(node: Any) -> int:
+    """How far the dashes of the first list below a key stand to the right of it; 2 without one."""
+    todo = [node]
+    while todo:
+        found = todo.pop()
+        if found is None or found.id != "mapping" or found.flow_style:
+            continue
+        for _, value in found.value:
+            if value.id == "sequence" and not value.flow_style:
+                return max(int(value.start_mark.column - found.start_mark.column), 0)
+        todo += [value for _, value in found.value]
+    return 2
 
 
 def put(mapping: CommentedMap, key: str, value: object, comment: str = "") -> None:

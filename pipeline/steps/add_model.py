@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.config.model import check_imgsz
-from engines.config.names import VERSION_PATTERN
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
-from engines.files import atomic_folder, sha256_file
-from pipeline.intake.checkpoint import CheckpointFacts, inspect_checkpoint
-from pipeline.intake.data_yaml import DataYaml, read_data_yaml
-from pipeline.intake.names import check_new_name
+from engines.files import atomic_folder
+from pipeline.intake.checkpoint import inspect_checkpoint
+from pipeline.intake.data_yaml import read_data_yaml
+from pipeline.intake.names import check_new_name, check_version
 from pipeline.intake.sets import SetFacts, copy_set
 from pipeline.intake.split import Split, split
+from pipeline.intake.weights import check_data_names, check_stride, check_there, copy_weights
 from pipeline.repository.dvc import dvc_add
+from pipeline.repository.entries import add_entries
 from pipeline.repository.fleet import fleet_folders
-from pipeline.repository.yaml_edit import edited_yaml
-
-PRECISIONS = ("fp32", "fp16", "int8")
+from pipeline.repository.lock import one_at_a_time
 
 MODEL_YAML = """\
 # What this model is. `pipeline add-model` wrote it; people keep it.
@@ -91,11 +89,16 @@ def add_model(workspace: Workspace, new: NewModel) -> Added:
 
     Raises InputError; nothing is left behind then.
     """
+    with one_at_a_time(workspace):
+        return _add_model(workspace, new)
+
+
+def _add_model(workspace: Workspace, new: NewModel) -> Added:
     _check_words(workspace, new)
     checkpoint = inspect_checkpoint(new.weights)
     data = read_data_yaml(new.data)
-    _check_stride(new, checkpoint.strides)
-    _check_names(new, data, checkpoint)
+    check_stride(new.weights, new.imgsz, checkpoint)
+    check_data_names(new.weights, new.data, data.names, checkpoint)
     divided = split(data)
     facts: dict[str, SetFacts] = {}
     targets = [load_target(workspace, target) for target in new.targets]
@@ -103,14 +106,14 @@ def add_model(workspace: Workspace, new: NewModel) -> Added:
         fleet_folders(workspace, [new.name], targets),
         atomic_folder(workspace.model(new.name)) as folder,
     ):
-        _copy_weights(new.weights, folder / "weights.pt", checkpoint.sha256)
+        copy_weights(new.weights, folder / "weights.pt", checkpoint.sha256)
         for purpose, samples in divided.sets.items():
             place = folder / "data" / purpose
             facts[purpose] = copy_set(place, samples, purpose, len(data.names))
         text = _model_yaml(new, checkpoint.classes, checkpoint.sha256)
         (folder / "model.yaml").write_text(text, encoding="utf-8")
         # Before the folder gets its name: run again after a failure, these edits change nothing.
-        _add_engines(workspace, new)
+        add_entries(workspace, new.name, new.targets)
     if new.track == "dvc":
         dvc_add(workspace.root, [workspace.model(new.name) / one for one in ("weights.pt", "data")])
     return Added(
@@ -118,25 +121,10 @@ def add_model(workspace: Workspace, new: NewModel) -> Added:
     )
 
 
-def _copy_weights(source: Path, target: Path, sha256: str) -> None:
-    """Copy the file that was checked. Raises InputError when it is another by now."""
-    shutil.copyfile(source, target)
-    if (got := sha256_file(target)) != sha256:
-        raise InputError(
-            f"Expected {source} as it was checked (sha256 {sha256[:12]}), got {got[:12]}: it was "
-            "changed meanwhile. Wait until it is written, and run again."
-        )
-
-
 def _check_words(workspace: Workspace, new: NewModel) -> None:
-    if not new.weights.is_file():
-        raise InputError(
-            f"Expected a checkpoint at --weights {new.weights}, but no file is there. Training "
-            "writes it as runs/detect/train/weights/best.pt."
-        )
+    check_there(new.weights)
     check_new_name(new.name, workspace.model(new.name).exists(), "model")
-    if not re.fullmatch(VERSION_PATTERN, new.version):
-        raise InputError(f"Expected --version as `1`, `1.2` or `1.2.3`, got {new.version!r}.")
+    check_version(new.version)
     if new.track not in ("git", "dvc"):
         raise InputError(f"Expected --track git or --track dvc, got {new.track!r}.")
     for target in new.targets:
@@ -147,36 +135,6 @@ def _check_words(workspace: Workspace, new: NewModel) -> None:
         raise InputError(
             f"Expected {params} with a list `models:`, which the stages of dvc.yaml go through. "
             "Bring it back with `git checkout -- params.yaml`."
-        )
-
-
-def _check_stride(new: NewModel, strides: tuple[int, ...]) -> None:
-    if any(side % max(strides) for side in new.imgsz):
-        raise InputError(
-            f"Expected --imgsz in multiples of {max(strides)} pixels, the largest stride of "
-            f"{new.weights}, got {new.imgsz[0]},{new.imgsz[1]}. Round it to such multiples."
-        )
-
-
-def _check_names(new: NewModel, data: DataYaml, checkpoint: CheckpointFacts) -> None:
-    classes = checkpoint.classes
-    if checkpoint.single_cls and len(data.names) > 1:
-        raise InputError(
-            f"Expected the one class {classes[0]!r} in {new.data}, since {new.weights} was trained "
-            f"with single_cls, which takes all objects for one class, got {len(data.names)}. Give "
-            f"a data.yaml with `names: [{classes[0]}]` and class 0 in every label."
-        )
-    if data.names != classes:
-        pairs = zip(data.names, classes, strict=False)
-        first = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
-        difference = (
-            f"{len(data.names)} names against {len(classes)}"
-            if first is None
-            else f"class {first} is {data.names[first]!r} against {classes[first]!r}"
-        )
-        raise InputError(
-            f"Expected the classes of {new.data} to be those that {new.weights} was trained on, in "
-            f"the same order, but {difference}. Use the data.yaml of the training."
         )
 
 
@@ -193,15 +151,3 @@ def _model_yaml(new: NewModel, classes: tuple[str, ...], sha256: str) -> str:
         # JSON strings are YAML strings, whatever a class is called.
         classes="\n".join(f"  - {json.dumps(name, ensure_ascii=False)}" for name in classes),
     )
-
-
-def _add_engines(workspace: Workspace, new: NewModel) -> None:
-    for target in new.targets:
-        with edited_yaml(workspace.target(target) / "params.yaml") as row:
-            for precision in PRECISIONS:
-                row["engines"].setdefault(
-                    f"{new.name}-{precision}", {"model": new.name, "precision": precision}
-                )
-    with edited_yaml(workspace.root / "params.yaml") as params:
-        if new.name not in params["models"]:
-            params["models"].append(new.name)

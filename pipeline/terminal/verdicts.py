@@ -56,6 +56,9 @@ def print_report(
     """One line an engine: the figures that people choose by, and the verdict; `sources` says where
     the engines' budgets are from, `executed` what really ran."""
     console = console or Console()
+    if not rows:
+        console.print(f"{target} has no engine yet: bring a model with `pipeline add-model`")
+        return
     table = Table(title=f"Engines of {target}", title_justify="left")
     table.add_column("engine")
     for column in ("p50 ms", "p99 ms", "fps", "mAP50-95", "drop"):

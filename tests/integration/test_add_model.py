@@ -173,3 +173,22 @@ def test_another_target(finished: Clone) -> None:
     assert f"{MODEL} on line-4" in said
     assert f"{MODEL} on {TARGET}" in said
     assert "line-4" not in finished.run("dvc", "repro", "--dry")
+
+
+def test_updated_then_removed(finished: Clone, checkpoint: Path, data: Path) -> None:
+    """Nothing by hand, and afterwards git and DVC see the repository as it was."""
+    before = finished.run("git", "status", "--porcelain")
+    add(finished, checkpoint, data, "dvc")
+    other = checkpoint.with_name("other.pt")
+    other.write_bytes(checkpoint.read_bytes())
+    finished.run("pipeline", "update-model", NAME, "--weights", str(other), "--version", "1.1")
+    export = f"engines/targets/{TARGET}/dvc.yaml:gate@{NAME}-fp16"
+    assert f"gate@{NAME}-fp16" in finished.repro(export)
+    manifest = Manifest.read(
+        finished.workspace.engine(TARGET, f"{NAME}-fp16").path / "manifest.json"
+    )
+    assert manifest.model_version == "1.1"
+    assert f"{NAME}  version 1.1" in finished.run("pipeline", "list")
+    finished.run("pipeline", "remove-model", NAME)
+    assert finished.run("git", "status", "--porcelain") == before
+    assert finished.repro() == ["probe"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,20 @@ def test_sha256_is_of_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "big"
     path.write_bytes(content)
     assert sha256_file(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_what_a_killed_command_left_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".jetrail-killed"
+    left.mkdir()
+    (left / "half").write_text("x")
+    write_atomic(tmp_path / "file", "x")
+    assert left.is_dir()  # young: perhaps its maker has only just made it
+    later = time.time() + 1000
+    monkeypatch.setattr(time, "time", lambda: later)
+    with atomic_path(tmp_path / "other") as used:
+        used.write_text("x")
+        write_atomic(tmp_path / "file", "y")
+        assert used.is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other"]

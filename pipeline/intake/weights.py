@@ -1,0 +1,69 @@
+"""A checkpoint that somebody brings: whether it fits, and a copy of just what was checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from engines.errors import InputError
+from engines.files import sha256_file
+from pipeline.intake.checkpoint import CheckpointFacts
+
+
+def check_there(weights: Path) -> None:
+    """Raise InputError where no file is."""
+    if not weights.is_file():
+        raise InputError(
+            f"Expected a checkpoint at --weights {weights}, but no file is there. Training "
+            "writes it as runs/detect/train/weights/best.pt."
+        )
+
+
+def check_stride(weights: Path, imgsz: tuple[int, int], checkpoint: CheckpointFacts) -> None:
+    """Raise InputError unless height and width are multiples of the largest stride."""
+    largest = max(checkpoint.strides)
+    if any(side % largest for side in imgsz):
+        raise InputError(
+            f"Expected --imgsz in multiples of {largest} pixels, the largest stride of "
+            f"{weights}, got {imgsz[0]},{imgsz[1]}. Round it to such multiples."
+        )
+
+
+def check_data_names(
+    weights: Path, data: Path, names: Sequence[str], checkpoint: CheckpointFacts
+) -> None:
+    """Raise InputError unless `names`, those of the file `data`, are the checkpoint's classes."""
+    classes = checkpoint.classes
+    if checkpoint.single_cls and len(names) > 1:
+        raise InputError(
+            f"Expected the one class {classes[0]!r} in {data}, since {weights} was trained "
+            f"with single_cls, which takes all objects for one class, got {len(names)}. Give "
+            f"a data.yaml with `names: [{classes[0]}]` and class 0 in every label."
+        )
+    if difference := names_differ(names, classes):
+        raise InputError(
+            f"Expected the classes of {data} to be those that {weights} was trained on, in "
+            f"the same order, but {difference}. Use the data.yaml of the training."
+        )
+
+
+def names_differ(names: Sequence[str], classes: Sequence[str]) -> str:
+    """Where two lists of class names differ, in words; empty where they are the same."""
+    if tuple(names) == tuple(classes):
+        return ""
+    pairs = enumerate(zip(names, classes, strict=False))
+    for index, (one, other) in pairs:
+        if one != other:
+            return f"class {index} is {one!r} against {other!r}"
+    return f"{len(names)} names against {len(classes)}"
+
+
+def copy_weights(source: Path, target: Path, sha256: str) -> None:
+    """Copy the file that was checked. Raises InputError when it is another by now."""
+    shutil.copyfile(source, target)
+    if (got := sha256_file(target)) != sha256:
+        raise InputError(
+            f"Expected {source} as it was checked (sha256 {sha256[:12]}), got {got[:12]}: it was "
+            "changed meanwhile. Wait until it is written, and run again."
+        )

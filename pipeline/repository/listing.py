@@ -1,0 +1,68 @@
+"""The models of a repository: what is known of their engines, and where they run."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from engines.config.model import ModelConfig, load_model
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from engines.records.record import VerdictName
+from engines.records.verdict import Verdict
+from pipeline.repository.entries import engines_of, models_in_rows, named_models, targets_of
+from pipeline.repository.fleet import released_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """A model as the repository has it."""
+
+    name: str
+    config: ModelConfig | None
+    """None where models/<name> has no sound model.yaml."""
+    engines: dict[str, dict[str, VerdictName | None]]
+    """Target to precision to what verdict.json says on this machine; None without one."""
+    rings: tuple[str, ...]
+    """`<target>/<ring>` of each ring that runs it."""
+    problems: tuple[str, ...]
+    """What is wrong with it, a sentence each."""
+
+
+def listed_models(workspace: Workspace) -> list[ListedModel]:
+    """Every model that has a folder or is named somewhere, by name. Raises InputError for a row
+    that is not YAML."""
+    folders = {path.parent.name for path in workspace.models.glob("*/model.yaml")}
+    names = folders | {*named_models(workspace)} | models_in_rows(workspace)
+    return [_listed(workspace, name) for name in sorted(names)]
+
+
+def _listed(workspace: Workspace, name: str) -> ListedModel:
+    config, problems = None, []
+    try:
+        config = load_model(workspace, name)
+    except InputError as error:
+        problems.append(str(error))
+    if name not in named_models(workspace):
+        problems.append(
+            "`models:` of params.yaml does not name it, so `dvc repro` leaves it out: add it there."
+        )
+    return ListedModel(
+        name=name,
+        config=config,
+        engines={
+            target: {
+                engine.removeprefix(f"{name}-"): _verdict(workspace, target, engine)
+                for engine in engines_of(workspace, target, name)
+            }
+            for target in targets_of(workspace, name)
+        },
+        rings=tuple(released_in(workspace, name)),
+        problems=tuple(problems),
+    )
+
+
+def _verdict(workspace: Workspace, target: str, engine: str) -> VerdictName | None:
+    with suppress(InputError):
+        return workspace.engine(target, engine).read(Verdict).verdict
+    return None

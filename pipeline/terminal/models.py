@@ -1,0 +1,62 @@
+"""What `list`, `update-model` and `remove-model` print: lines that are never cut or broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.repository.listing import ListedModel
+
+
+def print_models(models: Iterable[ListedModel], console: Console | None = None) -> None:
+    """Name, version, input and classes; then each target with its engines' last verdicts; then the
+    rings that run it."""
+    console = console or Console()
+    lines = [line for one in models for line in _lines(one)]
+    _print(lines or ["no model yet: bring one with `pipeline add-model`"], console)
+
+
+def print_updated(name: str, before: tuple[str, str], now: tuple[str, str]) -> None:
+    """What the model had and has: a version and the sha256 of the weights."""
+    words = [f"version {version}, weights {sha256[:12]}" for version, sha256 in (before, now)]
+    lines = [f"models/{name}: {words[1]}", f"  before: {words[0]}", "Next: dvc repro"]
+    _print(lines, Console())
+
+
+def print_removed(name: str, rings: Sequence[str], others: Sequence[str]) -> None:
+    """What went with the model; `rings` ran it, `others` are left."""
+    gone = [f"Fleet takes it off the clusters of {', '.join(rings)}."] if rings else []
+    then = "`dvc repro`" if others else "bring another with `pipeline add-model`"
+    lines = [
+        f"Removed models/{name}, its engines and what named it.",
+        *gone,
+        "Git and DVC's cache keep what they had of it.",
+        f"Next: look at `git status`, commit, then {then}",
+    ]
+    _print(lines, Console())
+
+
+def _print(lines: Iterable[str], console: Console) -> None:
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _lines(one: ListedModel) -> list[str]:
+    head = one.name
+    if one.config is not None:
+        height, width = one.config.imgsz
+        head += f"  version {one.config.version}, {height} x {width}, "
+        head += f"{len(one.config.classes)} class(es)"
+    wide = max(map(len, one.engines), default=0)
+    return [
+        head,
+        *(
+            f"  {target:{wide}}  "
+            + "  ".join(f"{precision} {verdict or '-'}" for precision, verdict in rows.items())
+            for target, rows in one.engines.items()
+        ),
+        *([f"  runs in  {', '.join(one.rings)}"] if one.rings else []),
+        *(f"  {problem}" for problem in one.problems),
+    ]

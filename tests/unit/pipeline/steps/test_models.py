@@ -1,0 +1,350 @@
+"""pipeline update-model, remove-model and list: nothing by hand, and nothing dangles.
+
+The checkpoint's facts are a stand-in here; tests/integration runs real checkpoints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from engines.config.model import load_model
+from engines.config.target import load_target
+from engines.config.workspace import Workspace, find_workspace
+from engines.config.yaml import load_yaml
+from engines.errors import InputError
+from engines.files import sha256_file
+from pipeline.repository.entries import add_entries
+from pipeline.repository.fleet import fleet_folders
+from pipeline.repository.lock import one_at_a_time
+from pipeline.steps import update_model as update
+from pipeline.steps.list_models import list_models
+from pipeline.steps.remove_model import remove_model
+from pipeline.steps.update_model import update_model
+from pipeline.terminal.models import print_models
+
+ROOT = Path(__file__).parents[4]
+TARGETS = ("x86-openvino", "jetson-thor")
+PRECISIONS = ("fp32", "fp16", "int8")
+OLD, NEW = b"old weights", b"new weights"
+MODEL = """\
+# ours
+schema: 1
+name: helmets
+version: '1.9'   # the one of May
+task: detect
+weights: {{path: weights.pt, sha256: {sha256}}}
+imgsz: [384, 640]
+classes: [helmet, vest]
+data: {{calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}}
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A repository with the sample's entries in two targets, and no other model."""
+    workspace = Workspace(root=tmp_path / "repository")
+    for target in TARGETS:
+        workspace.target(target).mkdir(parents=True)
+        row = ROOT / "engines/targets" / target / "params.yaml"
+        (workspace.target(target) / "params.yaml").write_bytes(row.read_bytes())
+    workspace.models.mkdir()
+    (workspace.root / "dvc.yaml").write_text("stages: {}\n")
+    (workspace.root / "params.yaml").write_bytes(b"# ours\r\nmodels:\r\n- meter-yolov8n  # it\r\n")
+    (workspace.root / "release" / "templates").mkdir(parents=True)
+    for file in ("rings.yaml", "templates/fleet.yaml", "templates/release.yaml"):
+        (workspace.root / "release" / file).write_bytes((ROOT / "release" / file).read_bytes())
+    return workspace
+
+
+@pytest.fixture
+def helmets(workspace: Workspace) -> Workspace:
+    """The same with a model of two classes, its engines built and one a candidate."""
+    folder = workspace.model("helmets")
+    folder.mkdir()
+    (folder / "weights.pt").write_bytes(OLD)
+    (folder / "model.yaml").write_text(MODEL.format(sha256=hashlib.sha256(OLD).hexdigest()))
+    lay_out(workspace, "helmets")
+    return workspace
+
+
+def lay_out(workspace: Workspace, model: str) -> None:
+    """All that other commands leave of a model outside its folder."""
+    add_entries(workspace, model, TARGETS)
+    with fleet_folders(workspace, [model], [load_target(workspace, one) for one in TARGETS]):
+        pass
+    lock(workspace.root / "dvc.lock", [f"export@{model}", f"quantize@{model}"])
+    for target in TARGETS:
+        engines = [f"{model}-{precision}" for precision in PRECISIONS]
+        stages = [f"{step}@{engine}" for step in ("build", "gate") for engine in engines]
+        lock(workspace.target(target) / "dvc.lock", stages)
+        for engine in engines:
+            place = workspace.engine(target, engine)
+            for file in (place.path / "engine.blob", place.summary, place.latency_table):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text("x")
+        candidates = workspace.records / "candidates" / f"{target}.json"
+        candidates.parent.mkdir(parents=True, exist_ok=True)
+        before = json.loads(candidates.read_text()) if candidates.is_file() else CANDIDATES
+        before["candidates"][model] = {"release": "v1", "engine": f"{model}-fp16", "reason": "ü"}
+        before["skipped"][f"{model}-int8"] = "FAIL"
+        candidates.write_text(json.dumps(before, indent=2, ensure_ascii=False) + "\n")
+
+
+CANDIDATES: dict[str, Any] = {"schema": 1, "target": "t", "candidates": {}, "skipped": {}}
+
+
+def lock(path: Path, stages: list[str]) -> None:
+    """As DVC writes it: lists flush left."""
+    head = "" if path.is_file() else "schema: '2.0'\nstages:\n"
+    rows = "".join(
+        f"  {one}:\n    cmd: c\n    deps:\n    - path: d\n      md5: 1e{index}\n      size: 5\n"
+        for index, one in enumerate(stages)
+    )
+    with path.open("a") as file:
+        file.write(head + rows)
+
+
+@pytest.fixture(autouse=True)
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that stands in for a checkpoint, with its facts."""
+    path = tmp_path / "best.pt"
+    path.write_bytes(NEW)
+
+    def facts(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(
+            strides=(8, 16, 32), classes=("helmet", "vest"), sha256=sha256_file(path)
+        )
+
+    monkeypatch.setattr(update, "inspect_checkpoint", facts)
+    return path
+
+
+def snapshot(workspace: Workspace) -> dict[str, bytes | None]:
+    found = (path for path in workspace.root.rglob("*") if not path.name.endswith(".lock"))
+    locks = workspace.root.rglob("dvc.lock")
+    return {
+        str(path.relative_to(workspace.root)): path.read_bytes() if path.is_file() else None
+        for path in (*found, *locks)
+    }
+
+
+# --- remove-model ------------------------------------------------------------------------------
+
+
+def test_a_removed_model_leaves_no_trace(workspace: Workspace) -> None:
+    lay_out(workspace, "meter-yolov8n")
+    before = snapshot(workspace)
+    test_model = workspace.model("helmets")
+    test_model.mkdir()
+    lay_out(workspace, "helmets")
+    assert snapshot(workspace) != before
+    remove_model(workspace, "helmets", force=False)
+    assert snapshot(workspace) == before
+
+
+def test_the_last_model_leaves_files_that_are_read(helmets: Workspace) -> None:
+    remove_model(helmets, "helmets", force=False)
+    remove_model(helmets, "meter-yolov8n", force=False)
+    assert (helmets.root / "params.yaml").read_bytes() == b"# ours\r\nmodels: []\r\n"
+    assert all(load_target(helmets, target).engines == {} for target in TARGETS)
+    assert not list(helmets.root.rglob("dvc.lock"))
+    assert list_models(helmets) == []
+    helmets.models.rmdir()  # as in a fresh clone: git keeps no empty folder
+    assert find_workspace(helmets.targets) == helmets
+
+
+def test_a_model_that_a_ring_runs_is_kept(helmets: Workspace) -> None:
+    release = helmets.ring("helmets", "jetson-thor", "pilot") / "release.yaml"
+    release.write_text("image: {tag: v1.0-jetson-thor-fp16-0123456789ab}\n")
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match=r"jetson-thor/pilot: its clusters would lose it.*--force"):
+        remove_model(helmets, "helmets", force=False)
+    assert snapshot(helmets) == before
+    remove_model(helmets, "helmets", force=True)
+    assert not (helmets.fleet / "helmets").exists()
+
+
+@pytest.mark.parametrize("name", ["nothing", "..", "../engines", "", ".", "helmets/"])
+def test_an_unknown_model_is_refused(helmets: Workspace, name: str) -> None:
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match="Expected one of the models helmets"):
+        remove_model(helmets, name, force=True)
+    assert snapshot(helmets) == before
+
+
+def test_a_row_that_cannot_be_edited_stops_it_before_anything(helmets: Workspace) -> None:
+    row = helmets.target("x86-openvino") / "params.yaml"
+    row.write_text(row.read_text() + "x: [\n")
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match=r"x86-openvino/params\.yaml is not YAML"):
+        remove_model(helmets, "helmets", force=False)
+    assert snapshot(helmets) == before
+
+
+def test_killed_at_any_step_a_rerun_completes(
+    helmets: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = 0
+    while killed(monkeypatch, 1, lambda: remove_model(helmets, "helmets", force=False)):
+        runs += 1  # each gets one change further
+        assert runs < 100
+    assert runs > 20
+    assert "helmets" not in [one.name for one in list_models(helmets)]
+    assert not [path for path in snapshot(helmets) if "helmets" in path]
+    assert not [one for one in snapshot(helmets).values() if one and b"helmets" in one]
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, allowed: int, command: Callable[[], None]) -> bool:
+    """Run a command that is killed before the change after `allowed` ones; whether it was."""
+    left = [allowed]
+    with monkeypatch.context() as patch:
+        for name in ("replace", "rename", "unlink"):
+            patch.setattr(Path, name, _counted(getattr(Path, name), left))
+        try:
+            command()
+        except KeyboardInterrupt:
+            return True
+        return False
+
+
+def _counted(real: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
+    def change(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.exists():
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        return real(path, *args, **kwargs)
+
+    return change
+
+
+# --- update-model ------------------------------------------------------------------------------
+
+
+def test_new_weights_under_the_next_version(helmets: Workspace, checkpoint: Path) -> None:
+    path = helmets.model("helmets") / "model.yaml"
+    before = path.read_text()
+    update_model(helmets, "helmets", checkpoint, None)
+    old, new = (hashlib.sha256(one).hexdigest() for one in (OLD, NEW))
+    assert path.read_text() == before.replace("'1.9'", "'1.10'").replace(old, new)
+    assert (helmets.model("helmets") / "weights.pt").read_bytes() == NEW
+    model = load_model(helmets, "helmets")
+    assert (model.version, model.weights.sha256) == ("1.10", new)
+
+
+def test_the_same_weights_again_change_nothing(helmets: Workspace, checkpoint: Path) -> None:
+    update_model(helmets, "helmets", checkpoint, "2.0")
+    before = snapshot(helmets)
+    update_model(helmets, "helmets", checkpoint, None)
+    assert snapshot(helmets) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "version", "said"),
+    [
+        ("helmets", "best.pt", "1.9", "another --version than 1.9.*Take 1.10"),
+        ("helmets", "best.pt", "new", "--version as"),
+        ("helmets", "nowhere.pt", None, "nowhere.pt, but no file is there"),
+        ("vests", "best.pt", None, "one of the models helmets, got 'vests'"),
+    ],
+)
+def test_bad_words_change_nothing(
+    helmets: Workspace, tmp_path: Path, name: str, weights: str, version: str | None, said: str
+) -> None:
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match=said):
+        update_model(helmets, name, tmp_path / weights, version)
+    assert snapshot(helmets) == before
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"classes": ("vest", "helmet")}, "class 0 is 'vest' against 'helmet'.*add-model"),
+        ({"classes": ("helmet",)}, "1 names against 2"),
+        ({"strides": (8, 16, 256)}, "multiples of 256 pixels"),
+        ({"sha256": "0" * 64}, "it was changed meanwhile"),
+    ],
+)
+def test_weights_that_do_not_fit_change_nothing(
+    helmets: Workspace,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    facts: dict[str, object],
+    said: str,
+) -> None:
+    whole = vars(update.inspect_checkpoint(checkpoint)) | facts
+    monkeypatch.setattr(update, "inspect_checkpoint", lambda _: SimpleNamespace(**whole))
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match=said):
+        update_model(helmets, "helmets", checkpoint, None)
+    assert snapshot(helmets) == before
+
+
+def test_an_update_killed_at_any_step_is_completed(
+    helmets: Workspace, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for allowed in (0, 1):
+        assert killed(
+            monkeypatch, allowed, lambda: update_model(helmets, "helmets", checkpoint, None)
+        )
+    update_model(helmets, "helmets", checkpoint, None)
+    model = load_model(helmets, "helmets")
+    assert (model.version, model.weights.sha256) == ("1.10", sha256_file(checkpoint))
+
+
+# --- list --------------------------------------------------------------------------------------
+
+
+def test_the_list_says_what_there_is(helmets: Workspace) -> None:
+    release = helmets.ring("helmets", "jetson-thor", "pilot") / "release.yaml"
+    release.write_text("image: {tag: v1.0-jetson-thor-fp16-0123456789ab}\n")
+    text = StringIO()
+    print_models(list_models(helmets), Console(file=text, width=80))
+    assert text.getvalue().splitlines() == [
+        "helmets  version 1.9, 384 x 640, 2 class(es)",
+        "  jetson-thor   fp32 -  fp16 -  int8 -",
+        "  x86-openvino  fp32 -  fp16 -  int8 -",
+        "  runs in  jetson-thor/pilot",
+        "meter-yolov8n",
+        "  jetson-thor   fp32 -  fp16 -  int8 -",
+        "  x86-openvino  fp32 -  fp16 -  int8 -",
+        "  Expected one of the models helmets, got 'meter-yolov8n'. Bring a new one with "
+        "`pipeline add-model NAME --weights FILE --data DATA_YAML`.",
+    ]
+
+
+def test_a_model_that_params_does_not_name(helmets: Workspace) -> None:
+    params = helmets.root / "params.yaml"
+    params.write_text("models: []\n")
+    found = {one.name: one.problems for one in list_models(helmets)}
+    assert "`models:` of params.yaml does not name it" in found["helmets"][0]
+
+
+# --- several at once ---------------------------------------------------------------------------
+
+
+def test_commands_that_change_models_wait_for_each_other(helmets: Workspace) -> None:
+    other = Thread(target=remove_model, args=(helmets, "helmets"), kwargs={"force": False})
+    with one_at_a_time(helmets):
+        other.start()
+        other.join(0.5)
+        assert other.is_alive()
+        assert helmets.model("helmets").is_dir()
+    other.join(60)
+    assert not helmets.model("helmets").exists()
+
+
+def test_the_rows_are_yaml_that_others_read(helmets: Workspace) -> None:
+    content = load_yaml(helmets.root / "params.yaml")
+    assert content == {"models": ["meter-yolov8n", "helmets"]}
