@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engines.config.workspace import Workspace
-from engines.files import TEMPORARY_PREFIX
 
 
 @contextmanager
@@ -16,6 +16,9 @@ def one_at_a_time(workspace: Workspace) -> Iterator[None]:
 
     The kernel frees the lock when the process ends, by kill -9 too.
     """
-    with (workspace.root / f"{TEMPORARY_PREFIX}models.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    folder = os.open(workspace.root, os.O_RDONLY)  # the folder itself: no file is left behind
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(folder)
