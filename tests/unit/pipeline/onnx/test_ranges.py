@@ -12,7 +12,9 @@ from pipeline.onnx.ranges import BINS, FACTORS, LEVELS, add, candidates, histogr
 from pipeline.records import Method
 
 NORMAL = np.random.default_rng(0).normal(0, 1, 200_000).astype(np.float32)
-floats = arrays(np.float32, st.integers(1, 50), elements=st.floats(-1e4, 1e4, width=32))
+# A subnormal number divided by a wide range may become 0, in the bin beside its own.
+FLOATS = st.floats(-1e4, 1e4, width=32, allow_subnormal=False)
+floats = arrays(np.float32, st.integers(1, 50), elements=FLOATS)
 
 
 @settings(max_examples=50, deadline=None)
