@@ -80,6 +80,8 @@ def _show_ring(ring: str, found: RingStatus, branch: str | None) -> None:
     line(f"  {ring:10} {_tag(runs)}")
     if found.commit:
         line(f"  {'':10} since {moment(found.commit.at)} by {found.commit.who}")
+    if found.seen:
+        line(f"  {'':10} {found.seen.words}")
     if branch and found.here != found.pushed:
         line(f"  {'':10} in this clone {_tag(found.here)}, which {branch} does not have")
     if found.quarantine:
@@ -136,6 +138,8 @@ def show_planned(planned: Planned) -> None:
     if planned.since:
         line(f"  since     {moment(planned.since.at)} by {planned.since.who}")
     line(f"  will run  {planned.will_run.image.tag}")
+    for text in planned.reach:
+        line(f"  reach     {text}")
     if planned.move is None:
         further = "; a further step back is one --to TAG" if planned.action == "roll back" else ""
         line(f"  It runs that already: nothing to do{further}")

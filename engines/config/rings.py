@@ -34,10 +34,26 @@ class AgeRule(Part):
     hours: float = Field(gt=0, le=10_000)
 
 
+class ReadyRule(Part):
+    """A report says that clusters of the ring below run the release and are ready."""
+
+    rule: Literal["ready"]
+    clusters: int = Field(ge=1)
+    """At least so many."""
+    report_minutes: float = Field(default=60, gt=0)
+    """The report is not older."""
+
+
 class VerdictRule(Part):
     """The verdict is PASS, on the device, JetPack and backend that the ring's clusters have."""
 
     rule: Literal["verdict"]
+
+
+class SignatureRule(Part):
+    """The release has a statement over its files that a key in release/trust/keys signed."""
+
+    rule: Literal["signature"]
 
 
 class WhoRule(Part):
@@ -48,9 +64,22 @@ class WhoRule(Part):
 
 
 Rule = Annotated[
-    AgeRule | VerdictRule | WhoRule,
+    AgeRule | ReadyRule | SignatureRule | VerdictRule | WhoRule,
     Field(discriminator="rule"),
 ]
+
+
+class Watch(Part):
+    """When `release watch` rolls the ring back: a release that stays not ready, or of which pods
+    tell another version, at so many clusters."""
+
+    clusters: int = Field(default=1, ge=1)
+    minutes: float = Field(default=30, gt=0)
+    """So long without a break."""
+    hours: float = Field(default=72, gt=0)
+    """Only so long after the ring got the release: what fails a month later is not its doing."""
+    report_minutes: float = Field(default=15, gt=0)
+    """An older report is no ground for anything."""
 
 
 class Ring(Part):
@@ -59,6 +88,8 @@ class Ring(Part):
     name: Name
     rules: tuple[Rule, ...] = ()
     """What a promotion to this ring asks. That the release is not quarantined is always asked."""
+    watch: Watch | None = None
+    """None: `release watch` leaves the ring alone."""
 
     @field_validator("rules")
     @classmethod

@@ -24,17 +24,18 @@ def parse_file(kind: type[Config], path: Path) -> Config:
 def parse_bytes(kind: type[Config], content: bytes, name: str) -> Config:
     """As `parse_file`, of what a file called `name` holds, for example at an earlier commit."""
     try:
-        return kind.model_validate(_load(content, name))
+        return kind.model_validate(parse_yaml(content, name))
     except ValidationError as error:
         raise InputError(f"{name}: {explain(error)}. Fix the file and run again.") from error
 
 
 def load_yaml(path: Path) -> Any:
     """The content of a YAML file as plain values. Raises InputError when it does not parse."""
-    return _load(path.read_bytes(), str(path))
+    return parse_yaml(path.read_bytes(), str(path))
 
 
-def _load(content: bytes, name: str) -> Any:
+def parse_yaml(content: bytes, name: str) -> Any:
+    """As `load_yaml`, of what a file called `name` holds."""
     try:
         return YAML(typ="safe", pure=True).load(content.decode())
     except (YAMLError, UnicodeDecodeError) as error:

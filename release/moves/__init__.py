@@ -8,6 +8,8 @@ planned     what people see before a move
 promotion, rollback, quarantine   plan one each
 carry_out   the commit, made and pushed until it is there or somebody else moved the ring
 perform     plan, show, carry out
+seen        what a report says of a ring; reach says what keeps Fleet from it
+watching    which rings have a release that does harm; undo takes it back
 ledger      what rings run by git, since when and by whom
 aliases     MLflow's aliases, which follow
 """

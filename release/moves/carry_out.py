@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 
 from engines.errors import Conflict, ServiceError
 from release.gitops.branch import Snapshot
+from release.gitops.gitlab import open_merge_request
 from release.gitops.history import latest_change
 from release.moves.move import Move
 
@@ -45,6 +47,15 @@ def carry_out(snapshot: Snapshot, move: Move, say: Say) -> Snapshot:
         snapshot = latest
         say("Somebody else pushed; trying again on top of it")
         time.sleep(random.uniform(0, PAUSE_S * 2 ** min(refused + 1, 5)))
+
+
+def propose(snapshot: Snapshot, move: Move) -> str:
+    """Ask for the move by a merge request in GitLab, from a branch of its own; gives its address.
+    One that is open already stays. Raises InputError without a token, and ServiceError."""
+    branch = "jetrail/" + re.sub(r"[^A-Za-z0-9._-]+", "-", move.subject).strip("-.").lower()[:200]
+    # Where the branch is there already, it is that of an earlier run with the same subject.
+    snapshot.gitops.push(snapshot.build(move.files, move.message), branch)
+    return open_merge_request(snapshot.gitops, branch, move.message)
 
 
 def _pushed(snapshot: Snapshot, commit: str) -> bool:

@@ -11,7 +11,7 @@ from engines.config.workspace import Workspace
 from release.gitops.branch import Snapshot, open_gitops
 from release.lock import exclusive
 from release.moves.aliases import follow
-from release.moves.carry_out import carry_out
+from release.moves.carry_out import carry_out, propose
 from release.moves.move import Move
 from release.moves.planned import Planned
 
@@ -36,10 +36,12 @@ def perform(
     planner: Planner[SomePlan],
     *,
     dry_run: bool,
+    request: bool = False,
     show: Callable[[SomePlan], None],
     say: Say,
 ) -> SomePlan:
-    """Plan a move, show it, and unless `dry_run` make its commit and push it.
+    """Plan a move, show it, and unless `dry_run` make its commit and push it; or with `request` ask
+    for it by a merge request.
 
     What is there already is not made again, so that a command that was killed is completed by the
     next. Raises what `planner` raises, ServiceError where the branch cannot be fetched or pushed,
@@ -50,6 +52,10 @@ def perform(
         planned = planner(snapshot, Path(view))
         show(planned)
         if dry_run:
+            return planned
+        if request:
+            if planned.move is not None:
+                say(f"Merge request: {propose(snapshot, planned.move)}")
             return planned
         if planned.move is not None:
             snapshot = carry_out(snapshot, planned.move, say)
@@ -64,11 +70,12 @@ def perform_in_ring(
     planner: Planner[Planned],
     *,
     dry_run: bool,
+    request: bool = False,
     show: Callable[[Planned], None],
     say: Say,
 ) -> Planned:
     """As `perform`, for a move that gives a ring another release: MLflow is told too."""
-    planned = perform(workspace, planner, dry_run=dry_run, show=show, say=say)
-    if not dry_run:
+    planned = perform(workspace, planner, dry_run=dry_run, request=request, show=show, say=say)
+    if not dry_run and not request:
         follow(workspace, planned.place, planned.will_run, say)
     return planned

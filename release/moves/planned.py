@@ -25,5 +25,7 @@ class Planned:
     """The commit that gave the ring what it runs."""
     will_run: ReleaseValues
     answers: tuple[Answer, ...]
+    reach: tuple[str, ...] = ()
+    """Whether Fleet will reach the ring's clusters, and if not, what holds it, by a report."""
     move: Move | None
     """None where the ring runs it already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,7 +17,9 @@ from release.moves.move import Move, one_line, resting_on
 from release.moves.place import Place, place_of, rings_of, values_at
 from release.moves.planned import Planned
 from release.moves.rules import Answer, Asked, ask, overridden
+from release.moves.seen import see
 from release.records import Publication, publication_path, quarantine_path, read_publication
+from release.reports.report import Report
 from release.rollout.release_yaml import ReleaseValues
 from release.tags import parse_tag
 
@@ -30,6 +33,8 @@ class Wish:
     to: str
     overrides: Sequence[str] = ()
     why: str | None = None
+    report: Report | None = None
+    """What the sites said."""
 
 
 def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: Path) -> Planned:
@@ -77,6 +82,8 @@ def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: P
         view=files,
         author=snapshot.gitops.author(),
         now=utc_now(),
+        seen=see(snapshot, wish.report, source, name) if wish.report else None,
+        labels=wish.report.labels if wish.report else {},
     )
     answers = overridden(ask(asked), wish.overrides, wish.why)
     move = _move(snapshot, planned, source, files, answers, wish.why)
@@ -91,14 +98,13 @@ def utc_now() -> datetime:
 def exported(snapshot: Snapshot, workspace: Workspace, release: str, folder: Path) -> Workspace:
     """The branch's files of one release as a workspace in `folder`; the records are those of the
     clone where the branch has none, as in a repository of Fleet's own."""
-    records = f"release/records/{release}"
-    view = snapshot.export(folder, records, "release/rings.yaml")
-    if not publication_path(view, release).is_file():
-        path = publication_path(workspace, release)
-        if path.is_file():
-            copy = publication_path(view, release)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
+    view = snapshot.export(folder, f"release/records/{release}", "release/trust/keys")
+    for own, theirs in (
+        (workspace.records / release, view.records / release),
+        (workspace.trusted_keys, view.trusted_keys),
+    ):
+        if own.is_dir() and not theirs.is_dir():
+            shutil.copytree(own, theirs)
     return view
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.config.workspace import Workspace
-from engines.errors import InputError
+from engines.errors import Conflict, InputError
 from release.gitops.branch import Snapshot
 from release.moves.earlier import Held, held_by, stack, went_back
 from release.moves.move import Move, resting_on
 from release.moves.place import Place, place_of, rings_of, values_at
 from release.moves.planned import Planned
+from release.moves.reach import reach
+from release.moves.seen import see
 from release.records import Quarantine, quarantine_path, read_quarantine
+from release.reports.report import Report
+from release.rollout.release_yaml import ReleaseValues
 from release.tags import parse_tag
 
 
@@ -22,6 +26,8 @@ def plan_rollback(
     to: str | None,
     why: str | None,
     view: Path,
+    report: Report | None = None,
+    only_from: str | None = None,
 ) -> Planned:
     """The step back of one ring: to the release `to`, or to what it had before what it has now and
     is not quarantined. No rule is asked: back is always allowed.
@@ -29,11 +35,19 @@ def plan_rollback(
     A ring that went back already stays, unless `to` names where to or what it holds is quarantined:
     a command that was killed after its push, or a second person at 3 a.m., takes no second step.
 
-    Raises InputError for names that there are not and for a release that the ring never had.
+    With `only_from` the ring goes back from that release and from no other.
+
+    Raises InputError for names that there are not and for a release that the ring never had, and
+    Conflict where the ring has another release than `only_from`.
     """
     rings = rings_of(snapshot, workspace)
     place = place_of(snapshot, rings, place.model, place.target, place.ring)
     runs = values_at(snapshot, place)
+    if only_from and (runs is None or parse_tag(runs.image.tag).name != only_from):
+        raise Conflict(
+            f"Expected {only_from} in {place.ring} of {place.model} on {place.target}, but it has "
+            f"{runs.image.tag if runs else 'none'} by now. Nothing was moved."
+        )
     held = held_by(snapshot, place)
     files = snapshot.export(view, *(f"release/records/{_name(one)}" for one in held))
     banned = {_name(one): read_quarantine(files, _name(one)) for one in held}
@@ -58,12 +72,21 @@ def plan_rollback(
         since=held[-1].change.commit if runs else None,
         will_run=chosen.values,
         answers=(),
+        reach=_reach(snapshot, report, place, runs),
         move=None,
     )
     if runs == chosen.values:
         return planned
     move = _move(snapshot, planned, chosen, why)
     return Planned(**{**vars(planned), "move": move})
+
+
+def _reach(
+    snapshot: Snapshot, report: Report | None, place: Place, runs: ReleaseValues | None
+) -> tuple[str, ...]:
+    if report is None or runs is None:
+        return ()
+    return reach(see(snapshot, report, place, parse_tag(runs.image.tag).name), report)
 
 
 def _name(held: Held) -> str:

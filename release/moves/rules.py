@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from engines.config.rings import AgeRule, Ring, VerdictRule, WhoRule
+from engines.config.rings import AgeRule, ReadyRule, Ring, SignatureRule, VerdictRule, WhoRule
 from engines.config.workspace import Workspace
-from engines.errors import GateFailed, InputError
+from engines.errors import GateFailed, InputError, WrongEngine
 from release.gitops.history import Commit
+from release.moves.seen import Seen, named
+from release.moves.signed import MEASURED_ON, check_signature, measured_on
 from release.records import Publication, read_quarantine
 
 ALL = "all"
@@ -40,6 +43,10 @@ class Asked:
     """The branch's files of this release."""
     author: str
     now: datetime
+    seen: Seen | None = None
+    """What a report says of the ring below."""
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Cluster to its labels, where a report has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +136,66 @@ def _age(rule: AgeRule, asked: Asked) -> tuple[bool, str]:
     )
 
 
+def _ready(rule: ReadyRule, asked: Asked) -> tuple[bool, str]:
+    seen = asked.seen
+    if seen is None:
+        return False, (
+            f"{asked.ring.name} asks that at least {rule.clusters} clusters of {asked.below} are "
+            "ready with the release; say so with --report FILE or URL"
+        )
+    age = asked.now - seen.at
+    if not -_CLOCKS_DIFFER <= age <= timedelta(minutes=rule.report_minutes):
+        return False, (
+            f"the report is of {seen.at:%Y-%m-%d %H:%M} UTC; {asked.ring.name} asks one of the "
+            f"last {rule.report_minutes:g} minutes"
+        )
+    return len(seen.ready) >= rule.clusters, (
+        f"of {asked.below} the report says: {seen.words}; {asked.ring.name} asks {rule.clusters}"
+    )
+
+
 def _verdict(rule: VerdictRule, asked: Asked) -> tuple[bool, str]:
-    return asked.publication.verdict == "PASS", f"the verdict is {asked.publication.verdict}"
+    publication = asked.publication
+    if publication.verdict != "PASS":
+        return False, f"the verdict is {publication.verdict}"
+    clusters = {
+        name: labels
+        for name, labels in asked.labels.items()
+        if labels.get("ring") == asked.ring.name and labels.get("device") == publication.fleet_label
+    }
+    if not any(key in labels for labels in clusters.values() for key in MEASURED_ON):
+        return True, f"the verdict is PASS, measured on {publication.target}"
+    try:
+        measured = measured_on(check_signature(asked.view, publication, asked.now).statement)
+    except (InputError, WrongEngine) as error:
+        return False, (
+            "clusters are labelled with what they run on, and what the verdict was measured on "
+            f"stands in the attestation, which does not hold: {str(error).rstrip('.')}"
+        )
+    wrong = sorted(
+        f"{name} has {key} {labels[key]}"
+        for name, labels in clusters.items()
+        for key in MEASURED_ON
+        if key in labels and not _same(labels[key], measured[key])
+    )
+    on = ", ".join(f"{key} {value}" for key, value in measured.items() if value)
+    if wrong:
+        return False, f"the verdict was measured on {on}, but {named(wrong)}"
+    return True, f"the verdict is PASS, measured on {on} as the ring's clusters"
+
+
+def _same(label: str, measured: str) -> bool:
+    """Whether a label names the version that was measured on; it may be shorter or longer."""
+    parts = [re.split(r"[.+_-]", text) for text in (label, measured)]
+    return bool(measured) and all(one == other for one, other in zip(*parts, strict=False))
+
+
+def _signature(rule: SignatureRule, asked: Asked) -> tuple[bool, str]:
+    try:
+        found = check_signature(asked.view, asked.publication, asked.now)
+    except (InputError, WrongEngine) as error:
+        return False, str(error).rstrip(".")
+    return True, f"signed by {found.key.name} on {found.statement.predicate.signed_at:%Y-%m-%d}"
 
 
 def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
@@ -146,6 +211,8 @@ def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
 
 _RULES: dict[str, Callable[[Any, Asked], tuple[bool, str]]] = {
     "age": _age,
+    "ready": _ready,
+    "signature": _signature,
     "verdict": _verdict,
     "who": _who,
 }

@@ -13,7 +13,9 @@ Say = Callable[[str], None]
 Show = Callable[[Planned], None]
 
 
-def promote(workspace: Workspace, wish: Wish, *, dry_run: bool, show: Show, say: Say) -> Planned:
+def promote(
+    workspace: Workspace, wish: Wish, *, dry_run: bool, request: bool = False, show: Show, say: Say
+) -> Planned:
     """Promote as `wish` says; `show` gets the plan before anything is done.
 
     Raises InputError, WrongEngine for a record that does not add up, GateFailed where a rule
@@ -24,6 +26,7 @@ def promote(workspace: Workspace, wish: Wish, *, dry_run: bool, show: Show, say:
         workspace,
         lambda snapshot, view: plan_promotion(snapshot, workspace, wish, view),
         dry_run=dry_run,
+        request=request,
         show=show,
         say=say,
     )

@@ -14,7 +14,15 @@ Show = Callable[[PlannedQuarantine], None]
 
 
 def quarantine(
-    workspace: Workspace, tag: str, why: str, *, lift: bool, dry_run: bool, show: Show, say: Say
+    workspace: Workspace,
+    tag: str,
+    why: str,
+    *,
+    lift: bool,
+    dry_run: bool,
+    request: bool = False,
+    show: Show,
+    say: Say,
 ) -> PlannedQuarantine:
     """Quarantine the release `tag`, or with `lift` let it go to rings again.
 
@@ -26,6 +34,7 @@ def quarantine(
         workspace,
         lambda snapshot, view: plan_quarantine(snapshot, workspace, tag, why, now, view, lift=lift),
         dry_run=dry_run,
+        request=request,
         show=show,
         say=say,
     )

@@ -9,6 +9,7 @@ from release.moves.perform import perform_in_ring
 from release.moves.place import Place
 from release.moves.planned import Planned
 from release.moves.rollback import plan_rollback
+from release.reports.report import Report
 
 Say = Callable[[str], None]
 Show = Callable[[Planned], None]
@@ -21,6 +22,8 @@ def rollback(
     to: str | None,
     why: str | None,
     dry_run: bool,
+    request: bool = False,
+    report: Report | None = None,
     show: Show,
     say: Say,
 ) -> Planned:
@@ -31,8 +34,9 @@ def rollback(
     """
     return perform_in_ring(
         workspace,
-        lambda snapshot, view: plan_rollback(snapshot, workspace, place, to, why, view),
+        lambda snapshot, view: plan_rollback(snapshot, workspace, place, to, why, view, report),
         dry_run=dry_run,
+        request=request,
         show=show,
         say=say,
     )

@@ -15,6 +15,7 @@ from release.lock import exclusive
 from release.moves.aliases import point
 from release.moves.ledger import since
 from release.moves.place import Place, places, rings_of, values_at
+from release.moves.seen import Seen, see
 from release.packed import ImageRecord, read_image
 from release.records import (
     Candidates,
@@ -27,6 +28,7 @@ from release.records import (
     read_quarantine,
     refuse_old_layout,
 )
+from release.reports.report import Report
 from release.rollout.release_yaml import ReleaseValues, models_of, read_values, release_file
 from release.signing.keys import trusted_keys, trying_key
 from release.tags import parse_tag
@@ -49,6 +51,8 @@ class RingStatus:
     """By which it says so."""
     quarantine: Quarantine | None = None
     """Of what the ring runs."""
+    seen: Seen | None = None
+    """What the sites say of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +81,12 @@ class Overview:
     """Why not."""
 
 
-def status(workspace: Workspace, target: str | None) -> Overview:
+def status(workspace: Workspace, target: str | None, report: Report | None = None) -> Overview:
     """The status of each model on `target`, or on every target there is a record of.
 
     What Fleet's branch says is fetched; where it cannot be, the clone is what there is to show.
-    Raises InputError when nothing was published yet or a file cannot be read, and WrongEngine for
-    a record that does not add up.
+    `report` is what the sites say. Raises InputError when nothing was published yet or a file
+    cannot be read, and WrongEngine for a record that does not add up.
     """
     refuse_old_layout(workspace)
     chosen = {
@@ -93,9 +97,11 @@ def status(workspace: Workspace, target: str | None) -> Overview:
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
         return Overview(
-            statuses=_statuses(workspace, chosen, None), branch=None, trouble=str(error)
+            statuses=_statuses(workspace, chosen, None, None), branch=None, trouble=str(error)
         )
-    return Overview(statuses=_statuses(workspace, chosen, snapshot), branch=snapshot.gitops.shown)
+    return Overview(
+        statuses=_statuses(workspace, chosen, snapshot, report), branch=snapshot.gitops.shown
+    )
 
 
 def repair(workspace: Workspace, target: str | None, say: Say) -> None:
@@ -116,7 +122,10 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
 
 
 def _statuses(
-    workspace: Workspace, chosen: Mapping[str, Candidates], snapshot: Snapshot | None
+    workspace: Workspace,
+    chosen: Mapping[str, Candidates],
+    snapshot: Snapshot | None,
+    report: Report | None,
 ) -> list[Status]:
     rings = load_rings(workspace).names
     found = []
@@ -133,7 +142,7 @@ def _statuses(
                     signed_by=_signer(workspace, candidate.release) if candidate else None,
                     image=read_image(workspace, candidate.release) if candidate else None,
                     rings={
-                        ring: _ring(workspace, snapshot, place, commits.get(place))
+                        ring: _ring(workspace, snapshot, place, commits.get(place), report)
                         for ring, place in where.items()
                     },
                 )
@@ -153,14 +162,20 @@ def _signer(workspace: Workspace, release: str) -> str | None:
 
 
 def _ring(
-    workspace: Workspace, snapshot: Snapshot | None, place: Place, commit: Commit | None
+    workspace: Workspace,
+    snapshot: Snapshot | None,
+    place: Place,
+    commit: Commit | None,
+    report: Report | None,
 ) -> RingStatus:
     here = read_values(release_file(workspace, place.model, place.target, place.ring))
     pushed = values_at(snapshot, place) if snapshot else None
     runs = pushed or here
+    name = parse_tag(runs.image.tag).name if runs else None
     return RingStatus(
         here=here,
         pushed=pushed,
         commit=commit if pushed else None,
-        quarantine=(read_quarantine(workspace, parse_tag(runs.image.tag).name) if runs else None),
+        quarantine=read_quarantine(workspace, name) if name else None,
+        seen=see(snapshot, report, place, name) if snapshot and report and name else None,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from factories.gitlab import Handler, Server
 from factories.gitops import GitOpsRepository, environment, make_repository
 from typer.testing import CliRunner, Result
 
@@ -33,3 +35,21 @@ def run(repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch) -> Callab
         return CliRunner().invoke(commands, list(arguments))
 
     return command
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server(("127.0.0.1", 0), Handler)
+    server.posted = []
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def gitlab(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    monkeypatch.setenv("CI_SERVER_URL", server.address)
+    monkeypatch.setenv("CI_PROJECT_PATH", "vision/fleet")
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-secret")
+    return server

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from engines.cli import app, reports_errors
-
-commands = app("From engines that pass to the image tags that Fleet rolls out.")
+from engines.cli import reports_errors
+from release.cli import moves  # noqa: F401  # registers its commands
+from release.cli.app import Recorded, commands
 
 Target = Annotated[
     str | None,
@@ -21,24 +21,12 @@ Target = Annotated[
         show_default=False,
     ),
 ]
-Recorded = Annotated[
-    str | None,
-    typer.Option(
-        "--target", "-t", help="Only this target; default: all with a record.", show_default=False
-    ),
-]
 
 
 Release = Annotated[
     str | None,
     typer.Argument(help="A release; default: the candidates.", show_default=False),
 ]
-Model = Annotated[str, typer.Argument(help="A folder under release/fleet/.", show_default=False)]
-One = Annotated[
-    str,
-    typer.Option("--target", "-t", help="A folder under engines/targets/.", show_default=False),
-]
-Why = Annotated[str | None, typer.Option("--why", help="The reason, which the commit keeps.")]
 DAY = ["%Y-%m-%d"]
 FleetVersion = Annotated[
     str | None,
@@ -46,7 +34,6 @@ FleetVersion = Annotated[
         "--fleet-version", help="Fleet's version, as 0.15 or 0.16.1; default: the newest known."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and end.")]
 
 
 @commands.command()
@@ -238,178 +225,6 @@ def write(target: Recorded = None) -> None:
     from release.terminal import line
 
     step.write(find_workspace(), target, line)
-
-
-@commands.command()
-@reports_errors
-def status(
-    target: Recorded = None,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Put MLflow's aliases right by what git says.")
-    ] = False,
-) -> None:
-    """Show each model's candidate and what its rings run.
-
-    For every target there is a record of: the tag, since when, and who put it there, by the branch
-    that Fleet reads. What this clone has and did not push is shown beside it.
-
-    Examples:
-
-      release status --target x86-openvino
-
-      release status --repair
-    """
-    from engines.config.workspace import find_workspace
-    from release.steps import status as step
-    from release.terminal import line, show_status
-
-    workspace = find_workspace()
-    if repair:
-        step.repair(workspace, target, line)
-    show_status(step.status(workspace, target))
-
-
-@commands.command()
-@reports_errors
-def history(
-    model: Annotated[
-        str | None, typer.Argument(help="Only this model.", show_default=False)
-    ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Only this target.")] = None,
-    ring: Annotated[str | None, typer.Option("--ring", help="Only this ring.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most.")] = 20,
-) -> None:
-    """Show which ring got which release, when and by whom.
-
-    By the branch that Fleet reads, the latest first: every commit that changed what a ring runs,
-    whether a command, a person or a merge made it.
-
-    Example:
-
-      release history meter-yolov8n --target x86-openvino --ring production
-    """
-    from engines.config.workspace import find_workspace
-    from release.steps import history as step
-    from release.terminal import show_history
-
-    show_history(step.history(find_workspace(), model, target, ring)[:limit])
-
-
-@commands.command()
-@reports_errors
-def diff(
-    model: Annotated[
-        str | None, typer.Argument(help="Only this model.", show_default=False)
-    ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Only this target.")] = None,
-) -> None:
-    """Show what a push of this clone and promotions would change.
-
-    Compares the branch that Fleet reads with this clone, and each ring with the ring below it.
-
-    Example:
-
-      release diff meter-yolov8n --target x86-openvino
-    """
-    from engines.config.workspace import find_workspace
-    from release.steps import diff as step
-    from release.terminal import show_differences
-
-    show_differences(step.diff(find_workspace(), model, target))
-
-
-@commands.command()
-@reports_errors
-def quarantine(
-    tag: Annotated[str, typer.Argument(help="The release's tag.", show_default=False)],
-    why: Annotated[str, typer.Option("--why", help="The reason, which everybody sees.")],
-    lift: Annotated[bool, typer.Option("--lift", help="Let it go to rings again.")] = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Let a release go to no ring any more.
-
-    One commit on the branch that Fleet reads. Rings that run the release keep it until they are
-    rolled back; the command names them. `release write`, promotions and rollbacks leave it out.
-
-    Example:
-
-      release quarantine v1.0-x86-openvino-fp16-3f2a91c04b7e --why "no boxes at night"
-    """
-    from engines.config.workspace import find_workspace
-    from release.steps import quarantine as step
-    from release.terminal import line, show_quarantine
-
-    step.quarantine(
-        find_workspace(), tag, why, lift=lift, dry_run=dry_run, show=show_quarantine, say=line
-    )
-
-
-@commands.command()
-@reports_errors
-def promote(
-    model: Model,
-    target: One,
-    to: Annotated[str, typer.Option("--to", help="The ring that gets the release.")],
-    override: Annotated[
-        list[str] | None,
-        typer.Option("--override", help="Go past this rule, or `all`; with --why."),
-    ] = None,
-    why: Why = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Give a ring the release that the ring below it has.
-
-    The rules of the ring in release/rings.yaml are asked first. The move is one commit that changes
-    one release.yaml on the branch that Fleet reads; nothing else that lies in this clone is part of
-    it. Whoever was faster wins: exit 7 says who moved the ring.
-
-    Examples:
-
-      release promote meter-yolov8n --target x86-openvino --to pilot --dry-run
-
-      release promote meter-yolov8n --target x86-openvino --to pilot --override age --why "recall"
-    """
-    from engines.config.workspace import find_workspace
-    from release.moves.promotion import Wish
-    from release.steps import promote as step
-    from release.terminal import line, show_planned
-
-    wish = Wish(model=model, target=target, to=to, overrides=tuple(override or ()), why=why)
-    step.promote(find_workspace(), wish, dry_run=dry_run, show=show_planned, say=line)
-
-
-@commands.command()
-@reports_errors
-def rollback(
-    model: Model,
-    target: One,
-    ring: Annotated[str, typer.Option("--ring", help="The ring that goes back.")],
-    to: Annotated[
-        str | None, typer.Option("--to", help="A release that it had; default: the one before.")
-    ] = None,
-    why: Why = None,
-    dry_run: DryRun = False,
-) -> None:
-    """Give a ring back the release that it had before.
-
-    Its release.yaml gets the very bytes of then, so clusters that never took the later one are up
-    to date again at once. What is quarantined is passed over. No rule is asked.
-
-    Examples:
-
-      release rollback meter-yolov8n --target x86-openvino --ring production --why "no boxes"
-
-      release rollback meter-yolov8n --target x86-openvino --ring production --to v1.0-x86-ope…
-    """
-    from engines.config.workspace import find_workspace
-    from release.moves.place import Place
-    from release.steps import rollback as step
-    from release.terminal import line, show_planned
-
-    place = Place(model=model, target=target, ring=ring)
-    step.rollback(
-        find_workspace(), place, to=to, why=why, dry_run=dry_run, show=show_planned, say=line
-    )
 
 
 @commands.command()

@@ -1,0 +1,18 @@
+"""The app that every command of `release` is registered with, and options of several of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from engines.cli import app
+
+commands = app("From engines that pass to the image tags that Fleet rolls out.")
+
+Recorded = Annotated[
+    str | None,
+    typer.Option(
+        "--target", "-t", help="Only this target; default: all with a record.", show_default=False
+    ),
+]

@@ -1,0 +1,43 @@
+"""What a release's attestation says before a promotion: who signed, and what it was measured on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
+from engines.records.attestation import Statement, Verified, verify_envelope
+from release.records import Publication, attestation_path
+from release.signing.keys import trusted_keys
+
+MEASURED_ON = ("jetpack", "backend", "architecture")
+"""Labels of clusters that are compared with the device that the verdict is of, where they stand."""
+
+
+def check_signature(view: Workspace, publication: Publication, now: datetime) -> Verified:
+    """The statement of a release, signed by a key in `release/trust/keys`, over the very files that
+    were published. Raises InputError where there is no key, and WrongEngine with the cause."""
+    path = attestation_path(view, publication.release)
+    if not path.is_file():
+        raise WrongEngine(f"it is not signed: there is no {view.relative(path)}")
+    keys = trusted_keys(view)
+    if not keys:
+        raise InputError("nobody's signature counts yet: there is no key in release/trust/keys")
+    found = verify_envelope(path.read_bytes(), keys, now, where=view.relative(path))
+    said, files = found.statement.predicate, found.statement.files
+    if said.release != publication.release:
+        raise WrongEngine(f"{view.relative(path)} is of another release, {said.release}")
+    for name, sha256 in publication.judged.items():
+        if files.get(name, sha256) != sha256 or name not in {*files, *said.evidence}:
+            raise WrongEngine(f"{view.relative(path)} is over another {name} than was published")
+    return found
+
+
+def measured_on(statement: Statement) -> dict[str, str]:
+    """The device that the statement speaks of, by the names of MEASURED_ON."""
+    said = statement.predicate
+    return {
+        "jetpack": said.device.jetpack or "",
+        "backend": said.backend,
+        "architecture": said.device.architecture,
+    }

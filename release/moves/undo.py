@@ -1,0 +1,93 @@
+"""A release that does harm is quarantined, its ring rolled back, and people are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from engines.errors import Conflict, InputError, ServiceError
+from release.gitops.branch import GitOps, Snapshot, open_gitops
+from release.gitops.gitlab import open_issue
+from release.moves.perform import perform, perform_in_ring
+from release.moves.planned import Planned
+from release.moves.quarantine import PlannedQuarantine, plan_quarantine
+from release.moves.rollback import plan_rollback
+from release.moves.watching import Trouble
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """Who is told of a rollback besides the terminal."""
+
+    webhook: str | None = None
+    """An address that takes JSON with `text`, as those of chats do."""
+    issue: bool = False
+    """An issue in the project of the GitOps repository."""
+
+
+def undo(
+    workspace: Workspace, trouble: Trouble, telling: Telling, now: datetime, say: Say
+) -> list[str]:
+    """Quarantine the release, roll the ring back and tell; gives why somebody was not told.
+
+    The quarantine comes first: from then on nobody promotes the release, and a rollback passes over
+    it. A command that is killed in between does the rest when it runs again. Raises InputError, and
+    ServiceError where the branch does not answer.
+    """
+    why, place = f"watch: {trouble.why}", trouble.place
+
+    def banning(snapshot: Snapshot, view: Path) -> PlannedQuarantine:
+        return plan_quarantine(snapshot, workspace, trouble.release, why, now, view)
+
+    def stepping(snapshot: Snapshot, view: Path) -> Planned:
+        return plan_rollback(snapshot, workspace, place, None, why, view, only_from=trouble.release)
+
+    banned = perform(workspace, banning, dry_run=False, show=_quiet, say=say)
+    done = [f"Quarantined {trouble.release}."] if banned.move else []
+    try:
+        back = perform_in_ring(workspace, stepping, dry_run=False, show=_quiet, say=say)
+        done.append(
+            f"Rolled {place.ring} of {place.model} on {place.target} back to "
+            f"{back.will_run.image.tag}."
+        )
+    except Conflict as error:
+        say(str(error))
+    except InputError as error:
+        say(str(error))
+        done += ["It could not be rolled back: there is nothing before it."] if done else []
+    for text in done:
+        say(text)
+    return _tell(open_gitops(workspace), trouble, " ".join(done), telling) if done else []
+
+
+def _tell(gitops: GitOps, trouble: Trouble, done: str, telling: Telling) -> list[str]:
+    title = f"{trouble.release} was taken out of {trouble.place.ring}"
+    untold = []
+    if telling.webhook:
+        untold += _post(telling.webhook, {"text": f"{title}. {trouble.why}. {done}"})
+    if telling.issue:
+        try:
+            open_issue(gitops, title, f"{trouble.why}.\n\n{done}")
+        except (InputError, ServiceError) as error:
+            untold.append(str(error))
+    return untold
+
+
+def _post(address: str, content: dict[str, str]) -> list[str]:
+    import requests
+
+    try:
+        requests.post(address, json=content, timeout=15).raise_for_status()
+    except requests.RequestException as error:
+        # An address of this kind is a secret itself.
+        return [f"the webhook did not take it ({type(error).__name__}). See that it runs."]
+    return []
+
+
+def _quiet(_: object) -> None:
+    """What is done is said when it is done."""

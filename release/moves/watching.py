@@ -1,0 +1,153 @@
+"""Which rings have a release that does harm: by what sites say, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from engines.config.rings import Rings, Watch
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from engines.files import TEMPORARY_PREFIX
+from engines.records.record import Record
+from release.gitops.branch import Snapshot
+from release.gitops.history import Commit
+from release.moves.ledger import since
+from release.moves.place import Place, places, values_at
+from release.moves.seen import Seen, named, see
+from release.reports.report import Report
+from release.tags import parse_tag
+
+AHEAD = timedelta(minutes=10)
+"""By which a report may be of a later time than this machine's clock."""
+
+
+class Memory(Record):
+    """Since when each cluster fails with each release: Fleet's own time begins anew with every
+    message, and a pod that crashes again and again has many."""
+
+    written_by: ClassVar[str] = "release watch"
+
+    failing: dict[str, datetime] = Field(default_factory=dict)
+    """`<folder of the ring> <release> <cluster>` to when it was seen failing first."""
+
+
+def memory_file(workspace: Workspace) -> Path:
+    """Beside the lock; git leaves it out."""
+    return workspace.root / f"{TEMPORARY_PREFIX}watch.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """A ring whose release has to go."""
+
+    place: Place
+    release: str
+    clusters: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What one look found."""
+
+    troubles: tuple[Trouble, ...]
+    seen: tuple[Seen, ...]
+    """Every ring that is watched and has a release."""
+    memory: Memory
+    """For the next look."""
+    left_alone: tuple[str, ...]
+    """Why rings were not judged."""
+
+
+def look(
+    snapshot: Snapshot, rings: Rings, report: Report, memory: Memory, now: datetime
+) -> Watched:
+    """Compare what `report` says with what git says. Nothing is changed."""
+    watched = [
+        (one, watch)
+        for one in places(snapshot)
+        if one.ring in rings.names
+        for watch in [rings.ring(one.ring).watch]
+        if watch is not None
+    ]
+    commits = since(snapshot, [one for one, _ in watched])
+    troubles, seen, alone = [], [], []
+    failing: dict[str, datetime] = {}
+    for place, watch in watched:
+        age = now - report.at
+        if not -AHEAD <= age <= timedelta(minutes=watch.report_minutes):
+            alone.append(
+                f"{place.folder}: the report is of {report.at:%Y-%m-%d %H:%M} UTC, which is no "
+                f"ground for anything; at most {watch.report_minutes:g} minutes old would be"
+            )
+            # What was known stays known: a gap in the reports is no sign of health.
+            failing |= _of(memory.failing, place)
+            continue
+        try:
+            values = values_at(snapshot, place)
+        except InputError as error:
+            alone.append(str(error))
+            continue
+        if values is None or place not in commits:
+            continue
+        one = see(snapshot, report, place, parse_tag(values.image.tag).name)
+        seen.append(one)
+        mine = dict(_failing(one, memory, now))
+        failing |= mine
+        trouble = _judge(one, watch, mine, commits[place], now)
+        if trouble is not None:
+            troubles.append(trouble)
+    return Watched(
+        troubles=tuple(troubles),
+        seen=tuple(seen),
+        memory=Memory(failing=dict(sorted(failing.items()))),
+        left_alone=tuple(alone),
+    )
+
+
+def _of(failing: Mapping[str, datetime], place: Place) -> dict[str, datetime]:
+    return {key: at for key, at in failing.items() if key.startswith(f"{place.folder} ")}
+
+
+def _failing(seen: Seen, memory: Memory, now: datetime) -> Iterator[tuple[str, datetime]]:
+    """Each cluster that fails now, and since when without a break."""
+    for one in seen.failing:
+        key = f"{seen.place.folder} {seen.release} {one.cluster}"
+        known = memory.failing.get(key, now)
+        # Of a ready cluster whose pods tell another version, Fleet's time is of something else.
+        by_fleet = one.since if one.since and not one.ready else now
+        yield key, min(known, by_fleet, now)
+
+
+def _judge(
+    seen: Seen, watch: Watch, failing: Mapping[str, datetime], got: Commit, now: datetime
+) -> Trouble | None:
+    if now - got.at > timedelta(hours=watch.hours):
+        return None
+    # Before the ring got the release nothing was its doing.
+    minutes = {
+        key.rpartition(" ")[2]: (now - max(at, got.at)).total_seconds() / 60
+        for key, at in failing.items()
+    }
+    late = sorted(cluster for cluster, one in minutes.items() if one >= watch.minutes)
+    if len(late) < watch.clusters:
+        return None
+    words = {one.cluster: one.message for one in seen.failing if one.message}
+    said = next((words[cluster] for cluster in late if cluster in words), "")
+    longest = max(minutes[cluster] for cluster in late)
+    return Trouble(
+        place=seen.place,
+        release=seen.release,
+        clusters=tuple(late),
+        why=(
+            f"{len(late)} of {len(seen.deployments)} clusters of {seen.place.ring} are not ready "
+            f"with it for up to {longest:.0f} min: {named(late)}"
+            + (f" ({said[:200]})" if said else "")
+        ),
+    )

@@ -1,0 +1,131 @@
+"""Fleet's own word: Kubernetes objects as kubectl prints them, or the rows of `fleet monitor`.
+
+Fields are those of `pkg/apis/fleet.cattle.io/v1alpha1` and of `internal/cmd/cli/monitor.go` in
+rancher/fleet. Anything else in the report is left alone, so that another version's may be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from release.reports.report import Deployment, Report
+
+CLUSTER = "fleet.cattle.io/cluster"
+BUNDLE = "fleet.cattle.io/bundle-name"
+COMMIT = "fleet.cattle.io/commit"
+
+KINDS = ("BundleDeployment", "Bundle", "Cluster")
+
+
+def is_kubectl(content: Any) -> bool:
+    """Whether it is what `kubectl get … -o json` prints."""
+    return isinstance(content, dict) and isinstance(content.get("items"), list)
+
+
+def is_monitor(content: Any) -> bool:
+    """Whether it is what `fleet monitor` prints."""
+    return isinstance(content, dict) and isinstance(content.get("bundledeployments"), list)
+
+
+def from_kubectl(content: Mapping[str, Any], name: str, at: datetime) -> Report:
+    """The report of Kubernetes objects."""
+    items = [one for one in content["items"] if isinstance(one, dict)]
+    by_kind = {kind: [one for one in items if one.get("kind") == kind] for kind in KINDS}
+    found = (_deployment(one) for one in by_kind["BundleDeployment"])
+    paused = {_text(_map(one, "metadata"), "name") for one in _paused(by_kind["Bundle"])}
+    return Report(
+        name=name,
+        at=at,
+        deployments=tuple(one for one in found if one is not None),
+        paused_bundles=frozenset(paused),
+        labels={
+            _text(_map(one, "metadata"), "name"): {
+                str(key): str(value) for key, value in _map(one, "metadata", "labels").items()
+            }
+            for one in by_kind["Cluster"]
+        },
+        heard={
+            _text(_map(one, "metadata"), "name"): heard
+            for one in by_kind["Cluster"]
+            for heard in [moment(_map(one, "status", "agent").get("lastSeen"))]
+            if heard is not None
+        },
+    )
+
+
+def from_monitor(content: Mapping[str, Any], name: str, at: datetime) -> Report:
+    """The report of `fleet monitor`, which names a cluster by its namespace on Fleet's side."""
+    rows = [one for one in content["bundledeployments"] if isinstance(one, dict)]
+    return Report(
+        name=name,
+        at=moment(content.get("timestamp")) or at,
+        deployments=tuple(
+            Deployment(
+                bundle=_text(one, "name"),
+                cluster=_text(one, "namespace"),
+                commit=_text(one, "commit"),
+                staged=_text(one, "stagedDeploymentID") or _text(one, "deploymentID"),
+                given=_text(one, "deploymentID"),
+                applied=_text(one, "appliedDeploymentID"),
+                ready=one.get("ready") is True and not _text(one, "errorMessage"),
+                message=_text(one, "errorMessage") or _text(one, "readyMessage"),
+            )
+            for one in rows
+        ),
+    )
+
+
+def moment(value: Any) -> datetime | None:
+    """A time as Kubernetes writes one; None for anything else."""
+    try:
+        found = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def _deployment(item: Mapping[str, Any]) -> Deployment | None:
+    labels = {str(key): str(value) for key, value in _map(item, "metadata", "labels").items()}
+    if BUNDLE not in labels or CLUSTER not in labels:
+        return None
+    spec, status = _map(item, "spec"), _map(item, "status")
+    ready, deployed = _condition(status, "Ready"), _condition(status, "Deployed")
+    worst = deployed if deployed.get("status") == "False" else ready
+    return Deployment(
+        bundle=labels[BUNDLE],
+        cluster=labels[CLUSTER],
+        commit=labels.get(COMMIT, ""),
+        staged=_text(spec, "stagedDeploymentID") or _text(spec, "deploymentID"),
+        given=_text(spec, "deploymentID"),
+        applied=_text(status, "appliedDeploymentID"),
+        # What failed to deploy leaves `ready` as it was before.
+        ready=status.get("ready") is True and worst.get("status") != "False",
+        paused=spec.get("paused") is True,
+        message=_text(worst, "message"),
+        since=moment(worst.get("lastUpdateTime") or worst.get("lastTransitionTime")),
+    )
+
+
+def _paused(bundles: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [one for one in bundles if _map(one, "spec").get("paused") is True]
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    conditions = status.get("conditions")
+    for one in conditions if isinstance(conditions, list) else []:
+        if isinstance(one, dict) and one.get("type") == kind:
+            return one
+    return {}
+
+
+def _map(value: Any, *keys: str) -> dict[str, Any]:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Mapping[str, Any], key: str) -> str:
+    found = value.get(key)
+    return found if isinstance(found, str) else ""

@@ -1,0 +1,70 @@
+"""watch: a ring whose release does harm is rolled back, and the release quarantined."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError, JetrailError, ServiceError
+from release.gitops.branch import open_gitops
+from release.moves.place import rings_of
+from release.moves.undo import Telling, undo
+from release.moves.watching import Memory, Trouble, look, memory_file
+from release.reports.load import load_reports
+
+Say = Callable[[str], None]
+
+
+def watch(
+    workspace: Workspace, sources: Sequence[str], telling: Telling, *, dry_run: bool, say: Say
+) -> tuple[Trouble, ...]:
+    """One look: compare the reports with git, and undo what does harm. Gives what was found.
+
+    A ring is judged by its `watch` in rings.yaml. Raises InputError for a report that is none,
+    ServiceError where the branch, a report's address or whoever is told does not answer, and
+    Conflict where somebody else moves the same ring.
+    """
+    report = load_reports(sources)
+    if report is None:
+        raise InputError("Expected --report FILE or URL, got none: what sites say has to be known.")
+    now = datetime.now(timezone.utc)
+    gitops = open_gitops(workspace)
+    snapshot = gitops.fetch()
+    path = memory_file(workspace)
+    memory = Memory.read(path) if path.is_file() else Memory()
+    found = look(snapshot, rings_of(snapshot, workspace), report, memory, now)
+    for text in found.left_alone:
+        say(text)
+    for one in found.seen:
+        place = one.place
+        say(f"{place.model} on {place.target}: {place.ring}, {one.words}")
+    if dry_run:
+        for trouble in found.troubles:
+            say(f"Would quarantine {trouble.release} and roll back: {trouble.why}")
+        return found.troubles
+    found.memory.write(path)
+    untold = [
+        told for trouble in found.troubles for told in undo(workspace, trouble, telling, now, say)
+    ]
+    if untold:
+        raise ServiceError(f"Rolled back, but nobody else was told: {untold[0]}")
+    return found.troubles
+
+
+def watch_on(
+    workspace: Workspace,
+    sources: Sequence[str],
+    telling: Telling,
+    *,
+    seconds: float,
+    say: Say,
+) -> None:
+    """Look again and again. What fails at one look is said, and is no reason to stop."""
+    while True:
+        try:
+            watch(workspace, sources, telling, dry_run=False, say=say)
+        except JetrailError as error:
+            say(f"error: {error}")
+        time.sleep(seconds)

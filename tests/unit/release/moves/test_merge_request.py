@@ -1,0 +1,77 @@
+"""A move asked for in GitLab, through python-gitlab. No real GitLab confirmed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from factories.gitlab import Server
+from factories.gitops import GitOpsRepository, git
+from typer.testing import Result
+
+from release.gitops.branch import GitOps
+from release.gitops.gitlab import open_issue
+from tests.unit.release.publications import PUBLICATION, TARGET
+
+Run = Callable[..., Result]
+PROMOTE = ("promote", "meter", "--target", TARGET, "--to", "pilot", "--merge-request")
+BRANCH = f"jetrail/promote-meter-on-{TARGET}-to-pilot-{PUBLICATION.release}"
+PILOT = f"release/fleet/meter/{TARGET}/pilot/release.yaml"
+
+
+def test_a_merge_request(repository: GitOpsRepository, run: Run, gitlab: Server) -> None:
+    result = run(*PROMOTE)
+    assert result.exit_code == 0, result.output
+    assert f"Merge request: {gitlab.address}/7" in result.stdout
+    assert repository.subjects() == ["Start"]
+    assert PUBLICATION.release in repository.at(PILOT, BRANCH)
+    ((path, asked),) = gitlab.posted
+    assert path == "/api/v4/projects/vision%2Ffleet/merge_requests"
+    assert (asked["source_branch"], asked["target_branch"]) == (BRANCH, "main")
+    assert asked["title"] == f"Promote meter on {TARGET} to pilot: {PUBLICATION.release}"
+    assert f"\nRelease: {PUBLICATION.release}\n" in asked["description"]
+    # A second time: the branch is there, the request is open, and neither is made again.
+    before = git(repository.bare, "rev-parse", BRANCH)
+    assert run(*PROMOTE).exit_code == 0
+    assert len(gitlab.posted) == 1
+    assert git(repository.bare, "rev-parse", BRANCH) == before
+
+
+def test_gitlab_does_not_answer(repository: GitOpsRepository, run: Run, gitlab: Server) -> None:
+    gitlab.status = 403
+    result = run(*PROMOTE)
+    assert result.exit_code == 6
+    assert "403" in result.stderr
+    assert "glpat-secret" not in result.output
+    gitlab.status = 201
+    assert run(*PROMOTE).exit_code == 0
+    assert len(gitlab.posted) == 2
+
+
+def test_no_token(
+    repository: GitOpsRepository, run: Run, gitlab: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITLAB_TOKEN")
+    result = run(*PROMOTE)
+    assert result.exit_code == 2
+    assert "in GITLAB_TOKEN, but it is not set" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://ada:pw@127.0.0.1:{port}/vision/deep/fleet.git",
+        "http://127.0.0.1:{port}/vision/deep/fleet",
+    ],
+)
+def test_the_project_is_that_of_the_remote(
+    repository: GitOpsRepository,
+    gitlab: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+) -> None:
+    monkeypatch.delenv("CI_SERVER_URL")
+    url = address.format(port=gitlab.server_port)
+    gitops = GitOps(folder=repository.root, url=url, branch="main", prefix="")
+    assert open_issue(gitops, "A title", "A text") == f"{gitlab.address}/7"
+    assert gitlab.posted[0][0] == "/api/v4/projects/vision%2Fdeep%2Ffleet/issues"

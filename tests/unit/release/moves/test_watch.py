@@ -1,0 +1,269 @@
+"""The loop closes: a release that sites cannot run is taken back without anybody."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factories.fleet_reports import cluster, deployment, write_report
+from factories.gitlab import Server
+from factories.gitops import GitOpsRepository, git
+from typer.testing import Result
+
+from release.records import publication_path
+from tests.unit.release.publications import PUBLICATION, TARGET, another
+
+Run = Callable[..., Result]
+Reporter = Callable[..., str]
+GOOD, BAD = PUBLICATION, another("2.0", "b")
+CANARY = f"jetrail-release-fleet-meter-{TARGET}-canary"
+FILE = f"release/fleet/meter/{TARGET}/canary/release.yaml"
+RINGS = """\
+schema: 1
+rings:
+  - {name: canary, watch: {clusters: 2, minutes: 10, hours: 24, report_minutes: 15}}
+  - {name: pilot}
+"""
+CRASHING = {"ready": False, "message": "deployment.apps inference/meter [progressing] 0 of 1"}
+
+
+def ago(minutes: float) -> str:
+    at = datetime.now(timezone.utc) - timedelta(minutes=minutes)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.fixture
+def bad_since(repository: GitOpsRepository) -> Callable[[float], None]:
+    """Canary gets a bad release so many minutes ago; it had a good one before."""
+
+    def push(minutes: float) -> None:
+        repository.workspace.rings_file.write_text(RINGS)
+        BAD.write(publication_path(repository.workspace, BAD.release))
+        repository.put(BAD, "canary")
+        repository.push("Canary gets another", at=ago(minutes))
+
+    return push
+
+
+@pytest.fixture
+def reporter(repository: GitOpsRepository, tmp_path: Path) -> Reporter:
+    def write(clusters: dict[str, dict[str, Any]], *more: dict[str, Any]) -> str:
+        commit = git(repository.bare, "rev-parse", "main")
+        rows = [deployment(CANARY, one, commit, **how) for one, how in clusters.items()]
+        return write_report(tmp_path / "sites.json", [*rows, *more])
+
+    return write
+
+
+def watch(*reports: str, more: tuple[str, ...] = ()) -> list[str]:
+    given = [word for one in reports for word in ("--report", one)]
+    return ["watch", *given, "--once", *more]
+
+
+def test_a_bad_release_is_taken_back(
+    repository: GitOpsRepository,
+    run: Run,
+    reporter: Reporter,
+    bad_since: Callable[[float], None],
+) -> None:
+    bad_since(30)
+    crashing = CRASHING | {"since": ago(20)}
+    path = reporter({"a": crashing, "b": crashing, "c": {}})
+    result = run(*watch(path))
+    assert result.exit_code == 0, result.output
+    assert GOOD.release in repository.at(FILE)
+    back, banned = repository.subjects()[:2]
+    assert back == f"Roll meter on {TARGET} in canary back to {GOOD.release}"
+    assert banned == f"Quarantine {BAD.release}"
+    kept = json.loads(repository.at(f"release/records/{BAD.release}/quarantine.json"))
+    said = "watch: 2 of 3 clusters of canary are not ready with it for up to 20 min: a, b"
+    assert kept["why"] == f"{said} ({CRASHING['message']})"
+    assert f"Why: {kept['why']}" in git(repository.bare, "log", "-1", "--format=%B", "main")
+    # The sites have not heard of it yet: the same report moves nothing else.
+    count = len(repository.subjects())
+    assert run(*watch(path)).exit_code == 0
+    assert len(repository.subjects()) == count
+
+
+@pytest.mark.parametrize(
+    ("since", "clusters"),
+    [
+        (30, {"a": CRASHING | {"since": "20"}, "b": {}}),
+        (30, {"a": CRASHING | {"since": "20"}, "b": CRASHING | {"since": "5"}}),
+        (5, {"a": CRASHING | {"since": "20"}, "b": CRASHING | {"since": "20"}}),
+        (25 * 60, {"a": CRASHING | {"since": "20"}, "b": CRASHING | {"since": "20"}}),
+        (30, {"a": {"applied": False, "since": "20"}, "b": {"given": False, "since": "20"}}),
+        (30, {"a": CRASHING | {"commit": "0" * 40}, "b": CRASHING | {"commit": "0" * 40}}),
+    ],
+    ids=["one cluster", "not long", "just got it", "a day later", "offline", "another's report"],
+)
+def test_what_is_no_ground(
+    repository: GitOpsRepository,
+    run: Run,
+    tmp_path: Path,
+    bad_since: Callable[[float], None],
+    since: float,
+    clusters: dict[str, dict[str, Any]],
+) -> None:
+    bad_since(since)
+    commit = git(repository.bare, "rev-parse", "main")
+    rows = []
+    for name, how in clusters.items():
+        how = {"commit": commit} | how
+        how |= {"since": ago(float(how["since"]))} if "since" in how else {}
+        rows.append(deployment(CANARY, name, **how))
+    before = repository.subjects()
+    result = run(*watch(write_report(tmp_path / "sites.json", rows)))
+    assert result.exit_code == 0, result.output
+    assert repository.subjects() == before
+
+
+def test_an_old_report_is_no_ground(
+    repository: GitOpsRepository, run: Run, reporter: Reporter, bad_since: Callable[[float], None]
+) -> None:
+    bad_since(60)
+    path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(50)}))
+    at = time.time() - 16 * 60
+    os.utime(path, (at, at))
+    before = repository.subjects()
+    assert "which is no ground for anything" in run(*watch(path)).stdout
+    assert repository.subjects() == before
+
+
+def test_a_crash_loop_whose_message_changes(
+    repository: GitOpsRepository,
+    run: Run,
+    reporter: Reporter,
+    bad_since: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fleet's time begins anew with each message; watch remembers."""
+    bad_since(30)
+    before = repository.subjects()
+    for minutes in (0, 6, 12):
+        path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(0)}))
+        memory = repository.root / ".jetrail-watch.json"
+        if memory.is_file():  # as if so much time had passed since the look before
+            content = json.loads(memory.read_text())
+            content["failing"] = {
+                key: (datetime.fromisoformat(at.replace("Z", "+00:00"))
+                      - timedelta(minutes=6)).isoformat()
+                for key, at in content["failing"].items()
+            }  # fmt: skip
+            memory.write_text(json.dumps(content))
+        assert run(*watch(path)).exit_code == 0
+        assert (repository.subjects() == before) == (minutes < 12)
+
+
+def test_health_is_forgetting(
+    repository: GitOpsRepository, run: Run, reporter: Reporter, bad_since: Callable[[float], None]
+) -> None:
+    bad_since(30)
+    run(*watch(reporter(dict.fromkeys("ab", CRASHING | {"since": ago(0)}))))
+    memory = repository.root / ".jetrail-watch.json"
+    assert len(json.loads(memory.read_text())["failing"]) == 2
+    run(*watch(reporter({"a": {}, "b": {}})))
+    assert json.loads(memory.read_text())["failing"] == {}
+    assert git(repository.root, "status", "--porcelain") == ""
+
+
+def test_pods_that_tell_another_version(
+    repository: GitOpsRepository,
+    run: Run,
+    reporter: Reporter,
+    bad_since: Callable[[float], None],
+    tmp_path: Path,
+) -> None:
+    bad_since(30)
+    sites = [cluster(one, ago(1), site=f"site-{one}") for one in "ab"]
+    metrics = tmp_path / "metrics"
+    metrics.write_text(
+        "".join(
+            f'model_version{{site="site-{one}",version="1.0",release="{GOOD.release}"}} 1\n'
+            for one in "ab"
+        )
+    )
+    path = reporter({"a": {}, "b": {}}, *sites)
+    result = run(*watch(path, str(metrics)))
+    assert "another version at site-a, site-b" in result.stdout
+    memory = repository.root / ".jetrail-watch.json"
+    memory.write_text(memory.read_text().replace(f"{datetime.now(timezone.utc):%Y-%m-%d}T", (
+        f"{datetime.now(timezone.utc) - timedelta(days=1):%Y-%m-%d}T")))  # fmt: skip
+    run(*watch(path, str(metrics)))
+    assert GOOD.release in repository.at(FILE)
+
+
+def test_nothing_before_it(repository: GitOpsRepository, run: Run, reporter: Reporter) -> None:
+    """The first release of all: it is quarantined, and nobody can roll it back."""
+    repository.workspace.rings_file.write_text(RINGS.replace("hours: 24", "hours: 100000"))
+    repository.push("Rules")
+    result = run(*watch(reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))))
+    assert result.exit_code == 0, result.output
+    assert repository.subjects()[0] == f"Quarantine {GOOD.release}"
+    assert "It could not be rolled back: there is nothing before it." in result.stdout
+
+
+def test_killed_between_the_two(
+    repository: GitOpsRepository, run: Run, reporter: Reporter, bad_since: Callable[[float], None]
+) -> None:
+    bad_since(30)
+    run("quarantine", BAD.release, "--why", "by hand, or before a kill")
+    run(*watch(reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))))
+    assert GOOD.release in repository.at(FILE)
+
+
+def test_dry_run(
+    repository: GitOpsRepository, run: Run, reporter: Reporter, bad_since: Callable[[float], None]
+) -> None:
+    bad_since(30)
+    path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))
+    before = repository.subjects()
+    result = run(*watch(path, more=("--dry-run",)))
+    assert f"Would quarantine {BAD.release} and roll back: 2 of 2 clusters" in result.stdout
+    assert repository.subjects() == before
+
+
+# --- telling -------------------------------------------------------------------------------------
+
+
+def test_a_chat_and_an_issue_are_told(
+    run: Run, reporter: Reporter, bad_since: Callable[[float], None], gitlab: Server
+) -> None:
+    bad_since(30)
+    path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))
+    result = run(*watch(path, more=("--webhook", gitlab.address, "--gitlab-issue")))
+    assert result.exit_code == 0, result.output
+    (_, chat), (where, issue) = gitlab.posted
+    assert chat["text"].startswith(f"{BAD.release} was taken out of canary. 2 of 2 clusters")
+    assert chat["text"].endswith(f"Quarantined {BAD.release}. Rolled canary of meter on {TARGET} "
+                                 f"back to {GOOD.release}.")  # fmt: skip
+    assert where == "/api/v4/projects/vision%2Ffleet/issues"
+    assert issue["title"] == f"{BAD.release} was taken out of canary"
+    # Told once.
+    run(*watch(path, more=("--webhook", gitlab.address, "--gitlab-issue")))
+    assert len(gitlab.posted) == 2
+
+
+def test_nobody_hears(
+    repository: GitOpsRepository,
+    run: Run,
+    reporter: Reporter,
+    bad_since: Callable[[float], None],
+    gitlab: Server,
+) -> None:
+    """The ring is rolled back all the same, and the command says so and ends with 6."""
+    gitlab.status = 500
+    bad_since(30)
+    path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))
+    result = run(*watch(path, more=("--webhook", gitlab.address, "--gitlab-issue")))
+    assert result.exit_code == 6
+    assert "Rolled back, but nobody else was told: the webhook did not take it" in result.stderr
+    assert "glpat-secret" not in result.output
+    assert gitlab.address not in result.stderr
+    assert GOOD.release in repository.at(FILE)

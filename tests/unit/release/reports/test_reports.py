@@ -1,0 +1,181 @@
+"""Reports of each kind, and what is none."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from factories.fleet_reports import bundle, cluster, deployment, write_report
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines.errors import InputError, ServiceError
+from release.reports.fleet import from_kubectl, from_monitor
+from release.reports.load import load_report, load_reports
+from release.reports.metrics import from_exposition, from_prometheus
+from release.reports.report import Told
+
+COMMIT = "c" * 40
+NOW = datetime(2026, 11, 28, 12, 0, tzinfo=timezone.utc)
+TAG = "v1.0-x86-openvino-fp16-3f2a91c04b7e"
+
+
+def test_kubectl(tmp_path: Path) -> None:
+    path = write_report(
+        tmp_path / "sites.json",
+        [
+            deployment("b", "two", COMMIT, ready=False, message="pods 0/1", applied=False),
+            deployment("b", "one", COMMIT),
+            deployment("b", "three", COMMIT, given=False, paused=True),
+            deployment("other", "one", COMMIT),
+            bundle("b", paused=True),
+            cluster("one", "2026-11-28T11:00:00Z", ring="canary"),
+            {"kind": "Secret"},
+            {"kind": "BundleDeployment", "metadata": {"name": "without-labels"}},
+        ],
+    )
+    os.utime(path, (NOW.timestamp(), NOW.timestamp()))
+    report = load_report(path)
+    one, three, two = report.of("b")
+    assert (report.at, report.paused_bundles) == (NOW, {"b"})
+    assert (one.cluster, one.has_it, one.held, one.ready) == ("one", True, False, True)
+    assert (two.has_it, two.held, two.ready, two.message) == (False, False, False, "pods 0/1")
+    assert (three.has_it, three.held, three.paused) == (False, True, True)
+    assert report.labels == {"one": {"ring": "canary"}}
+    assert report.heard["one"].hour == 11
+
+
+def test_fleet_monitor(tmp_path: Path) -> None:
+    row = {
+        **{"namespace": "cluster-fleet-default-one-01", "name": "b", "uid": "u", "generation": 1},
+        **{"commit": COMMIT, "deploymentID": "n", "stagedDeploymentID": "n"},
+        **{"appliedDeploymentID": "n", "ready": True},
+    }
+    path = tmp_path / "monitor.json"
+    path.write_text(
+        json.dumps({"timestamp": "2026-11-28T12:00:00Z", "bundledeployments": [row, 7]})
+    )
+    report = load_report(str(path))
+    assert report.at == NOW
+    assert [(one.cluster, one.has_it, one.ready) for one in report.of("b")] == [
+        ("cluster-fleet-default-one-01", True, True)
+    ]
+
+
+def test_metrics_as_pods_print_them(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.txt"
+    path.write_text(
+        "# HELP model_version That runs here\n# TYPE model_version gauge\n"
+        f'model_version{{version="1.0",release="{TAG}",site="dock"}} 1.0\n'
+        'model_version{version="0.9",site="gate"} 0\n'
+        'model_version_expected{version="2.0",site="dock"} 1.0\n'
+    )
+    assert load_report(str(path)).told == (Told(site="dock", version="1.0", release=TAG),)
+
+
+def test_prometheus() -> None:
+    metric = {"__name__": "model_version", "cluster": "dock", "version": "1.0", "release": TAG}
+    result = [{"metric": metric, "value": [NOW.timestamp(), "1"]}, {"metric": {}, "value": []}]
+    content = {"status": "success", "data": {"resultType": "vector", "result": result}}
+    report = from_prometheus(content, "p", NOW - timedelta(days=1))
+    assert report.at == NOW
+    assert report.told == (Told(site="dock", version="1.0", release=TAG),)
+
+
+class _Prometheus(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path != "/api/v1/query?query=model_version":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"status": "success", "data": {"resultType": "vector", "result": []}}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_address() -> None:
+    server = HTTPServer(("127.0.0.1", 0), _Prometheus)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://ada:secret@127.0.0.1:{server.server_port}"
+    try:
+        assert load_report(address).told == ()
+        with pytest.raises(ServiceError) as caught:
+            load_report(f"{address}/elsewhere?token=hidden")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "404" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(ServiceError, match="did not answer"):
+        load_report(address)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"items": [', "not JSON or ends early"),
+        ("", "not JSON or ends early"),
+        ("[]", "JSON of another kind"),
+        ('{"kind": "Pod"}', "JSON of another kind"),
+        ("\0\xff", "not JSON"),
+    ],
+)
+def test_what_is_none(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(InputError, match=said):
+        load_report(str(path))
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        load_report(str(tmp_path / "report.json"))
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        load_report(str(tmp_path))
+
+
+def test_several_are_as_old_as_the_oldest(tmp_path: Path) -> None:
+    assert load_reports([]) is None
+    names = [write_report(tmp_path / one, [deployment("b", one, COMMIT)]) for one in "ab"]
+    os.utime(names[0], (NOW.timestamp(), NOW.timestamp()))
+    report = load_reports(names)
+    assert report is not None
+    assert report.at == NOW
+    assert [one.cluster for one in report.of("b")] == ["a", "b"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+fields = st.sampled_from(
+    ["metadata", "labels", "spec", "status", "conditions", "ready", "kind", "agent", "value",
+     "metric", "name", "type", "timestamp"]
+)  # fmt: skip
+shaped = st.recursive(
+    json_values, lambda inner: st.dictionaries(fields, inner, max_size=4), max_leaves=12
+)
+kinds = st.sampled_from(["Bundle", "BundleDeployment", "Cluster"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.builds(lambda kind, one: {"kind": kind, "spec": one}, kinds, shaped) | shaped))
+def test_another_fleet_s_fields_break_nothing(items: list[object]) -> None:
+    from_kubectl({"items": items}, "r", NOW)
+    from_monitor({"bundledeployments": items}, "r", NOW)
+    from_prometheus({"data": {"result": items}}, "r", NOW)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_is_read(text: str) -> None:
+    from_exposition(text, "r", NOW)
