@@ -45,7 +45,7 @@ def test_gitlab_does_not_answer(repository: GitOpsRepository, run: Run, gitlab: 
     assert "glpat-secret" not in result.output
     gitlab.status = 201
     assert run(*PROMOTE).exit_code == 0
-    assert len(gitlab.posted) == 2
+    assert len(gitlab.posted) == 1
 
 
 def test_no_token(
