@@ -13,15 +13,18 @@ from rich.console import Console
 from rich.text import Text
 
 from engines.config.workspace import Workspace
+from engines.errors import InputError
 from release.moves.ledger import Entry
 from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine
 from release.packed import ImageRecord
 from release.records import MlflowEntry
 from release.rollout.release_yaml import ReleaseValues
+from release.steps.add_site import AddedSite
 from release.steps.diff import Difference
 from release.steps.keygen import Key
 from release.steps.publish import Published
+from release.steps.sites import Sites
 from release.steps.status import Overview, RingStatus
 
 
@@ -124,6 +127,33 @@ def show_quarantine(planned: PlannedQuarantine) -> None:
             f"  runs in {one.ring}: `release rollback {one.model} --target {one.target} --ring "
             f"{one.ring}`"
         )
+
+
+def show_site(workspace: Workspace, added: AddedSite) -> None:
+    """Where a new site lies, and what its cluster needs."""
+    line(f"{workspace.relative(added.folder)}: written")
+    labels = " ".join(f"{key}={value}" for key, value in added.labels.items())
+    line("Commit and push it, and label its cluster on the one that runs Fleet:")
+    line(f"  kubectl -n fleet-default label clusters.fleet.cattle.io CLUSTER {labels}")
+    for camera in added.site.cameras:
+        if camera.secret:
+            line(f"{camera.name}: its cluster needs the Secret {camera.secret} with its login:")
+            line(
+                f"  kubectl -n inference create secret generic {camera.secret} "
+                "--from-literal=username=… --from-literal=password=…"
+            )
+
+
+def show_sites(found: Sites) -> None:
+    """A site a line, and what is wrong. Raises InputError where something is."""
+    for one in found.sites:
+        cameras = f"{len(one.cameras)} camera{'' if len(one.cameras) == 1 else 's'}"
+        line(f"{one.site}: {one.target}, {one.ring}, {cameras}, {one.location or 'no location'}")
+    if found.problems:
+        more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
+        for text in found.problems[1:]:
+            line(text)
+        raise InputError(f"{found.problems[0]}{more}")
 
 
 def _tag(values: ReleaseValues | None) -> str:

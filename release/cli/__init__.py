@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from engines.cli import reports_errors
-from release.cli import moves  # noqa: F401  # registers its commands
+from release.cli import moves, sites  # noqa: F401  # they register their commands
 from release.cli.app import Recorded, commands
 
 Target = Annotated[

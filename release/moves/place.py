@@ -10,7 +10,7 @@ from engines.config.rings import Rings, load_rings, parse_rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot
-from release.rollout.release_yaml import ReleaseValues, parse_values
+from release.rollout.release_yaml import SITES, ReleaseValues, parse_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +75,6 @@ def places(snapshot: Snapshot) -> list[Place]:
         if len(parts) == 6 and parts[2] != SITES and parts[5] == "fleet.yaml":
             found.append(Place(model=parts[2], target=parts[3], ring=parts[4]))
     return sorted(found, key=lambda one: (one.model, one.target, one.ring))
-
-
-SITES = "sites"
-"""The folder below `release/fleet` that is no model's."""
 
 
 def values_at(snapshot: Snapshot, place: Place) -> ReleaseValues | None:

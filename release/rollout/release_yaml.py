@@ -20,6 +20,9 @@ from release.tags import parse_tag
 
 HEADER = "# Written whole by `release`: edits are overwritten. What people set is in fleet.yaml.\n"
 
+SITES = "sites"
+"""The folder of release/fleet that is no model's."""
+
 MOUNT = "/models"
 """Where an image has its engine."""
 
@@ -77,7 +80,9 @@ def parse_values(content: bytes, name: str) -> ReleaseValues | None:
 
 def models_of(workspace: Workspace, target: str) -> list[str]:
     """The models that have a folder for `target`."""
-    return sorted(path.parent.name for path in workspace.fleet.glob(f"*/{target}"))
+    found = (path.parent.name for path in workspace.fleet.glob(f"*/{target}"))
+    # A site may be called as a target is.
+    return sorted(name for name in found if name != SITES)
 
 
 def check_folder(path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Commands about sites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engines.cli import reports_errors
+from release.cli.app import commands
+
+
+@commands.command(name="add-site")
+@reports_errors
+def add_site(
+    name: Annotated[str, typer.Argument(help="The site; its cluster's label.", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Option("--target", "-t", help="A folder under engines/targets/.", show_default=False),
+    ],
+    ring: Annotated[str, typer.Option("--ring", help="A ring of release/rings.yaml.")],
+    camera: Annotated[
+        list[str] | None,
+        typer.Option("--camera", help="An address, or name=address, or name=address@@secret."),
+    ] = None,
+    location: Annotated[str, typer.Option("--location", help="Where it is, in words.")] = "",
+    confidence: Annotated[
+        float | None, typer.Option("--confidence", help="From which on pods speak of an object.")
+    ] = None,
+) -> None:
+    """Lay out the folder of a new site.
+
+    release/fleet/sites/NAME gets a ConfigMap with the site's cameras, threshold and location, and a
+    fleet.yaml that brings it to the cluster with the label `site: NAME`. Credentials of a camera
+    stay in a Secret of that cluster, which is named here and no more.
+
+    Example:
+
+      release add-site dock-7 --target x86-openvino --ring canary --camera gate=rtsp://10.0.7.10/1
+    """
+    from engines.config.workspace import find_workspace
+    from release.steps import add_site as step
+    from release.terminal import show_site
+
+    workspace = find_workspace()
+    added = step.add_site(
+        workspace,
+        name,
+        target=target,
+        ring=ring,
+        cameras=camera or [],
+        location=location,
+        confidence=confidence,
+    )
+    show_site(workspace, added)
+
+
+@commands.command()
+@reports_errors
+def sites(
+    action: Annotated[
+        str | None, typer.Argument(help="`import` and a table.", show_default=False)
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Argument(
+            help="CSV: site,target,ring,location,confidence,cameras.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """List the sites and check them, or import many.
+
+    Every folder of release/fleet/sites is checked; exit 2 where one is wrong. `import` lays out
+    those of a table that have no folder yet, and leaves the others as they are.
+
+    Examples:
+
+      release sites
+
+      release sites import inventory.csv
+    """
+    from engines.config.workspace import find_workspace
+    from engines.errors import InputError
+    from release.steps import sites as step
+    from release.terminal import line, show_sites
+
+    workspace = find_workspace()
+    if action is None:
+        show_sites(step.sites(workspace))
+        return
+    if action != "import" or table is None:
+        raise InputError(
+            "Expected `release sites` or `release sites import TABLE`, got another word. See "
+            "`release sites --help`."
+        )
+    step.import_sites(workspace, table, line)

@@ -1,0 +1,146 @@
+"""`release/fleet/sites/<site>/`: what Fleet brings to the cluster with the label `site: <site>`.
+
+    fleet.yaml        selects that cluster, and no other
+    configmap.yaml    ConfigMap `jetrail-site`, whose key site.yaml is a Site
+
+A folder of its own and not a part of a ring's: a changed camera of one site is no rollout of a
+ring, and values of all sites in one bundle would not fit Fleet's Secret of 1 MiB. People's from
+then on.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from engines.config.site import Site
+from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml, parse_bytes
+from engines.errors import InputError
+from engines.files import atomic_folder
+
+CONFIG_MAP = "jetrail-site"
+KEY = "site.yaml"
+NAMESPACE = "inference"
+
+_HEAD = """\
+# Site {site}, whose cluster has the label `site: {site}`. Yours to edit: `release add-site` and
+# `release sites import` wrote it once.
+"""
+
+
+def site_folder(workspace: Workspace, site: str) -> Path:
+    """`release/fleet/sites/<site>`."""
+    return workspace.fleet / "sites" / site
+
+
+def site_names(workspace: Workspace) -> list[str]:
+    """The sites that have a folder."""
+    return sorted(path.name for path in (workspace.fleet / "sites").glob("*") if path.is_dir())
+
+
+def write_site(workspace: Workspace, site: Site) -> Path:
+    """Lay out a new site's folder. Raises InputError where it is there."""
+    folder = site_folder(workspace, site.site)
+    if folder.exists():
+        raise InputError(
+            f"Expected a new site, got {site.site!r}, which {workspace.relative(folder)} is of. "
+            "Edit its configmap.yaml, or choose another name."
+        )
+    with atomic_folder(folder) as new:
+        for name, text in texts(site).items():
+            (new / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def texts(site: Site) -> dict[str, str]:
+    """The files of a site's folder."""
+    selector = {"matchLabels": {"site": site.site}}
+    fleet = {
+        "defaultNamespace": NAMESPACE,
+        "helm": {"releaseName": f"site-{site.site}"},
+        "overrideTargets": [{"name": "site", "clusterSelector": selector}],
+    }
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": CONFIG_MAP, "namespace": NAMESPACE},
+        "data": {
+            KEY: _Block(_dump(site.model_dump(mode="json", by_alias=True, exclude_none=True)))
+        },
+    }
+    head = _HEAD.format(site=site.site)
+    return {"fleet.yaml": head + _dump(fleet), "configmap.yaml": head + _dump(config_map)}
+
+
+def read_site(workspace: Workspace, name: str) -> Site:
+    """The site of a folder, checked. Raises InputError with the file and what is wrong in it."""
+    folder = site_folder(workspace, name)
+    site = _site(folder / "configmap.yaml")
+    if site.site != name:
+        raise InputError(
+            f"Expected site {name!r} in {folder / 'configmap.yaml'}, got {site.site!r}. Name the "
+            "folder as the site, or fix `site`."
+        )
+    targets = _targets(folder / "fleet.yaml")
+    wanted = {"matchLabels": {"site": name}}
+    if [one.get("clusterSelector") for one in targets] != [wanted]:
+        raise InputError(
+            f"Expected one target in overrideTargets of {folder / 'fleet.yaml'} that selects by "
+            f"the label `site: {name}` and by nothing else. Fix it, or the ConfigMap reaches other "
+            "clusters or none."
+        )
+    return site
+
+
+def _site(path: Path) -> Site:
+    content = _mapping(path)
+    data = content.get("data")
+    text = data.get(KEY) if isinstance(data, dict) else None
+    meta = content.get("metadata")
+    named = meta.get("name") if isinstance(meta, dict) else None
+    if content.get("kind") != "ConfigMap" or named != CONFIG_MAP or not isinstance(text, str):
+        raise InputError(
+            f"Expected a ConfigMap {CONFIG_MAP!r} with the key {KEY!r} in {path}, which pods read. "
+            "Bring it back with `git checkout`, or add the site again."
+        )
+    return parse_bytes(Site, text.encode(), f"{path}: {KEY}")
+
+
+def _targets(path: Path) -> list[dict[str, Any]]:
+    found = _mapping(path).get("overrideTargets")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(
+            f"Expected {path}, but it is not there. Bring it back with `git checkout`, or add the "
+            "site again."
+        )
+    content = load_yaml(path)
+    return content if isinstance(content, dict) else {}
+
+
+class _Block(str):
+    """Text that YAML shows as it is, line by line."""
+
+    __slots__ = ()
+
+
+def _dump(content: Any) -> str:
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(
+        _Block,
+        lambda representer, text: representer.represent_scalar(
+            "tag:yaml.org,2002:str", str(text), style="|"
+        ),
+    )
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return text.getvalue()

@@ -1,0 +1,71 @@
+"""sites: what is wrong in the sites' folders, and many new ones from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.config.rings import load_rings
+from engines.config.site import Site
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from release.lock import exclusive
+from release.sites.folder import read_site, site_folder, site_names, texts, write_site
+from release.sites.inventory import read_table
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sites:
+    """All sites of the clone."""
+
+    sites: tuple[Site, ...]
+    problems: tuple[str, ...]
+    """A sentence for each folder that is wrong."""
+
+
+def sites(workspace: Workspace) -> Sites:
+    """Every site that has a folder, checked one by one: a broken one hides no other."""
+    found, problems = [], []
+    rings = load_rings(workspace).names
+    for name in site_names(workspace):
+        try:
+            site = read_site(workspace, name)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        found.append(site)
+        if site.ring not in rings:
+            problems.append(
+                f"Expected one of the rings {', '.join(rings)} in "
+                f"{workspace.relative(site_folder(workspace, name))}, got {site.ring!r}. Fix it."
+            )
+    return Sites(sites=tuple(found), problems=tuple(problems))
+
+
+def import_sites(workspace: Workspace, table: Path, say: Say) -> int:
+    """Lay out every site of a table that has no folder yet; gives how many. One that people changed
+    since is left as it is. Raises InputError before anything is written."""
+    wanted = read_table(table)
+    rings = load_rings(workspace)
+    for target in sorted({one.target for one in wanted}):
+        load_target(workspace, target)
+    for ring in sorted({one.ring for one in wanted}):
+        rings.ring(ring)
+    added = 0
+    with exclusive(workspace):
+        for site in wanted:
+            folder = site_folder(workspace, site.site)
+            if not folder.exists():
+                write_site(workspace, site)
+                added += 1
+            elif any(
+                not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
+                for name, text in texts(site).items()
+            ):
+                say(f"{workspace.relative(folder)}: left as it is; the table says something else")
+    say(f"{added} of {len(wanted)} sites are new")
+    return added
