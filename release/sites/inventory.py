@@ -3,8 +3,8 @@
     site,target,ring,location,confidence,cameras
     dock-7,rtx-x86,canary,Rotterdam,0.4,gate=rtsp://10.0.7.10/1;belt=rtsp://10.0.7.11/1
 
-`cameras` are `name=address` with `;` between them, and `name=address@@secret` where a Secret has the
-credentials. `location`, `confidence` and `cameras` may be left out or empty.
+`cameras` are `name=address` with `;` between them, and `name=address@@secret` where a Secret has
+the credentials. `location`, `confidence` and `cameras` may be left out or empty.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def camera_of(text: str, number: int) -> dict[str, Any]:
 
 
 def make_site(where: str, fields: dict[str, Any]) -> Site:
-    """A site of what people gave. Raises InputError, without an address, which may hold a password."""
+    """A site of what people gave. Raises InputError, without addresses: they may hold passwords."""
     try:
         return Site.model_validate(fields)
     except ValidationError as error:
