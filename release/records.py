@@ -46,6 +46,10 @@ class Figures(Part):
     frame_p99_ms: float
     map50_95: float
     engine_bytes: int = Field(ge=1)
+    frame_p50_noise_ms: float = 0.0
+    """Half of the range of the medians of the measurement's tenths."""
+    map50_95_noise: float = 0.0
+    """Half of the 95 % interval of the drop against FP32, from the bootstrap over pictures."""
 
 
 class Publication(Record):

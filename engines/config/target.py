@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
     Field,
@@ -36,8 +36,12 @@ Policy = Literal["fastest", "most-accurate", "smallest"]
 """Which of a model's passing engines is the candidate."""
 
 
-class Budgets(Part):
-    """Limits that an engine must keep; whole-frame figures are at batch 1."""
+Shift = TypeVar("Shift")
+
+
+class _Limits(Part, Generic[Shift]):
+    """The limits that are one number for all engines of a target; whole-frame figures are at batch
+    1."""
 
     frame_p99_ms: Positive
     frame_p50_ms: Positive
@@ -45,17 +49,39 @@ class Budgets(Part):
     """At least so many whole frames a second with several in flight."""
     map50_95_drop: NotNegative
     confidence_shift: NotNegative
-    onnx_shift: NotNegative
-    """Mean change of the scores against the engine's own ONNX file; docs/quantization.md has what
-    was measured."""
+    onnx_shift: Shift
+    """Mean change of the scores against the engine's own ONNX file."""
     memory_peak_mib: Positive
     engine_size_mib: Positive
     hot_frame_p99_ms: Positive | None = None
     """The whole frame's p99 at the end of a soak; needs `benchmark.soak_minutes`."""
 
+
+class Budgets(_Limits[NotNegative]):
+    """Limits that an engine must keep."""
+
     def limits(self) -> dict[str, float]:
         """The limits that there are, by name."""
         return self.model_dump(exclude_none=True)
+
+
+class ByPrecision(Part):
+    """A limit for each precision."""
+
+    fp32: NotNegative
+    fp16: NotNegative
+    int8: NotNegative
+
+
+class TargetBudgets(_Limits[NotNegative | ByPrecision]):
+    """`budgets:` of a row. `onnx_shift` is one for all, or one for each precision: what rightly
+    built engines come to differs by a factor of fifty (docs/quantization.md)."""
+
+    def of(self, precision: Precision) -> dict[str, float]:
+        """The limits that there are for an engine of that precision, by name."""
+        shift = self.onnx_shift
+        one = getattr(shift, precision) if isinstance(shift, ByPrecision) else shift
+        return self.model_dump(exclude_none=True) | {"onnx_shift": one}
 
 
 BudgetSource = Literal["derived", "article", "required", "measured"]
@@ -129,9 +155,12 @@ class TargetConfig(Part):
     benchmark: BenchmarkRow
     evaluate: Thresholds
     budgets_from: BudgetSource = "derived"
-    budgets: Budgets
+    budgets: TargetBudgets
     policy: Policy
     """Which passing engine of a model goes to the canary ring."""
+    policy_margin: Share = 0.02
+    """Part of a time by which runs of one engine differ: another precision has to be faster by more
+    to replace the candidate."""
     engines: dict[str, EngineRow]
 
     @field_validator("backend")
@@ -201,7 +230,8 @@ class TargetConfig(Part):
 
     def budgets_of(self, engine: str) -> Budgets:
         """The budgets of one engine: the target's, with the engine's own over them."""
-        merged = self.budgets.model_dump() | self.engines[engine].budgets
+        row = self.engines[engine]
+        merged = self.budgets.of(row.precision) | row.budgets
         try:
             return Budgets.model_validate(merged)
         except ValidationError as error:

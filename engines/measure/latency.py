@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from engines.records.benchmark import Latency
 
+PARTS = 10
+"""Of a measurement, whose medians say how far a median is chance."""
+
 
 def latency(times_s: Sequence[float] | NDArray[np.float64]) -> Latency:
     """The distribution of single calls' times, which come in seconds. Raises ValueError on none."""
-    times = np.sort(np.asarray(times_s, np.float64)) * 1e3
+    in_order = np.asarray(times_s, np.float64) * 1e3
+    times = np.sort(in_order)
     if not len(times):
         raise ValueError("expected at least one time, got none")
     p50, p95, p99 = np.percentile(times, [50, 95, 99])
@@ -28,7 +32,15 @@ def latency(times_s: Sequence[float] | NDArray[np.float64]) -> Latency:
         min_ms=float(times[0]),
         max_ms=float(times[-1]),
         count=len(times),
+        p50_noise_ms=_median_noise(in_order),
     )
+
+
+def _median_noise(times: NDArray[np.float64]) -> float:
+    """Half of the range of the medians of the tenths of `times`; 0 where a tenth is one time."""
+    if len(times) < 2 * PARTS:
+        return 0.0
+    return float(np.ptp([np.median(part) for part in np.array_split(times, PARTS)])) / 2
 
 
 def quantile_ranks(count: int, quantile: float, level: float = 0.95) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from engines.machine import ROOT
 from engines.machine.sensors import open_sensors
 from engines.machine.sensors.jetson import read_power_mode
 from engines.machine.sensors.processors import others_share, steal_share, wait_share
+from engines.machine.sensors.quota import read_quota
 from engines.machine.sensors.reading import Counters, Reading, count_all, read_all, rise
 from engines.records.benchmark import MODE_CHANGED, MachineState
 
@@ -92,6 +93,8 @@ class StateSampler:
             clock_min_mhz=lowest(clocks),
             clock_max_mhz=highest(clocks),
             throttle_events=rise(start.throttles, end.throttles),
+            quota_processors=read_quota(self._root),
+            quota_throttles=rise(start.quota_throttles, end.quota_throttles),
             temperature_max_c=hottest_c(readings),
             gpu_temperature_max_c=highest(one.gpu_temperature_c for one in readings),
             gpu_clock_min_mhz=lowest(one.gpu_clock_mhz for one in readings),
@@ -144,6 +147,8 @@ def worst_of(states: Sequence[MachineState]) -> MachineState:
         throttle_reasons=_union(one.throttle_reasons for one in states),
         gpu_memory_max_mib=highest(one.gpu_memory_max_mib for one in states),
         other_gpu_processes=_union(one.other_gpu_processes for one in states),
+        quota_processors=lowest(one.quota_processors for one in states),
+        quota_throttles=_total(one.quota_throttles for one in states),
         power_mode=_one_after_the_other(one.power_mode for one in states),
     )
 

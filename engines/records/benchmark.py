@@ -26,6 +26,8 @@ class Latency(Part):
     min_ms: float
     max_ms: float
     count: int
+    p50_noise_ms: float = 0.0
+    """Half of the range of the medians of the tenths, in the order in which they were taken."""
 
 
 class Throughput(Part):
@@ -75,6 +77,10 @@ class MachineState(Part):
     other_gpu_processes: tuple[int, ...] = ()
     """Ids of other processes that computed on the card, as its driver counts them. A Jetson does
     not say."""
+    quota_processors: float | None = None
+    """What the container may use of the processors; None where there is no quota."""
+    quota_throttles: int | None = None
+    """How often the quota held the latencies back; throughput may use it up."""
     power_mode: str | None = None
     """A Jetson's, by name, for example `MAXN`; two of them when it was changed meanwhile."""
 

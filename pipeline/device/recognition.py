@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from engines.config.target import TargetConfig
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import describe
+from engines.machine.sensors.quota import usable_processors
 from engines.packages import PROCESSOR, Package
 from engines.records.fingerprint import Fingerprint
 from pipeline.device.installing import how_to_install
@@ -57,7 +58,7 @@ def frames_in_flight(fingerprint: Fingerprint, package: Package) -> tuple[int, i
     """How many frames at once keep the device busy: a number to begin with, and a larger one."""
     # One frame a core keeps them busy; the second hides the work between two inferences. A GPU runs
     # one inference at a time, while the processors make the next frame ready.
-    busy = 2 if package.gpu else fingerprint.cores
+    busy = 2 if package.gpu else min(fingerprint.cores, usable_processors())
     return busy, 2 * busy
 
 

@@ -24,7 +24,9 @@ def invalid_reasons(
     """
     return (
         *unread(state, row, jetson=jetson),
-        *_too_little_quiet(quiet),
+        *_quota(state),
+        # Who is held back waits, too: that says nothing of others.
+        *(() if state.quota_throttles else _too_little_quiet(quiet)),
         *_gpu_processes(state),
         *_power_mode(state, row),
         # Times that others disturbed drift too, and say nothing of the engine's.
@@ -46,6 +48,17 @@ def _too_little_quiet(quiet: Quiet) -> Iterator[str]:
             f"Expected enough time in which nobody else had the processors, got {quiet.share:.0%} "
             f"quiet ({why}). Stop other programs on this machine and measure again, or raise "
             "benchmark.max_seconds in params.yaml."
+        )
+
+
+def _quota(state: MachineState) -> Iterator[str]:
+    if state.quota_throttles:
+        of = f" of {state.quota_processors:g} processors" if state.quota_processors else ""
+        yield (
+            f"The container's CPU quota{of} held the measurement back "
+            f"{state.quota_throttles} times (nr_throttled in cpu.stat); the limit is 0. Give it "
+            "more (`docker run --cpus`, `resources.limits.cpu` in Kubernetes) or no quota, and "
+            "measure again."
         )
 
 
@@ -95,7 +108,11 @@ def lasting_reasons(
 ) -> tuple[str, ...]:
     """Those of `invalid_reasons` that stay until somebody acts, however often one measures."""
     changing = MODE_CHANGED in (state.power_mode or "")
-    return (*unread(state, row, jetson=jetson), *(() if changing else _power_mode(state, row)))
+    return (
+        *unread(state, row, jetson=jetson),
+        *_quota(state),
+        *(() if changing else _power_mode(state, row)),
+    )
 
 
 def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from engines.config.target import Policy
@@ -14,6 +14,8 @@ class _Rule:
     order: Callable[[Figures], tuple[float, ...]]
     """Smaller is better; later parts break ties."""
     words: Callable[[Figures], str]
+    noise: Callable[[Figures, float], float]
+    """How much of the first part is chance, with the row's margin."""
 
 
 _RULES: dict[Policy, _Rule] = {
@@ -22,30 +24,57 @@ _RULES: dict[Policy, _Rule] = {
     "fastest": _Rule(
         order=lambda one: (one.frame_p50_ms, -one.map50_95, one.engine_bytes),
         words=lambda one: f"lowest frame p50 at batch 1, {one.frame_p50_ms:.2f} ms",
+        noise=lambda one, margin: max(one.frame_p50_noise_ms, margin * one.frame_p50_ms),
     ),
     "most-accurate": _Rule(
         order=lambda one: (-one.map50_95, one.frame_p50_ms, one.engine_bytes),
         words=lambda one: f"highest mAP50-95, {one.map50_95:.4f}",
+        noise=lambda one, _: one.map50_95_noise,
     ),
     "smallest": _Rule(
         order=lambda one: (one.engine_bytes, one.frame_p50_ms, -one.map50_95),
         words=lambda one: f"smallest engine, {one.engine_bytes} bytes",
+        noise=lambda _, __: 0.0,
     ),
 }
 
 
-def choose(policy: Policy, publications: Iterable[Publication]) -> dict[str, Candidate]:
-    """The best of each model, by model name. Of equals the first by engine name."""
-    rule = _RULES[policy]
+def choose(
+    policy: Policy,
+    publications: Iterable[Publication],
+    before: Mapping[str, Candidate],
+    margin: float,
+) -> dict[str, Candidate]:
+    """The best of each model, by model name. Of equals the first by engine name.
+
+    The engine that was the candidate `before` stays unless another one is better by more than what
+    is chance: two precisions within a percent would change places from run to run, and each change
+    goes to every site. `margin` is the part of a time by which runs differ.
+    """
     by_model: dict[str, list[Publication]] = {}
     for publication in publications:
         by_model.setdefault(publication.model, []).append(publication)
-    candidates = {}
-    for model in sorted(by_model):
-        best = min(by_model[model], key=lambda one: (rule.order(one.figures), one.engine))
-        candidates[model] = Candidate(
-            release=best.release,
-            engine=best.engine,
-            reason=f"{policy}: {rule.words(best.figures)}, of {len(by_model[model])} that passed",
-        )
-    return candidates
+    return {
+        model: _candidate(policy, by_model[model], before.get(model), margin)
+        for model in sorted(by_model)
+    }
+
+
+def _candidate(
+    policy: Policy, passed: list[Publication], before: Candidate | None, margin: float
+) -> Candidate:
+    rule = _RULES[policy]
+    best = min(passed, key=lambda one: (rule.order(one.figures), one.engine))
+    count = f"of {len(passed)} that passed"
+    held = next((one for one in passed if before and one.engine == before.engine), best)
+    noise = max(rule.noise(one.figures, margin) for one in (best, held))
+    gain = rule.order(held.figures)[0] - rule.order(best.figures)[0]
+    if held is best or gain > noise:
+        reason = f"{policy}: {rule.words(best.figures)}, {count}"
+        return Candidate(release=best.release, engine=best.engine, reason=reason)
+    return Candidate(
+        release=held.release,
+        engine=held.engine,
+        reason=f"{policy}: stays, since {best.engine} ({rule.words(best.figures)}) is better by no "
+        f"more than {noise:.2g}, which is chance, {count}",
+    )

@@ -80,7 +80,9 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
         _check_records(workspace, passed)
         before = _candidates_before(workspace, config)
         change = _Change(before.candidates, ()) if engine else _change(config, verdicts, before)
-        publications, chosen = _tell_mlflow(workspace, config, passed, verdicts, change, say)
+        publications, chosen = _tell_mlflow(
+            workspace, config, passed, verdicts, before.candidates, change, say
+        )
         words = {**before.skipped, **verdicts}
         candidates = Candidates(
             target=target,
@@ -150,6 +152,7 @@ def _tell_mlflow(
     config: TargetConfig,
     passed: Sequence[JudgedEngine],
     verdicts: Mapping[str, VerdictName],
+    before: Mapping[str, Candidate],
     change: _Change,
     say: Say,
 ) -> tuple[list[Publication], dict[str, Candidate]]:
@@ -173,7 +176,7 @@ def _tell_mlflow(
         ]
         publications += [one for one in others if _version(store, one) is not None]
         publications.sort(key=_engine_name)
-        chosen = choose(config.policy, publications)
+        chosen = choose(config.policy, publications, before, config.policy_margin)
         for model, candidate in chosen.items():
             name = registered_name(model, config.target)
             version = store.version_of(name, candidate.release)
@@ -246,7 +249,7 @@ def _write(
 
 def _publication(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntry) -> Publication:
     """The record of an engine as it is measured now."""
-    manifest = judged.manifest
+    manifest, interval = judged.manifest, judged.evaluation.map50_95_drop_interval
     return Publication(
         release=make_tag(judged.manifest).name,
         engine=manifest.engine,
@@ -264,6 +267,8 @@ def _publication(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntry)
             frame_p99_ms=judged.frame.p99_ms,
             map50_95=judged.evaluation.map50_95,
             engine_bytes=manifest.engine_bytes,
+            frame_p50_noise_ms=judged.frame.p50_noise_ms,
+            map50_95_noise=(interval.high - interval.low) / 2,
         ),
         verdict=judged.verdict.verdict,
         checks=judged.verdict.checks,

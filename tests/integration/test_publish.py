@@ -781,6 +781,7 @@ def _build(workspace: Workspace, folder: Path, onnx: Path, precision: Any) -> di
         imgsz=(SIDE, SIDE),
         classes=CLASSES,
         preprocess=result.preprocess,
+        openvino=result.openvino,
         postprocess=Postprocess(),
         thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
         source=Source(

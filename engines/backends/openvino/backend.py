@@ -90,12 +90,18 @@ class OpenVINO:
 
 def check_processor(manifest: Manifest, isa: tuple[str, ...]) -> None:
     """Refuse a blob that was made for another kind of processor, or under another cap: its Q/DQ
-    would be computed wrongly, or in another type.
+    would be computed wrongly, or in another type. So is one whose manifest does not say it.
 
     `isa`: the flags that OpenVINO may use here. Raises WrongEngine.
     """
     blob = manifest.openvino
-    if blob is None or blob.isa == isa:
+    if blob is None:
+        raise WrongEngine(
+            f"Engine {manifest.engine} is refused: expected `openvino` in its manifest, which says "
+            "for what kind of processor it was built, but there is none. Build it again with "
+            f"`pipeline build {manifest.engine} --target {manifest.target}`."
+        )
+    if blob.isa == isa:
         return
     lacks = ", ".join(sorted(set(blob.isa) - set(isa))) or "nothing"
     more = ", ".join(sorted(set(isa) - set(blob.isa))) or "nothing"

@@ -8,6 +8,7 @@ from typing import Any
 
 from engines.backends.openvino.isa import usable_isa
 from engines.machine.fingerprint import read_fingerprint
+from engines.machine.sensors.quota import usable_processors
 from engines.records.record import Precision
 
 DEVICE = "CPU"
@@ -17,12 +18,13 @@ Config = dict[str, Any]
 
 def latency_config() -> Config:
     """All processors on one frame."""
-    return {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+    return {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", **_threads()}
 
 
 def streams_config(frames: int) -> Config:
     """A processor for each frame, as far as they go."""
-    return {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(min(frames, _cores()))}
+    streams = str(min(frames, usable_processors()))
+    return {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams, **_threads()}
 
 
 def compute_type(precision: Precision, isa: Container[str]) -> str:
@@ -44,5 +46,9 @@ def precision_config(precision: Precision) -> Config:
     return {"INFERENCE_PRECISION_HINT": compute_type(precision, usable_isa(read_fingerprint().isa))}
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+def _threads() -> Config:
+    """As many as a container's quota allows: with more, OpenVINO would use the quota up in a part
+    of each period and stand still for the rest. Without a quota OpenVINO chooses."""
+    allowed = usable_processors()
+    whole = len(os.sched_getaffinity(0))
+    return {} if allowed == whole else {"INFERENCE_NUM_THREADS": str(allowed)}

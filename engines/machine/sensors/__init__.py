@@ -1,10 +1,10 @@
 """What a machine says of itself while it measures: one module for each kind of sensor.
 
 `reading.py` holds the protocol and what all of them say; `processors.py` reads /proc and /sys of
-any Linux machine, `jetson.py` those of a Jetson, and `engines.machine.sensors.nvml` asks the driver
-of a card. Everything that is a file is read below a root that tests replace with a tree of their
-own; what cannot be read is None, and `pipeline.latency.validity` says where that is reason to
-distrust a measurement.
+any Linux machine, `quota.py` what a container may use of them, `jetson.py` the files of a Jetson,
+and `engines.machine.sensors.nvml` asks the driver of a card. Everything
+that is a file is read below a root that tests replace with a tree of their own; what cannot be read
+is None, and `pipeline.latency.validity` says where that is reason to distrust a measurement.
 """
 
 from __future__ import annotations

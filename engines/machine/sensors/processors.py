@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.machine.sensors.quota import read_quota_throttles
 from engines.machine.sensors.reading import (
     Counters,
     Events,
@@ -55,6 +56,7 @@ class ProcessorSensor:
             own_ticks=_read_own_ticks(self._root),
             threads=_read_threads(self._root),
             throttles=read_events(self._throttles),
+            quota_throttles=read_quota_throttles(self._root),
         )
 
     def close(self) -> None:

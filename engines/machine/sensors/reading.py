@@ -49,6 +49,8 @@ class Counters:
     """Of this process."""
     threads: Threads | None = None
     throttles: Events | None = None
+    quota_throttles: Events | None = None
+    """Of the control groups of this process."""
     over_currents: Events | None = None
     energy_mj: float | None = None
 

@@ -141,13 +141,16 @@ def test_throughput(
         pace = 2 * in_flight * warm_up(partial(run, 2 * in_flight), plan.warmup_seconds)
         frame_count = max(10 * in_flight, math.ceil(pace * THROUGHPUT_SECONDS))
         wanted = patience.wanted(plan, THROUGHPUT_ROUNDS, pace / frame_count)
-        # With more frames in flight than processors, waiting for one is the plan.
+        # With more frames in flight than processors, waiting for one is the plan, and so is using
+        # up a quota.
         limits = plan.limits.model_copy(update={"wait_share": 1.0})
         extra = run_quiet(
             benchmark, partial(run, frame_count), wanted, limits, sampler, used_before
         )
         patience.saw(extra)
-        own = extra.machine and extra.machine.model_copy(update={"run_queue_wait_share": None})
+        own = extra.machine and extra.machine.model_copy(
+            update={"run_queue_wait_share": None, "quota_throttles": None}
+        )
         extra.model_copy(
             update={"machine": own, "frames": frame_count, "in_flight": in_flight}
         ).put(benchmark.extra_info)

@@ -76,6 +76,7 @@ def build_tiny(folder: Path, onnx: Path, precision: Precision = "fp32") -> Manif
         imgsz=IMGSZ,
         classes=("bolt", "nut", "washer"),
         preprocess=result.preprocess,
+        openvino=result.openvino,
         postprocess=Postprocess(),
         thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
         source=Source(

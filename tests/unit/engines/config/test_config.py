@@ -146,7 +146,23 @@ def test_an_engine_may_have_a_budget_of_its_own(workspace: Workspace) -> None:
     row["engines"]["meter-yolov8n-int8"]["budgets"] = {"map50_95_drop": 0.02}
     target = load_row(workspace, row)
     assert target.budgets_of("meter-yolov8n-int8").map50_95_drop == 0.02
-    assert target.budgets_of("meter-yolov8n-fp16") == target.budgets
+    assert target.budgets_of("meter-yolov8n-fp16").map50_95_drop == target.budgets.map50_95_drop
+
+
+def test_each_precision_may_have_its_own_limit_of_the_onnx_shift(workspace: Workspace) -> None:
+    row = target_row()
+    row["budgets"]["onnx_shift"] = {"fp32": 0.001, "fp16": 0.01, "int8": 0.04}
+    row["engines"]["meter-yolov8n-fp32"]["budgets"] = {"onnx_shift": 0.5}
+    target = load_row(workspace, row)
+    shifts = {name: target.budgets_of(name).onnx_shift for name in target.engines}
+    assert shifts == {
+        **{"meter-yolov8n-fp32": 0.5, "meter-yolov8n-fp16": 0.01, "meter-yolov8n-int8": 0.04}
+    }
+    row["budgets"]["onnx_shift"] = 0.03
+    assert load_row(workspace, row).budgets_of("meter-yolov8n-int8").onnx_shift == 0.03
+    row["budgets"]["onnx_shift"] = {"fp32": 0.001, "fp16": 0.01}
+    with pytest.raises(InputError, match=r"budgets\.onnx_shift"):
+        load_row(workspace, row)
 
 
 def test_an_engine_s_own_budget_is_checked_too(workspace: Workspace) -> None:

@@ -205,6 +205,19 @@ def test_what_others_took_disturbs_a_soak_and_is_set_aside_elsewhere(
     assert invalid_reasons(state, row) == ()
 
 
+def test_a_container_that_its_quota_held_back_is_told_so_and_of_nothing_else(
+    row: BenchmarkRow,
+) -> None:
+    throttled = QUIET.model_copy(update={"quota_processors": 1.5, "quota_throttles": 7})
+    too_little = Quiet(share=0.1, enough=False, seconds=1, set_aside={"wait": 30})
+    (reason,) = invalid_reasons(throttled, row, too_little)
+    assert "quota of 1.5 processors held the measurement back 7 times" in reason
+    assert "--cpus" in reason
+    assert validity.lasting_reasons(throttled, row) == (reason,)
+    unthrottled = QUIET.model_copy(update={"quota_processors": 1.5, "quota_throttles": 0})
+    assert invalid_reasons(unthrottled, row) == ()
+
+
 def test_too_little_quiet_is_one_reason(row: BenchmarkRow) -> None:
     little = Quiet(share=0.04, enough=False, seconds=0.2, set_aside={"wait": 1, "others": 9})
     drifted = QUIET.model_copy(update={"drift_share": 0.9, "others_share": 0.8})

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from engines.errors import InputError
-from pipeline.onnx.golden import Golden, make_golden, read_golden, write_golden
+from pipeline.onnx.golden import LEAST_SCORE, Golden, make_golden, read_golden, write_golden
+from pipeline.onnx.session import OnnxModel
 
 
 @pytest.fixture
@@ -30,6 +31,37 @@ def test_is_read_as_it_was_written(golden: Golden, tmp_path: Path) -> None:
     before = path.read_bytes()
     write_golden(golden, path)
     assert path.read_bytes() == before
+
+
+def test_scores_that_nobody_looks_at_are_zeros(tiny_onnx: Path, pictures: Any) -> None:
+    import onnx
+
+    model = onnx.load(str(tiny_onnx))
+    bias = onnx.numpy_helper.from_array(np.array([0, -9, -6.9], np.float32), "bias")
+    (score,) = (node for node in model.graph.node if node.name == "score")
+    score.input.append("bias")
+    model.graph.initializer.append(bias)
+    content = model.SerializeToString()
+    raw = OnnxModel(content).run(pictures)
+    kept = make_golden(pictures, {"fp32": content}).outputs["fp32"]
+    low = raw < LEAST_SCORE
+    low[:, :4] = False
+    assert 0.3 < low[:, 4:].mean() < 0.7
+    np.testing.assert_array_equal(kept[~low], raw[~low])
+    assert not kept[low].any()
+
+
+def test_a_large_network_needs_little_room(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    raw = np.zeros((8, 84, 8400), np.float32)
+    raw[:, :4] = random.uniform(0, 640, (8, 4, 8400))
+    raw[:, 4:, ::200] = random.uniform(0, 1, (8, 80, 42))
+    frames = random.integers(0, 256, (8, 640, 640, 3), dtype=np.uint8)
+    write_golden(
+        Golden(frames=frames, outputs=dict.fromkeys(("fp32", "fp16", "int8"), raw)),
+        tmp_path / "golden.npz",
+    )
+    assert (tmp_path / "golden.npz").stat().st_size < 20 << 20
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut off"])

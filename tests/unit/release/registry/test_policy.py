@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from release.records import Figures, Policy, Publication
-from release.registry.policy import choose
+from release.records import Candidate, Figures, Policy, Publication
+from release.registry import policy as policies
 from tests.unit.release.publications import PUBLICATION
 
 
@@ -21,6 +21,16 @@ def passing(precision: str, model: str = "m", **figures: float) -> Publication:
             "figures": FIGURES.model_copy(update=figures),
         }
     )
+
+
+def choose(
+    policy: Policy, passed: list[Publication], before: Publication | None = None
+) -> dict[str, Candidate]:
+    held = {}
+    if before is not None:
+        named = Candidate(release="v0-t", engine=before.engine, reason="")
+        held = {before.model: named}
+    return policies.choose(policy, passed, held, 0.02)
 
 
 FIGURES = Figures(frame_p50_ms=40.0, frame_p99_ms=50.0, map50_95=0.700, engine_bytes=12_000)
@@ -41,6 +51,35 @@ def test_each_policy(policy: Policy, winner: Publication, reason: str) -> None:
     choice = choose(policy, [FP32, FP16, INT8])["m"]
     assert (choice.release, choice.engine) == (winner.release, winner.engine)
     assert choice.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("policy", "held", "other", "stays"),
+    [
+        # 1 % and 3 % faster, with a margin of 2 %.
+        ("fastest", {"frame_p50_ms": 4.0}, {"frame_p50_ms": 3.96}, True),
+        ("fastest", {"frame_p50_ms": 4.0}, {"frame_p50_ms": 3.88}, False),
+        # As much faster, but either was measured on a machine that was no steadier.
+        ("fastest", {"frame_p50_ms": 4.0, "frame_p50_noise_ms": 0.2}, {"frame_p50_ms": 3.88}, True),
+        ("fastest", {"frame_p50_ms": 4.0}, {"frame_p50_ms": 3.88, "frame_p50_noise_ms": 0.2}, True),
+        ("most-accurate", {"map50_95": 0.7}, {"map50_95": 0.701, "map50_95_noise": 0.004}, True),
+        ("most-accurate", {"map50_95": 0.7}, {"map50_95": 0.705, "map50_95_noise": 0.004}, False),
+        ("smallest", {"engine_bytes": 9000}, {"engine_bytes": 8999}, False),
+    ],
+)
+def test_another_precision_has_to_be_better_by_more_than_chance(
+    policy: Policy, held: dict[str, float], other: dict[str, float], stays: bool
+) -> None:
+    before, rival = passing("fp16", **held), passing("int8", **other)
+    assert choose(policy, [before, rival])["m"].engine == "m-int8"
+    chosen = choose(policy, [before, rival], before)["m"]
+    assert chosen.engine == ("m-fp16" if stays else "m-int8")
+    assert chosen.release == (before if stays else rival).release
+    assert ("stays, since m-int8" in chosen.reason) == stays
+
+
+def test_a_candidate_that_passes_no_more_holds_nothing() -> None:
+    assert choose("fastest", [FP32, INT8], FP16)["m"].engine == "m-int8"
 
 
 def test_each_model_has_its_own() -> None:

@@ -50,3 +50,11 @@ def test_an_engine_is_bound_to_the_instructions_that_it_was_built_with() -> None
     check_processor(manifest, HASWELL)
     with pytest.raises(WrongEngine, match=r"kind no-vnni, .* kind vnni here.* has avx_vnni more"):
         check_processor(manifest, (*HASWELL, "avx_vnni"))
+
+
+def test_an_engine_that_does_not_say_for_which_processor_is_refused() -> None:
+    manifest = Manifest.model_construct(
+        engine="m-int8", target="x86-openvino", openvino=None, backend="openvino"
+    )
+    with pytest.raises(WrongEngine, match="expected `openvino` in its manifest.*pipeline build"):
+        check_processor(manifest, HASWELL)
