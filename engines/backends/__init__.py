@@ -2,6 +2,7 @@
 
 openvino/   OpenVINO, on CPUs
 tensorrt/   TensorRT and TensorRT-RTX, on NVIDIA GPUs
+float32     a file with float16 Q/DQ in float32, for who does not take it
 layers      what backends say of the layers that really run
 loading     the checks before an engine is deserialised
 

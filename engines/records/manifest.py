@@ -67,6 +67,9 @@ class TensorRTPlan(Part):
 
     profile: dict[str, Profile]
     """Input to its optimization profile."""
+    single: dict[str, Profile] | None = None
+    """Input to a second profile, number 1, that is tuned for batch 1 and takes nothing else: one
+    camera frame waits for that. None where the first one is tuned for 1, or does not take it."""
     strongly_typed: bool
     """Whether the ONNX file alone decides the precision, or builder flags do (TensorRT 8.6)."""
     workspace_mib: int

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import io
 import logging
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -19,6 +18,14 @@ from pipeline.onnx.onnx_file import drop_unused
 from pipeline.onnx.session import OnnxModel, planes, version
 
 __all__ = ["Taps", "quantizer_version", "to_float16", "to_int8"]
+
+
+QDQ_OPSET, QDQ_IR_VERSION = 19, 9
+"""The first opset whose Q/DQ take float16, and its IR version."""
+LARGEST = 127
+"""Of a symmetric int8."""
+SMALLEST_SCALE = float(np.finfo(np.float16).smallest_normal)
+"""Below it float16 has fewer digits."""
 
 
 class Taps:
@@ -54,13 +61,17 @@ def conv_inputs(model: Any, layers: Collection[str]) -> dict[str, str]:
 def to_float16(model: Any, head: Head) -> Any:
     """Float16 weights and math up to the head's output convolutions; float32 in, out and after.
 
+    What is INT8 already stays so, and its Q/DQ become float16, which opset 19 is the first to have.
     The decode stays float32: float16 has steps of 0.5 pixels from 512 pixels on.
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
+    source = copy.deepcopy(model)
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        _raise_opset(source)
     with _quiet():
         converted = convert_float_to_float16(
-            copy.deepcopy(model),
+            source,
             keep_io_types=True,
             op_block_list=[],
             node_block_list=list(head.decode),
@@ -68,6 +79,15 @@ def to_float16(model: Any, head: Head) -> Any:
     converted = _sorted(converted)
     _drop_round_trips(converted)
     return converted
+
+
+def _raise_opset(model: Any) -> None:
+    """A number only: the operators of YOLOv8 are the same in both opsets, and the checker refuses a
+    node that is not one of the later."""
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = max(entry.version, QDQ_OPSET)
+    model.ir_version = max(model.ir_version, QDQ_IR_VERSION)
 
 
 def _drop_round_trips(model: Any) -> None:
@@ -111,7 +131,8 @@ def to_int8(model: Any, thresholds: Mapping[str, float], layers: Collection[str]
     """Explicit symmetric Q/DQ around the convolutions `layers`; the rest stays float32.
 
     `thresholds`: the magnitude of each layer's input tensor that becomes 127. Only inputs are
-    quantized: SiLU follows each convolution, and its input wants a finer scale than its output.
+    quantized: SiLU follows each convolution, and its input wants a finer scale than its output. All
+    scales are numbers that float16 has, so that `to_float16` changes none.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
@@ -144,15 +165,35 @@ def to_int8(model: Any, thresholds: Mapping[str, float], layers: Collection[str]
         )
         quantizer.quantize_model()
     quantized = _sorted(quantizer.model.model)
+    _round_weight_scales(quantized, model)
     check_symmetric(quantized)
     return quantized
 
 
 def _rounded(threshold: float) -> float:
-    """To 10 bits, a thousandth: the last bits of an activation, which depend on the order in which
-    a processor adds, change no file then."""
-    mantissa, exponent = math.frexp(threshold)
-    return math.ldexp(round(mantissa * 1024) / 1024, exponent)
+    """To a scale that float16 has, which is a thousandth: the last bits of an activation, which
+    depend on the order in which a processor adds, change no file then."""
+    return LARGEST * float(np.float16(max(threshold / LARGEST, SMALLEST_SCALE)))
+
+
+def _round_weight_scales(quantized: Any, model: Any) -> None:
+    """Quantize the weights again, by their scales as float16 has them."""
+    from onnx import numpy_helper
+
+    floats = {node.name: node.input[1] for node in model.graph.node if node.op_type == "Conv"}
+    originals = {one.name: one for one in model.graph.initializer}
+    values = {one.name: one for one in quantized.graph.initializer}
+    made_by = {node.output[0]: node for node in quantized.graph.node}
+    for node in quantized.graph.node:
+        pair = made_by.get(node.input[1]) if node.op_type == "Conv" else None
+        if pair is None or pair.op_type != "DequantizeLinear":
+            continue
+        weights = numpy_helper.to_array(originals[floats[node.name]])
+        scales = numpy_helper.to_array(values[pair.input[1]])
+        rounded = np.maximum(scales, SMALLEST_SCALE).astype(np.float16).astype(np.float32)
+        levels = np.rint(weights / rounded[:, None, None, None]).clip(-LARGEST, LARGEST)
+        for name, array in ((pair.input[0], levels.astype(np.int8)), (pair.input[1], rounded)):
+            values[name].CopyFrom(numpy_helper.from_array(array, name))
 
 
 def check_symmetric(model: Any) -> None:

@@ -112,9 +112,9 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     thresholds = {name: one.threshold for name, one in chosen.items()}
     start = to_int8(graph, thresholds, head.body)
     search = Search(graph, head, thresholds, config, tuning, reference)
-    int8 = search.run(Trial(graph=start, judged=tuning.judge(start, "int8")))
-    fp16 = to_float16(graph, head)
-    _write_golden(workspace.golden(model_name), tuning, fp32=graph, fp16=fp16, int8=int8.graph)
+    found = search.run(Trial(graph=start, judged=tuning.judge(start, "int8")))
+    fp16, int8 = to_float16(graph, head), to_float16(found.graph, head)
+    _write_golden(workspace.golden(model_name), tuning, fp32=graph, fp16=fp16, int8=int8)
     record = Quantize(
         model=model.name,
         onnx_sha256=sha256_file(file("fp32")),
@@ -125,7 +125,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         sensitivity_images=min(config.sensitivity_images, len(samples)),
         fp32_map50_95=reference,
         fp16=_write(file("fp16"), fp16, tuning.judge(fp16, "float16"), reference),
-        int8=_write(file("int8"), int8.graph, int8.judged, reference),
+        int8=_write(file("int8"), int8, tuning.judge(int8, "int8 and float16"), reference),
         methods=tuple(MethodTried(method=name, error=error) for name, error in methods.items()),
         method=min(methods, key=lambda name: methods[name]),
         range_images=len(images),
@@ -135,9 +135,9 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         ),
         max_map50_95_drop=config.max_map50_95_drop,
         max_confidence_shift=config.max_confidence_shift,
-        within_budget=search.holds(int8),
-        quantized_layers=len(head.body) - len(int8.back),
-        float_layers=(*_always_float(head), *int8.back),
+        within_budget=search.holds(found),
+        quantized_layers=len(head.body) - len(found.back),
+        float_layers=(*_always_float(head), *found.back),
         golden_sha256=sha256_file(workspace.golden(model_name)),
         sensitivity=tuple(search.sensitivity),
     )

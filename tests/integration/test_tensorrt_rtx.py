@@ -102,6 +102,7 @@ def check_plan(manifest: Manifest, target: TargetConfig, imgsz: tuple[int, int])
     assert said.profile == {
         "images": Profile(min=(batch.min, *frame), opt=(batch.opt, *frame), max=(batch.max, *frame))
     }
+    assert said.single == {"images": Profile(**dict.fromkeys(("min", "opt", "max"), (1, *frame)))}
     assert said.strongly_typed
     for key in ("workspace_mib", "optimization_level", "hardware_compatibility", "dla_core"):
         assert getattr(said, key) == row[key]
@@ -109,11 +110,14 @@ def check_plan(manifest: Manifest, target: TargetConfig, imgsz: tuple[int, int])
 
 
 def check_layers(manifest: Manifest) -> None:
-    """Each precision has the layers of its file: the box decode stays in float32."""
+    """Each precision has the layers of its file: what is neither INT8 nor float16 is the division
+    of pixels, the box decode (a softmax, a convolution, six sums and products) and the sigmoid of
+    the scores."""
     layers = manifest.executed_layers
-    expected = {"fp32": {"fp32"}, "fp16": {"fp16", "fp32"}, "int8": {"int8", "fp32"}}
+    expected = {"fp32": {"fp32"}, "fp16": {"fp16", "fp32"}, "int8": {"int8", "fp16", "fp32"}}
     assert set(layers) == expected[manifest.precision]
-    if manifest.precision == "fp16":
+    if manifest.precision != "fp32":
+        assert layers["fp32"] == 10
         assert layers["fp16"] > 10 * layers["fp32"]
     if manifest.precision == "int8":
         assert layers["int8"] >= 57  # the convolutions of YOLOv8n before its head's outputs
@@ -227,7 +231,8 @@ def quantize(job: tuple[Path, tuple[Path, ...]]) -> None:
             found = histogram(values)
             ranges[name] = add(ranges[name], found) if name in ranges else found
     thresholds = {name: threshold(one, "minmax", 100.0) for name, one in ranges.items()}
-    onnx_file.write_onnx(to_int8(graph, thresholds, head.body), folder / "model.int8.onnx")
+    int8 = to_float16(to_int8(graph, thresholds, head.body), head)
+    onnx_file.write_onnx(int8, folder / "model.int8.onnx")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from engines.records.manifest import Manifest, Profile, TensorRTPlan
 IMGSZ = (64, 96)
 PLAN = TensorRTPlan(
     profile={"images": Profile(min=(1, *IMGSZ, 3), opt=(2, *IMGSZ, 3), max=(4, *IMGSZ, 3))},
+    single={"images": Profile(min=(1, *IMGSZ, 3), opt=(1, *IMGSZ, 3), max=(1, *IMGSZ, 3))},
     strongly_typed=True,
     workspace_mib=256,
     optimization_level=3,

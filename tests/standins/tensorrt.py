@@ -32,9 +32,10 @@ RUN_MS = 5.0
 
 
 def make_plan(onnx: bytes, profile: tuple[int, int], **facts: Any) -> bytes:
-    """A plan for batches in `profile`; `facts` say what it was built with."""
+    """A plan for batches in `profile`, and with a second profile for batch 1 unless `single` is
+    False; `facts` say what it was built with."""
     header = {"version": "10.3.0", "sm": SM, "profile": profile, "scratch": 4096, "weights": 9999}
-    header |= {"sharing": True, "capturable": True, "host_code": False, **facts}
+    header |= {"sharing": True, "capturable": True, "host_code": False, "single": True, **facts}
     text = json.dumps(header).encode()
     digest = hashlib.sha256(text + onnx).hexdigest().encode()
     return b"\n".join((MAGIC.strip(), digest, text, onnx))
@@ -159,6 +160,10 @@ class Engine:
     def num_io_tensors(self) -> int:
         return len(self._tensors())
 
+    @property
+    def num_optimization_profiles(self) -> int:
+        return 2 if self.facts["single"] else 1
+
     def get_tensor_name(self, index: int) -> str:
         return str(self._tensors()[index].name)
 
@@ -205,6 +210,7 @@ class Context:
         self.may_have_profile = engine.facts["sharing"] or not engine.users
         self.has_profile = self.always_has_profile or not engine.users
         self.stale = False
+        self.profile = 0
         engine.users.add(self)
         self.addresses: dict[str, int] = {}
         self.shape: tuple[int, ...] | None = None
@@ -214,11 +220,13 @@ class Context:
     always_has_profile = False
 
     def set_optimization_profile_async(self, index: int, stream_handle: int) -> bool:
-        if index != 0 or not self.may_have_profile:
+        if not 0 <= index < self.engine.num_optimization_profiles:
+            return self._error(f"there is no profile {index}")
+        if not self.may_have_profile:
             return self._error("Profile 0 has been chosen by another IExecutionContext")
 
         def copied() -> None:
-            self.has_profile = True
+            self.has_profile, self.profile = True, index
 
         self.engine.driver.submit(stream_handle, copied, 0.0)
         self.shape = None
@@ -229,7 +237,7 @@ class Context:
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        least, most = self.engine.facts["profile"]
+        least, most = (1, 1) if self.profile else self.engine.facts["profile"]
         axes = self.engine.get_tensor_shape(name)
         if not self.has_profile:
             return self._error("set_input_shape: no optimization profile has been chosen")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engines.backends.float32 import has_float16_qdq, to_float32
 from engines.backends.openvino.options import Request
 from engines.errors import InputError
 
@@ -24,7 +26,7 @@ def read_graph(core: ov.Core, request: Request) -> ov.Model:
     """The ONNX file as a graph for exactly one image."""
     import openvino as ov
 
-    model = core.read_model(request.onnx)
+    model = _read(core, request.onnx)
     _expect_names(request.onnx, "input", INPUT, model.inputs)
     _expect_names(request.onnx, "output", OUTPUT, model.outputs)
     expected = ov.PartialShape([-1, 3, *request.imgsz])
@@ -37,6 +39,21 @@ def read_graph(core: ov.Core, request: Request) -> ov.Model:
     model.reshape({model.input(0): ov.PartialShape([1, 3, *request.imgsz])})
     keep_box_decode_exact(model)
     return model
+
+
+def _read(core: ov.Core, path: Path) -> ov.Model:
+    """The graph of the file, in float32 where its Q/DQ are float16."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError):
+        return core.read_model(path)  # which says what is wrong with it
+    if not has_float16_qdq(model):
+        return core.read_model(path)
+    to_float32(model)
+    return core.read_model(BytesIO(model.SerializeToString()))
 
 
 def _expect_names(path: Path, kind: str, expected: str, found: Sequence[Any]) -> None:

@@ -15,7 +15,7 @@ from engines.backends.tensorrt import timing_cache
 from engines.backends.tensorrt.layers import Inspected, inspect_plan, network_layers
 from engines.backends.tensorrt.options import Request, TensorRTOptions
 from engines.backends.tensorrt.out_of_memory import MIB, lack_of_memory
-from engines.backends.tensorrt.parse import parse, profile_of, tensor_of
+from engines.backends.tensorrt.parse import parse, profile_of, single_of, tensor_of
 from engines.backends.tensorrt.sdk import (
     Messages,
     choose,
@@ -62,7 +62,7 @@ def build(job: Job) -> BuildResult:
     builder = trt.Builder(logger_for(messages))
     typed = is_strongly_typed(job)
     network = _network(builder, strongly_typed=typed)
-    parser = parse(network, job.request, messages)
+    parser = parse(network, job.request, messages, typed=typed)
     profile = profile_of(network, job.request)
     messages.clear()
     with _in_our_words(job, messages):
@@ -121,9 +121,10 @@ def _how(
     *,
     tf32: bool,
 ) -> TensorRTPlan:
-    options, typed = job.options, is_strongly_typed(job)
+    options, typed, single = job.options, is_strongly_typed(job), single_of(profile)
     return TensorRTPlan(
         profile=dict(profile),
+        single=None if single is None else dict(single),
         strongly_typed=typed,
         workspace_mib=options.workspace_mib,
         optimization_level=options.optimization_level,
@@ -163,14 +164,17 @@ def config_of(
     from polygraphy.backend.trt import CreateConfig
     from polygraphy.backend.trt import Profile as Shapes
 
-    shapes = Shapes()
-    for name, one in profile.items():
-        shapes.add(name, min=one.min, opt=one.opt, max=one.max)
+    profiles = []
+    for each in (profile, single_of(profile) or {}):
+        shapes = Shapes()
+        for name, one in each.items():
+            shapes.add(name, min=one.min, opt=one.opt, max=one.max)
+        profiles += [shapes] if each else []
     options, precision = job.options, job.request.precision
     untyped = not is_strongly_typed(job)
     on_dla = options.dla_core is not None
     create = CreateConfig(
-        profiles=[shapes],
+        profiles=profiles,
         memory_pool_limits={trt.MemoryPoolType.WORKSPACE: options.workspace_mib * MIB},
         builder_optimization_level=options.optimization_level,
         version_compatible=options.version_compatible,

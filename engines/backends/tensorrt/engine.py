@@ -44,6 +44,7 @@ class Engine:
         )
         how = manifest.tensorrt
         self._built_for = (how and how.compute_capabilities) or RTX_DEFAULT
+        self._single = bool(how and how.single)
         self._runtime = _runtime(manifest, self._messages)
         self._engine = self._deserialize(path)
         self._settings = _RtxSettings(self._engine) if is_rtx(self._package) else None
@@ -69,13 +70,14 @@ class Engine:
         stream: Stream,
     ) -> Context:
         """A context for inputs of `shapes`, whose tensors lie at `addresses` on the GPU; `stream`
-        is the one that it will run in.
+        is the one that it will run in. A batch of 1 gets the profile for it, where there is one.
 
         Raises InputError when the GPU's memory is used up.
         """
         with self._making:
             context = self._new_context(scratch)
-            self._choose_profile(context, stream)
+            batches = {shape[0] for shape in shapes.values()}
+            self._choose_profile(context, int(self._single and batches == {1}), stream)
         for name, address in addresses.items():
             if not context.set_tensor_address(name, address):
                 raise self.failed(f"take an address for its tensor {name}")
@@ -144,16 +146,16 @@ class Engine:
             older.device_memory = scratch.address
         return context
 
-    def _choose_profile(self, context: trt.IExecutionContext, stream: Stream) -> None:
-        """Choose the one profile, for TensorRT 8.6.
+    def _choose_profile(self, context: trt.IExecutionContext, profile: int, stream: Stream) -> None:
+        """Choose another profile than the first; the first, too, for TensorRT 8.6.
 
         NvInferRuntime.h says of getOptimizationProfile that only the first context has one until it
         is set, "deprecated in TensorRT 8.6", without saying whether 8.6 still does so; choosing it
         again does no harm. It may queue copies in the stream, which must be over before a capture.
         """
-        if is_rtx(self._package) or release() >= (10, 0):
+        if not profile and (is_rtx(self._package) or release() >= (10, 0)):
             return
-        if not context.set_optimization_profile_async(0, int(stream.handle)):
+        if not context.set_optimization_profile_async(profile, int(stream.handle)):
             raise self.failed("choose its profile for one more context")
         stream.wait()
 
@@ -167,6 +169,12 @@ class Engine:
             for mode, tensors in (("INPUT", manifest.inputs), ("OUTPUT", manifest.outputs))
             for tensor in tensors
         )
+        profiles = self._engine.num_optimization_profiles
+        if self._single and profiles < 2:
+            raise WrongEngine(
+                f"Expected a plan with a profile for batch 1 beside the first one, as its manifest "
+                f"says, but {path} has {profiles}. {self._rebuild}"
+            )
         if found != expected:
             raise WrongEngine(
                 f"Expected a plan with the tensors {expected}, as its manifest says, but {path} "

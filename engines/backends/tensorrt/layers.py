@@ -26,6 +26,8 @@ MOVING = frozenset(
     | {"signal", "slice", "wait"}
 )
 """Kinds in a plan that compute nothing, in lower case."""
+LATER_PROFILE = re.compile(r"\[profile [1-9]")
+"""In the name of a layer of the second and later profiles, which are the same network again."""
 PLAN_TYPES = {
     **{"int8": "int8", "fp8": "fp8", "bfloat16": "bf16", "bf16": "bf16"},
     **{"fp16": "fp16", "half": "fp16", "fp32": "fp32", "float": "fp32"},
@@ -104,7 +106,11 @@ def inspected(text: str) -> Inspected:
     information will not be shown", `IEngineInspector::setExecutionContext`; 8.6 writes "N/A due to
     dynamic shapes"): such layers are counted as untold.
     """
-    layers = [layer for layer in json.loads(text)["Layers"] if isinstance(layer, dict)]
+    layers = [
+        layer
+        for layer in json.loads(text)["Layers"]
+        if isinstance(layer, dict) and not LATER_PROFILE.search(str(layer.get("Name", "")))
+    ]
     computing = [layer for layer in layers if _kind(layer) and _kind(layer) not in MOVING]
     told = [(_kind(layer), precision) for layer in computing if (precision := _precision(layer))]
     return Inspected(

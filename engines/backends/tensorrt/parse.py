@@ -19,13 +19,16 @@ SHOWN = 5
 """Problems, and nodes of each, that a message names."""
 
 
-def parse(network: trt.INetworkDefinition, request: Request, messages: Messages) -> trt.OnnxParser:
+def parse(
+    network: trt.INetworkDefinition, request: Request, messages: Messages, *, typed: bool
+) -> trt.OnnxParser:
     """Fill the network from the ONNX file; the parser holds its weights and must outlive the build.
 
+    `typed`: whether the network keeps to the file's types, float16 Q/DQ among them.
     Raises InputError with operators and names of nodes, MemoryError when memory runs out.
     """
     parser = trt.OnnxParser(network, logger_for(messages))
-    content = with_uint8_input(request.onnx, request.imgsz)
+    content = with_uint8_input(request.onnx, request.imgsz, float16_qdq=typed)
     if parser.parse(content):
         _check_output(network, request)
         return parser
@@ -148,6 +151,14 @@ def profile_of(network: trt.INetworkDefinition, request: Request) -> Mapping[str
     frame = axes[1:]
     shapes = Profile(min=(batch.min, *frame), opt=(batch.opt, *frame), max=(batch.max, *frame))
     return {tensor.name: shapes}
+
+
+def single_of(profile: Mapping[str, Profile]) -> Mapping[str, Profile] | None:
+    """A profile for batch 1, beside one that takes 1 but is tuned for more; else None."""
+    if all(one.min[0] == 1 < one.opt[0] for one in profile.values()):
+        shapes = {name: (1, *one.min[1:]) for name, one in profile.items()}
+        return {name: Profile(min=one, opt=one, max=one) for name, one in shapes.items()}
+    return None
 
 
 def tensor_of(tensor: trt.ITensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.backends.float32 import has_float16_qdq, to_float32
 from engines.backends.tensorrt.out_of_memory import about_memory
 from engines.errors import InputError
 
@@ -20,13 +21,16 @@ PREFIX = "jetrail/"
 """Of the names of all that is added; no exporter uses it."""
 
 
-def with_uint8_input(path: Path, imgsz: tuple[int, int]) -> bytes:
+def with_uint8_input(path: Path, imgsz: tuple[int, int], *, float16_qdq: bool = True) -> bytes:
     """The ONNX file as bytes, its input `images` now uint8 BGR of shape (batch, height, width, 3).
 
+    `float16_qdq` False turns a file whose Q/DQ are float16 to float32.
     Raises InputError when the file cannot be read, or its input is not float32 of shape (batch, 3,
     height, width) as `imgsz` (height, width) says; MemoryError when memory runs out.
     """
     model = _read(path)
+    if not float16_qdq and has_float16_qdq(model):
+        to_float32(model)
     graph = model.graph
     source = _check_input(path, graph, imgsz)
     batch = source.type.tensor_type.shape.dim[0]

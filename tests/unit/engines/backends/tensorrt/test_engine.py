@@ -139,6 +139,10 @@ class TestRefuses:
         with pytest.raises(WrongEngine, match=r"Expected a plan with the tensors .*\(6, 96\)"):
             TensorRTSession(machine.folder / "engine.plan", other, in_flight=1)
 
+    def test_a_plan_without_the_profile_that_its_manifest_has(self, machine: Any) -> None:
+        with pytest.raises(WrongEngine, match=r"a profile for batch 1 .* has 1\. Build it here"):
+            machine.load(single=False)
+
     @only_10
     def test_no_package(self, machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         manifest = machine.build()
@@ -243,7 +247,7 @@ def test_the_stand_in_has_no_names_that_tensorrt_does_not_have(standin: Any) -> 
     fake = standin("tensorrt")
     old = {"device_memory_size", "create_execution_context_without_device_memory"}
     own = {"driver", "version", "engine_type", "driver_refused", "context_type", "caches"}
-    own |= {"always_has_profile"}
+    own |= {"always_has_profile", "profile"}
     pairs = (
         (fake.Runtime(fake.ILogger()), real.Runtime),
         (fake.RtxEngine, real.ICudaEngine),

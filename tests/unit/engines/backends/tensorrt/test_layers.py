@@ -59,6 +59,13 @@ def test_layers_whose_shape_depends_on_the_batch() -> None:
     assert (found.untold, found.on_dla) == (2, 0)
 
 
+def test_layers_of_a_second_profile_are_the_same_network_again() -> None:
+    conv = {"LayerType": "CaskConvolution", "Weights": {"Type": "Int8", "Count": 1}}
+    names = ("conv1", "conv2", "conv1 [profile 1]", "conv2 [profile 1]")
+    text = json.dumps({"Layers": [conv | {"Name": name} for name in names]})
+    assert inspected(text).layers == 2 * [("convolution", "int8")]
+
+
 def test_layers_by_name_alone_tell_nothing() -> None:
     assert inspected(document("layers.8.6.2.names-only.json")).layers == []
 

@@ -36,6 +36,22 @@ class TestNumbers:
                 same(found, expected(part))
         session.close()
 
+    def test_batch_1_has_a_profile_of_its_own(self, machine: Any, pictures: Any) -> None:
+        session = machine.load()
+        for batch in (1, 2, 4, 1):
+            run(session, 0, pictures[:batch])
+        contexts = session._slots[0]._contexts
+        profiles = {batch: one._context.profile for batch, one in contexts.items()}
+        assert profiles == {1: 1, 2: 0, 4: 0}
+        session.close()
+
+    def test_a_plan_without_it(self, machine: Any, pictures: Any, expected: Any) -> None:
+        how = machine.plan.model_copy(update={"single": None})
+        session = machine.load(how=how, single=False)
+        same(run(session, 0, pictures[:1]), expected(pictures[:1]))
+        assert session._slots[0]._contexts[1]._context.profile == 0
+        session.close()
+
     def test_slots_in_flight_do_not_disturb_each_other(
         self, machine: Any, expected: Any, pictures: Any
     ) -> None:

@@ -95,7 +95,7 @@ def typed(source: Path, folder: Path, precision: Precision) -> Path:
     if precision == "fp16":
         model = to_float16(model, find_head(model))
     elif precision == "int8":
-        model = to_int8(model, {"images": 1.0}, ["stem"])
+        model = to_float16(to_int8(model, {"images": 1.0}, ["stem"]), find_head(model))
     onnx_file.write_onnx(model, path)
     return path
 
@@ -128,7 +128,7 @@ def test_says_how_the_plan_was_built(build: Build, tiny_onnx: Path) -> None:
 
 @pytest.mark.parametrize(
     ("precision", "layers"),
-    [("fp32", {"fp32"}), ("fp16", {"fp16", "fp32"}), ("int8", {"int8", "fp32"})],
+    [("fp32", {"fp32"}), ("fp16", {"fp16", "fp32"}), ("int8", {"int8", "fp16", "fp32"})],
 )
 def test_precision_is_the_files(
     build: Build, tiny_onnx: Path, tmp_path: Path, precision: Precision, layers: set[str]
@@ -136,8 +136,9 @@ def test_precision_is_the_files(
     """The tiny network has three convolutions before the box decode: stem, box and score."""
     result = build(typed(tiny_onnx, tmp_path, precision), precision=precision)
     assert set(result.executed_layers) == layers
-    assert result.executed_precision == ("fp16" if precision == "fp16" else "fp32")
-    convolutions = {"fp32": {"fp32": 4}, "fp16": {"fp16": 3, "fp32": 1}, "int8": {"int8": 1}}
+    assert result.executed_precision == ("fp32" if precision == "fp32" else "fp16")
+    half = {"fp16": 3, "fp32": 1}
+    convolutions = {"fp32": {"fp32": 4}, "fp16": half, "int8": {"int8": 1, "fp16": 2, "fp32": 1}}
     for name, count in convolutions[precision].items():
         assert result.executed_layers[name] >= count
 
@@ -164,6 +165,21 @@ def test_any_batch_profile(build: Build, tiny_onnx: Path) -> None:
     said = build(tiny_onnx, batch=Batch(min=3, opt=3, max=3)).tensorrt
     assert said is not None
     assert {shape[0] for shape in vars(said.profile["images"]).values()} == {3}
+    assert said.single is None
+
+
+@pytest.mark.parametrize(
+    ("batch", "has_one"), [((1, 4, 8), True), ((1, 1, 8), False), ((2, 4, 8), False)]
+)
+def test_a_second_profile_for_one_frame(
+    build: Build, tiny_onnx: Path, batch: tuple[int, int, int], has_one: bool
+) -> None:
+    said = build(tiny_onnx, batch=Batch(min=batch[0], opt=batch[1], max=batch[2])).tensorrt
+    assert said is not None
+    assert (said.single is not None) == has_one
+    if said.single is not None:
+        assert {shape[0] for shape in vars(said.single["images"]).values()} == {1}
+    assert said.profile["images"].opt[0] == batch[1]
 
 
 # --- the configuration that TensorRT is given ----------------------------------------------------
@@ -180,10 +196,12 @@ def built_configuration(job: Job) -> dict[str, Any]:
     builder = real.Builder(logger_for(Messages()))
     network = builder.create_network(1 << int(real.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     network.add_input("images", real.uint8, (-1, 64, 96, 3))
-    shape = (1, 64, 96, 3)
-    profile = {"images": Profile(min=shape, opt=shape, max=shape)}
+    batch, frame = job.request.batch, (64, 96, 3)
+    shapes = {key: (getattr(batch, key), *frame) for key in ("min", "opt", "max")}
+    profile = {"images": Profile(**shapes)}
     config: Any = config_of(builder, network, job, profile, None)
     return {
+        "profiles": config.num_optimization_profiles,
         "tf32": config.get_flag(real.BuilderFlag.TF32),
         "default": builder.create_builder_config().get_flag(real.BuilderFlag.TF32),
         "for": [
@@ -200,7 +218,7 @@ def test_tf32_is_the_rows(
     """Polygraphy clears TensorRT's own default where it is not told."""
     job = Job(request=request_for(tiny_onnx, tf32=tf32, progress=print), package=RTX, engine=plan)
     found = run_in_child(built_configuration, job, print)
-    assert found == {"tf32": tf32, "default": True, "for": []}
+    assert found == {"tf32": tf32, "default": True, "for": [], "profiles": 2}
 
 
 def test_a_row_without_the_key_has_tf32(
