@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from os import sched_getaffinity
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from engines.detect.decode import decode
 from engines.detect.detections import Detections
 from engines.detect.letterbox import Placement, letterbox
-from engines.machine.sensors.quota import usable_processors
 from engines.records.thresholds import Thresholds
 from pipeline.intake.dataset import Sample
 from pipeline.onnx.session import OnnxModel
@@ -101,5 +101,4 @@ def decode_raw(raw: NDArray[np.float32], placement: Placement) -> Detections:
 
 
 def cores() -> int:
-    """Threads that can work at once."""
-    return usable_processors()
+    return len(sched_getaffinity(0))

@@ -1,7 +1,8 @@
 """What TensorRT says when memory runs out, and what to change then.
 
 The phrases are those of TensorRT 8.6 to 10 in NVIDIA/TensorRT#4258 and what users posted like it,
-of TensorRT-RTX 1.7 as tried, and of the system's loader and allocator.
+of TensorRT-RTX 1.7 as tried (Myelin's check of a pointer fails where the address space is used up),
+and of the system's loader and allocator.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ REQUESTED = re.compile(r"requested size was (\d+) bytes", re.IGNORECASE)
 """Either. In TensorRT-RTX 1.7 the size is that of workspace and weights together."""
 OTHERS = re.compile(
     r"out ?of ?memory|allocation failed|insuff?icient memory|memory is insufficient"
-    r"|not enough (free )?memory|failed to map segment",
+    r"|not enough (free )?memory|failed to map segment|myelin_tensor\.h:\d+: CHECK\(p\) failed",
     re.IGNORECASE,
 )
 PHRASES = (REFUSED, WORKSPACE, REQUESTED, OTHERS)

@@ -111,7 +111,6 @@ def test_a_cast_that_is_an_output_stays(half: Any) -> None:
     model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, None))
     to_float32(model)
     assert kinds(model)["Cast"] == 1
-    onnx.checker.check_model(model)
     OnnxModel(model.SerializeToString())
 
 

@@ -459,13 +459,14 @@ def build_with_little(job: Job) -> BuildResult:
 
 
 @pytest.mark.parametrize(
-    ("mebibytes", "said"),
+    ("mebibytes", "said", "tuned_for"),
     [
-        (200, ""),  # while the file is read: Python's own MemoryError
-        (300, "the ONNX file did not fit"),
-        (450, "a copy of the ONNX file did not fit"),
-        (600, ""),  # while it is parsed: std::bad_alloc, which pybind11 turns into MemoryError
-        (780, "could not be allocated"),  # while it is built, in NVIDIA's words
+        (200, "", 2),  # while the file is read: Python's own MemoryError
+        (300, "the ONNX file did not fit", 2),
+        (450, "a copy of the ONNX file did not fit", 2),
+        (600, "", 2),  # while it is parsed: std::bad_alloc, which pybind11 turns into MemoryError
+        (780, "could not be allocated", 1),  # while it is built, in NVIDIA's words
+        (780, "CHECK(p) failed", 2),  # likewise, with a second profile
     ],
 )
 def test_a_real_lack_of_memory(
@@ -476,8 +477,10 @@ def test_a_real_lack_of_memory(
     monkeypatch: pytest.MonkeyPatch,
     mebibytes: int,
     said: str,
+    tuned_for: int,
 ) -> None:
-    request = request_for(wide(tiny_onnx, tmp_path))
+    batch = Batch(min=1, opt=tuned_for, max=4)
+    request = request_for(wide(tiny_onnx, tmp_path), batch=batch)
     monkeypatch.setattr("engines.backends.tensorrt.backend.build", build_with_little)
     monkeypatch.setenv("LITTLE_MIB", str(mebibytes))
     with pytest.raises(InputError) as raised:
