@@ -7,6 +7,11 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("jetrail", deadline=None)
+settings.load_profile("jetrail")
 
 
 @pytest.fixture(scope="session", autouse=True)
