@@ -26,6 +26,7 @@ from release.steps.keygen import Key
 from release.steps.publish import Published
 from release.steps.sites import Sites
 from release.steps.status import Overview, RingStatus
+from release.steps.verify import Checked
 
 
 def line(text: str) -> None:
@@ -192,6 +193,28 @@ def show_key(workspace: Workspace, key: Key) -> None:
     line(f"  public   {workspace.relative(key.record_file)}: commit it, and give it to every site")
     if key.private is not None:
         line(f"  private  {workspace.relative(key.private)}: keep it to yourself")
+
+
+def show_checked(checked: Iterable[Checked]) -> None:
+    """What was found as it was signed, a release each, a fact a line."""
+    for one in checked:
+        said = one.statement.predicate
+        line(f"{said.release}: verified")
+        if one.digest:
+            line(f"  image    {one.digest}")
+        trying = ", for trying only: no pod trusts it" if one.trying else ""
+        line(f"  key      {one.key.name} ({one.key.keyid[:16]}…){trying}")
+        line(f"  signed   {said.signed_at:%Y-%m-%d %H:%M} UTC")
+        line(f"  model    {said.model} {said.model_version}, {said.precision}")
+        line(
+            f"  device   {said.target}: {said.device.module or said.device.gpu or said.device.name}"
+        )
+        line(f"  backend  {said.backend_package} {said.backend_version}")
+        line(f"  verdict  {said.verdict}")
+        line(f"  MLflow   {said.mlflow.registered_model} version {said.mlflow.version}")
+        line(f"  commit   {said.git_commit or 'none'}")
+        for name, digest in sorted(one.statement.files.items()):
+            line(f"  file     {digest[:16]}…  {name}")
 
 
 def _entry(entry: MlflowEntry) -> str:

@@ -28,17 +28,23 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def verify_folder(
-    folder: Path, keys: Iterable[TrustedKey], now: datetime | None = None
+    folder: Path,
+    keys: Iterable[TrustedKey],
+    now: datetime | None = None,
+    *,
+    where: str | None = None,
 ) -> Verified:
     """Check all that can be checked of `/models`, or of a copy of it, without running the engine.
 
     The signature and its key's dates (`verify_envelope`), every file (`check_files`), and that
-    manifest and verdict say what the statement says. Raises WrongEngine with the cause.
+    manifest and verdict say what the statement says. Raises WrongEngine with the cause; `where`
+    stands in it for a folder that is only a copy.
     """
-    _entries(folder)
-    path = folder / FILE
-    verified = verify_envelope(_read_bounded(path), keys, now, where=str(path))
-    check_files(verified.statement, folder)
+    where = where or str(folder)
+    _entries(folder, where)
+    data = _read_bounded(folder / FILE, where)
+    verified = verify_envelope(data, keys, now, where=f"{where}/{FILE}")
+    check_files(verified.statement, folder, where=where)
     check_records(
         verified.statement,
         manifest_json=_read_signed(verified.statement, folder / Manifest.file),
@@ -47,31 +53,32 @@ def verify_folder(
     return verified
 
 
-def check_files(statement: Statement, folder: Path) -> None:
+def check_files(statement: Statement, folder: Path, *, where: str | None = None) -> None:
     """Raise WrongEngine unless `folder` holds exactly the files that were signed, byte for byte,
     and the statement itself."""
-    entries = _entries(folder)
+    where = where or str(folder)
+    entries = _entries(folder, where)
     known = {name: path for name, path in entries.items() if name in statement.files}
     check_hashes(
         statement,
         {name: sha256_file(path) for name, path in known.items()}
         | dict.fromkeys(entries.keys() - known.keys(), ""),
-        where=str(folder),
+        where=where,
     )
 
 
-def _entries(folder: Path) -> dict[str, Path]:
+def _entries(folder: Path, where: str) -> dict[str, Path]:
     """The plain files of the folder by name, but for the statement."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     if not found:
         raise WrongEngine(
-            f"Expected the files of a release in {folder}, got an empty folder or none. See that "
+            f"Expected the files of a release in {where}, got an empty folder or none. See that "
             "the image is mounted there."
         )
     for path in found:
         if path.is_symlink() or not path.is_file():
             raise WrongEngine(
-                f"Expected plain files only in {folder}, got {path.name}, which is a link or a "
+                f"Expected plain files only in {where}, got {path.name}, which is a link or a "
                 "folder. Nobody signed for what it leads to: take the release's image again."
             )
     return {path.name: path for path in found if path.name != FILE}
@@ -159,12 +166,12 @@ def _read_signed(statement: Statement, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _read_bounded(path: Path) -> bytes:
+def _read_bounded(path: Path, where: str) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise WrongEngine(
-            f"Expected the signed statement {path}, but it is not there: nobody says that these "
-            "files may run. Sign the release (`release sign`) and pack it again."
+            f"Expected the signed statement {FILE} in {where}, but it is not there: nobody says "
+            "that these files may run. Sign the release (`release sign`) and pack it again."
         ) from error

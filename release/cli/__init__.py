@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engines.cli import reports_errors
-from release.cli import moves, sites  # noqa: F401  # they register their commands
-from release.cli.app import Recorded, commands
+from release.cli import moves, signing, sites  # noqa: F401  # they register their commands
+from release.cli.app import Recorded, Release, Target, commands
 
-Target = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        "-t",
-        help="A folder under engines/targets/; default: `target` of params.yaml.",
-        show_default=False,
-    ),
-]
-
-
-Release = Annotated[
-    str | None,
-    typer.Argument(help="A release; default: the candidates.", show_default=False),
-]
-DAY = ["%Y-%m-%d"]
 FleetVersion = Annotated[
     str | None,
     typer.Option(
@@ -66,89 +49,6 @@ def publish(
     workspace = find_workspace()
     chosen = target_or_default(workspace, target)
     show_published(step.publish(workspace, chosen, engine, line))
-
-
-@commands.command()
-@reports_errors
-def keygen(
-    name: Annotated[str, typer.Argument(help="What the key is called.")] = "release",
-    begin: Annotated[
-        datetime | None,
-        typer.Option("--from", formats=DAY, help="First day (UTC) on which it counts."),
-    ] = None,
-    end: Annotated[
-        datetime | None,
-        typer.Option("--until", formats=DAY, help="Day (UTC) from whose start on it does not."),
-    ] = None,
-    private: Annotated[
-        Path | None,
-        typer.Option("--private", help="Where its private half goes, outside release/trust/."),
-    ] = None,
-    public: Annotated[
-        Path | None,
-        typer.Option("--public", help="PEM of a key that a token or a cloud keeps: record it."),
-    ] = None,
-) -> None:
-    """Make a key that may sign releases.
-
-    Its private half goes to release/trust/private/NAME.pem, which git leaves out, readable by its
-    owner and locked with the passphrase in JETRAIL_KEY_PASSPHRASE if there is one; its public half,
-    with the dates, to release/trust/keys/NAME.json, which belongs into git. Nothing is overwritten.
-
-    Examples:
-
-      release keygen plant-2026 --until 2028-01-01
-
-      release keygen token --public token.pem
-    """
-    from engines.config.workspace import find_workspace
-    from release.steps import keygen as step
-    from release.terminal import show_key
-
-    workspace = find_workspace()
-    key = step.keygen(workspace, name, begin, end, private=private, public=public)
-    show_key(workspace, key)
-
-
-@commands.command()
-@reports_errors
-def sign(
-    tag: Release = None,
-    target: Target = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key",
-            envvar="JETRAIL_SIGNING_KEY",
-            show_envvar=True,
-            help="File of the private key, or its URI: hsm:, gcpkms:, awskms:, azurekms:, hv:.",
-        ),
-    ] = None,
-) -> None:
-    """Sign the files of a release, where its engine is.
-
-    The statement binds every file of the image by its hash, and with them checkpoint, ONNX file,
-    data sets, device, measurements, verdict, MLflow version and commit. It is
-    release/records/TAG/attestation.json, and `release pack` lays it into the image. Signing again
-    changes nothing. Without --key it is the only key in release/trust/private/, or one that this
-    clone makes for itself to try with. A passphrase or PIN comes from JETRAIL_KEY_PASSPHRASE.
-
-    Examples:
-
-      release sign --target x86-openvino
-
-      release sign v1.0-x86-openvino-fp16-3f2a91c04b7e --key hsm:1?label=plant
-    """
-    from engines.config.default import target_or_default
-    from engines.config.workspace import find_workspace
-    from release.steps import sign as step
-    from release.terminal import line
-
-    workspace = find_workspace()
-    if tag:
-        step.sign_release(workspace, tag, target, key, line)
-    else:
-        step.sign_candidates(workspace, target_or_default(workspace, target), key, line)
 
 
 @commands.command()

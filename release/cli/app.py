@@ -16,3 +16,16 @@ Recorded = Annotated[
         "--target", "-t", help="Only this target; default: all with a record.", show_default=False
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        help="A folder under engines/targets/; default: `target` of params.yaml.",
+        show_default=False,
+    ),
+]
+Release = Annotated[
+    str | None,
+    typer.Argument(help="A release; default: the candidates.", show_default=False),
+]

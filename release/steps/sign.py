@@ -89,7 +89,6 @@ def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path
     data_sets = data_set_hashes(workspace, publication.model, publication.target)
     now = datetime.now(timezone.utc).replace(microsecond=0)
     statement = describe(contents, data_sets, now)
-    path = attestation_path(workspace, release)
     signing = open_key(workspace, key)
     kept = _signed_before(workspace, path, statement, signing, given=key is not None)
     if kept is not None:

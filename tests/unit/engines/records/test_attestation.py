@@ -91,6 +91,20 @@ def test_no_bit_of_its_statement_can_be_changed(
     assert "The signature" in said
 
 
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def test_bits_that_base64_does_not_use(statement: Statement) -> None:
+    """The last letter before the padding has some: they must be zero."""
+    signatures = (json.loads(OURS.envelope(statement)) for _ in range(100))
+    document = next(one for one in signatures if one["signatures"][0]["sig"].endswith("="))
+    text = document["signatures"][0]["sig"]
+    at = text.index("=") - 1
+    letter = ALPHABET[ALPHABET.index(text[at]) ^ 1]
+    document["signatures"][0]["sig"] = text[:at] + letter + text[at + 1 :]
+    assert "not spelled canonically" in refused((json.dumps(document, indent=2) + "\n").encode())
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_whatever_else_is_refused(data: bytes) -> None:

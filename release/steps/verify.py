@@ -1,0 +1,185 @@
+"""verify: who signed a release, and whether it is still, byte for byte, what was signed.
+
+A layout or a folder is checked offline. What is read may be anybody's: nothing in it is believed
+before it is held against a digest or a signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
+from engines.files import TEMPORARY_PREFIX
+from engines.records.attestation import Predicate, Statement
+from engines.records.signed_folder import verify_folder
+from engines.records.trusted_key import TrustedKey, read_keys
+from release.image.describe import OURS
+from release.image.fetch import Reference, fetch, parse_reference
+from release.image.layer import LayerFile, layer_chunks
+from release.image.layout import Image, Layout
+from release.packed import read_image
+from release.signing.keys import trusted_keys, trying_key
+from release.tags import parse_tag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """The keys that count, the one for trying among them where this clone has one."""
+
+    keys: tuple[TrustedKey, ...]
+    trying: TrustedKey | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A release in which everything was found as it was signed."""
+
+    where: str
+    digest: str | None
+    """Of the image; None for a plain folder."""
+    statement: Statement
+    key: TrustedKey
+    trying: bool
+
+
+def verify(workspace: Workspace | None, what: str, keys: Path | None) -> list[Checked]:
+    """Check a release by its tag or digest in release/images, the images of an OCI layout, a plain
+    folder with the files of `/models`, or `registry/repository@sha256:…`.
+
+    `keys` is a folder of trusted keys; by default they are those of the repository, and its own key
+    for trying. Raises WrongEngine with the cause where anything is not as it was signed, InputError
+    for what cannot be found, and ServiceError for a registry that does not answer.
+    """
+    trust = _trust(workspace, keys)
+    folder = Path(what)
+    if folder.is_dir():
+        if (folder / "index.json").exists() or (folder / "oci-layout").exists():
+            return _verify_layout(Layout(folder), trust)
+        return [_verify_files(folder, trust)]
+    reference = parse_reference(what)
+    if reference is not None:
+        return [_verify_remote(reference, trust)]
+    if workspace is None:
+        raise InputError(f"Expected a folder, got {what}, which is none from here.")
+    return [_verify_packed(workspace, what, trust)]
+
+
+def _trust(workspace: Workspace | None, keys: Path | None) -> Trust:
+    """The keys in a folder, or those of the repository. Raises InputError where there is none."""
+    if keys is not None or workspace is None:
+        return Trust(keys=read_keys(keys or Path()))
+    trying = trying_key(workspace)
+    known = (*trusted_keys(workspace), *([trying] if trying else []))
+    return Trust(keys=known or read_keys(workspace.trusted_keys), trying=trying)
+
+
+def _verify_layout(layout: Layout, trust: Trust) -> list[Checked]:
+    named = sorted(layout.images())
+    if not named:
+        raise InputError(
+            f"Expected images with names in {layout.path}, got none. Make one with `release pack`."
+        )
+    return [_verify_image(layout, layout.image(name), trust, release=name) for name in named]
+
+
+def _verify_packed(workspace: Workspace, what: str, trust: Trust) -> Checked:
+    """A release in release/images, by its tag or its digest."""
+    layout = Layout(workspace.images)
+    if what.startswith("sha256:"):
+        return _verify_image(layout, layout.image(what), trust)
+    tag = parse_tag(what)
+    image, record = layout.image(tag.name), read_image(workspace, tag.name)
+    known = {"the tag": tag.digest, "image.json": record.digest if record else None}
+    for source, digest in known.items():
+        if digest not in (None, image.digest):
+            raise WrongEngine(
+                f"Expected the image {digest}, which {source} names, under the name {tag.name} in "
+                f"{layout.path}, got {image.digest}. Pack the release again: `release pack "
+                f"{tag.name}`."
+            )
+    return _verify_image(layout, image, trust, release=tag.name)
+
+
+def _verify_remote(reference: Reference, trust: Trust) -> Checked:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
+        layout = fetch(reference, Path(folder) / "image")
+        return _verify_image(layout, layout.image(reference.digest), trust, where=str(reference))
+
+
+def _verify_image(
+    layout: Layout,
+    image: Image,
+    trust: Trust,
+    *,
+    release: str | None = None,
+    where: str | None = None,
+) -> Checked:
+    where = where or f"{release or 'the image'} {image.digest} in {layout.path}"
+    layout.check_layers(image)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
+        taken = layout.files(image, Path(folder))
+        checked = _verify_files(Path(folder), trust, where=where, digest=image.digest)
+        files = {name: LayerFile(Path(folder) / name, one.sha256) for name, one in taken.items()}
+        _check_layer(image, files, where)
+    said = checked.statement.predicate
+    if release not in (None, said.release):
+        raise WrongEngine(
+            f"Expected the release {release} in {where}, got a statement about {said.release}: "
+            "another image was put in its place. Take the release's own image."
+        )
+    labels = image.config.config.labels if image.config.config else None
+    for name, found in (("annotations", image.manifest.annotations), ("labels", labels)):
+        _check_labels(name, found or {}, said, where)
+    return checked
+
+
+def _check_layer(image: Image, files: Mapping[str, LayerFile], where: str) -> None:
+    """The files are what was signed; so must be all that stands around them in the tar."""
+    digest = hashlib.sha256()
+    for chunk in layer_chunks(files):
+        digest.update(chunk)
+    expected, found = f"sha256:{digest.hexdigest()}", image.manifest.layers[-1].digest
+    if found != expected:
+        raise WrongEngine(
+            f"Expected the layer {expected} in {where}, as `release pack` makes it of these files, "
+            f"got {found}: it has the files, and was altered around them. Take the release's own "
+            "image."
+        )
+
+
+def _check_labels(name: str, found: Mapping[str, str], said: Predicate, where: str) -> None:
+    """A statement that was taken from another image, files and all, is not this image's."""
+    for key, expected in _expected_labels(said):
+        if found.get(key) != expected:
+            raise WrongEngine(
+                f"Expected {key}={expected} in the {name} of {where}, as its statement says, got "
+                f"{found.get(key, 'none')}: the two are of different images. Take the release's "
+                "own image."
+            )
+
+
+def _expected_labels(said: Predicate) -> Iterable[tuple[str, str]]:
+    names = ("release", "model", "target", "precision", "backend")
+    return (
+        *((f"{OURS}.{name}", str(getattr(said, name))) for name in names),
+        (f"{OURS}.engine.sha256", said.engine_sha256),
+    )
+
+
+def _verify_files(
+    folder: Path, trust: Trust, *, where: str | None = None, digest: str | None = None
+) -> Checked:
+    verified = verify_folder(folder, trust.keys, datetime.now(timezone.utc), where=where)
+    return Checked(
+        where=where or str(folder),
+        digest=digest,
+        statement=verified.statement,
+        key=verified.key,
+        trying=verified.key == trust.trying,
+    )
