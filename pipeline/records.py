@@ -72,7 +72,7 @@ class Verify(Record):
 
 # --- quantize.json -----------------------------------------------------------------------------
 
-Method = Literal["minmax", "entropy", "percentile"]
+Method = Literal["minmax", "entropy", "percentile", "mse"]
 
 
 class MethodTried(Part):

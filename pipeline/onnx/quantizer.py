@@ -17,7 +17,7 @@ from pipeline.onnx.head import Head
 from pipeline.onnx.onnx_file import drop_unused
 from pipeline.onnx.session import OnnxModel, planes, version
 
-__all__ = ["Taps", "quantizer_version", "to_float16", "to_int8"]
+__all__ = ["Taps", "quantizer_version", "scale_of", "to_float16", "to_int8"]
 
 
 QDQ_OPSET, QDQ_IR_VERSION = 19, 9
@@ -140,7 +140,9 @@ def to_int8(model: Any, thresholds: Mapping[str, float], layers: Collection[str]
 
     if not layers:
         return copy.deepcopy(model)
-    largest = {name: _rounded(thresholds[name]) for name in conv_inputs(model, layers).values()}
+    largest = {
+        name: LARGEST * scale_of(thresholds[name]) for name in conv_inputs(model, layers).values()
+    }
     ranges = {
         name: (np.array(-value, np.float32), np.array(value, np.float32))
         for name, value in largest.items()
@@ -170,10 +172,11 @@ def to_int8(model: Any, thresholds: Mapping[str, float], layers: Collection[str]
     return quantized
 
 
-def _rounded(threshold: float) -> float:
-    """To a scale that float16 has, which is a thousandth: the last bits of an activation, which
-    depend on the order in which a processor adds, change no file then."""
-    return LARGEST * float(np.float16(max(threshold / LARGEST, SMALLEST_SCALE)))
+def scale_of(threshold: float) -> float:
+    """The scale with which a magnitude of `threshold` becomes 127, as float16 has it. So to a
+    thousandth: the last bits of an activation, which depend on the order in which a processor adds,
+    change no file then."""
+    return float(np.float16(max(threshold / LARGEST, SMALLEST_SCALE)))
 
 
 def _round_weight_scales(quantized: Any, model: Any) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from pipeline.config import QuantizeConfig
 from pipeline.onnx.head import Head
 from pipeline.onnx.inference import cores
-from pipeline.onnx.quantizer import to_int8
-from pipeline.onnx.ranges import LEVELS, Histogram, candidates, threshold
+from pipeline.onnx.quantizer import scale_of, to_int8
+from pipeline.onnx.ranges import Histogram, near, threshold
 from pipeline.onnx.session import OnnxModel, planes
 from pipeline.progress import track
 from pipeline.records import Method
@@ -29,6 +30,8 @@ FOUND = 0.25
 """Score from which on float32 sees an object at an anchor; where it sees none, its best counts."""
 LEAST_GAIN = 0.005
 """Part of the error that a change must save: less is chance on so few images."""
+FEW = 3
+"""All candidates of a tensor run on one of so many images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +70,30 @@ class Trials:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def error(self, thresholds: Mapping[str, float]) -> float:
-        """Mean over the images, in their order: the same for any number of threads."""
-        scales = {
-            self._scales[name]: np.array(value / (LEVELS - 1), np.float32)
-            for name, value in thresholds.items()
-        }
+    @property
+    def images(self) -> range:
+        """Numbers of the images."""
+        return range(len(self._inputs))
 
-        def one(index: int) -> float:
-            raw = self._model.infer(self._inputs[index], scales)[0]
-            return self._targets[index].error(raw)
+    def errors(
+        self, variants: Sequence[Mapping[str, float]], images: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """Of each of several sets of ranges on each of these images, shape (variants, images): the
+        same for any number of threads."""
+        scales = [
+            {
+                self._scales[name]: np.array(scale_of(value), np.float32)
+                for name, value in ranges.items()
+            }
+            for ranges in variants
+        ]
 
-        return float(np.mean(list(self._pool.map(one, range(len(self._inputs))))))
+        def one(job: tuple[dict[str, NDArray[np.float32]], int]) -> float:
+            ranges, image = job
+            return self._targets[image].error(self._model.infer(self._inputs[image], ranges)[0])
+
+        found = list(self._pool.map(one, product(scales, images)))
+        return np.array(found, np.float64).reshape(len(variants), len(images))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,40 +162,57 @@ def choose_ranges(
     int8 = to_int8(graph, by_method[config.methods[0]], head.body)
     reference = OnnxModel(graph.SerializeToString())
     expected = [reference.run(image[None])[0] for image in images]
-    tried = {name: candidates(one, config.percentile) for name, one in histograms.items()}
     with Trials(int8, list(histograms), images, expected, threads=threads or cores()) as trials:
-        errors = {method: trials.error(ranges) for method, ranges in by_method.items()}
+        found = trials.errors(list(by_method.values()), trials.images).mean(axis=1)
+        errors = {method: float(error) for method, error in zip(by_method, found, strict=True)}
         best = min(errors, key=lambda method: errors[method])
         start = {
             name: Choice(threshold=value, candidate=best, error=errors[best])
             for name, value in by_method[best].items()
         }
-        return errors, descend(trials, start, tried)
+        return errors, descend(trials, start)
 
 
-def descend(
-    trials: Trials,
-    start: Mapping[str, Choice],
-    tried: Mapping[str, Mapping[str, float]],
-) -> dict[str, Choice]:
-    """The ranges after each tensor had its candidates tried once."""
-    chosen = dict(start)
-    for tensor in track(list(chosen), "ranges by the error of the output"):
-        chosen[tensor] = _best(trials, chosen, tensor, tried[tensor])
-    return chosen
+def descend(trials: Trials, start: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The ranges after each tensor had those near its own tried once."""
+    descent = _Descent(trials, start)
+    for tensor in track(list(start), "ranges by the error of the output"):
+        descent.improve(tensor)
+    return descent.chosen
 
 
-def _best(
-    trials: Trials, chosen: Mapping[str, Choice], tensor: str, tried: Mapping[str, float]
-) -> Choice:
-    thresholds = {name: one.threshold for name, one in chosen.items()}
-    error = trials.error(thresholds)
-    best = replace(chosen[tensor], error=error)
-    least = error * (1 - LEAST_GAIN)
-    for name, value in tried.items():
-        if value == chosen[tensor].threshold:
-            continue
-        error = trials.error(thresholds | {tensor: value})
-        if error < least:
-            best, least = Choice(threshold=value, candidate=name, error=error), error
-    return best
+class _Descent:
+    """The ranges as they stand, and the error of each image with them."""
+
+    def __init__(self, trials: Trials, start: Mapping[str, Choice]) -> None:
+        self.chosen = dict(start)
+        self._trials = trials
+        self._few = trials.images[::FEW]
+        self._rest = [image for image in trials.images if image not in self._few]
+        (self._held,) = trials.errors([self._ranges()], trials.images)
+
+    def improve(self, tensor: str) -> None:
+        """Take the best of the ranges near the tensor's own, where it saves enough.
+
+        All of them run on a few of the images, and on the rest only the one that is best there.
+        """
+        held, now = self._held, self.chosen[tensor]
+        tried = near(now.threshold)
+        names, ranges = list(tried), [self._ranges() | {tensor: one} for one in tried.values()]
+        few = self._trials.errors(ranges, self._few)
+        best = int(few.mean(axis=1).argmin())
+        if few[best].mean() >= held[self._few].mean():
+            return
+        errors = held.copy()
+        errors[self._few] = few[best]
+        errors[self._rest] = self._trials.errors([ranges[best]], self._rest)[0]
+        self._take(tensor, f"{names[best]} of {now.candidate}", tried[names[best]], errors)
+
+    def _take(self, tensor: str, name: str, value: float, errors: NDArray[np.float64]) -> None:
+        error = float(errors.mean())
+        if error < float(self._held.mean()) * (1 - LEAST_GAIN):
+            self._held = errors
+            self.chosen[tensor] = Choice(threshold=value, candidate=name, error=error)
+
+    def _ranges(self) -> dict[str, float]:
+        return {name: one.threshold for name, one in self.chosen.items()}

@@ -19,8 +19,10 @@ BINS = 4096
 """Bins on each side of zero; at least half of them lie below the largest magnitude."""
 LEVELS = 128
 """Magnitudes that a symmetric int8 can tell apart."""
-FACTORS = (0.4, 0.55, 0.7, 0.85)
-"""Parts of the largest magnitude that are tried as a range."""
+PARTS = (0.75, 0.87, 1.15, 1.3)
+"""Parts of a range that are tried in its place."""
+CUTS = np.linspace(0.2, 1.0, 81)
+"""Parts of the largest magnitude of which `mse` takes the best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,6 @@ class Histogram:
     """Upper end; a power of two, so that histograms of other tensors of the kind can be added."""
     largest: float
     """The largest magnitude."""
-    lowest: float
-    """The lowest value, or 0 where none is below."""
 
     @property
     def magnitudes(self) -> NDArray[np.int64]:
@@ -51,7 +51,7 @@ def histogram(values: NDArray[np.float32]) -> Histogram:
     top = float(2.0 ** (np.floor(np.log2(max(largest, 1e-6))) + 1))
     bins = np.floor(flat * np.float32(BINS / top)).astype(np.int32) + BINS
     counts = np.bincount(bins, minlength=2 * BINS)
-    return Histogram(counts=counts, top=top, largest=largest, lowest=lowest)
+    return Histogram(counts=counts, top=top, largest=largest)
 
 
 def add(one: Histogram, other: Histogram) -> Histogram:
@@ -61,7 +61,6 @@ def add(one: Histogram, other: Histogram) -> Histogram:
         counts=_widened(one, top) + _widened(other, top),
         top=top,
         largest=max(one.largest, other.largest),
-        lowest=min(one.lowest, other.lowest),
     )
 
 
@@ -72,33 +71,43 @@ def _widened(one: Histogram, top: float) -> NDArray[np.int64]:
     return np.pad(merged, (missing, missing))
 
 
-def candidates(one: Histogram, percentile: float) -> dict[str, float]:
-    """Ranges worth trying, by name: FACTORS of the largest magnitude, and the percentile.
-
-    The first ones are moved to the nearest range whose grid meets the lowest value. SiLU never
-    goes below -0.278 and most of a background lies there: where the grid misses it, all of that
-    is off by the same amount, which adds up in the next convolution.
-    """
-    scaled = {f"{part} of the largest": part * one.largest for part in FACTORS}
-    met = {name: max(_meeting(value, -one.lowest), 1e-6) for name, value in scaled.items()}
-    return {**met, "percentile": threshold(one, "percentile", percentile)}
-
-
-def _meeting(wanted: float, lowest: float) -> float:
-    """The range near `wanted` of which `lowest`, a magnitude, is a whole number of steps."""
-    steps = round(lowest * (LEVELS - 1) / wanted) if wanted > 0 else 0
-    return lowest * (LEVELS - 1) / steps if steps > 0 else wanted
+def near(value: float) -> dict[str, float]:
+    """Ranges worth trying beside one that stands, by name."""
+    return {f"{part}": part * value for part in PARTS}
 
 
 def threshold(one: Histogram, method: Method, percentile: float) -> float:
     """The magnitude that becomes 127; above 0. `percentile` is of 100."""
     if method == "minmax":
         found = one.largest
+    elif method == "mse":
+        found = _least_squares(one)
     elif method == "percentile":
         found = _percentile(one, percentile)
     else:
         found = _entropy(one)
     return max(found, 1e-6)
+
+
+def _least_squares(one: Histogram) -> float:
+    """The range with the smallest squared error, of rounding and of what is cut off together.
+
+    From the signed histogram, so it knows how far the grid lies from where most values are: SiLU
+    never goes below -0.278, most of a background lies there, and where the grid misses it, all of
+    that is off by the same amount, which adds up in the next convolution.
+    """
+    used = np.flatnonzero(one.counts)
+    values = (used - BINS + 0.5) * one.top / BINS
+    counts = one.counts[used].astype(np.float64)
+    cuts = CUTS * one.largest
+    return float(min(cuts, key=lambda cut: _squared_error(values, counts, cut / (LEVELS - 1))))
+
+
+def _squared_error(values: NDArray[np.float64], counts: NDArray[np.float64], scale: float) -> float:
+    if scale <= 0:
+        return float("inf")
+    levels = np.rint(values / scale).clip(1 - LEVELS, LEVELS - 1)
+    return float(((levels * scale - values) ** 2 * counts).sum())
 
 
 def _percentile(one: Histogram, percentile: float) -> float:

@@ -103,7 +103,7 @@ def test_model_side(first_run: tuple[Clone, str]) -> None:
     verify, quantize = Verify.read(out / "verify.json"), Quantize.read(out / "quantize.json")
     assert read(out / "verify.json")["onnx_sha256"] == sha256_file(out / "model.fp32.onnx")
     assert len(load_detections(out / verify.reference_file)) == verify.reference.images == 16
-    assert {one.method for one in quantize.methods} == {"minmax", "entropy", "percentile"}
+    assert {one.method for one in quantize.methods} == {"minmax", "entropy", "percentile", "mse"}
     assert quantize.int8.sha256 == sha256_file(out / "model.int8.onnx")
     assert quantize.golden_sha256 == sha256_file(out / "golden.npz")
     assert quantize.fp16.sha256 == sha256_file(out / "model.fp16.onnx")

@@ -14,7 +14,7 @@ from pipeline.config import QuantizeConfig
 from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.quantizer import Taps, to_int8
 from pipeline.onnx.range_search import Choice, Target, Trials, choose_ranges, descend
-from pipeline.onnx.ranges import Histogram, candidates, histogram
+from pipeline.onnx.ranges import Histogram, histogram
 from pipeline.onnx.session import OnnxModel
 from tests.unit.pipeline.conftest import IMGSZ
 
@@ -64,7 +64,8 @@ def test_scales_as_inputs_compute_what_the_file_does(graph: Any) -> None:
         for raw, image in zip(expected, IMAGES, strict=True)
     ]
     with Trials(other, list(ranges), IMAGES, expected, threads=2) as trials:
-        assert trials.error(ranges) == pytest.approx(np.mean(errors), rel=1e-4)
+        (found,) = trials.errors([ranges], trials.images)
+        assert found == pytest.approx(errors, rel=1e-4)
 
 
 def trap() -> Any:
@@ -115,7 +116,9 @@ def test_a_grid_that_misses_the_floor_is_left() -> None:
     }
     int8 = to_int8(graph, {"activation": 1.0}, head.body)
     with Trials(int8, ["activation"], images, expected, threads=1) as trials:
-        before = trials.error({"activation": start["activation"].threshold})
-        found = descend(trials, start, {"activation": candidates(ranges["activation"], 99.99)})
-    assert found["activation"].candidate != "minmax"
+        now = {"activation": start["activation"].threshold}
+        before = trials.errors([now], trials.images).mean()
+        found = descend(trials, start)
+    assert found["activation"].candidate == "0.87 of minmax"
+    assert found["activation"].threshold == pytest.approx(0.87 * now["activation"])
     assert found["activation"].error < 0.5 * before
