@@ -56,6 +56,13 @@ class SignatureRule(Part):
     rule: Literal["signature"]
 
 
+class ImageRule(Part):
+    """The registry that the ring's clusters pull from has the image under the digest that will be
+    written."""
+
+    rule: Literal["image"]
+
+
 class WhoRule(Part):
     """Only these may: e-mail addresses of git's author, or names of GitLab users."""
 
@@ -64,7 +71,7 @@ class WhoRule(Part):
 
 
 Rule = Annotated[
-    AgeRule | ReadyRule | SignatureRule | VerdictRule | WhoRule,
+    AgeRule | ImageRule | ReadyRule | SignatureRule | VerdictRule | WhoRule,
     Field(discriminator="rule"),
 ]
 

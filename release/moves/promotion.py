@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from engines.config.rings import Ring
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot
@@ -69,25 +70,39 @@ def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: P
     if runs == release:
         return planned
     name = parse_tag(release.image.tag).name
-    files = exported(snapshot, workspace, name, view)
+    files = exported(snapshot, workspace, name, view, place)
     publication = _publication(files, name, source)
-    there_since = _since(snapshot, source)
-    assert there_since is not None
-    asked = Asked(
-        ring=ring,
-        below=source.ring,
-        publication=publication,
-        there_since=there_since,
-        tip=tip(snapshot),
-        view=files,
-        author=snapshot.gitops.author(),
-        now=utc_now(),
-        seen=see(snapshot, wish.report, source, name) if wish.report else None,
-        labels=wish.report.labels if wish.report else {},
-    )
+    asked = _asked(snapshot, wish, ring, source, publication, release.image.tag, files)
     answers = overridden(ask(asked), wish.overrides, wish.why)
     move = _move(snapshot, planned, source, files, answers, wish.why)
     return Planned(**{**vars(planned), "answers": tuple(answers), "move": move})
+
+
+def _asked(
+    snapshot: Snapshot,
+    wish: Wish,
+    ring: Ring,
+    source: Place,
+    publication: Publication,
+    tag: str,
+    view: Workspace,
+) -> Asked:
+    there_since = _since(snapshot, source)
+    assert there_since is not None  # the ring has a release
+    report = wish.report
+    return Asked(
+        ring=ring,
+        below=source.ring,
+        publication=publication,
+        tag=tag,
+        there_since=there_since,
+        tip=tip(snapshot),
+        view=view,
+        author=snapshot.gitops.author(),
+        now=utc_now(),
+        seen=see(snapshot, report, source, publication.release) if report else None,
+        labels=report.labels if report else {},
+    )
 
 
 def utc_now() -> datetime:
@@ -95,10 +110,14 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def exported(snapshot: Snapshot, workspace: Workspace, release: str, folder: Path) -> Workspace:
-    """The branch's files of one release as a workspace in `folder`; the records are those of the
-    clone where the branch has none, as in a repository of Fleet's own."""
-    view = snapshot.export(folder, f"release/records/{release}", "release/trust/keys")
+def exported(
+    snapshot: Snapshot, workspace: Workspace, release: str, folder: Path, place: Place
+) -> Workspace:
+    """The branch's files of one release and ring as a workspace in `folder`; records and keys are
+    those of the clone where the branch has none, as in a repository of Fleet's own."""
+    view = snapshot.export(
+        folder, f"release/records/{release}", "release/trust/keys", f"{place.folder}/fleet.yaml"
+    )
     for own, theirs in (
         (workspace.records / release, view.records / release),
         (workspace.trusted_keys, view.trusted_keys),

@@ -9,13 +9,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from engines.config.rings import AgeRule, ReadyRule, Ring, SignatureRule, VerdictRule, WhoRule
+from engines.config.rings import (
+    AgeRule,
+    ImageRule,
+    ReadyRule,
+    Ring,
+    SignatureRule,
+    VerdictRule,
+    WhoRule,
+)
 from engines.config.workspace import Workspace
-from engines.errors import GateFailed, InputError, WrongEngine
+from engines.errors import GateFailed, InputError, ServiceError, WrongEngine
 from release.gitops.history import Commit
+from release.image.credentials import find_credentials
+from release.image.distribution import Client, parse_repository
 from release.moves.seen import Seen, named
 from release.moves.signed import MEASURED_ON, check_signature, measured_on
 from release.records import Publication, read_quarantine
+from release.rollout.fleet_yaml import repository_of
+from release.tags import parse_tag
 
 ALL = "all"
 """Overrides every rule."""
@@ -35,6 +47,8 @@ class Asked:
     below: str
     """Name of the ring that it is in."""
     publication: Publication
+    tag: str
+    """As the ring below has it, with the digest."""
     there_since: Commit
     """The commit by which the ring below got it."""
     tip: Commit
@@ -198,6 +212,27 @@ def _signature(rule: SignatureRule, asked: Asked) -> tuple[bool, str]:
     return True, f"signed by {found.key.name} on {found.statement.predicate.signed_at:%Y-%m-%d}"
 
 
+def _image(rule: ImageRule, asked: Asked) -> tuple[bool, str]:
+    digest = parse_tag(asked.tag).digest
+    if digest is None:
+        return False, (
+            "the tag has no digest, so nobody knows which image it is; `release pack` it, and "
+            "`release write` the first ring"
+        )
+    try:
+        address = repository_of(asked.view, asked.publication, asked.ring.name)
+        credentials = find_credentials(address)
+        client = Client(
+            repository=parse_repository(address), credentials=credentials, say=lambda _: None
+        )
+        found = client.manifest(digest) is not None
+    except (InputError, ServiceError) as error:
+        return False, str(error).rstrip(".")
+    if not found:
+        return False, f"{address} has no image {digest}; `release push` it"
+    return True, f"{address} has the image {digest}"
+
+
 def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
     address = asked.author.rpartition("<")[2].rstrip(">")
     names = [address, os.environ.get("GITLAB_USER_LOGIN"), os.environ.get("GITLAB_USER_EMAIL")]
@@ -211,6 +246,7 @@ def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
 
 _RULES: dict[str, Callable[[Any, Asked], tuple[bool, str]]] = {
     "age": _age,
+    "image": _image,
     "ready": _ready,
     "signature": _signature,
     "verdict": _verdict,

@@ -12,12 +12,12 @@ from engines.errors import InputError
 from release.records import Publication
 
 
-def repository_of(workspace: Workspace, publication: Publication) -> str:
-    """`image.repository` of the first ring of the release's model and target.
+def repository_of(workspace: Workspace, publication: Publication, ring: str | None = None) -> str:
+    """`image.repository` of a ring of the release's model and target; default: of the first.
 
     Raises InputError where the file does not name one.
     """
-    ring = load_rings(workspace).names[0]
+    ring = ring or load_rings(workspace).names[0]
     path = workspace.ring(publication.model, publication.target, ring) / "fleet.yaml"
     found: Any = load_yaml(path) if path.is_file() else {}
     for key in ("helm", "values", "image", "repository"):

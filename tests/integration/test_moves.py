@@ -21,10 +21,12 @@ from release.gitops.branch import GitOps
 from release.moves.place import Place
 from release.moves.promotion import Wish
 from release.records import publication_path
+from release.registry.mlflow import open_store
 from release.rollout.release_yaml import dump, values_of
 from release.steps.promote import promote
 from release.steps.quarantine import quarantine
 from release.steps.rollback import rollback
+from release.steps.status import repair
 from tests.unit.release.publications import PUBLICATION, TARGET, another, publication_of
 
 pytestmark = pytest.mark.integration
@@ -363,6 +365,65 @@ def test_links_lead_nowhere(repository: GitOpsRepository, tmp_path: Path) -> Non
         path.unlink()
         path.write_text(content)
     assert outside.read_text() == dump(values_of(PUBLICATION))
+
+
+# --- MLflow --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def aliases(repository: GitOpsRepository) -> Callable[[], dict[str, str]]:
+    """A store in the clone with a version for each release; gives what its aliases name."""
+    from mlflow import MlflowClient
+
+    name, root = f"meter.{TARGET}", repository.root
+    with open_store(root):
+        client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+        client.create_registered_model(name)
+        for one in (PUBLICATION, TWO):
+            client.create_model_version(name, "here", tags={"jetrail.tag": one.release})
+        client.set_registered_model_alias(name, "production", "2")
+
+    def read() -> dict[str, str]:
+        found = client.get_registered_model(name).aliases
+        return {alias: str(version) for alias, version in found.items()}
+
+    return read
+
+
+def test_aliases_follow_git(
+    repository: GitOpsRepository,
+    aliases: Callable[[], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    to_pilot(repository.workspace)
+    assert aliases() == {"production": "2", "pilot": "2"}
+    # The server is down: the move is in git all the same, and its alias is put right later.
+    said: list[str] = []
+    place = Place(model="meter", target=TARGET, ring="pilot")
+    with pytest.MonkeyPatch.context() as down:
+        down.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@127.0.0.1:9")
+        rollback(
+            *(repository.workspace, place),
+            to=None, why=None, dry_run=False, show=_nothing, say=said.append,
+        )  # fmt: skip
+    assert TAG in repository.at(ring_file("pilot"))
+    assert "`release status --repair`" in said[-1]
+    assert "secret" not in said[-1]
+    assert aliases()["pilot"] == "2"
+    repair(repository.workspace, None, said.append)
+    # The canary's too, which nothing but a commit by hand put there.
+    assert aliases() == {"production": "1", "pilot": "1", "canary": "2"}
+    assert said[-1] == "MLflow's aliases of 3 rings are as origin main says"
+    # A ring without a release has no alias.
+    (repository.root / ring_file("pilot")).unlink()
+    repository.push("Nothing in pilot")
+    repair(repository.workspace, None, said.append)
+    assert aliases() == {"production": "1", "canary": "2"}
+
+
+def test_a_clone_without_a_store_gets_none(repository: GitOpsRepository) -> None:
+    to_pilot(repository.workspace)
+    assert not (repository.root / "mlflow.db").exists()
 
 
 # --- clocks and disks ----------------------------------------------------------------------------
