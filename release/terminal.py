@@ -17,6 +17,7 @@ from engines.errors import InputError
 from release.moves.ledger import Entry
 from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine
+from release.moves.seen import named
 from release.packed import ImageRecord
 from release.records import MlflowEntry
 from release.rollout.release_yaml import ReleaseValues
@@ -112,6 +113,8 @@ def show_differences(differences: Iterable[Difference]) -> None:
         place = one.place
         line(f"{place.model} on {place.target}: {place.ring}, {words[one.by]}")
         line(f"  {_tag(one.runs)} -> {_tag(one.would_run)}")
+        if one.clusters is not None:
+            line(f"  {len(one.clusters)} clusters: {named(one.clusters, 10) or 'none'}")
     if not found:
         line("Nothing: this clone has what is pushed, and every ring has what the ring below has")
 

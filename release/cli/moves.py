@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,20 +95,25 @@ def diff(
         str | None, typer.Argument(help="Only this model.", show_default=False)
     ] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", help="Only this target.")] = None,
+    clusters: Annotated[
+        Path | None,
+        typer.Option("--clusters", help="Inventory, to say who would get it: YAML or kubectl's."),
+    ] = None,
 ) -> None:
     """Show what a push of this clone and promotions would change.
 
-    Compares the branch that Fleet reads with this clone, and each ring with the ring below it.
+    Compares the branch that Fleet reads with this clone, and each ring with the ring below it; with
+    --clusters it names the clusters that would get something.
 
     Example:
 
-      release diff meter-yolov8n --target x86-openvino
+      release diff meter-yolov8n --target x86-openvino --clusters clusters.yaml
     """
     from engines.config.workspace import find_workspace
     from release.steps import diff as step
     from release.terminal import show_differences
 
-    show_differences(step.diff(find_workspace(), model, target))
+    show_differences(step.diff(find_workspace(), model, target, clusters))
 
 
 @commands.command()

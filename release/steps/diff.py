@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from engines.config.rings import Rings
 from engines.config.workspace import Workspace
-from release.gitops.branch import open_gitops
+from engines.errors import InputError
+from release.gitops.branch import Snapshot, open_gitops
 from release.moves.place import Place, places, rings_of, values_at
+from release.rollout.clusters.inventory import read_inventory
+from release.rollout.reading.tree import read_tree
+from release.rollout.reading.version import parse_version
 from release.rollout.release_yaml import ReleaseValues, read_values, release_file
+from release.rollout.targets.placement import BundleStops
+from release.rollout.targets.placement import place as place_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,26 +29,63 @@ class Difference:
     runs: ReleaseValues | None
     """What Fleet's branch says now."""
     would_run: ReleaseValues | None
+    clusters: tuple[str, ...] | None = None
+    """Who would get it, by an inventory; None without one."""
 
 
-def diff(workspace: Workspace, model: str | None, target: str | None) -> list[Difference]:
+def diff(
+    workspace: Workspace, model: str | None, target: str | None, clusters: Path | None = None
+) -> list[Difference]:
     """What would change: the rings whose release.yaml is another one in this clone, and those that
-    do not have what the ring below has. Raises InputError, and ServiceError where the branch cannot
-    be fetched."""
+    do not have what the ring below has. `clusters` is an inventory, to say who would get it.
+
+    Raises InputError, also for files of the clone that Fleet cannot read where there is an
+    inventory, and ServiceError where the branch cannot be fetched.
+    """
     snapshot = open_gitops(workspace).fetch()
     rings = rings_of(snapshot, workspace)
+    who = _clusters(workspace, clusters) if clusters else None
     found = []
     for place in places(snapshot):
-        if model not in (None, place.model) or target not in (None, place.target):
-            continue
-        if place.ring not in rings.names:
-            continue
-        runs = values_at(snapshot, place)
-        here = read_values(release_file(workspace, place.model, place.target, place.ring))
-        if here != runs:
-            found.append(Difference(place=place, by="push", runs=runs, would_run=here))
-        below = rings.below(place.ring)
-        next_one = values_at(snapshot, place.other(below.name)) if below else None
-        if next_one is not None and next_one != runs:
-            found.append(Difference(place=place, by="promote", runs=runs, would_run=next_one))
+        wanted = model in (None, place.model) and target in (None, place.target)
+        if wanted and place.ring in rings.names:
+            names = who.get(place.folder, ()) if who is not None else None
+            found += _of(workspace, snapshot, rings, place, names)
+    return found
+
+
+def _of(
+    workspace: Workspace,
+    snapshot: Snapshot,
+    rings: Rings,
+    place: Place,
+    names: tuple[str, ...] | None,
+) -> list[Difference]:
+    runs = values_at(snapshot, place)
+    here = read_values(release_file(workspace, place.model, place.target, place.ring))
+    below = rings.below(place.ring)
+    next_one = values_at(snapshot, place.other(below.name)) if below else None
+    wanted = [("push", here)] if here != runs else []
+    wanted += [("promote", next_one)] if next_one is not None and next_one != runs else []
+    return [
+        Difference(place=place, by=by, runs=runs, would_run=values, clusters=names)
+        for by, values in wanted
+    ]
+
+
+def _clusters(workspace: Workspace, path: Path) -> Mapping[str, tuple[str, ...]]:
+    """The folder of each ring to the clusters that its fleet.yaml selects, by Fleet's own rules."""
+    version = parse_version(None)
+    tree = read_tree(workspace.root, version)
+    inventory = read_inventory(path, tree.gitrepo.namespace)
+    found = {}
+    for bundle in tree.bundles:
+        try:
+            placed = place_bundle(bundle, inventory, version)
+        except BundleStops as error:
+            raise InputError(
+                f"Expected {bundle.place} to be for every cluster, but for {error.cluster} Fleet "
+                f"stops the whole bundle: {error}. Fix it, or see `release simulate`."
+            ) from error
+        found[bundle.place] = tuple(one.cluster.name for one in placed)
     return found

@@ -183,6 +183,25 @@ def test_diff(repository: GitOpsRepository, run: Run) -> None:
     assert run("diff", "other").stdout.startswith("Nothing: ")
 
 
+def test_diff_says_who(repository: GitOpsRepository, run: Run, tmp_path: Path) -> None:
+    """By the selectors in fleet.yaml, as Fleet reads them."""
+    fleet = repository.root / f"release/fleet/meter/{TARGET}/canary/fleet.yaml"
+    fleet.write_text(
+        "helm: {chart: oci://h/c, version: 1.0.0, valuesFiles: [release.yaml]}\n"
+        "overrideTargets: [{name: a, clusterSelector: {matchLabels: {ring: canary}}}]\n"
+    )
+    repository.put(TWO, "canary")
+    clusters = tmp_path / "clusters.yaml"
+    clusters.write_text(
+        "clusters:\n  - {name: one, labels: {ring: canary}}\n"
+        "  - {name: two, labels: {ring: pilot}}\n  - {name: three, labels: {ring: canary}}\n"
+    )
+    lines = run("diff", "--clusters", str(clusters)).stdout.splitlines()
+    assert lines[2] == "  2 clusters: one, three"
+    assert lines[5] == "  0 clusters: none"
+    assert run("diff", "--clusters", str(tmp_path / "gone")).exit_code == 2
+
+
 def test_a_broken_file_of_another_ring(repository: GitOpsRepository, run: Run) -> None:
     """History passes over it, and a quarantine is not held up."""
     path = repository.root / f"release/fleet/meter/{TARGET}/production/release.yaml"
