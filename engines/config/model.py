@@ -8,8 +8,7 @@ from pydantic import Field, field_validator
 
 from engines.config.names import VERSION_PATTERN, Name
 from engines.config.workspace import Workspace
-from engines.config.yaml import known_names, parse_file
-from engines.errors import InputError
+from engines.config.yaml import load_named
 from engines.records.record import Part, Sha256
 
 STRIDE = 32
@@ -72,17 +71,11 @@ def check_imgsz(imgsz: tuple[int, int]) -> None:
 
 def load_model(workspace: Workspace, name: str) -> ModelConfig:
     """Read `models/<name>/model.yaml`. Raises InputError."""
-    path = workspace.model(name) / "model.yaml"
-    if not path.is_file():
-        raise InputError(
-            f"Expected one of the models {known_names(workspace.models, 'model.yaml')}, "
-            f"got {name!r}. "
-            "Bring a new one with `pipeline add-model NAME --weights FILE --data DATA_YAML`."
-        )
-    model = parse_file(ModelConfig, path)
-    if model.name != name:
-        raise InputError(
-            f"{path}: expected `name: {name}` as its folder is called, got {model.name!r}. "
-            "Make the two the same."
-        )
-    return model
+    return load_named(
+        ModelConfig,
+        workspace.models,
+        name,
+        file="model.yaml",
+        key="name",
+        bring="Bring a new one with `pipeline add-model NAME --weights FILE --data DATA_YAML`.",
+    )

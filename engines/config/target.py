@@ -20,7 +20,7 @@ from typing_extensions import Self
 from engines.backends import BuilderOptions, options_type
 from engines.config.names import Name
 from engines.config.workspace import Workspace
-from engines.config.yaml import known_names, parse_file
+from engines.config.yaml import load_named
 from engines.errors import InputError
 from engines.packages import PACKAGES, Package
 from engines.records.manifest import Batch
@@ -250,20 +250,14 @@ class TargetConfig(Part):
 
 def load_target(workspace: Workspace, name: str) -> TargetConfig:
     """Read `engines/targets/<name>/params.yaml`. Raises InputError."""
-    path = workspace.target(name) / "params.yaml"
-    if not path.is_file():
-        raise InputError(
-            f"Expected one of the targets {known_names(workspace.targets, 'params.yaml')}, "
-            f"got {name!r}. "
-            "Make a new one with `pipeline add-target NAME --from TARGET`."
-        )
-    target = parse_file(TargetConfig, path)
-    if target.target != name:
-        raise InputError(
-            f"{path}: expected `target: {name}` as its folder is called, got {target.target!r}. "
-            "Make the two the same."
-        )
-    return target
+    return load_named(
+        TargetConfig,
+        workspace.targets,
+        name,
+        file="params.yaml",
+        key="target",
+        bring="Make a new one with `pipeline add-target NAME --from TARGET`.",
+    )
 
 
 def target_names(workspace: Workspace) -> list[str]:

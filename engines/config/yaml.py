@@ -43,6 +43,25 @@ def parse_yaml(content: bytes, name: str) -> Any:
         raise InputError(f"{name} is not YAML: {where}. Fix the file and run again.") from error
 
 
-def known_names(folder: Path, file: str) -> str:
-    """The folders below `folder` that hold `file`, for messages."""
-    return ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{file}"))) or "(none yet)"
+def load_named(
+    kind: type[Config], folder: Path, name: str, *, file: str, key: str, bring: str
+) -> Config:
+    """`folder`/`name`/`file` as a `kind` whose `key` says that name.
+
+    Raises InputError where there is no such file, which names those that there are and how to
+    `bring` one, where the two names differ, and as `parse_file`.
+    """
+    path = folder / name / file
+    if not path.is_file():
+        known = sorted(one.parent.name for one in folder.glob(f"*/{file}"))
+        raise InputError(
+            f"Expected one of the {folder.name} {', '.join(known) or '(none yet)'}, got {name!r}. "
+            f"{bring}"
+        )
+    found = parse_file(kind, path)
+    if (called := getattr(found, key)) != name:
+        raise InputError(
+            f"{path}: expected `{key}: {name}` as its folder is called, got {called!r}. Make the "
+            "two the same."
+        )
+    return found

@@ -21,7 +21,7 @@ from engines.verdict.evidence import judge_evidence, read_evidence
 
 TARGET = "x86-openvino"
 
-PARAMS = """\
+ROW = """\
 schema: 1
 target: x86-openvino
 backend: openvino
@@ -40,19 +40,29 @@ budgets: {frame_p99_ms: 30, frame_p50_ms: 20, throughput_fps: 1, map50_95_drop: 
   confidence_shift: 0.05, onnx_shift: 0.05, memory_peak_mib: 1024, engine_size_mib: 64}
 policy: fastest
 engines:
-  meter-fp32: {model: meter, precision: fp32}
-  meter-fp16: {model: meter, precision: fp16}
 """
 MODEL = """\
 schema: 1
-name: meter
+name: {name}
 version: "1.0"
 task: detect
-weights: {path: weights.pt, sha256: %s}
-imgsz: [320, 320]
+weights: {{path: weights.pt, sha256: {sha256}}}
+imgsz: [{side}, {side}]
 classes: [zero, one]
-data: {calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}
+data: {{calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}}
 """
+
+
+def row_yaml(*engines: str) -> str:
+    """The target's params.yaml with these engines, each called `<model>-<precision>`."""
+    pairs = [(engine, *engine.rsplit("-", 1)) for engine in engines]
+    lines = [f"  {name}: {{model: {model}, precision: {one}}}\n" for name, model, one in pairs]
+    return ROW + "".join(lines)
+
+
+def model_yaml(name: str, side: int = 320) -> str:
+    """The model.yaml of a model with square pictures of so many pixels."""
+    return MODEL.format(name=name, side=side, sha256="a" * 64)
 
 
 def lay_out(workspace: Workspace) -> None:
@@ -61,8 +71,8 @@ def lay_out(workspace: Workspace) -> None:
     workspace.target(TARGET).mkdir(parents=True)
     (workspace.root / "dvc.yaml").write_text("stages: {}\n")
     (workspace.root / "params.yaml").write_text(f"target: {TARGET}\nmodels: [meter]\n")
-    (workspace.model("meter") / "model.yaml").write_text(MODEL % ("a" * 64))
-    (workspace.target(TARGET) / "params.yaml").write_text(PARAMS)
+    (workspace.model("meter") / "model.yaml").write_text(model_yaml("meter"))
+    (workspace.target(TARGET) / "params.yaml").write_text(row_yaml("meter-fp32", "meter-fp16"))
 
 
 def add_engine(

@@ -42,42 +42,31 @@ JUDGED = dict.fromkeys(
 )
 
 
-def manifest(engine_bytes: int = 8 << 20) -> Manifest:
-    return Manifest(
-        engine="m-fp16",
-        model="m",
-        model_version="1.0",
-        target="t",
-        precision="fp16",
-        executed_precision="bf16",
-        executed_layers={"bf16": 60},
-        engine_file="engine.blob",
-        engine_sha256="a" * 64,
-        engine_bytes=engine_bytes,
-        backend="openvino",
-        backend_package="openvino",
-        backend_version="1",
-        device=Fingerprint(
-            kind="cpu",
-            name="cpu",
-            architecture="x86_64",
-            isa=(),
-            cores=2,
-            memory_gib=8,
-            backends={},
+def manifest(engine_bytes: int = 8 << 20, **changes: Any) -> Manifest:
+    """Of an engine of OpenVINO, but for the changes."""
+    facts: dict[str, Any] = {
+        **{"engine": "m-fp16", "model": "m", "model_version": "1.0", "target": "t"},
+        **{"precision": "fp16", "executed_precision": "bf16", "executed_layers": {"bf16": 60}},
+        **{"engine_file": "engine.blob", "engine_sha256": "a" * 64, "engine_bytes": engine_bytes},
+        **{"backend": "openvino", "backend_package": "openvino", "backend_version": "1"},
+        "device": Fingerprint(
+            **{"kind": "cpu", "name": "cpu", "architecture": "x86_64", "isa": (), "cores": 2},
+            **{"memory_gib": 8, "backends": {}},
         ),
-        batch=Batch(min=1, opt=4, max=8),
-        inputs=(),
-        outputs=(),
-        imgsz=(320, 320),
-        classes=("a",),
-        preprocess=Preprocess(in_engine=()),
-        postprocess=Postprocess(),
-        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
-        source=Source(
-            weights_sha256="b" * 64, onnx_sha256="c" * 64, onnx_file="x.onnx", git_commit=""
-        ),
-    )
+        "batch": Batch(min=1, opt=4, max=8),
+        **{"inputs": (), "outputs": (), "imgsz": (320, 320), "classes": ("a",)},
+        "preprocess": Preprocess(in_engine=()),
+        "postprocess": Postprocess(),
+        "thresholds": Thresholds(confidence=0.25, iou=0.7, max_detections=300),
+        "source": source(),
+    }
+    return Manifest(**(facts | changes))
+
+
+def source(onnx_file: str = "x.onnx", **changes: str) -> Source:
+    """What an engine was made from, but for the changes."""
+    sums = {"weights_sha256": "b" * 64, "onnx_sha256": "c" * 64}
+    return Source(**({"onnx_file": onnx_file, "git_commit": ""} | sums | changes))
 
 
 def benchmark(p99: float = 10, p50: float = 5, fps: float = 200, valid: bool = True) -> Benchmark:
@@ -195,3 +184,26 @@ def judge(
 ) -> Verdict:
     """The verdict on records that lie in no folder."""
     return judging.judge(manifest, benchmark, evaluation, budgets, judged=JUDGED, **options)
+
+
+MISSED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("frame_p99_ms", {"benchmark": benchmark(p99=30.1)}),
+    ("frame_p50_ms", {"benchmark": benchmark(p50=20.1)}),
+    ("throughput_fps", {"benchmark": benchmark(fps=59)}),
+    ("map50_95_drop", {"evaluation": evaluation(drop=0.011)}),
+    ("confidence_shift", {"evaluation": evaluation(shift=0.06)}),
+    ("onnx_shift", {"evaluation": evaluation(from_onnx=0.051)}),
+    ("memory_peak_mib", {"benchmark": benchmark().model_copy(update={"memory_peak_mib": 2e3})}),
+    ("engine_size_mib", {"manifest": manifest(65 << 20)}),
+)
+"""Each budget of BUDGETS, and the record that misses it and no other."""
+
+
+def verdict_with(**changes: Any) -> Verdict:
+    """The verdict on records that keep every budget, but for those that are given."""
+    whole: dict[str, Any] = {
+        "manifest": manifest(),
+        "benchmark": benchmark(),
+        "evaluation": evaluation(),
+    }
+    return judge(**(whole | changes), budgets=BUDGETS)

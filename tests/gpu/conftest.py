@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories import built
 
 from engines.backends import BuildRequest, open_backend
 from engines.backends.loading import load_engine
@@ -35,11 +36,10 @@ from engines.backends.tensorrt.options import TensorRTOptions
 from engines.detect.detector import Detector
 from engines.detect.letterbox import letterbox
 from engines.errors import WrongEngine
-from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
 from engines.packages import installed_version
 from engines.records.fingerprint import Fingerprint
-from engines.records.manifest import Batch, Manifest, Postprocess, Source
+from engines.records.manifest import Batch, Manifest
 from engines.records.record import Precision
 from engines.records.thresholds import Thresholds
 from pipeline.intake.dataset import load_set
@@ -127,7 +127,6 @@ def build(
     package: str, device: Fingerprint, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Built]:
     """A function that builds an ONNX file, and writes the manifest."""
-    chosen = open_backend(package)
     options = TensorRTOptions(
         package=package,  # type: ignore[arg-type]
         workspace_mib=512,
@@ -149,41 +148,7 @@ def build(
             options=options,
             progress=lambda phase, done, total: None,
         )
-        plan = folder / "engine.plan"
-        result = chosen.build(request, plan)
-        classes = result.outputs[0].shape[1]
-        assert classes is not None
-        Manifest(
-            engine=f"test-{precision}",
-            model="test",
-            model_version="1.0",
-            target="this-machine",
-            precision=precision,
-            executed_precision=result.executed_precision,
-            executed_layers=result.executed_layers,
-            engine_file=plan.name,
-            engine_sha256=sha256_file(plan),
-            engine_bytes=plan.stat().st_size,
-            backend="tensorrt",
-            backend_package=package,
-            backend_version=chosen.version(),
-            device=device,
-            batch=BATCH,
-            inputs=result.inputs,
-            outputs=result.outputs,
-            imgsz=imgsz,
-            classes=tuple(map(str, range(classes - 4))),
-            preprocess=result.preprocess,
-            postprocess=Postprocess(),
-            thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
-            source=Source(
-                weights_sha256="0" * 64,
-                onnx_sha256=sha256_file(onnx),
-                onnx_file=onnx.name,
-                git_commit="",
-            ),
-            tensorrt=result.tensorrt,
-        ).write(folder / "manifest.json")
+        built.build(folder, request, target="this-machine")
         return Built(folder=folder, onnx=onnx, imgsz=imgsz, device=device, package=package)
 
     return make
@@ -251,3 +216,21 @@ def free_mib(_gpu: None) -> Iterator[Callable[[], float]]:
     gpu.close()
     if card:
         card.close()
+
+
+@pytest.fixture
+def comes_back(free_mib: Callable[[], float]) -> Callable[..., None]:
+    """A function that fails unless what a cycle takes of the GPU's memory comes back.
+
+    The first cycles of a process do not count: they leave CUDA's own context and kernels behind.
+    """
+
+    def check(cycle: Callable[[], None], *, first: int, rounds: int) -> None:
+        for _ in range(first):
+            cycle()
+        before = free_mib()
+        for _ in range(rounds):
+            cycle()
+        assert free_mib() > before - 16
+
+    return check

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories import records
+from factories.sessions import SLOTS, close_in_a_thread, in_threads, run, use_all
 
 from engines.backends.tensorrt import session as session_module
 from engines.backends.tensorrt.cuda import driver as cuda
@@ -31,8 +33,7 @@ from engines.machine.cuda import read_cuda_device
 from engines.machine.fingerprint import read_fingerprint
 from engines.machine.sensors.nvml import open_card, read_card
 from engines.measure.sampler import StateSampler
-from engines.records.manifest import Batch, Manifest, Postprocess, Preprocess, Source, Tensor
-from engines.records.thresholds import Thresholds
+from engines.records.manifest import Batch, Manifest, Tensor
 
 FRAME = (64, 96, 3)
 RESULT = (6, 64 * 96 * 3 // 6)
@@ -155,32 +156,20 @@ def gpu() -> Iterator[cuda.Gpu]:
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return Manifest(
+    return records.manifest(
         engine="kernel-fp32",
-        model="kernel",
-        model_version="1.0",
-        target="this-machine",
         precision="fp32",
         executed_precision="fp32",
         executed_layers={"fp32": 1},
         engine_file="engine.plan",
-        engine_sha256="0" * 64,
-        engine_bytes=1,
         backend="tensorrt",
         backend_package="tensorrt",
-        backend_version="none",
         device=read_fingerprint(),
         batch=Batch(min=1, opt=2, max=MOST),
         inputs=(Tensor(name="images", dtype="uint8", shape=(None, *FRAME)),),
         outputs=(Tensor(name="output0", dtype="float32", shape=(None, *RESULT)),),
         imgsz=FRAME[:2],
         classes=("one", "two"),
-        preprocess=Preprocess(in_engine=()),
-        postprocess=Postprocess(),
-        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
-        source=Source(
-            weights_sha256="0" * 64, onnx_sha256="0" * 64, onnx_file="none", git_commit=""
-        ),
     )
 
 
@@ -201,20 +190,13 @@ def frames() -> Any:
     return np.random.default_rng(5).integers(0, 256, (8, *FRAME), dtype=np.uint8)
 
 
-def run(session: TensorRTSession, slot: int, pictures: Any) -> Any:
-    session.input(slot, len(pictures))[:] = pictures
-    session.start(slot)
-    return session.wait(slot)
-
-
 def expected(pictures: Any) -> Any:
     return (pictures.astype(np.float32) / 2 + 1).reshape(len(pictures), *RESULT)
 
 
-def in_threads(session: TensorRTSession, frames: Any) -> list[BaseException]:
+def every_batch(session: TensorRTSession, frames: Any) -> list[BaseException]:
     """Every batch twice, in a thread for each of four slots, all at the same time; what failed."""
-    failed: list[BaseException] = []
-    together = threading.Barrier(4)
+    together = threading.Barrier(SLOTS)
 
     def work(slot: int) -> None:
         try:
@@ -222,16 +204,11 @@ def in_threads(session: TensorRTSession, frames: Any) -> list[BaseException]:
                 together.wait(timeout=60)
                 part = np.roll(frames, slot + batch, axis=0)[:batch]
                 assert np.array_equal(run(session, slot, part), expected(part)), (slot, batch)
-        except BaseException as error:  # noqa: BLE001
-            failed.append(error)
+        except BaseException:
             together.abort()
+            raise
 
-    threads = [threading.Thread(target=work, args=(slot,)) for slot in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return failed
+    return in_threads(work)
 
 
 class TestFrames:
@@ -277,13 +254,11 @@ class TestFrames:
         """Each in a slot of its own and with every batch new to it; none of them loaded it."""
         for _ in range(5):
             session = load(4)
-            assert not in_threads(session, frames)
+            assert not every_batch(session, frames)
             launches = [one for slot in session._slots for one in slot._runs.values()]
             assert len(launches) == 16
             assert all(isinstance(one, partial) for one in launches), "one broke another's capture"
-            closer = threading.Thread(target=session.close)
-            closer.start()
-            closer.join()
+            close_in_a_thread(session)
 
     def test_what_cannot_be_captured_runs_call_by_call(
         self, load: Callable[..., TensorRTSession], frames: Any
@@ -312,22 +287,9 @@ class TestMemory:
         self,
         load: Callable[..., TensorRTSession],
         frames: Any,
-        free_mib: Callable[[], float],
+        comes_back: Callable[..., None],
     ) -> None:
-        def cycle() -> None:
-            session = load(4)
-            for slot in range(4):
-                for batch in (1, 2, 4):
-                    run(session, slot, frames[:batch])
-            session.gpu_times_ms(1, 10)
-            session.close()
-
-        for _ in range(3):
-            cycle()
-        before = free_mib()
-        for _ in range(100):
-            cycle()
-        assert free_mib() > before - 16
+        comes_back(lambda: use_all(load(SLOTS), frames), first=3, rounds=100)
 
     def test_that_is_not_there_is_bad_input(self, gpu: cuda.Gpu) -> None:
         with pytest.raises(InputError, match="CUDA_ERROR_OUT_OF_MEMORY.*`batch.max`"):

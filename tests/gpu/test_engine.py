@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories.sessions import SLOTS, close_in_a_thread, in_threads, run, use_all
 
 from engines.backends.loading import load_engine
 from engines.backends.tensorrt.session import TensorRTSession
@@ -32,12 +32,6 @@ TOLERANCES = {
 }
 
 
-def run(session: Any, slot: int, pictures: Any) -> Any:
-    session.input(slot, len(pictures))[:] = pictures
-    session.start(slot)
-    return session.wait(slot).copy()
-
-
 def close_to(found: Any, expected: Any, box: float, score: float) -> None:
     """Where ONNX Runtime is sure, boxes and scores lie so close at the 99th percentile."""
     sure = expected[:, 4:].max(1) >= 0.25
@@ -53,7 +47,8 @@ def close_to(found: Any, expected: Any, box: float, score: float) -> None:
 class TestNumbers:
     def test_of_the_sample_model(self, sample: Any, letterboxed: Any) -> None:
         session = sample.load()
-        found = np.concatenate([run(session, 0, letterboxed[n : n + 4]) for n in range(0, 16, 4)])
+        parts = (letterboxed[n : n + 4] for n in range(0, 16, 4))
+        found = np.concatenate([run(session, 0, part).copy() for part in parts])
         session.close()
         precision = Manifest.read(sample.folder / "manifest.json").precision
         close_to(found, sample.reference(letterboxed), *TOLERANCES[precision])
@@ -82,32 +77,22 @@ class TestNumbers:
 
     def test_the_same_frame_gives_the_same_bits(self, tiny: Any, pictures: Any) -> None:
         session = tiny.load(in_flight=2)
-        first = run(session, 0, pictures[:1])
+        first = run(session, 0, pictures[:1]).copy()
         for _ in range(50):
             assert np.array_equal(run(session, 0, pictures[:1]), first)
         session.close()
 
     def test_threads(self, tiny: Any, pictures: Any) -> None:
         """A slot each, in threads that did not load the engine; another one closes it."""
-        session, expected, failed = tiny.load(in_flight=4), tiny.reference(pictures), []
+        session, expected = tiny.load(in_flight=SLOTS), tiny.reference(pictures)
 
         def work(slot: int) -> None:
-            try:
-                for turn in range(50):
-                    batch = 1 + (slot + turn) % 4
-                    close_to(run(session, slot, pictures[:batch]), expected[:batch], 0.1, 0.01)
-            except BaseException as error:  # noqa: BLE001
-                failed.append(error)
+            for turn in range(50):
+                batch = 1 + (slot + turn) % 4
+                close_to(run(session, slot, pictures[:batch]), expected[:batch], 0.1, 0.01)
 
-        threads = [threading.Thread(target=work, args=(slot,)) for slot in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not failed
-        closer = threading.Thread(target=session.close)
-        closer.start()
-        closer.join()
+        assert not in_threads(work)
+        close_in_a_thread(session)
 
 
 class TestDetector:
@@ -212,23 +197,8 @@ class TestRefuses:
 
 
 class TestMemory:
-    def test_is_given_back(self, tiny: Any, pictures: Any, free_mib: Callable[[], float]) -> None:
-        """The first engine of a process leaves CUDA's own context and kernels behind."""
-
-        def cycle() -> None:
-            session = tiny.load(in_flight=4)
-            for slot in range(4):
-                for batch in (1, 2, 4):
-                    run(session, slot, pictures[:batch])
-            session.gpu_times_ms(1, 10)
-            session.close()
-
-        for _ in range(2):
-            cycle()
-        before = free_mib()
-        for _ in range(20):
-            cycle()
-        assert free_mib() > before - 16
+    def test_is_given_back(self, tiny: Any, pictures: Any, comes_back: Callable[..., None]) -> None:
+        comes_back(lambda: use_all(tiny.load(in_flight=SLOTS), pictures), first=2, rounds=20)
 
     def test_a_result_that_was_kept_stays_readable(self, tiny: Any, pictures: Any) -> None:
         session = tiny.load()

@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from factories.paper import edit, judge_again
+from factories import built
+from factories.paper import edit, judge_again, model_yaml, row_yaml
+from factories.records import source
 
-from engines.backends import BuildRequest, open_backend
+from engines.backends import BuildRequest
 from engines.backends.openvino.options import OpenVINOOptions
 from engines.config.workspace import Workspace
 from engines.detect.detector import Detector
@@ -32,8 +34,7 @@ from engines.machine.fingerprint import read_fingerprint
 from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.folder import EngineFolder
-from engines.records.manifest import Batch, Manifest, Postprocess, Source
-from engines.records.thresholds import Thresholds
+from engines.records.manifest import Batch
 from release.records import Candidates, candidates_path, publication_path, read_publication
 from release.registry.mlflow import open_store
 from release.rollout.release_yaml import read_values, release_file
@@ -49,52 +50,11 @@ SIDE = 64
 CLASSES = ("zero", "one")
 BOX = (22.0, 27.0, 42.0, 37.0)
 """x1, y1, x2, y2 of the one box that the tiny model always finds, class `one`, confidence 0.9."""
-BUDGETS = {
-    **{"frame_p99_ms": 30, "frame_p50_ms": 20, "throughput_fps": 1, "map50_95_drop": 0.01},
-    **{
-        "confidence_shift": 0.05,
-        "onnx_shift": 0.05,
-        "memory_peak_mib": 1024,
-        "engine_size_mib": 64,
-    },
-}
 P50 = {"fp32": 9.0, "fp16": 3.0, "int8": 5.0}
 DROPS = {"fp32": 0.0, "fp16": 0.0, "int8": 0.5}
 """Of mAP50-95, so that INT8 fails."""
 DISTURBED = {"valid": False, "reasons": ["Others took 21 % of the processors."], "attempts": 1}
 
-PARAMS = """\
-schema: 1
-target: x86-openvino
-backend: openvino
-engine_file: engine.blob
-device: {architecture: x86_64}
-runner_tag: null
-fleet_label: x86-openvino
-builder: {}
-batch: {min: 1, opt: 2, max: 2}
-benchmark: {frame_size: [64, 64], warmup_seconds: 1, seconds: 1, max_seconds: 2,
-  p99_interval_share: 0.2, max_attempts: 1, max_steal_share: 0.1, max_run_queue_wait_share: 0.1,
-  max_others_share: 0.1,
-  max_drift_share: 0.1, max_temperature_c: 95}
-evaluate: {confidence: 0.25, iou: 0.7, max_detections: 300}
-budgets: %s
-policy: fastest
-engines:
-  tiny-fp32: {model: tiny, precision: fp32}
-  tiny-fp16: {model: tiny, precision: fp16}
-  tiny-int8: {model: tiny, precision: int8}
-"""
-MODEL_YAML = """\
-schema: 1
-name: tiny
-version: "1.0"
-task: detect
-weights: {path: weights.pt, sha256: %s}
-imgsz: [64, 64]
-classes: [zero, one]
-data: {calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}
-"""
 WEIGHTS_MD5 = hashlib.md5(b"weights").hexdigest()
 LOCK = f"""\
 schema: '2.0'
@@ -118,8 +78,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "dvc.yaml").write_text("stages: {}\n")
     (root / "dvc.lock").write_text(LOCK)
     (workspace.model(MODEL) / "weights.pt").write_bytes(b"weights")
-    (workspace.model(MODEL) / "model.yaml").write_text(MODEL_YAML % ("a" * 64))
-    (workspace.target(TARGET) / "params.yaml").write_text(PARAMS % json.dumps(BUDGETS))
+    (workspace.model(MODEL) / "model.yaml").write_text(model_yaml(MODEL, SIDE))
+    (workspace.target(TARGET) / "params.yaml").write_text(
+        row_yaml(*(f"{MODEL}-{precision}" for precision in P50))
+    )
     folder = workspace.ring(MODEL, TARGET, "canary")
     folder.mkdir(parents=True)
     (folder / "fleet.yaml").write_text("helm: {chart: x}  # mine\n")
@@ -748,50 +710,25 @@ def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
 
 def _build(workspace: Workspace, folder: Path, onnx: Path, precision: Any) -> dict[str, Any]:
     """The engine and its manifest; gives what the other records say of the engine too."""
-    chosen = open_backend("openvino")
-    path = folder / "engine.blob"
-    batch = Batch(min=1, opt=2, max=2)
     request = BuildRequest(
         onnx=onnx,
         precision=precision,
-        batch=batch,
+        batch=Batch(min=1, opt=2, max=2),
         imgsz=(SIDE, SIDE),
         device=read_fingerprint(),
         options=OpenVINOOptions(),
         progress=lambda phase, done, total: None,
     )
-    result = chosen.build(request, path)
-    about = {"engine": folder.name, "target": TARGET, "engine_sha256": sha256_file(path)}
-    Manifest(
-        **about,
-        model=MODEL,
-        model_version="1.0",
-        precision=precision,
-        executed_precision=result.executed_precision,
-        executed_layers=result.executed_layers,
-        engine_file=path.name,
-        engine_bytes=path.stat().st_size,
-        backend="openvino",
-        backend_package="openvino",
-        backend_version=chosen.version(),
-        device=read_fingerprint(),
-        batch=batch,
-        inputs=result.inputs,
-        outputs=result.outputs,
-        imgsz=(SIDE, SIDE),
-        classes=CLASSES,
-        preprocess=result.preprocess,
-        openvino=result.openvino,
-        postprocess=Postprocess(),
-        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
-        source=Source(
-            weights_sha256="a" * 64,
-            onnx_sha256=sha256_file(onnx),
-            onnx_file=workspace.relative(onnx),
-            git_commit="c" * 40,
-        ),
-    ).write(folder / "manifest.json")
-    return about
+    made_from = source(
+        workspace.relative(onnx),
+        weights_sha256="a" * 64,
+        onnx_sha256=sha256_file(onnx),
+        git_commit="c" * 40,
+    )
+    manifest = built.build(
+        folder, request, model=MODEL, target=TARGET, classes=CLASSES, source=made_from
+    )
+    return {one: getattr(manifest, one) for one in ("engine", "target", "engine_sha256")}
 
 
 def _benchmark(about: dict[str, Any], p50: float) -> Benchmark:

@@ -14,15 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories.built import build
 
-from engines.backends import BuildRequest, Session
-from engines.backends.openvino.backend import OpenVINO
+from engines.backends import BuildRequest
 from engines.backends.openvino.options import OpenVINOOptions
-from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
-from engines.records.manifest import Batch, Manifest, Postprocess, Source
+from engines.records.manifest import Batch, Manifest
 from engines.records.record import Precision
-from engines.records.thresholds import Thresholds
 
 BATCH = Batch(min=1, opt=2, max=4)
 IMGSZ = (64, 96)
@@ -50,44 +48,14 @@ def make_request() -> Callable[..., BuildRequest]:
 
 def build_tiny(folder: Path, onnx: Path, precision: Precision = "fp32") -> Manifest:
     """Build the engine and its manifest in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    backend = OpenVINO()
-    engine = folder / "engine.blob"
-    request = build_request(onnx, precision=precision)
-    result = backend.build(request, engine)
-    manifest = Manifest(
+    return build(
+        folder,
+        build_request(onnx, precision=precision),
         engine=f"tiny-{precision}",
         model="tiny",
-        model_version="1.0",
         target="x86-openvino",
-        precision=precision,
-        executed_precision=result.executed_precision,
-        executed_layers=result.executed_layers,
-        engine_file=engine.name,
-        engine_sha256=sha256_file(engine),
-        engine_bytes=engine.stat().st_size,
-        backend="openvino",
-        backend_package="openvino",
-        backend_version=backend.version(),
-        device=request.device,
-        batch=BATCH,
-        inputs=result.inputs,
-        outputs=result.outputs,
-        imgsz=IMGSZ,
         classes=("bolt", "nut", "washer"),
-        preprocess=result.preprocess,
-        openvino=result.openvino,
-        postprocess=Postprocess(),
-        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
-        source=Source(
-            weights_sha256="0" * 64,
-            onnx_sha256=sha256_file(onnx),
-            onnx_file="model.fp32.onnx",
-            git_commit="",
-        ),
     )
-    manifest.write(folder / "manifest.json")
-    return manifest
 
 
 @pytest.fixture(scope="session")
@@ -169,13 +137,6 @@ only_10 = pytest.mark.parametrize(
     "machine", [("tensorrt", "10.3.0")], indirect=True, ids=["tensorrt-10"]
 )
 """For what does not differ between TensorRT's versions."""
-
-
-def run(session: Session, slot: int, pictures: Any) -> Any:
-    """The raw head output of the pictures."""
-    session.input(slot, len(pictures))[:] = pictures
-    session.start(slot)
-    return session.wait(slot)
 
 
 def same(found: Any, expected: Any) -> None:

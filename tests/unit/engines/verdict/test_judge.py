@@ -9,11 +9,13 @@ from factories.records import (
     BUDGETS,
     HOT,
     JUDGED,
+    MISSED,
     benchmark,
     evaluation,
     judge,
     manifest,
     soaked,
+    verdict_with,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,26 +41,9 @@ def test_within_every_budget_is_pass() -> None:
     assert [check.name for check in verdict.checks] == list(BUDGETS.limits())
 
 
-@pytest.mark.parametrize(
-    ("missed", "change"),
-    [
-        ("frame_p99_ms", {"benchmark": benchmark(p99=30.1)}),
-        ("frame_p50_ms", {"benchmark": benchmark(p50=20.1)}),
-        ("throughput_fps", {"benchmark": benchmark(fps=59)}),
-        ("map50_95_drop", {"evaluation": evaluation(drop=0.011)}),
-        ("confidence_shift", {"evaluation": evaluation(shift=0.06)}),
-        ("onnx_shift", {"evaluation": evaluation(from_onnx=0.051)}),
-        ("memory_peak_mib", {"benchmark": benchmark().model_copy(update={"memory_peak_mib": 2e3})}),
-        ("engine_size_mib", {"manifest": manifest(65 << 20)}),
-    ],
-)
+@pytest.mark.parametrize(("missed", "change"), MISSED)
 def test_each_missed_budget_fails_alone(missed: str, change: dict[str, Any]) -> None:
-    whole: dict[str, Any] = {
-        "manifest": manifest(),
-        "benchmark": benchmark(),
-        "evaluation": evaluation(),
-    }
-    verdict = judge(**(whole | change), budgets=BUDGETS)
+    verdict = verdict_with(**change)
     assert [check.name for check in verdict.checks if check.verdict == "FAIL"] == [missed]
     assert verdict.verdict == "FAIL"
 

@@ -52,6 +52,12 @@ def label(path: Path, text: str | bytes) -> None:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
+def labelled(path: Path, beside: Path) -> None:
+    """A picture with one object of class c, in the label file `beside`."""
+    picture(path)
+    label(beside, "2 0.5 0.5 0.1 0.1\n")
+
+
 def plain(folder: Path, text: str = PLAIN) -> None:
     for split in ("train", "val"):
         for name in ("x", "y"):
@@ -146,36 +152,31 @@ def hidden_and_mac_files(folder: Path) -> None:
 @case()
 def nested(folder: Path) -> None:
     plain(folder)
-    picture(folder / "images/val/site/day/z.png")
-    label(folder / "labels/val/site/day/z.txt", "2 0.5 0.5 0.1 0.1\n")
+    labelled(folder / "images/val/site/day/z.png", folder / "labels/val/site/day/z.txt")
 
 
 @case()
 def images_twice_in_the_path(folder: Path) -> None:
     plain(folder, PLAIN.replace("images/val", "images/set/images"))
-    picture(folder / "images/set/images/z.png")
-    label(folder / "images/set/labels/z.txt", "2 0.5 0.5 0.1 0.1\n")
+    labelled(folder / "images/set/images/z.png", folder / "images/set/labels/z.txt")
 
 
 @case()
 def beside_each_other(folder: Path) -> None:
     plain(folder, PLAIN.replace("images/val", "flat"))
-    picture(folder / "flat/z.png")
-    label(folder / "flat/z.txt", "2 0.5 0.5 0.1 0.1\n")
+    labelled(folder / "flat/z.png", folder / "flat/z.txt")
 
 
 @case()
 def split_first(folder: Path) -> None:
     plain(folder, PLAIN.replace("images/val", "valid/images"))
-    picture(folder / "valid/images/a.b.c.png")
-    label(folder / "valid/labels/a.b.c.txt", "2 0.5 0.5 0.1 0.1\n")
+    labelled(folder / "valid/images/a.b.c.png", folder / "valid/labels/a.b.c.txt")
 
 
 @case()
 def linked_folder_below(folder: Path) -> None:
     plain(folder)
-    picture(folder / "nas/images/z.png")
-    label(folder / "nas/labels/z.txt", "2 0.5 0.5 0.1 0.1\n")
+    labelled(folder / "nas/images/z.png", folder / "nas/labels/z.txt")
     (folder / "images/val/site").symlink_to(folder / "nas/images")
     (folder / "labels/val/site").symlink_to(folder / "nas/labels")
 
@@ -183,8 +184,7 @@ def linked_folder_below(folder: Path) -> None:
 @case()
 def linked_split(folder: Path) -> None:
     plain(folder, PLAIN.replace("images/val", "images/linked"))
-    picture(folder / "nas/images/z.png")
-    label(folder / "nas/labels/z.txt", "2 0.5 0.5 0.1 0.1\n")
+    labelled(folder / "nas/images/z.png", folder / "nas/labels/z.txt")
     (folder / "images/linked").symlink_to(folder / "nas/images")
 
 
@@ -205,8 +205,7 @@ def link_that_leads_back(folder: Path) -> None:
 def list_of_files(folder: Path) -> None:
     plain(folder, PLAIN.replace("images/val", "val.txt"))
     label(folder / "val.txt", b"\xef\xbb\xbf./images/val/x.png\r\n\r\n# y\r\nsite/images/y.png\r\n")
-    picture(folder / "site/images/y.png")
-    label(folder / "site/labels/y.txt", "2 0.5 0.5 0.1 0.1\n")
+    labelled(folder / "site/images/y.png", folder / "site/labels/y.txt")
 
 
 @case()
@@ -283,8 +282,7 @@ def broken_link(folder: Path) -> None:
 @case()
 def upper_case(folder: Path) -> None:
     plain(folder)
-    picture(folder / "images/val/Z.JPG")
-    label(folder / "labels/val/Z.txt", "2 0.5 0.5 0.1 0.1\n")
+    labelled(folder / "images/val/Z.JPG", folder / "labels/val/Z.txt")
 
 
 def kinds() -> None:

@@ -16,23 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factories import records
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.records.benchmark import CrossCheck
 from engines.records.fingerprint import Fingerprint
-from engines.records.manifest import (
-    Batch,
-    Manifest,
-    Postprocess,
-    Preprocess,
-    Profile,
-    Source,
-    Tensor,
-    TensorRTPlan,
-)
-from engines.records.thresholds import Thresholds
+from engines.records.manifest import Batch, Manifest, Profile, Tensor, TensorRTPlan
 from pipeline.latency import trtexec, trtexec_tool
 from tests.unit.pipeline.latency.test_ended import runs, until
 
@@ -70,32 +61,18 @@ def manifest(
         | plan
     )
     device = {"kind": "jetson", "name": "cpu", "architecture": "aarch64", "isa": (), "cores": 6}
-    return Manifest(
-        engine="m-fp16",
-        model="m",
-        model_version="1.0",
+    return records.manifest(
+        4,
         target="jetson-orin-nx",
-        precision="fp16",
         executed_precision="fp16",
-        executed_layers={"fp16": 60},
         engine_file="engine.plan",
-        engine_sha256="a" * 64,
-        engine_bytes=4,
         backend="tensorrt",
         backend_package=package,
         backend_version=version,
         device=Fingerprint(**device, memory_gib=16, backends={package: version}),
         batch=Batch(min=batch_min, opt=4, max=8),
         inputs=inputs,
-        outputs=(Tensor(name="output0", dtype="float32", shape=(None, 84, 8400)),),
         imgsz=(640, 640),
-        classes=("a",),
-        preprocess=Preprocess(in_engine=()),
-        postprocess=Postprocess(),
-        thresholds=Thresholds(confidence=0.25, iou=0.7, max_detections=300),
-        source=Source(
-            weights_sha256="b" * 64, onnx_sha256="c" * 64, onnx_file="x.onnx", git_commit=""
-        ),
         tensorrt=built,
     )
 

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories.records import BUDGETS, FRAMES, HOT, benchmark, evaluation, judge, manifest, soaked
+from factories.records import (
+    BUDGETS,
+    FRAMES,
+    HOT,
+    MISSED,
+    benchmark,
+    evaluation,
+    judge,
+    manifest,
+    soaked,
+    verdict_with,
+)
 
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError, WrongEngine
@@ -38,26 +49,10 @@ def test_a_pass_raises_nothing() -> None:
     raise_unless_pass(judge(manifest(), benchmark(), evaluation(), BUDGETS))
 
 
-@pytest.mark.parametrize(
-    ("missed", "change"),
-    [
-        ("frame_p99_ms", {"benchmark": benchmark(p99=30.1)}),
-        ("frame_p50_ms", {"benchmark": benchmark(p50=20.1)}),
-        ("throughput_fps", {"benchmark": benchmark(fps=59)}),
-        ("map50_95_drop", {"evaluation": evaluation(drop=0.011)}),
-        ("confidence_shift", {"evaluation": evaluation(shift=0.06)}),
-        ("memory_peak_mib", {"benchmark": benchmark().model_copy(update={"memory_peak_mib": 2e3})}),
-        ("engine_size_mib", {"manifest": manifest(65 << 20)}),
-    ],
-)
+@pytest.mark.parametrize(("missed", "change"), MISSED)
 def test_a_missed_budget_is_named(missed: str, change: dict[str, Any]) -> None:
-    whole: dict[str, Any] = {
-        "manifest": manifest(),
-        "benchmark": benchmark(),
-        "evaluation": evaluation(),
-    }
     with pytest.raises(GateFailed, match=missed):
-        raise_unless_pass(judge(**(whole | change), budgets=BUDGETS))
+        raise_unless_pass(verdict_with(**change))
 
 
 def test_an_invalid_measurement_says_which_commands_to_run() -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factories.sessions import run
 
 from engines.backends.loading import load_engine
 from engines.backends.tensorrt.session import TensorRTSession
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.machine.cuda import CudaDevice
 from engines.machine.fingerprint import read_fingerprint
-from tests.unit.engines.conftest import only_10, run, same
+from tests.unit.engines.conftest import only_10, same
 
 
 class TestClosing:

@@ -5,18 +5,18 @@ ONNX Runtime computes, on the very file that TensorRT is given. tests/gpu runs r
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from factories.sessions import SLOTS, close_in_a_thread, in_threads, run
 
 from engines.detect.detector import Detector
 from engines.errors import InputError, JetrailError
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.thresholds import Thresholds
-from tests.unit.engines.conftest import only_10, run, same
+from tests.unit.engines.conftest import only_10, same
 
 THRESHOLDS = Thresholds(confidence=0.3, iou=0.7, max_detections=50)
 
@@ -86,27 +86,17 @@ class TestNumbers:
         self, machine: Any, expected: Any, pictures: Any
     ) -> None:
         """Each slot in a thread of its own; one that closes is another still."""
-        session, found, failed = machine.load(in_flight=4), {}, []
+        session, found = machine.load(in_flight=SLOTS), {}
 
         def work(slot: int) -> None:
-            try:
-                for turn in range(6):
-                    part = np.roll(pictures, slot + turn, axis=0)[: 1 + turn % 3]
-                    found[slot, turn] = (run(session, slot, part).copy(), part)
-            except JetrailError as error:
-                failed.append(error)
+            for turn in range(6):
+                part = np.roll(pictures, slot + turn, axis=0)[: 1 + turn % 3]
+                found[slot, turn] = (run(session, slot, part).copy(), part)
 
-        threads = [threading.Thread(target=work, args=(slot,)) for slot in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not failed
+        assert not in_threads(work)
         for one, part in found.values():
             same(one, expected(part))
-        closer = threading.Thread(target=session.close)
-        closer.start()
-        closer.join()
+        close_in_a_thread(session)
 
 
 class TestFrames:
