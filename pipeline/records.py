@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from engines.records.evaluation import ClassAccuracy
+from engines.records.evaluation import Accuracy
 from engines.records.record import Part, Record, Sha256
 
 # --- verify.json -------------------------------------------------------------------------------
@@ -37,19 +37,6 @@ class Tolerance(Part):
     scores: float
 
 
-class ReferenceAccuracy(Part):
-    """Accuracy of the float32 network on the whole evaluation set, by COCO's rules."""
-
-    images: int
-    objects: int
-    map50_95: float
-    map50: float
-    map50_95_small: float | None
-    map50_95_medium: float | None
-    map50_95_large: float | None
-    per_class: dict[str, ClassAccuracy]
-
-
 class Verify(Record):
     """The exported ONNX file is the checkpoint's network, and how good that network is."""
 
@@ -62,7 +49,8 @@ class Verify(Record):
     onnx_sha256: Sha256
     parity: tuple[Parity, ...]
     tolerance: Tolerance
-    reference: ReferenceAccuracy
+    reference: Accuracy
+    """Of the float32 network on the whole evaluation set."""
     reference_file: str
     """The reference's detections on the evaluation set, beside this file."""
     reference_sha256: Sha256

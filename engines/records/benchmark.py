@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from engines.records.fingerprint import Fingerprint
-from engines.records.record import Part, Record, Sha256
+from engines.records.record import EngineRecord, Part
 
 
 class Latency(Part):
@@ -149,15 +149,12 @@ class CrossCheck(Part):
     """Ours less trtexec's, as a part of trtexec's."""
 
 
-class Benchmark(Record):
+class Benchmark(EngineRecord):
     """Latency and throughput of one engine on its device; keys of the dictionaries are batches."""
 
     file: ClassVar[str] = "benchmark.json"
     written_by: ClassVar[str] = "pipeline benchmark"
 
-    engine: str
-    target: str
-    engine_sha256: Sha256
     frame_size: tuple[int, int]
     """Height and width of the camera frame that the whole-frame figures start from, in pixels."""
     inference: dict[str, Latency]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from engines.records.record import Part, Record, Sha256
+from engines.records.record import EngineRecord, Part, Sha256
 
 
 class Interval(Part):
@@ -23,6 +23,19 @@ class ClassAccuracy(Part):
     """`None` where the class has no labelled object in the set."""
     map50: float | None
     objects: int
+
+
+class Accuracy(Part):
+    """Accuracy on a set by COCO's rules; `None` where the set has no object of that kind."""
+
+    images: int
+    objects: int
+    map50_95: float
+    map50: float
+    map50_95_small: float | None
+    map50_95_medium: float | None
+    map50_95_large: float | None
+    per_class: dict[str, ClassAccuracy]
 
 
 class OnnxShift(Part):
@@ -42,23 +55,12 @@ class OnnxShift(Part):
     """What the ONNX file itself loses against FP32, on the tuning set through ONNX Runtime."""
 
 
-class Evaluation(Record):
+class Evaluation(Accuracy, EngineRecord):
     """Accuracy of one engine on the evaluation set, against the labels and against FP32."""
 
     file: ClassVar[str] = "evaluation.json"
     written_by: ClassVar[str] = "pipeline evaluate"
 
-    engine: str
-    target: str
-    engine_sha256: Sha256
-    images: int
-    objects: int
-    map50_95: float
-    map50: float
-    map50_95_small: float | None
-    map50_95_medium: float | None
-    map50_95_large: float | None
-    per_class: dict[str, ClassAccuracy]
     reference_map50_95: float
     """Of the FP32 checkpoint on the same images."""
     map50_95_drop: float

@@ -15,16 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from engines.errors import InputError
 from engines.files import sha256_file
 from engines.records.manifest import Manifest
-from engines.records.record import Record
-
-if TYPE_CHECKING:  # a pod loads an engine through this, and needs no figures
-    from engines.records.benchmark import Benchmark
-    from engines.records.evaluation import Evaluation
+from engines.records.record import EngineRecord, Record
 
 RAW_TIMES = "pytest-benchmark.json"
 GOLDEN = "golden.npz"
@@ -92,7 +88,7 @@ class EngineFolder:
             return f"engine_sha256: expected {manifest.engine_sha256}, {engine} has {digest}"
         return None
 
-    def check_measured(self, manifest: Manifest, *records: Benchmark | Evaluation) -> None:
+    def check_measured(self, manifest: Manifest, *records: EngineRecord) -> None:
         """Raise InputError unless every record was measured on the engine that the manifest is of,
         under its name and on its target."""
         ours = (manifest.engine, manifest.target, manifest.engine_sha256)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from engines.records.fingerprint import Fingerprint
-from engines.records.record import HardwareCompatibility, Part, Precision, Record, Sha256
+from engines.records.record import EngineRecord, HardwareCompatibility, Part, Precision, Sha256
 from engines.records.thresholds import Thresholds
 
 
@@ -111,23 +111,20 @@ class OpenVINOBlob(Part):
     """Of the quantized weights: 7 where pairs of products saturate; None where there are none."""
 
 
-class Manifest(Record):
+class Manifest(EngineRecord):
     """The sidecar of an engine: all that a loader must know, and check, before it deserialises."""
 
     file: ClassVar[str] = "manifest.json"
     written_by: ClassVar[str] = "pipeline build"
 
-    engine: str
     model: str
     model_version: str
-    target: str
     precision: Precision
     executed_precision: str
     """What the backend really computed in most layers, for example `bf16`."""
     executed_layers: dict[str, int]
     """Precision to number of layers that run in it, as the backend reports."""
     engine_file: str
-    engine_sha256: Sha256
     engine_bytes: int = Field(ge=1)
     backend: str
     backend_package: str

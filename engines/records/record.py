@@ -60,6 +60,14 @@ class Record(Part):
             ) from error
 
 
+class EngineRecord(Record):
+    """A record of one engine, which it names."""
+
+    engine: str
+    target: str
+    engine_sha256: Sha256
+
+
 def explain(error: ValidationError) -> str:
     """The first problem of a validation error as `key: what is wrong`, and how many more."""
     problems = error.errors(include_url=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from engines.records.record import Part, Record, Sha256, VerdictName
+from engines.records.record import EngineRecord, Part, Sha256, VerdictName
 
 Rule = Literal["at most", "at least"]
 
@@ -22,15 +22,12 @@ class Check(Part):
     """Where it is a FAIL and the records say more: what made it one."""
 
 
-class Verdict(Record):
+class Verdict(EngineRecord):
     """The gate's word on one engine: PASS and FAIL speak of it, INVALID of the measurement."""
 
     file: ClassVar[str] = "verdict.json"
     written_by: ClassVar[str] = "pipeline gate"
 
-    engine: str
-    target: str
-    engine_sha256: Sha256
     verdict: VerdictName
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]

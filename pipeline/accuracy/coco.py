@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engines.detect.detections import Detections
 from engines.errors import InputError
-from engines.records.evaluation import ClassAccuracy
+from engines.records.evaluation import Accuracy, ClassAccuracy
 from pipeline.intake.dataset import Sample
 
 MAX_DETECTIONS = 100
@@ -33,20 +33,6 @@ class Truth:
     """Shape (n,)."""
     height: int
     width: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """Accuracy on a set; `None` where the set has no object of that kind."""
-
-    map50_95: float
-    map50: float
-    map50_95_small: float | None
-    map50_95_medium: float | None
-    map50_95_large: float | None
-    per_class: dict[str, ClassAccuracy]
-    images: int
-    objects: int
 
 
 def read_truth(samples: Sequence[Sample], classes: int) -> dict[str, Truth]:

@@ -23,7 +23,7 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from engines.records.record import Precision
 from pipeline.accuracy.bootstrap import drop_interval, match
-from pipeline.accuracy.coco import Accuracy, Truth, accuracy, read_truth
+from pipeline.accuracy.coco import Truth, accuracy, read_truth
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.accuracy.onnx_shift import onnx_shift
 from pipeline.accuracy.worth import worth
@@ -177,22 +177,15 @@ def _compare(
     from_onnx: OnnxShift,
     golden_sha256: str,
 ) -> Evaluation:
-    expected: Accuracy = accuracy(truth, reference, model.classes)
-    got: Accuracy = accuracy(truth, found, model.classes)
+    expected = accuracy(truth, reference, model.classes)
+    got = accuracy(truth, found, model.classes)
     sure = manifest.thresholds.confidences(manifest.classes)
     shift = confidence_shift(reference, found, sure)
     return Evaluation(
         engine=manifest.engine,
         target=target.target,
         engine_sha256=manifest.engine_sha256,
-        images=got.images,
-        objects=got.objects,
-        map50_95=got.map50_95,
-        map50=got.map50,
-        map50_95_small=got.map50_95_small,
-        map50_95_medium=got.map50_95_medium,
-        map50_95_large=got.map50_95_large,
-        per_class=got.per_class,
+        **dict(got),
         reference_map50_95=expected.map50_95,
         map50_95_drop=expected.map50_95 - got.map50_95,
         map50_95_drop_interval=drop_interval(match(truth, reference), match(truth, found)),

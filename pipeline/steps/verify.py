@@ -13,13 +13,13 @@ from engines.config.workspace import Workspace
 from engines.detect.detections import Detections, save_detections
 from engines.errors import InputError
 from engines.files import sha256_file
-from pipeline.accuracy.coco import Truth, accuracy, read_truth
+from pipeline.accuracy.coco import accuracy, read_truth
 from pipeline.intake.checkpoint import Checkpoint, load_checkpoint, versions
 from pipeline.intake.dataset import Sample, load_sets
 from pipeline.onnx import session as runtime
 from pipeline.onnx.exported import read_export
 from pipeline.onnx.inference import detect_in_files, prepare_all, spread
-from pipeline.records import Deviation, Parity, ReferenceAccuracy, Tolerance, Verify
+from pipeline.records import Deviation, Parity, Tolerance, Verify
 
 PARITY_IMAGES = 8
 BATCHES = (1, 4)
@@ -53,7 +53,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         onnx_sha256=sha256_file(file),
         parity=parity,
         tolerance=TOLERANCE,
-        reference=_reference(truth, found, model),
+        reference=accuracy(truth, found, model.classes),
         reference_file=reference.name,
         reference_sha256=_save(reference, found),
         runtimes={"onnxruntime": runtime.version(), **versions()},
@@ -118,22 +118,6 @@ def _check(parity: Sequence[Parity], path: Path) -> None:
                     f"got a difference of {got:.3g} at batch {one.batch}. Export again; if it "
                     "stays, the versions of torch, onnxsim or onnxruntime do not fit together."
                 )
-
-
-def _reference(
-    truth: Mapping[str, Truth], found: Mapping[str, Detections], model: ModelConfig
-) -> ReferenceAccuracy:
-    result = accuracy(truth, found, model.classes)
-    return ReferenceAccuracy(
-        images=result.images,
-        objects=result.objects,
-        map50_95=result.map50_95,
-        map50=result.map50,
-        map50_95_small=result.map50_95_small,
-        map50_95_medium=result.map50_95_medium,
-        map50_95_large=result.map50_95_large,
-        per_class=result.per_class,
-    )
 
 
 def _save(path: Path, found: Mapping[str, Detections]) -> str:
