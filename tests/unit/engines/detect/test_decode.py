@@ -68,6 +68,20 @@ def _rows(found: Detections) -> np.ndarray:
     return np.column_stack([found.boxes, found.confidences, found.classes])
 
 
+def _same_as_ultralytics(raw: np.ndarray, confidence: float, multi_label: bool) -> None:
+    expected = _reference(raw, confidence, multi_label)
+    found = decode(
+        raw,
+        SAME_SIZE,
+        confidence=confidence,
+        iou=0.7,
+        max_detections=300,
+        multi_label=multi_label,
+    )
+    expected[:, :4] = expected[:, :4].clip(0, 320)
+    np.testing.assert_allclose(_rows(found), expected, rtol=0, atol=1e-4)
+
+
 Head = Callable[[int, int, int], np.ndarray]
 VALIDATION, PREDICTION = (True, 0.001), (False, 0.25)
 
@@ -87,19 +101,8 @@ VALIDATION, PREDICTION = (True, 0.001), (False, 0.25)
 def test_agrees_with_ultralytics(
     head: Head, way: tuple[bool, float], anchors: int, classes: int
 ) -> None:
-    raw = head(11, anchors, classes)
     multi_label, confidence = way
-    expected = _reference(raw, confidence, multi_label)
-    found = decode(
-        raw,
-        SAME_SIZE,
-        confidence=confidence,
-        iou=0.7,
-        max_detections=300,
-        multi_label=multi_label,
-    )
-    expected[:, :4] = expected[:, :4].clip(0, 320)
-    np.testing.assert_allclose(_rows(found), expected, rtol=0, atol=1e-4)
+    _same_as_ultralytics(head(11, anchors, classes), confidence, multi_label)
 
 
 @settings(deadline=None, max_examples=100)
@@ -115,17 +118,7 @@ def test_agrees_with_ultralytics_on_anything(
     seed: int, anchors: int, classes: int, confidence: float, multi_label: bool
 ) -> None:
     raw = _real_head(seed, anchors, classes, objects=4)
-    expected = _reference(raw, confidence, multi_label)
-    found = decode(
-        raw,
-        SAME_SIZE,
-        confidence=confidence,
-        iou=0.7,
-        max_detections=300,
-        multi_label=multi_label,
-    )
-    expected[:, :4] = expected[:, :4].clip(0, 320)
-    np.testing.assert_allclose(_rows(found), expected, rtol=0, atol=1e-4)
+    _same_as_ultralytics(raw, confidence, multi_label)
 
 
 def test_nothing_above_the_threshold() -> None:

@@ -201,6 +201,11 @@ def test_roboflow_s_paths_and_lists_of_files_are_understood(data: Path) -> None:
         ({"track": "svn"}, "--track git or --track dvc"),
         ({"targets": ("jetson",)}, "one of the targets x86-openvino"),
         ({"data": Path("nowhere.yaml")}, "data.yaml at nowhere.yaml"),
+        ({"weights": Path("nowhere.pt")}, "--weights nowhere.pt, but no file is there"),
+        *(
+            ({"name": name}, "name that YAML reads as text")
+            for name in ("123", "1e3", "0x10", "010", "2020-01-01", "null", "yes", "on", "true")
+        ),
     ],
 )
 def test_bad_words_are_refused_and_nothing_is_left(
@@ -363,23 +368,6 @@ def test_edits_keep_yaml_valid(tmp_path: Path, workspace: Workspace, data: Path)
 
 
 # --- what a later step would refuse ------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"name": name}, "name that YAML reads as text")
-        for name in ("123", "1e3", "0x10", "010", "2020-01-01", "null", "yes", "on", "true")
-    ]
-    + [({"weights": Path("nowhere.pt")}, "--weights nowhere.pt, but no file is there")],
-)
-def test_names_and_weights_are_refused_before_anything(
-    tmp_path: Path, workspace: Workspace, data: Path, changes: dict[str, object], said: str
-) -> None:
-    before = snapshot(workspace)
-    with pytest.raises(InputError, match=said):
-        add_model(workspace, new(tmp_path, data, **changes))
-    assert snapshot(workspace) == before
 
 
 @pytest.mark.parametrize(
