@@ -31,6 +31,7 @@ ISA = read_fingerprint().isa
 CAPS = [cap for cap, flag in NEEDS.items() if not flag or flag in ISA]
 
 SIDE, CLASSES = 32, 3
+ROOT = Path(__file__).parents[5]
 
 RUN = """
 import sys
@@ -149,7 +150,8 @@ def computed(network: Path, cap: str, fold: str) -> tuple[np.ndarray, str]:
     files = (network, folder / "engine.blob", folder / "pictures.npy", folder / "output.npy")
     done = subprocess.run(
         [sys.executable, str(script), *map(str, files), fold],
-        env=os.environ | {CAP: cap, "PYTHONPATH": str(Path(__file__).parents[5])},
+        env=os.environ
+        | {CAP: cap, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))},
         capture_output=True,
         text=True,
         check=False,
