@@ -14,7 +14,7 @@ from engines.records.evaluation import OnnxShift
 
 def onnx_shift(
     expected: NDArray[np.float32],
-    came: NDArray[np.float32],
+    computed: NDArray[np.float32],
     sure: float | NDArray[np.float32],
     *,
     onnx_map50_95_drop: float,
@@ -23,16 +23,16 @@ def onnx_shift(
     object: a score at or above `sure`, one for all classes or one for each.
 
     Where neither finds any, scores at or above half of the highest count. What is no number in
-    `came` counts as 0. `onnx_map50_95_drop` is only noted.
+    `computed` counts as 0. `onnx_map50_95_drop` is only noted.
     """
-    came = np.nan_to_num(came, nan=0.0, posinf=0.0, neginf=0.0)
-    scores, others = expected[:, 4:], came[:, 4:]
+    computed = np.nan_to_num(computed, nan=0.0, posinf=0.0, neginf=0.0)
+    scores, others = expected[:, 4:], computed[:, 4:]
     highest = np.maximum(scores, others)
     found = highest >= np.reshape(np.asarray(sure, np.float32), (-1, 1))
     if not found.any():
         found = highest >= highest.max() / 2
     apart = np.abs(scores - others)[found]
-    boxes = np.abs(expected[:, :4] - came[:, :4]).transpose(0, 2, 1)[found.any(axis=1)]
+    boxes = np.abs(expected[:, :4] - computed[:, :4]).transpose(0, 2, 1)[found.any(axis=1)]
     return OnnxShift(
         frames=len(expected),
         objects=int(found.sum()),

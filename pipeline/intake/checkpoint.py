@@ -161,7 +161,7 @@ def export_onnx(
 
 def versions() -> dict[str, str]:
     """Versions of the packages that trace: `torch` and `ultralytics`."""
-    ultralytics = _ultralytics("ultralytics")
+    ultralytics = ultralytics_module("ultralytics")
     return {"torch": str(_torch().__version__), "ultralytics": str(ultralytics.__version__)}
 
 
@@ -251,7 +251,7 @@ def _load(path: Path, data: bytes) -> dict[str, Any]:
 def _safe_globals() -> list[Any]:
     """Every class of the list, with the names that checkpoints use for it."""
     classes = {
-        name: _named(_ultralytics(name.rpartition(".")[0]), name)
+        name: _named(ultralytics_module(name.rpartition(".")[0]), name)
         for name in (*TORCH_LAYERS, *ULTRALYTICS_LAYERS, NAMESPACE)
     }
     old = {old: classes[new] for old, new in OLD_NAMES.items()}
@@ -277,8 +277,8 @@ def _named(module: Any, name: str) -> Any:
 
 def _network(path: Path, content: dict[str, Any]) -> Any:
     """The averaged weights where there are some, as Ultralytics prefers them."""
-    tasks = _ultralytics("ultralytics.nn.tasks")
-    heads = _ultralytics("ultralytics.nn.modules.head")
+    tasks = ultralytics_module("ultralytics.nn.tasks")
+    heads = ultralytics_module("ultralytics.nn.modules.head")
     network: Any = content.get("ema") or content.get("model")
     if type(network) is not tasks.DetectionModel:
         raise InputError(
@@ -382,7 +382,7 @@ def _torch() -> Any:
     return importlib.import_module("torch")
 
 
-def _ultralytics(module: str) -> Any:
+def ultralytics_module(module: str) -> Any:
     """Import a module of torch or Ultralytics; the latter kept from network and home folder."""
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="jetrail-ultralytics-")

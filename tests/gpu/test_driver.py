@@ -26,7 +26,7 @@ from factories.sessions import SLOTS, close_in_a_thread, in_threads, run, use_al
 from engines.backends.tensorrt import session as session_module
 from engines.backends.tensorrt.cuda import driver as cuda
 from engines.backends.tensorrt.cuda.memory import Buffer, DeviceMemory
-from engines.backends.tensorrt.cuda.stream import Stream, times_ms
+from engines.backends.tensorrt.cuda.stream import Graph, Stream, times_ms
 from engines.backends.tensorrt.session import TensorRTSession
 from engines.errors import InputError, JetrailError
 from engines.machine.cuda import read_cuda_device
@@ -184,6 +184,21 @@ def load(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., T
     return make
 
 
+@pytest.fixture
+def captured(monkeypatch: pytest.MonkeyPatch) -> list[Graph | None]:
+    """What each capture gives from now on."""
+    found: list[Graph | None] = []
+    capture = Stream.capture
+
+    def keep(stream: Stream, work: Callable[[], object]) -> Graph | None:
+        graph = capture(stream, work)
+        found.append(graph)
+        return graph
+
+    monkeypatch.setattr(Stream, "capture", keep)
+    return found
+
+
 @pytest.fixture(scope="module")
 def frames() -> Any:
     """Eight frames of noise: uint8, shape (8, height, width, 3)."""
@@ -224,15 +239,13 @@ class TestFrames:
         session.close()
 
     def test_a_frame_is_one_launch_of_a_graph(
-        self, load: Callable[..., TensorRTSession], frames: Any
+        self, load: Callable[..., TensorRTSession], frames: Any, captured: list[Graph | None]
     ) -> None:
         session = load()
-        run(session, 0, frames[:2])
-        (launch,) = session._slots[0]._runs.values()
-        assert isinstance(launch, partial), "the work was captured"
         for turn in range(1000):
             part = np.roll(frames, turn, axis=0)[:2]
             assert np.array_equal(run(session, 0, part), expected(part))
+        assert [graph is not None for graph in captured] == [True], "captured once, then launched"
         session.close()
 
     def test_slots_in_flight_do_not_disturb_each_other(
@@ -249,24 +262,24 @@ class TestFrames:
         session.close()
 
     def test_four_threads_capture_at_once(
-        self, load: Callable[..., TensorRTSession], frames: Any
+        self, load: Callable[..., TensorRTSession], frames: Any, captured: list[Graph | None]
     ) -> None:
         """Each in a slot of its own and with every batch new to it; none of them loaded it."""
         for _ in range(5):
             session = load(4)
             assert not every_batch(session, frames)
-            launches = [one for slot in session._slots for one in slot._runs.values()]
-            assert len(launches) == 16
-            assert all(isinstance(one, partial) for one in launches), "one broke another's capture"
+            assert len(captured) == 16
+            assert all(captured), "one broke another's capture"
+            captured.clear()
             close_in_a_thread(session)
 
     def test_what_cannot_be_captured_runs_call_by_call(
-        self, load: Callable[..., TensorRTSession], frames: Any
+        self, load: Callable[..., TensorRTSession], frames: Any, captured: list[Graph | None]
     ) -> None:
         session = load(waits_inside=True)
         for batch in (1, 4, 1, 2):
             assert np.array_equal(run(session, 0, frames[:batch]), expected(frames[:batch]))
-        assert not any(isinstance(one, partial) for one in session._slots[0]._runs.values())
+        assert captured == [None] * 3
         session.close()
 
 

@@ -59,6 +59,17 @@ class Machine:
         monkeypatch.setattr(tensorrt.TensorRT, "version", lambda backend: self.version)
         self.module, self.folder, self._onnx, self._manifest = module, folder, onnx, manifest
 
+    @property
+    def engines(self) -> set[Any]:
+        """The stand-ins of all engines that are loaded now."""
+        return set(self._trt.LOADED)
+
+    def context(self, batch: int) -> Any:
+        """The stand-in of the one execution context for that batch."""
+        users = [one for engine in self.engines for one in engine.users]
+        (found,) = [one for one in users if one.shape and one.shape[0] == batch]
+        return found
+
     def build(self, onnx: Path | None = None, how: TensorRTPlan = PLAN, **facts: Any) -> Manifest:
         """Write the plan and its manifest; `facts` say what is special about the plan."""
         facts = {"version": self.version, **facts}

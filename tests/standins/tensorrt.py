@@ -96,6 +96,10 @@ class ComputeCapability(Enum):
     SM121 = 121
 
 
+LOADED: weakref.WeakSet[Engine] = weakref.WeakSet()
+"""Engines that somebody holds."""
+
+
 class Runtime:
     driver: Any
     version: str
@@ -155,6 +159,7 @@ class Engine:
         self.users: weakref.WeakSet[Context] = weakref.WeakSet()
         self.streams_of_scratch: dict[int, int] = {}
         self.runtime = runtime  # as pybind11's keep_alive
+        LOADED.add(self)
 
     @property
     def num_io_tensors(self) -> int:

@@ -72,7 +72,7 @@ def build(job: Job) -> BuildResult:
         plan = _plan(builder, network, config)
     if timings:
         timing_cache.save(config, timings)
-    found = _inspect(job, plan)
+    found = inspect_built(job, plan)
     job.engine.write_bytes(plan)
     layers = found.layers if found and not typed else network_layers(network)
     del parser  # not before: it holds the network's weights
@@ -82,11 +82,11 @@ def build(job: Job) -> BuildResult:
         inputs=tuple(tensor_of(network.get_input(i)) for i in range(network.num_inputs)),
         outputs=tuple(tensor_of(network.get_output(i)) for i in range(network.num_outputs)),
         preprocess=Preprocess(in_engine=IN_ENGINE),
-        tensorrt=_how(job, profile, used, found, tf32=has_tf32(config)),
+        tensorrt=how_built(job, profile, used, found, tf32=has_tf32(config)),
     )
 
 
-def _inspect(job: Job, plan: bytes) -> Inspected | None:
+def inspect_built(job: Job, plan: bytes) -> Inspected | None:
     """What the engine inspector tells of the plan, where the types of the network are not the law
     or a DLA shall run it; None elsewhere, where no GPU need be there.
 
@@ -113,7 +113,7 @@ def has_tf32(config: trt.IBuilderConfig) -> bool:
     return flag is not None and bool(config.get_flag(flag))
 
 
-def _how(
+def how_built(
     job: Job,
     profile: Mapping[str, Profile],
     timing_cache_use: Use,
@@ -121,6 +121,7 @@ def _how(
     *,
     tf32: bool,
 ) -> TensorRTPlan:
+    """What the manifest says of how the plan was built; `found` is what the inspector told."""
     options, typed, single = job.options, is_strongly_typed(job), single_of(profile)
     return TensorRTPlan(
         profile=dict(profile),

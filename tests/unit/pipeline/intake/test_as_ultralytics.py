@@ -395,7 +395,7 @@ def in_order(table: np.ndarray) -> np.ndarray:
 
 
 def test_ours_knows_every_ending_of_theirs() -> None:
-    from pipeline.intake.checkpoint import _ultralytics
+    from pipeline.intake.checkpoint import ultralytics_module
 
-    formats = _ultralytics("ultralytics.data.utils").IMG_FORMATS
+    formats = ultralytics_module("ultralytics.data.utils").IMG_FORMATS
     assert {f".{one}" for one in formats} == ENDINGS

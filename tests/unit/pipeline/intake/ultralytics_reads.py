@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.intake.checkpoint import _ultralytics
+from pipeline.intake.checkpoint import ultralytics_module
 
 
 def read(file: str) -> dict[str, Any]:
     """Names, and for each split the pictures with their rows; `error` where it gives up."""
-    utils = _ultralytics("ultralytics.data.utils")
-    base = _ultralytics("ultralytics.data.base").BaseDataset
+    utils = ultralytics_module("ultralytics.data.utils")
+    base = ultralytics_module("ultralytics.data.base").BaseDataset
     os.chdir(Path(file).parent)
     try:
         data = utils.check_det_dataset(file, autodownload=False)
@@ -48,7 +48,7 @@ def pictures(utils: Any, base: Any, place: Any, classes: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    utils = _ultralytics("ultralytics.data.utils")
+    utils = ultralytics_module("ultralytics.data.utils")
     utils.check_font = lambda *_: None  # it would fetch a font
     answers = [read(line.strip()) for line in sys.stdin]
     Path(sys.argv[1]).write_text(json.dumps(answers))

@@ -222,14 +222,15 @@ def test_engines_of_one_process_share_its_logger(machine: Any, pictures: Any) ->
     second = machine.load()
     first.close()
     gc.collect()
+    others = machine.engines
     third = machine.load()
     for session in (second, third):
         run(session, 0, pictures[:1])
-    third._slots[0]._contexts[1]._context.device_memory = 0
-    third._slots[0]._runs.clear()
-    third.input(0, 1)
+    (engine,) = machine.engines - others
+    for context in engine.users:
+        context.device_memory = 0
     with pytest.raises(JetrailError, match="to run, .* says: shape or device memory is not set"):
-        third.start(0)
+        third.gpu_times_ms(1, 1)
     second.close()
     third.close()
 
@@ -238,7 +239,9 @@ def test_engines_of_one_process_share_its_logger(machine: Any, pictures: Any) ->
 def test_what_the_manifest_says_of_the_plan_reaches_the_runtime(machine: Any) -> None:
     how = machine.plan.model_copy(update={"version_compatible": True, "dla_core": 1})
     session = machine.load(how=how, host_code=True)
-    assert session._slots[0]._engine._runtime.DLA_core == 1
+    (engine,) = machine.engines
+    assert engine.runtime.DLA_core == 1
+    del engine
     session.close()
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.backends.layers import main_precision
-from engines.backends.tensorrt.build import Job, _how, _inspect
+from engines.backends.tensorrt.build import Job, how_built, inspect_built
 from engines.backends.tensorrt.layers import inspect_plan, inspected
 from engines.errors import InputError, JetrailError
 from tests.unit.engines.backends.tensorrt.test_options import ORIN, ask
@@ -180,10 +180,10 @@ def dla_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Jo
 
 def test_a_dla_that_took_a_part(dla_job: Callable[..., Job]) -> None:
     job = dla_job("layers.10.3.0.dla.json", dla_core=1)
-    found = _inspect(job, b"plan")
+    found = inspect_built(job, b"plan")
     assert found is not None
     assert found.on_dla == 1
-    how = _how(job, {}, "off", found, tf32=True)
+    how = how_built(job, {}, "off", found, tf32=True)
     assert (how.dla_core, how.dla_layers) == (1, 1)
     assert (how.layers_from, how.layers_untold) == ("engine inspector", 0)
 
@@ -192,18 +192,20 @@ def test_a_dla_that_took_nothing_is_refused(dla_job: Callable[..., Job]) -> None
     """With GPU fallback TensorRT builds such a plan without a word."""
     job = dla_job("layers.8.6.2.int8.json", dla_core=0)
     with pytest.raises(InputError, match=r"DLA core 0 to run a part of .* all 6 layers run on the"):
-        _inspect(job, b"plan")
+        inspect_built(job, b"plan")
     assert not job.engine.exists()
 
 
 def test_the_manifest_says_how_layers_were_counted(dla_job: Callable[..., Job]) -> None:
     typed = dla_job("layers.8.6.2.dynamic.json")
-    assert _inspect(typed, b"plan") is None, "no GPU is asked where the network's types are the law"
-    how = _how(typed, {}, "off", None, tf32=True)
+    assert inspect_built(typed, b"plan") is None, (
+        "no GPU is asked where the network's types are the law"
+    )
+    how = how_built(typed, {}, "off", None, tf32=True)
     assert (how.layers_from, how.layers_untold, how.dla_layers) == ("network types", 0, None)
     untyped = dla_job("layers.8.6.2.dynamic.json", dla_core=None)
     untold = inspected(document("layers.8.6.2.dynamic.json"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("engines.backends.tensorrt.build.is_strongly_typed", lambda job: False)
-        how = _how(untyped, {}, "off", untold, tf32=True)
+        how = how_built(untyped, {}, "off", untold, tf32=True)
     assert (how.layers_from, how.layers_untold) == ("engine inspector", 2)

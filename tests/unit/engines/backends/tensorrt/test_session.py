@@ -157,7 +157,7 @@ class TestFrames:
             same(run(session, 0, pictures[:batch]), expected(pictures[:batch]))
         assert not machine.driver.executables
         # What TensorRT said of the capture is no reason of a later failure.
-        session._slots[0]._contexts[1]._context.shape = None
+        machine.context(1).shape = None
         session.input(0, 1)
         with pytest.raises(JetrailError, match="Expected the plan to run, .* says: shape or dev"):
             session.start(0)
@@ -184,7 +184,7 @@ class TestFrames:
         session = machine.load(in_flight=2)
         for slot, batch in ((0, 1), (0, 2), (1, 1)):
             run(session, slot, pictures[:batch])
-        engine = session._slots[0]._engine._engine
+        (engine,) = machine.engines
         assert len(engine.users) == 3
         assert len(engine.caches) == 1
         for context in engine.users:
