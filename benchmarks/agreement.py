@@ -11,8 +11,7 @@ from peer import Frame, Peer
 from engines.detect.detections import Detections
 from engines.detect.detector import Detector
 from pipeline.accuracy.bootstrap import iou_matrix
-
-MATCH_IOU = 0.5
+from pipeline.accuracy.confidence import MATCH_IOU
 
 
 def agreement(ours: Detector, theirs: Peer, frames: Sequence[Frame]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-Rule = Literal["at most", "at least"]
+from engines.records.verdict import Rule
 
 
 @dataclass(frozen=True, kw_only=True)

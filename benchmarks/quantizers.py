@@ -48,6 +48,7 @@ class Contender:
 
 
 def main() -> None:
+    """Quantize the model named on the command line in each way, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="name of a model, such as meter-yolov8n")
     workspace, name = find_workspace(), parser.parse_args().model
@@ -122,6 +123,7 @@ def compiled(graph: Any, model: ModelConfig) -> Any:
 
 
 def takes(graph: Any) -> str:
+    """Whether TensorRT takes the file's Q/DQ, and why not."""
     try:
         check_symmetric(graph)
     except InputError as error:

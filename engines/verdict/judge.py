@@ -78,13 +78,7 @@ def judge(
     verdict will name as the files that it is about.
     """
     limits = budgets.limits()
-    doubts = {
-        "frame_p99_ms": _undecided(
-            "whole frame's p99", benchmark.frame["1"], budgets.frame_p99_ms, "benchmark.seconds"
-        ),
-        "hot_frame_p99_ms": _hot_undecided(benchmark, budgets.hot_frame_p99_ms, soak_minutes),
-        "confidence_shift": _found_nothing(evaluation),
-    }
+    doubts = _doubts(benchmark, evaluation, budgets, soak_minutes)
     untrusted = {name for name, reasons in doubts.items() if reasons}
     if not benchmark.validity.valid:
         untrusted |= {name for name, row in _BUDGETS.items() if row.timed}
@@ -114,6 +108,19 @@ def judge(
         notes=evaluation.notes,
         judged=dict(judged),
     )
+
+
+def _doubts(
+    benchmark: Benchmark, evaluation: Evaluation, budgets: Budgets, soak_minutes: float
+) -> dict[str, tuple[str, ...]]:
+    """Budget to why its figure is not known well enough, whatever the machine did."""
+    return {
+        "frame_p99_ms": _undecided(
+            "whole frame's p99", benchmark.frame["1"], budgets.frame_p99_ms, "benchmark.seconds"
+        ),
+        "hot_frame_p99_ms": _hot_undecided(benchmark, budgets.hot_frame_p99_ms, soak_minutes),
+        "confidence_shift": _found_nothing(evaluation),
+    }
 
 
 def _check(name: str, row: _Budget, measured: float, limit: float, *, trusted: bool) -> Check:

@@ -101,4 +101,5 @@ def decode_raw(raw: NDArray[np.float32], placement: Placement) -> Detections:
 
 
 def cores() -> int:
+    """Processors that this process may use."""
     return len(sched_getaffinity(0))

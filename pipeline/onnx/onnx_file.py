@@ -115,6 +115,7 @@ def set_metadata(model: Any, values: Mapping[str, Any]) -> None:
 
 
 def version() -> str:
+    """Version of the package onnx."""
     import onnx
 
     return str(onnx.__version__)

@@ -62,6 +62,7 @@ def planes(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def version() -> str:
+    """Version of ONNX Runtime."""
     import onnxruntime
 
     return str(onnxruntime.__version__)

@@ -43,6 +43,7 @@ def compute_type(precision: Precision, isa: Container[str]) -> str:
 
 
 def precision_config(precision: Precision) -> Config:
+    """OpenVINO's word for what an engine of that precision computes in on this processor."""
     return {"INFERENCE_PRECISION_HINT": compute_type(precision, usable_isa(read_fingerprint().isa))}
 
 

@@ -1,0 +1,68 @@
+"""Files between the steps: an old, foreign or missing one is refused by name, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pipeline.records
+import release.records
+from engines.errors import InputError
+from engines.records import benchmark, evaluation, fingerprint, manifest, verdict
+from engines.records.record import EngineRecord, Record
+
+ROOMS = (benchmark, evaluation, fingerprint, manifest, verdict, pipeline.records, release.records)
+
+
+def kinds() -> Iterator[type[Record]]:
+    """Every kind of file that a step writes."""
+    for room in ROOMS:
+        for one in vars(room).values():
+            if isinstance(one, type) and issubclass(one, Record) and hasattr(one, "written_by"):
+                yield one
+
+
+KINDS = sorted(set(kinds()), key=lambda one: one.__name__)
+
+
+def test_all_that_the_steps_write_is_here() -> None:
+    assert {"Benchmark", "Candidates", "Evaluation", "Fingerprint", "Manifest", "Publication"} | {
+        *("Quantize", "Verdict", "Verify")
+    } <= {one.__name__ for one in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "Field required"),
+        ('{"schema": 0}', "schema: Input should be greater than or equal to 1, got 0"),
+        ('{"kept_from_older_days": 1}', "Field required"),
+        ("[]", "the file"),
+        ("", "Invalid JSON"),
+    ],
+)
+def test_an_older_file_is_refused(
+    tmp_path: Path, kind: type[Record], content: str, said: str
+) -> None:
+    """As those in out/ are after an upgrade that changed their format."""
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(InputError) as raised:
+        kind.read(path)
+    assert str(raised.value).startswith(f"{path} is not what `{kind.written_by}` writes: ")
+    assert said in str(raised.value)
+    assert str(raised.value).endswith("Make it again with that command, or with `dvc repro`.")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_is_not_there(tmp_path: Path, kind: type[Record]) -> None:
+    with pytest.raises(InputError, match=f"which `{kind.written_by}` writes, .* or `dvc repro` "):
+        kind.read(tmp_path / "a.json")
+
+
+def test_records_of_an_engine_name_it() -> None:
+    for kind in (benchmark.Benchmark, evaluation.Evaluation, manifest.Manifest, verdict.Verdict):
+        assert issubclass(kind, EngineRecord)
