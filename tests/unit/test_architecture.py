@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import typer
 
 import pipeline.cli
@@ -65,3 +66,20 @@ def test_the_rooms_of_each_package_stand_in_its_docstring() -> None:
         for path in (ROOT / package).iterdir():
             if (path / "__init__.py").is_file():
                 assert path.name in docstring, f"{package}/{path.name}"
+
+
+@pytest.mark.parametrize(
+    ("question", "room", "module"),
+    [
+        ("where is INT8's range chosen", "pipeline/onnx", "range_search"),
+        ("where is a Jetson recognised", "engines/machine", "jetson"),
+        ("where is a verdict judged", "engines/verdict", "judge"),
+        ("what does a pod import", "engines/detect", "detector"),
+        ("where is a promotion written", "release/moves", "promotion"),
+    ],
+)
+def test_what_newcomers_ask(question: str, room: str, module: str) -> None:
+    """Found from the names of folders by who knows the field, and said in the room's docstring."""
+    assert f"`{room}`" in TEXT, question
+    assert (ROOT / room / f"{module}.py").is_file(), question
+    assert module in (ROOT / room / "__init__.py").read_text(), question

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import grimp
 import pytest
 
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("engines", "pipeline", "release", "runtime")
 
 POD = {
@@ -114,3 +117,13 @@ def test_what_a_pod_imports(module: str, ours: set[str], libraries: set[str]) ->
     assert {one for one in names if one.partition(".")[0] in PACKAGES} == ours
     others = {one.partition(".")[0] for one in names} - {*PACKAGES, *sys.stdlib_module_names}
     assert {one for one in others if not one.startswith("_")} <= libraries | {"typing_inspection"}
+
+
+@pytest.mark.parametrize("folder", [*PACKAGES, "benchmarks", "tests"])
+def test_no_private_name_is_imported(folder: str) -> None:
+    """What another module needs has a name without an underscore."""
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+                private = [one.name for one in node.names if one.name.startswith("_")]
+                assert not private, f"{path.relative_to(ROOT)}:{node.lineno} imports {private}"
