@@ -13,6 +13,7 @@ import pytest
 from factories.cluster_tools import cluster_tool
 
 from engines.config.yaml import load_yaml
+from engines.machine.fingerprint import NODE_FILE
 from pipeline.repository.fleet import release_name
 from release.rollout.release_yaml import NOTHING, Image, Model, ReleaseValues, dump
 
@@ -194,6 +195,16 @@ def test_keys_come_from_a_config_map_that_no_release_writes(render: Render) -> N
     spec = of_kind(objects, "Deployment")["spec"]["template"]["spec"]
     assert {"name": "keys", "configMap": {"name": "our-keys"}} in spec["volumes"]
     assert of_kind(objects, "ConfigMap")["metadata"]["name"] == "m-x86-site"
+
+
+def test_the_node_s_device_file_comes_from_a_config_map_of_the_cluster(render: Render) -> None:
+    objects = render(BASE | {"device": {"configMap": "jetrail-device"}})
+    spec = of_kind(objects, "Deployment")["spec"]["template"]["spec"]
+    assert {"name": "device", "configMap": {"name": "jetrail-device"}} in spec["volumes"]
+    (one,) = spec["containers"]
+    mount = {"name": "device", "mountPath": "/etc/jetrail/device", "readOnly": True}
+    assert mount in one["volumeMounts"]
+    assert {"name": NODE_FILE, "value": f"{mount['mountPath']}/device.json"} in one["env"]
 
 
 def test_cameras_and_alerts_are_one_file_of_the_site(render: Render, tmp_path: Path) -> None:
