@@ -13,6 +13,15 @@ from hypothesis import settings
 settings.register_profile("jetrail", deadline=None)
 settings.load_profile("jetrail")
 
+try:
+    from hypothesis import settings
+except ImportError:  # a device, which has what tests/gpu needs and no more
+    pass
+else:
+    # How long an example takes says nothing of the code on a machine that others use too.
+    settings.register_profile("no-deadline", deadline=None)
+    settings.load_profile("no-deadline")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
