@@ -53,10 +53,8 @@ def load_named(
     """
     path = folder / name / file
     if not path.is_file():
-        known = sorted(one.parent.name for one in folder.glob(f"*/{file}"))
         raise InputError(
-            f"Expected one of the {folder.name} {', '.join(known) or '(none yet)'}, got {name!r}. "
-            f"{bring}"
+            f"Expected one of the {folder.name} {known_names(folder, file)}, got {name!r}. {bring}"
         )
     found = parse_file(kind, path)
     if (called := getattr(found, key)) != name:
@@ -65,3 +63,8 @@ def load_named(
             "two the same."
         )
     return found
+
+
+def known_names(folder: Path, file: str) -> str:
+    """The folders below `folder` that hold `file`, for messages."""
+    return ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{file}"))) or "(none yet)"
