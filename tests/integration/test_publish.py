@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from factories import built
+from factories.built import BOX, SIDE, one_box_network
 from factories.paper import edit, judge_again, model_yaml, row_yaml
 from factories.records import source
 
@@ -46,10 +47,7 @@ pytestmark = pytest.mark.integration
 TARGET = "x86-openvino"
 MODEL = "tiny"
 NAME = f"{MODEL}.{TARGET}"
-SIDE = 64
 CLASSES = ("zero", "one")
-BOX = (22.0, 27.0, 42.0, 37.0)
-"""x1, y1, x2, y2 of the one box that the tiny model always finds, class `one`, confidence 0.9."""
 P50 = {"fp32": 9.0, "fp16": 3.0, "int8": 5.0}
 DROPS = {"fp32": 0.0, "fp16": 0.0, "int8": 0.5}
 """Of mAP50-95, so that INT8 fails."""
@@ -701,7 +699,7 @@ def _latency(p50: float) -> dict[str, float]:
 def _make_engine(workspace: Workspace, precision: Any, score: float) -> None:
     """Build one engine and write records about it as the pipeline would."""
     onnx = workspace.model_out(MODEL) / f"model.{precision}.onnx"
-    _make_onnx(onnx, score)
+    one_box_network(onnx, score=score)
     folder = workspace.engine(TARGET, f"{MODEL}-{precision}")
     folder.path.mkdir(parents=True)
     about = _build(workspace, folder.path, onnx, precision)
@@ -784,34 +782,3 @@ def _evaluation(about: dict[str, Any], drop: float) -> Evaluation:
             },
         }
     )
-
-
-def _make_onnx(path: Path, score: float) -> None:
-    """A network with YOLOv8's bindings whose answer hardly depends on the picture."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    head = np.zeros((1, 4 + len(CLASSES), 4), np.float32)
-    x1, y1, x2, y2 = BOX
-    head[0, :4, 0] = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
-    head[0, 5, 0] = score
-    constants = {"head": head, "little": np.float32(1e-6), "axes": np.array([2, 3], np.int64)}
-    constants["first"] = np.array([0], np.int64)
-    nodes = [
-        helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
-        helper.make_node("Gather", ["mean", "first"], ["channel"], axis=1),
-        helper.make_node("Unsqueeze", ["channel", "first"], ["moved"]),
-        helper.make_node("Transpose", ["moved"], ["column"], perm=[1, 2, 0]),
-        helper.make_node("Mul", ["column", "little"], ["small"]),
-        helper.make_node("Add", ["head", "small"], ["output0"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 6, 4])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
