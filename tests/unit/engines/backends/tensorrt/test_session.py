@@ -40,8 +40,7 @@ class TestNumbers:
         session = machine.load()
         for batch in (1, 2, 4, 1):
             run(session, 0, pictures[:batch])
-        contexts = session._slots[0]._contexts
-        profiles = {batch: one._context.profile for batch, one in contexts.items()}
+        profiles = {batch: machine.context(batch).profile for batch in (1, 2, 4)}
         assert profiles == {1: 1, 2: 0, 4: 0}
         session.close()
 
@@ -49,7 +48,7 @@ class TestNumbers:
         how = machine.plan.model_copy(update={"single": None})
         session = machine.load(how=how, single=False)
         same(run(session, 0, pictures[:1]), expected(pictures[:1]))
-        assert session._slots[0]._contexts[1]._context.profile == 0
+        assert machine.context(1).profile == 0
         session.close()
 
     def test_slots_in_flight_do_not_disturb_each_other(
