@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from engines.config.workspace import Workspace
+from engines.errors import JetrailError
 from release.gitops.branch import Snapshot, open_gitops
 from release.lock import exclusive
 from release.moves.aliases import follow
@@ -24,6 +25,10 @@ class Plan(Protocol):
     @property
     def move(self) -> Move | None:
         """None where there is nothing to do."""
+
+    @property
+    def refusal(self) -> JetrailError | None:
+        """Why it is not done."""
 
 
 SomePlan = TypeVar("SomePlan", bound=Plan)
@@ -44,13 +49,16 @@ def perform(
     for it by a merge request.
 
     What is there already is not made again, so that a command that was killed is completed by the
-    next. Raises what `planner` raises, ServiceError where the branch cannot be fetched or pushed,
-    and Conflict where somebody else changed what the move rests on.
+    next. Raises what `planner` raises and what its plan is refused with, ServiceError where the
+    branch cannot be fetched or pushed, and Conflict where somebody else changed what the move rests
+    on.
     """
     with exclusive(workspace), tempfile.TemporaryDirectory() as view:
         snapshot = open_gitops(workspace).fetch()
         planned = planner(snapshot, Path(view))
         show(planned)
+        if planned.refusal is not None:
+            raise planned.refusal
         if dry_run:
             return planned
         if request:

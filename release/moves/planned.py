@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engines.errors import JetrailError
 from release.gitops.history import Commit
 from release.moves.move import Move
 from release.moves.place import Place
@@ -29,3 +30,5 @@ class Planned:
     """Whether Fleet will reach the ring's clusters, and if not, what holds it, by a report."""
     move: Move | None
     """None where the ring runs it already."""
+    refusal: JetrailError | None = None
+    """Why the move is not made, for people to see the rest of the plan too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from release.gitops.history import Commit, latest_change, tip
 from release.moves.move import Move, one_line, resting_on
 from release.moves.place import Place, place_of, rings_of, values_at
 from release.moves.planned import Planned
-from release.moves.rules import Answer, Asked, ask, overridden
+from release.moves.rules import Answer, Asked, ask, overridden, refusal
 from release.moves.seen import see
 from release.records import Publication, publication_path, quarantine_path, read_publication
 from release.reports.report import Report
@@ -43,7 +43,7 @@ def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: P
     branch's files in.
 
     Raises InputError for names that there are not, the first ring, or a ring below that has no
-    release, WrongEngine for a record that does not add up, and GateFailed where a rule refuses.
+    release, and WrongEngine for a record that does not add up.
     """
     rings = rings_of(snapshot, workspace)
     place = place_of(snapshot, rings, wish.model, wish.target, wish.to)
@@ -75,7 +75,7 @@ def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: P
     asked = _asked(snapshot, wish, ring, source, publication, release.image.tag, files)
     answers = overridden(ask(asked), wish.overrides, wish.why)
     move = _move(snapshot, planned, source, files, answers, wish.why)
-    return Planned(**{**vars(planned), "answers": tuple(answers), "move": move})
+    return replace(planned, answers=tuple(answers), move=move, refusal=refusal(answers))
 
 
 def _asked(

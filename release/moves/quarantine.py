@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class PlannedQuarantine:
     """Rings that run the release: they keep it until they are rolled back."""
     move: Move | None
     """None where the branch says so already."""
+    refusal: None = None
+    """Whoever sees harm may say so."""
 
 
 def plan_quarantine(
@@ -73,7 +75,7 @@ def plan_quarantine(
         files={path: content},
         rests_on=resting_on(snapshot, path),
     )
-    return PlannedQuarantine(**{**vars(planned), "move": move})
+    return replace(planned, move=move)
 
 
 _RELATIVE = Workspace(root=Path())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from engines.config.workspace import Workspace
@@ -78,7 +79,7 @@ def plan_rollback(
     if runs == chosen.values:
         return planned
     move = _move(snapshot, planned, chosen, why)
-    return Planned(**{**vars(planned), "move": move})
+    return replace(planned, move=move)
 
 
 def _reach(

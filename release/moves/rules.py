@@ -87,11 +87,8 @@ def ask(asked: Asked) -> list[Answer]:
 def overridden(
     answers: Iterable[Answer], overrides: Sequence[str], why: str | None
 ) -> list[Answer]:
-    """The answers, those that somebody overrides marked.
-
-    Raises InputError for a rule that there is not or an override without a reason, and GateFailed
-    where a rule refuses that nobody overrides.
-    """
+    """The answers, those that somebody overrides marked. Raises InputError for a rule that there is
+    not, or an override without a reason."""
     answers = list(answers)
     known = [one.rule for one in answers]
     for name in overrides:
@@ -106,21 +103,25 @@ def overridden(
         )
     if ALL in overrides:
         overrides = known
-    marked = [
+    return [
         Answer(rule=one.rule, holds=one.holds, said=one.said, overridden=True)
         if not one.holds and one.rule in overrides
         else one
         for one in answers
     ]
-    refused = [one for one in marked if not one.holds and not one.overridden]
-    if refused:
-        reasons = " ".join(f"{one.rule}: {one.said}." for one in refused)
-        names = " ".join(f"--override {one.rule}" for one in refused)
-        raise GateFailed(
-            f"The ring refuses the promotion. {reasons} Nothing was moved. Whoever answers for it "
-            f'gives {names} --why "…", which the commit keeps.'
-        )
-    return marked
+
+
+def refusal(answers: Iterable[Answer]) -> GateFailed | None:
+    """Why the ring does not take the release: each rule that refuses and nobody overrides."""
+    refused = [one for one in answers if not one.holds and not one.overridden]
+    if not refused:
+        return None
+    reasons = " ".join(f"{one.rule}: {one.said}." for one in refused)
+    names = " ".join(f"--override {one.rule}" for one in refused)
+    return GateFailed(
+        f"The ring refuses the promotion. {reasons} Nothing was moved. Whoever answers for it "
+        f'gives {names} --why "…", which the commit keeps.'
+    )
 
 
 def _clock(asked: Asked) -> tuple[bool, str]:
@@ -154,8 +155,8 @@ def _ready(rule: ReadyRule, asked: Asked) -> tuple[bool, str]:
     seen = asked.seen
     if seen is None:
         return False, (
-            f"{asked.ring.name} asks that at least {rule.clusters} clusters of {asked.below} are "
-            "ready with the release; say so with --report FILE or URL"
+            f"{asked.ring.name} asks that clusters of {asked.below} are ready with the release, "
+            f"{rule.clusters} at least; say so with --report FILE or URL"
         )
     age = asked.now - seen.at
     if not -_CLOCKS_DIFFER <= age <= timedelta(minutes=rule.report_minutes):

@@ -48,6 +48,8 @@ class Seen:
     @property
     def words(self) -> str:
         """In one line."""
+        if not self.deployments and not self.ready:
+            return "the report knows no cluster of it"
         parts = [f"{len(self.ready)} of {len(self.deployments)} clusters ready with it"]
         others = (("not ready", self.failing), ("waiting", self.waiting), ("held", self.held))
         for what, found in others:

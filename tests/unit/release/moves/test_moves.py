@@ -169,6 +169,9 @@ def test_a_release_has_to_be_in_the_ring_below_for_a_while(
     assert result.exit_code == 3
     said = "canary has the release for 0.0 h, since Grace <grace@example.com> put it there; "
     assert f"age: {said}pilot asks 24 h." in result.stderr
+    # The plan is shown all the same, and a dry run says the same.
+    assert f"age        refuses: {said}" in result.stdout
+    assert run(*promote("pilot", "--dry-run")).exit_code == 3
     assert TWO.release not in repository.at(f"{ONE}/pilot/release.yaml")
 
 

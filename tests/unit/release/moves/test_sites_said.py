@@ -59,7 +59,7 @@ def test_ready_clusters_let_it_go_on(
     ("clusters", "said"),
     [
         ({"one": {}}, "1 of 1 clusters ready with it"),
-        ({}, "0 of 0 clusters ready with it"),
+        ({}, "the report knows no cluster of it"),
         ({"one": {}, "two": {"applied": False}}, "1 waiting (two)"),
         ({"one": {}, "two": {"applied": False, "ready": False}}, "1 not ready (two)"),
         ({"one": {}, "two": {"error": "chart not found"}}, "1 not ready (two)"),
