@@ -27,7 +27,7 @@ one, and `onnx_shift` compares what is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Golden:
+class GoldenOutputs:
     """Frames, and each ONNX file's raw head output on them."""
 
     frames: NDArray[np.uint8]
@@ -37,12 +37,14 @@ class Golden:
     of the network's input, scores 0 to 1, and 0 where they are below LEAST_SCORE."""
 
 
-def make_golden(frames: NDArray[np.uint8], models: Mapping[Precision, bytes]) -> Golden:
+def make_golden_outputs(
+    frames: NDArray[np.uint8], models: Mapping[Precision, bytes]
+) -> GoldenOutputs:
     """What each of the serialized ONNX models makes of `frames`."""
     outputs = {
         precision: _told(OnnxModel(model).run(frames)) for precision, model in models.items()
     }
-    return Golden(frames=frames, outputs=outputs)
+    return GoldenOutputs(frames=frames, outputs=outputs)
 
 
 def _told(raw: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -50,19 +52,21 @@ def _told(raw: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([raw[:, :4], np.where(scores < LEAST_SCORE, 0, scores)], axis=1)
 
 
-def write_golden(golden: Golden, path: Path) -> None:
+def write_golden_outputs(golden: GoldenOutputs, path: Path) -> None:
     """Write it as one .npz, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         outputs: dict[str, NDArray[np.float32]] = {str(k): v for k, v in golden.outputs.items()}
         np.savez_compressed(file, allow_pickle=False, frames=golden.frames, **outputs)
 
 
-def read_golden(path: Path, model: str) -> Golden:
-    """Read what `write_golden` wrote. Raises InputError when it is missing or damaged."""
+def read_golden_outputs(path: Path, model: str) -> GoldenOutputs:
+    """Read what `write_golden_outputs` wrote. Raises InputError when it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
-            return Golden(frames=file["frames"], outputs={name: file[name] for name in precisions})
+            return GoldenOutputs(
+                frames=file["frames"], outputs={name: file[name] for name in precisions}
+            )
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(
             f"Expected the golden frames of {model} in {path}, but they cannot be read ({error}). "

@@ -61,7 +61,7 @@ class Trials:
         graph, self._scales = with_scale_inputs(int8, tensors)
         self._model = OnnxModel(graph.SerializeToString())
         self._inputs = [planes(image[None]) for image in images]
-        self._targets = [Target.of(raw, max(images.shape[1:3])) for raw in expected]
+        self._targets = [Seen.of(raw, max(images.shape[1:3])) for raw in expected]
         self._pool = ThreadPoolExecutor(threads)
 
     def __enter__(self) -> Trials:
@@ -97,7 +97,7 @@ class Trials:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class Seen:
     """What float32 sees in an image, at the anchors where it sees something."""
 
     anchors: NDArray[np.int64]
@@ -105,7 +105,7 @@ class Target:
     side: int
 
     @classmethod
-    def of(cls, raw: NDArray[np.float32], side: int) -> Target:
+    def of(cls, raw: NDArray[np.float32], side: int) -> Seen:
         """From float32's raw output (4 + classes, anchors); `side` is the input's longer one."""
         best = raw[4:].max(axis=0)
         anchors = np.flatnonzero(best >= min(FOUND, float(best.max())))

@@ -30,7 +30,7 @@ from pipeline.accuracy.worth import worth
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.device.turn import turn
 from pipeline.intake.dataset import Sample, load_sets
-from pipeline.onnx.golden import read_golden
+from pipeline.onnx.golden import read_golden_outputs
 from pipeline.onnx.inference import FOR_MAP
 from pipeline.progress import track
 from pipeline.records import Quantize, Verify
@@ -134,7 +134,7 @@ def _read_own_output(workspace: Workspace, model: ModelConfig, manifest: Manifes
             f"{again} and `pipeline build {manifest.engine} --target {manifest.target}`."
         )
     precision, drop = files[built_from]
-    golden = read_golden(path, model.name)
+    golden = read_golden_outputs(path, model.name)
     return _OwnOutput(frames=golden.frames, output=golden.outputs[precision], map50_95_drop=drop)
 
 

@@ -26,7 +26,7 @@ from pipeline.config import QuantizeConfig, load_quantize
 from pipeline.intake.dataset import load_sets
 from pipeline.onnx import onnx_file, reading
 from pipeline.onnx.exported import read_export
-from pipeline.onnx.golden import FRAMES, make_golden, write_golden
+from pipeline.onnx.golden import FRAMES, make_golden_outputs, write_golden_outputs
 from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.inference import Prepared, cores, detect, evenly, prepare_all, spread
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
@@ -155,7 +155,7 @@ def _write_golden(path: Path, tuning: Tuning, **graphs: Any) -> None:
     """Write a few frames of the tuning set, and each graph's own output on them."""
     frames = np.stack([image.pixels for image in spread(tuning.images, FRAMES)])
     models: dict[Any, bytes] = {name: graph.SerializeToString() for name, graph in graphs.items()}
-    write_golden(make_golden(frames, models), path)
+    write_golden_outputs(make_golden_outputs(frames, models), path)
 
 
 def _tuning(

@@ -35,7 +35,7 @@ from engines.records.manifest import Manifest
 from engines.records.record import Record
 from engines.records.verdict import Verdict
 from pipeline.latency.results import HISTOGRAM_BINS
-from pipeline.onnx.golden import read_golden as read_models_golden
+from pipeline.onnx.golden import read_golden_outputs
 from pipeline.onnx.onnx_file import read_onnx
 from pipeline.records import Quantize, Verify
 from pipeline.report.summary import Summary
@@ -227,7 +227,7 @@ def check_whole(path: Path) -> None:
     elif path.suffix == ".onnx":
         read_onnx(path)
     elif path.name == "golden.npz":
-        read_models_golden(path, MODEL) if path.parent.parent.name == MODEL else read_golden(path)
+        read_golden_outputs(path, MODEL) if path.parent.parent.name == MODEL else read_golden(path)
     elif path.suffix == ".npz":
         load_detections(path)
     elif path.suffix == ".xml":

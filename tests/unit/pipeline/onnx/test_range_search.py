@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline.config import QuantizeConfig
 from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.quantizer import Taps, to_int8
-from pipeline.onnx.range_search import Choice, Target, Trials, choose_ranges, descend
+from pipeline.onnx.range_search import Choice, Seen, Trials, choose_ranges, descend
 from pipeline.onnx.ranges import Histogram, histogram
 from pipeline.onnx.session import OnnxModel
 from tests.unit.pipeline.conftest import IMGSZ
@@ -60,7 +60,7 @@ def test_scales_as_inputs_compute_what_the_file_does(graph: Any) -> None:
     expected = [reference.run(image[None])[0] for image in IMAGES]
     file = OnnxModel(to_int8(graph, ranges, head.body).SerializeToString())
     errors = [
-        Target.of(raw, max(IMGSZ)).error(file.run(image[None])[0])
+        Seen.of(raw, max(IMGSZ)).error(file.run(image[None])[0])
         for raw, image in zip(expected, IMAGES, strict=True)
     ]
     with Trials(other, list(ranges), IMAGES, expected, threads=2) as trials:

@@ -17,7 +17,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.config import QuantizeConfig, load_quantize
-from pipeline.onnx.golden import LEAST_SCORE, read_golden
+from pipeline.onnx.golden import LEAST_SCORE, read_golden_outputs
 from pipeline.onnx.head import find_head
 from pipeline.onnx.quantizer import check_symmetric, conv_inputs, to_int8
 from pipeline.onnx.reading import metadata
@@ -47,7 +47,7 @@ def test_the_golden_frames_are_of_these_files(workspace: Workspace, exported: Pa
     record = quantize(workspace, MODEL)
     path = workspace.golden(MODEL)
     assert record.golden_sha256 == sha256_file(path)
-    golden = read_golden(path, MODEL)
+    golden = read_golden_outputs(path, MODEL)
     assert golden.frames.shape == (5, *IMGSZ, 3)  # as many as there are
     for precision, output in golden.outputs.items():
         model = OnnxModel((exported.parent / f"model.{precision}.onnx").read_bytes())
