@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engines.cli import reports_errors
-from release.cli import moves, signing, sites  # noqa: F401  # they register their commands
+from release.cli import moves, rollout, signing, sites  # noqa: F401  # they register their commands
 from release.cli.app import Recorded, Release, Target, commands
-
-FleetVersion = Annotated[
-    str | None,
-    typer.Option(
-        "--fleet-version", help="Fleet's version, as 0.15 or 0.16.1; default: the newest known."
-    ),
-]
 
 
 @commands.command()
@@ -125,69 +117,6 @@ def write(target: Recorded = None) -> None:
     from release.terminal import line
 
     step.write(find_workspace(), target, line)
-
-
-@commands.command()
-@reports_errors
-def simulate(
-    clusters: Annotated[
-        Path,
-        typer.Option(
-            "--clusters",
-            "-c",
-            help="Inventory: YAML with `clusters:`, or kubectl's JSON of Fleet's Cluster objects.",
-            show_default=False,
-        ),
-    ],
-    bad: Annotated[
-        str | None, typer.Option("--bad", help="An image tag that never gets ready.")
-    ] = None,
-    offline: Annotated[
-        str | None, typer.Option("--offline", help="Clusters out of reach: 30% or a number.")
-    ] = None,
-    fleet_version: FleetVersion = None,
-    minutes: Annotated[int, typer.Option("--minutes", help="How long to play.")] = 60,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="Commit that clusters run, or `nothing`; default: see docs/rollout.md."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for simulation.json, simulation.png, simulation.html."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = (
-        False
-    ),
-) -> None:
-    """Play what the next sync of Fleet does, before it happens.
-
-    Who gets what and when, where a bad image stops, how many sites it reaches, which are held and
-    by whom. What is not committed, or not pushed, is compared with what clusters run. It asks
-    nobody and changes nothing.
-
-    Examples:
-
-      release simulate --clusters clusters.yaml
-
-      release simulate --clusters clusters.yaml --bad v1.1-x86-openvino-int8-… --offline 30%
-    """
-    from engines.config.workspace import find_workspace
-    from release.rollout.simulation.result import Asked
-    from release.steps import simulate as step
-    from release.terminal import line
-
-    asked = Asked(
-        clusters=clusters,
-        bad=bad,
-        offline=offline,
-        fleet_version=fleet_version,
-        minutes=minutes,
-        base=base,
-    )
-    simulation = step.simulate(find_workspace(), asked)
-    step.tell(simulation, line, as_json=as_json, out=out)
 
 
 def main() -> None:

@@ -5,4 +5,5 @@ clusters/     an inventory, label selectors, criteria of targets and partitions
 reading/      fleet.yaml and gitrepo.yaml as Fleet reads them, by its version
 targets/      which clusters get a bundle, with which values
 simulation/   a sync played before it happens
+lint/         what Fleet would do wrong, and a cluster refuse
 """

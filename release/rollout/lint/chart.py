@@ -1,0 +1,300 @@
+"""Chart, Helm options, and what the chart makes of a site's pod."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from release.rollout.lint.finding import Finding, Rule
+from release.rollout.lint.subject import Subject
+from release.rollout.reading.bundle import Bundle
+from release.rollout.reading.names import MAX_NAME
+
+OUTSIDE = Rule(
+    "chart-outside",
+    "error",
+    "The chart lies outside the bundle's own folder.",
+    "A chart that is on the disk is not added to the bundle: nothing is rendered, nothing is said, "
+    "and what was deployed before is uninstalled (fleet#270, fleet#4693).",
+    "Put the chart into the folder, or name an OCI chart: `chart: oci://registry/charts/NAME`.",
+)
+MISSING = Rule(
+    "chart-missing",
+    "error",
+    "The chart is neither in the folder nor an address.",
+    "Fleet tries to download it and fails, and then changes no folder of the GitRepo.",
+    "Correct the path, or name an OCI chart.",
+)
+NOTHING = Rule(
+    "nothing-deployed",
+    "error",
+    "The folder deploys nothing.",
+    "Fleet makes no bundle of it, and removes one that is there: it is uninstalled everywhere.",
+    "Add a chart or manifests, or take the folder away.",
+)
+REPO_ALONE = Rule(
+    "oci-repo-alone",
+    "error",
+    "Before Fleet 0.16 a chart under `repo` by itself is not downloaded.",
+    "Only `chart` counts there, and `valuesFiles` are not read either.",
+    "Write `chart: oci://…` and no `repo`, which every version takes.",
+)
+NO_VERSION = Rule(
+    "chart-unpinned",
+    "warning",
+    "The chart has no version.",
+    "Fleet takes the newest one each time, so that sites change without a commit.",
+    "Add `version`.",
+)
+LONG_NAME = Rule(
+    "release-name",
+    "error",
+    "Helm refuses the release's name.",
+    "It takes at most 53 characters: small letters, digits, `-` and `.`.",
+    "Shorten `helm.releaseName`; without it the bundle's name is taken, which Fleet shortens.",
+)
+SAME_RELEASE = Rule(
+    "same-release",
+    "error",
+    "Two folders install the same Helm release on one cluster.",
+    "Each takes it from the other, for ever.",
+    "Give them other release names or namespaces, or selectors that exclude each other.",
+)
+ATOMIC = Rule(
+    "atomic",
+    "error",
+    "`helm.atomic` makes a bad image worse.",
+    "From Fleet 0.15 on a failed upgrade is rolled back and tried for ever, since Fleet looks "
+    "for Helm 3's words; before, without timeoutSeconds, each upgrade fails at once (fleet#928).",
+    "Take it away: the new pod takes over only once it is ready, without Helm's help.",
+)
+TIMEOUT = Rule(
+    "timeout",
+    "warning",
+    "`helm.timeoutSeconds` repeats a failed upgrade for ever.",
+    "From Fleet 0.15 on the text of a wait that ran out is not known any more.",
+    "Take it away, and let readiness speak.",
+)
+CANNOT_OFF = Rule(
+    "cannot-switch-off",
+    "warning",
+    "A target cannot switch the option off.",
+    "`atomic`, `force` and the like are OR-ed: true in the bundle stays true for all clusters.",
+    "Take it away at the top, and set it where it is wanted.",
+)
+CLEARED = Rule(
+    "namespace-not-cleared",
+    "warning",
+    '`defaultNamespace: "-"` does not clear the namespace.',
+    "The text `-` is taken as the name, which Kubernetes refuses.",
+    "Name the namespace, or leave it out.",
+)
+DEPENDS = Rule(
+    "depends-on-nobody",
+    "warning",
+    "The bundle waits for one that is not there.",
+    "The agent tries again every 15 s, for ever.",
+    "Correct the name: Fleet makes it of the GitRepo's name and the path.",
+)
+PROBES = Rule(
+    "probe-too-short",
+    "error",
+    "The startup probe ends before an engine is loaded.",
+    "The pod is started again and again, and never gets ready.",
+    "Give `healthcheck.startupSeconds` at least 60, on a small Jetson 300.",
+)
+SURGE = Rule(
+    "surge-without-gpu",
+    "warning",
+    "The new pod needs a second GPU beside the old one.",
+    "RollingUpdate starts it first. Without time slicing in NVIDIA's device plugin it stays "
+    "pending, and the release never gets ready.",
+    "Share the GPU by time slicing and say so with a comment, or set `strategy: Recreate`.",
+)
+BUDGET = Rule(
+    "disruption-budget",
+    "error",
+    "A PodDisruptionBudget over one replica blocks every drain of the node.",
+    "Updates of the node wait for ever.",
+    "Take it away, or let maxUnavailable be 1.",
+)
+
+RULES = (
+    *(OUTSIDE, MISSING, NOTHING, REPO_ALONE, NO_VERSION, LONG_NAME, SAME_RELEASE, ATOMIC, TIMEOUT),
+    *(CANNOT_OFF, CLEARED, DEPENDS, PROBES, SURGE, BUDGET),
+)
+
+START_S = 60
+"""What a signature, loading an engine and a golden inference take on a slow device, at least."""
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+Place = tuple[str | int, ...]
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """What is wrong with charts."""
+    for bundle in subject.tree.bundles:
+        rows = list(_helms(bundle))
+        for path, helm in rows:
+            yield from _chart(subject, bundle, path, helm)
+            yield from _wait(subject, bundle, path, helm)
+        yield from _off(subject, bundle, rows)
+        yield from _bundle(subject, bundle)
+        yield from _pod(subject, bundle)
+    yield from _same_release(subject)
+
+
+def _helms(bundle: Bundle) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """`helm` of the bundle and of each target, as written."""
+    value = bundle.decoded.value
+    if value.get("helm") is not None:
+        yield ("helm",), value["helm"]
+    for part in ("targets", "targetCustomizations"):
+        for at, one in enumerate(value.get(part) or ()):
+            if one.get("helm") is not None:
+                yield (part, at, "helm"), one["helm"]
+
+
+def _chart(
+    subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]
+) -> Iterator[Finding]:
+    chart, repo = helm.get("chart") or "", helm.get("repo") or ""
+    address = "://" in chart or bool(repo)
+    if repo.startswith("oci://") and not chart and not subject.version.at_least(0, 16):
+        text = f"Fleet {subject.version} downloads no chart of `repo` without `chart`"
+        yield subject.found(REPO_ALONE, bundle, (*path, "repo"), text)
+    if chart and not address:
+        yield from _local_chart(subject, bundle, path, chart)
+    if address and not helm.get("version") and path == ("helm",):
+        yield subject.found(NO_VERSION, bundle, (*path, "chart"), "expected `version`, got none")
+    name = helm.get("releaseName") or ""
+    if name and (len(name) > MAX_NAME or not _NAME.fullmatch(name)):
+        text = f"expected at most {MAX_NAME} of a-z, 0-9, `-` and `.`; got {len(name)}: {name!r}"
+        yield subject.found(LONG_NAME, bundle, (*path, "releaseName"), text)
+
+
+def _local_chart(subject: Subject, bundle: Bundle, path: Place, chart: str) -> Iterator[Finding]:
+    place = (bundle.folder / chart).resolve()
+    inside = place.is_relative_to(bundle.folder.resolve())
+    if not inside:
+        text = f"{chart!r} leads out of {bundle.place}"
+        yield subject.found(OUTSIDE, bundle, (*path, "chart"), text)
+    elif not (place / "Chart.yaml").is_file():
+        text = f"expected {chart}/Chart.yaml in the folder, but it is not there"
+        yield subject.found(MISSING, bundle, (*path, "chart"), text)
+
+
+def _wait(subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]) -> Iterator[Finding]:
+    timeout = helm.get("timeoutSeconds") or 0
+    if helm.get("atomic"):
+        new = subject.version.helm4
+        words = "a bad image is rolled back and tried again for ever"
+        if not new and timeout <= 0:
+            words = "without timeoutSeconds every upgrade fails at once"
+        if new or timeout <= 0:
+            text = f"with Fleet {subject.version} {words}"
+            yield subject.found(ATOMIC, bundle, (*path, "atomic"), text)
+    elif timeout > 0 and subject.version.helm4:
+        text = f"with Fleet {subject.version} an upgrade that takes longer is repeated for ever"
+        yield subject.found(TIMEOUT, bundle, (*path, "timeoutSeconds"), text)
+
+
+def _off(
+    subject: Subject, bundle: Bundle, rows: list[tuple[Place, dict[str, Any]]]
+) -> Iterator[Finding]:
+    base = bundle.decoded.value.get("helm") or {}
+    for path, helm in rows[1:] if rows and rows[0][0] == ("helm",) else ():
+        for name in ("atomic", "force", "takeOwnership", "waitForJobs", "disableDNS"):
+            if base.get(name) and helm.get(name) is False:
+                text = f"`{name}: false` does nothing, since it is true at the top"
+                yield subject.found(CANNOT_OFF, bundle, (*path, name), text)
+
+
+def _bundle(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    value = bundle.decoded.value
+    if bundle.empty:
+        text = f"{bundle.place} has no chart that is downloaded and no file to deploy"
+        yield subject.found(NOTHING, bundle, ("helm", "chart"), text)
+    for path, entry in [((), value)] + [
+        ((part, at), one)
+        for part in ("targets", "targetCustomizations")
+        for at, one in enumerate(value.get(part) or ())
+    ]:
+        for name in ("defaultNamespace", "namespace", "serviceAccount"):
+            if entry.get(name) == "-":
+                yield subject.found(CLEARED, bundle, (*path, name), f'{name}: "-" stays `-`')
+    names = {one.name for one in subject.tree.bundles}
+    for at, one in enumerate(value.get("dependsOn") or ()):
+        if one.get("name") and one["name"] not in names and not one.get("selector"):
+            text = f"no folder makes a bundle {one['name']!r}"
+            yield subject.found(DEPENDS, bundle, ("dependsOn", at), text)
+
+
+def _pod(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    values = (bundle.options.get("helm") or {}).get("values") or {}
+    path: Place = ("helm", "values")
+    start = _get(values, "healthcheck", "startupSeconds")
+    if isinstance(start, (int, float)) and start < START_S:
+        text = f"expected at least {START_S} s, got {start:g}"
+        yield subject.found(PROBES, bundle, (*path, "healthcheck", "startupSeconds"), text)
+    limits = _get(values, "resources", "limits")
+    gpu = isinstance(limits, dict) and any(str(name).endswith("/gpu") for name in limits)
+    if gpu and values.get("strategy", "RollingUpdate") == "RollingUpdate":
+        text = "two pods of one GPU each run at the same time during an update"
+        yield subject.found(SURGE, bundle, (*path, "resources", "limits"), text)
+    yield from _budgets(subject, bundle)
+
+
+def _get(values: Any, *keys: str) -> Any:
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def _budgets(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    """Manifests in the folder, outside of a chart's templates."""
+    for name in bundle.content.files:
+        if not name.endswith((".yaml", ".yml")) or "/templates/" in f"/{name}":
+            continue
+        text = (bundle.folder / name).read_text(encoding="utf-8", errors="replace")
+        if "PodDisruptionBudget" not in text:
+            continue
+        try:
+            rows = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+        except yaml.YAMLError:
+            continue
+        for one in rows:
+            spec = one.get("spec") or {}
+            least = spec.get("minAvailable", 0 if "maxUnavailable" in spec else 1)
+            strict = least not in (0, "0%") or spec.get("maxUnavailable") in (0, "0%")
+            if one.get("kind") == "PodDisruptionBudget" and strict:
+                line = text[: text.find("PodDisruptionBudget")].count("\n") + 1
+                words = "a site has one replica, which this keeps from being moved"
+                yield subject.at(BUDGET, bundle.folder / name, line, words)
+
+
+def _same_release(subject: Subject) -> Iterator[Finding]:
+    """Folders of different models with the same release name on one cluster."""
+    homes: dict[tuple[str, str, str], list[Bundle]] = defaultdict(list)
+    for bundle in subject.tree.bundles:
+        helm = bundle.options.get("helm") or {}
+        name = helm.get("releaseName") or bundle.name
+        space = bundle.options.get("namespace") or bundle.options.get("defaultNamespace") or ""
+        for cluster in subject.selected[bundle.place]:
+            homes[name, space, cluster.name].append(bundle)
+    said: set[tuple[str, str]] = set()
+    for (name, _, where), bundles in sorted(homes.items(), key=lambda one: one[0]):
+        for later in bundles[1:]:
+            one, other = subject.ring(bundles[0]), subject.ring(later)
+            pair = bundles[0].place, later.place
+            if pair in said or (one and other and one.model == other.model):
+                continue  # of one model it is `two-folders`
+            said.add(pair)
+            site = f" on {where}" if subject.given else ""
+            text = f"{bundles[0].place} installs the release {name!r} too{site}"
+            yield subject.found(SAME_RELEASE, later, ("helm", "releaseName"), text)

@@ -1,0 +1,170 @@
+"""fleet.yaml and gitrepo.yaml themselves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from release.rollout.lint.finding import Finding, Rule
+from release.rollout.lint.subject import Subject
+from release.rollout.reading.bundle import FILE_NAMES, Bundle
+from release.rollout.reading.fields import STRUCTURES
+from release.rollout.reading.gitrepo import folders
+
+UNREADABLE = Rule(
+    "file-unreadable",
+    "error",
+    "Fleet cannot read the file.",
+    "One file that cannot be read keeps Fleet from changing any folder of the GitRepo.",
+    "Fix what the sentence names.",
+)
+UNKNOWN = Rule(
+    "key-unknown",
+    "error",
+    "Fleet knows no such key.",
+    "The file is decoded non-strictly: the key vanishes without a word.",
+    "Correct its spelling or take it away.",
+)
+DROPPED = Rule(
+    "key-dropped",
+    "error",
+    "This version of Fleet drops the key.",
+    "Keys of later versions vanish without a word, so that the rollout is another one.",
+    "Take it away, or update Fleet first.",
+)
+OTHER_CASE = Rule(
+    "key-case",
+    "warning",
+    "The key is in another case than Fleet's.",
+    "It counts here, but not in Fleet's schema and editors, and of two spellings one wins.",
+    "Spell it as Fleet does.",
+)
+TWICE = Rule(
+    "key-twice",
+    "error",
+    "The key is there twice.",
+    "The last one wins, with all that is below it; the first is lost without a word.",
+    "Put both together.",
+)
+DOCUMENTS = Rule(
+    "more-documents",
+    "error",
+    "The file has more than one document.",
+    "Fleet reads the first one.",
+    "Take `---` and what is behind it away, or make a folder of its own of it.",
+)
+IGNORED = Rule(
+    "key-ignored-in-target",
+    "warning",
+    "The key does nothing in a target.",
+    "Fleet merges a target's options over the bundle's by a list of keys; this one is not on it.",
+    "Put it at the top of fleet.yaml, where it holds for all clusters.",
+)
+SAME_NAME = Rule(
+    "same-bundle-name",
+    "error",
+    "Two folders make bundles of the same name.",
+    "One overwrites the other, and its clusters lose what they have.",
+    "Give each its own `name`, or none.",
+)
+NOT_READ = Rule(
+    "folder-not-read",
+    "warning",
+    "No path of gitrepo.yaml leads to the folder.",
+    "Fleet never sees it.",
+    "Add a path to gitrepo.yaml, or take the folder away.",
+)
+LOOSE = Rule(
+    "loose-files",
+    "warning",
+    "A path of gitrepo.yaml has YAML without a fleet.yaml.",
+    "Fleet makes one more bundle of all that lies below it, for the GitRepo's own targets.",
+    "Let the path lead to the folders that have a fleet.yaml.",
+)
+PAUSED = Rule(
+    "paused",
+    "warning",
+    "The bundle is paused.",
+    "No cluster is told anything, a rollback included.",
+    "Take `paused` away when it has done its work.",
+)
+
+RULES = (
+    *(UNREADABLE, UNKNOWN, DROPPED, OTHER_CASE, TWICE, DOCUMENTS, IGNORED, SAME_NAME),
+    *(NOT_READ, LOOSE, PAUSED),
+)
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """What is wrong with files as such."""
+    for one in subject.tree.unreadable:
+        yield subject.at(UNREADABLE, one.file, one.line, f"Fleet fails on it: {one}")
+    for bundle in subject.tree.bundles:
+        yield from _keys(subject, bundle)
+        yield from _ignored(subject, bundle)
+        if not bundle.file.is_file():
+            text = f"{bundle.place} has no fleet.yaml, but YAML files below it"
+            file, line = subject.tree.gitrepo.file, subject.tree.gitrepo.document.line("spec")
+            yield subject.at(LOOSE, file, line, text)
+        if bundle.decoded.value.get("paused"):
+            yield subject.found(PAUSED, bundle, ("paused",), "`paused: true` holds every cluster")
+    yield from _gitrepo(subject)
+    yield from _same_names(subject)
+
+
+def _keys(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    for path in bundle.decoded.unknown:
+        yield subject.found(UNKNOWN, bundle, path, f"no Fleet knows `{_dotted(path)}`")
+    for path, since in bundle.decoded.too_new:
+        text = f"`{_dotted(path)}` is known from Fleet {'.'.join(map(str, since))} on, not in "
+        yield subject.found(DROPPED, bundle, path, f"{text}{subject.version}")
+    for path in bundle.decoded.other_case:
+        yield subject.found(OTHER_CASE, bundle, path, f"`{_dotted(path)}` is in another case")
+    for path, line in bundle.document.duplicates:
+        text = f"`{_dotted(path)}` is there again, and this one wins"
+        yield subject.at(TWICE, bundle.file, line, text)
+    if bundle.document.documents > 1:
+        text = f"expected one document, got {bundle.document.documents}"
+        yield subject.at(DOCUMENTS, bundle.file, 1, text)
+
+
+def _ignored(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    for part in ("targets", "targetCustomizations"):
+        for at, entry in enumerate(bundle.decoded.value.get(part) or ()):
+            for name, key in STRUCTURES["Target"].items():
+                if name in entry and key.ignored_in_target and not name.startswith("namespace"):
+                    yield _ignored_at(subject, bundle, (part, at, name))
+            for name, key in STRUCTURES["Helm"].items():
+                if name in (entry.get("helm") or {}) and key.ignored_in_target:
+                    yield _ignored_at(subject, bundle, (part, at, "helm", name))
+
+
+def _ignored_at(subject: Subject, bundle: Bundle, path: tuple[str | int, ...]) -> Finding:
+    return subject.found(IGNORED, bundle, path, f"`{path[-1]}` does nothing in a target")
+
+
+def _gitrepo(subject: Subject) -> Iterator[Finding]:
+    gitrepo = subject.tree.gitrepo
+    if gitrepo.paused:
+        line = gitrepo.document.line("spec", "paused")
+        yield subject.at(PAUSED, gitrepo.file, line, "`paused: true` holds every bundle")
+    known = set(folders(gitrepo, subject.tree.root))
+    fleet = subject.workspace.fleet
+    for name in FILE_NAMES:
+        for file in sorted(fleet.rglob(name)):
+            if file.parent not in known:
+                yield subject.at(NOT_READ, file, 1, "no path of gitrepo.yaml leads here")
+
+
+def _same_names(subject: Subject) -> Iterator[Finding]:
+    rows = defaultdict(list)
+    for bundle in subject.tree.bundles:
+        rows[bundle.name].append(bundle)
+    for name, bundles in rows.items():
+        for later in bundles[1:]:
+            text = f"{bundles[0].place} makes a bundle {name!r} too"
+            yield subject.found(SAME_NAME, later, ("name",), text)
+
+
+def _dotted(path: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, path))

@@ -1,0 +1,94 @@
+"""What is looked at: the bundles of a checkout, the clusters, and the records of releases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from release.rollout.clusters.criteria import Criteria
+from release.rollout.clusters.inventory import Cluster, Inventory
+from release.rollout.lint.finding import Finding, Rule, Severity
+from release.rollout.reading.bundle import Bundle
+from release.rollout.reading.tree import Tree
+from release.rollout.reading.version import FleetVersion
+from release.rollout.targets.placement import candidates, matching
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A folder `release/fleet/<model>/<target>/<ring>`."""
+
+    model: str
+    target: str
+    ring: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One checkout, for one Fleet."""
+
+    workspace: Workspace
+    tree: Tree
+    version: FleetVersion
+    given: Inventory | None = None
+    """The inventory, where one is given."""
+
+    @cached_property
+    def clusters(self) -> Inventory:
+        """The inventory; without one a cluster for each folder, with the labels it asks for."""
+        if self.given is not None:
+            return self.given
+        made = {
+            one.place: Cluster(one.place, labels)
+            for one in self.tree.bundles
+            if (labels := wanted_labels(one))
+        }
+        return Inventory(tuple(sorted(made.values(), key=lambda one: one.name)))
+
+    @cached_property
+    def selected(self) -> dict[str, list[Cluster]]:
+        """Folder to the clusters that it is deployed to."""
+        return {
+            one.place: [
+                cluster
+                for cluster in candidates(one, self.clusters)
+                if matching(one, cluster, self.clusters) is not None
+            ]
+            for one in self.tree.bundles
+        }
+
+    def ring(self, bundle: Bundle) -> Ring | None:
+        """Which ring a folder is; None for one of another kind, as a site's."""
+        parts = Path(bundle.place).parts
+        if len(parts) != 5 or parts[:2] != ("release", "fleet"):
+            return None
+        return Ring(*parts[2:])
+
+    def found(
+        self,
+        rule: Rule,
+        bundle: Bundle,
+        path: tuple[str | int, ...],
+        text: str,
+        severity: Severity | None = None,
+    ) -> Finding:
+        """A finding at `path` of a bundle's fleet.yaml."""
+        return self.at(rule, bundle.file, bundle.document.line(*path), text, severity)
+
+    def at(
+        self, rule: Rule, file: Path, line: int, text: str, severity: Severity | None = None
+    ) -> Finding:
+        """A finding at a line of a file."""
+        name = file.relative_to(self.tree.root).as_posix()
+        return Finding(rule, name, line, text, severity or rule.severity)
+
+
+def wanted_labels(bundle: Bundle) -> dict[str, str]:
+    """Labels that the first target that chooses clusters demands with one value each."""
+    rows: list[Criteria] = list(bundle.restrictions)
+    for one in rows:
+        if one.selector is not None:
+            return dict(one.selector.exact())
+    return {}

@@ -1,0 +1,174 @@
+"""release.yaml: the tag that each ring runs, against the records of releases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from engines.errors import JetrailError
+from release.packed import read_image
+from release.records import publication_path, read_publication, read_quarantine
+from release.rollout.lint.finding import Finding, Rule
+from release.rollout.lint.subject import Ring, Subject
+from release.rollout.reading.text import NotYaml, parse_document
+from release.rollout.release_yaml import NOTHING, dump, values_of
+from release.tags import Tag, parse_tag
+
+MALFORMED = Rule(
+    "tag-malformed",
+    "error",
+    "release.yaml has no tag of the known form.",
+    "No command can say which release it is.",
+    "Bring it back with `git checkout`, or run `release write`.",
+)
+EDITED = Rule(
+    "release-edited",
+    "error",
+    "release.yaml is not as a command writes it.",
+    "It is the machine's file: the next move overwrites it, and what runs is not what was judged.",
+    "Bring it back with `git checkout`; what people set belongs into fleet.yaml.",
+)
+OTHER_DEVICE = Rule(
+    "tag-of-another-device",
+    "error",
+    "The tag is of another device or model than the folder.",
+    "An engine runs on the kind of device that it was built on, and nowhere else.",
+    "Write the folder's own release: `release write` or `release promote`.",
+)
+NO_DIGEST = Rule(
+    "tag-without-digest",
+    "warning",
+    "The tag has no digest.",
+    "Somebody may push another image under the same tag, and the chart refuses it.",
+    "Pack the release: `release pack TAG`, then `release write`.",
+)
+OTHER_DIGEST = Rule(
+    "tag-of-another-image",
+    "error",
+    "The digest is not that of the packed image.",
+    "Sites pull another image than the one that was signed.",
+    "Run `release write`, or promote again.",
+)
+NO_RECORD = Rule(
+    "tag-unknown",
+    "error",
+    "No record says that the release was published.",
+    "Nobody can say what was measured, nor for which model.",
+    "Commit release/records/, or write a release that was published.",
+)
+QUARANTINED = Rule(
+    "tag-quarantined",
+    "error",
+    "The release is in quarantine.",
+    "Somebody saw that it is bad.",
+    "Roll the ring back: `release rollback`.",
+)
+NOT_PUSHED = Rule(
+    "tag-not-pushed",
+    "warning",
+    "The record of the image names no registry.",
+    "Sites cannot pull what is in no registry, unless they get it by USB stick.",
+    "Push it: `release push TAG`.",
+)
+NOT_THERE = Rule(
+    "tag-not-in-registry",
+    "error",
+    "The registry does not have the image under this digest.",
+    "Pods stay in ImagePullBackOff.",
+    "Push it: `release push TAG`.",
+)
+
+RULES = (
+    *(MALFORMED, EDITED, OTHER_DEVICE, NO_DIGEST, OTHER_DIGEST, NO_RECORD, QUARANTINED),
+    *(NOT_PUSHED, NOT_THERE),
+)
+
+InRegistry = Callable[[str, str], str]
+"""Repository and digest to why it is not there; empty where it is."""
+
+
+def check(subject: Subject, in_registry: InRegistry | None = None) -> Iterator[Finding]:
+    """What is wrong with tags; the registry is asked only where `in_registry` is given."""
+    for bundle in subject.tree.bundles:
+        ring, file = subject.ring(bundle), bundle.folder / "release.yaml"
+        if ring is None or not file.is_file():
+            continue
+        text = file.read_text(encoding="utf-8", errors="replace")
+        if text == dump(NOTHING):
+            continue  # before its first release
+        values = (bundle.options.get("helm") or {}).get("values") or {}
+        image = values.get("image")
+        repository = image.get("repository", "") if isinstance(image, dict) else ""
+        yield from _ring(subject, file, text, ring, str(repository), in_registry)
+
+
+def _ring(
+    subject: Subject,
+    file: Path,
+    text: str,
+    ring: Ring,
+    repository: str,
+    in_registry: InRegistry | None,
+) -> Iterator[Finding]:
+    try:
+        found = parse_document(text)
+        tag = parse_tag(str(found.value["image"]["tag"]))
+    except (NotYaml, JetrailError, KeyError, TypeError) as error:
+        line = error.line if isinstance(error, NotYaml) else 1
+        yield subject.at(MALFORMED, file, line, str(error).split(". ")[0][:300])
+        return
+    line = found.line("image", "tag")
+    if tag.target != ring.target:
+        words = f"expected a tag of {ring.target}, got {tag.name}"
+        yield subject.at(OTHER_DEVICE, file, line, words)
+    if tag.digest is None:
+        yield subject.at(NO_DIGEST, file, line, f"expected {tag.name}@sha256:…, got no digest")
+    yield from _records(subject, file, line, text, tag, ring)
+    yield from _image(subject, file, line, tag, repository, in_registry)
+
+
+def _records(
+    subject: Subject, file: Path, line: int, text: str, tag: Tag, ring: Ring
+) -> Iterator[Finding]:
+    workspace = subject.workspace
+    try:
+        quarantine = read_quarantine(workspace, tag.name)
+        if quarantine is not None:
+            words = f"{tag.name}: {quarantine.why} ({quarantine.by})"
+            yield subject.at(QUARANTINED, file, line, words)
+        if not publication_path(workspace, tag.name).is_file():
+            yield subject.at(NO_RECORD, file, line, f"no publication.json of {tag.name}")
+            return
+        publication = read_publication(workspace, tag.name)
+    except JetrailError as error:
+        yield subject.at(NO_RECORD, file, line, str(error).split(". ")[0])
+        return
+    if publication.model != ring.model:
+        words = f"expected a release of {ring.model}, got one of {publication.model}"
+        yield subject.at(OTHER_DEVICE, file, line, words)
+    if text != dump(values_of(publication, tag.digest)):
+        yield subject.at(EDITED, file, 1, f"a command writes another file for {tag.name}")
+
+
+def _image(
+    subject: Subject,
+    file: Path,
+    line: int,
+    tag: Tag,
+    repository: str,
+    in_registry: InRegistry | None,
+) -> Iterator[Finding]:
+    try:
+        image = read_image(subject.workspace, tag.name)
+    except JetrailError as error:
+        yield subject.at(OTHER_DIGEST, file, line, str(error).split(". ")[0])
+        return
+    if image is not None and tag.digest not in (None, image.digest):
+        words = f"expected {image.digest} of image.json, got {tag.digest}"
+        yield subject.at(OTHER_DIGEST, file, line, words)
+    if image is not None and not image.repositories:
+        yield subject.at(NOT_PUSHED, file, line, f"image.json of {tag.name} names no registry")
+    if in_registry is not None and tag.digest is not None and repository:
+        why = in_registry(repository, tag.digest)
+        if why:
+            yield subject.at(NOT_THERE, file, line, f"{repository}@{tag.digest}: {why}")

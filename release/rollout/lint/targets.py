@@ -1,0 +1,268 @@
+"""Which clusters a folder is for."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from engines.config.target import load_target
+from engines.errors import InputError
+from release.rollout.clusters.labels import bad_values
+from release.rollout.lint.finding import Finding, Rule
+from release.rollout.lint.subject import Subject, wanted_labels
+from release.rollout.reading.bundle import Bundle
+from release.rollout.targets.placement import BundleStops, place
+
+NO_CRITERIA = Rule(
+    "target-matches-nothing",
+    "error",
+    "The target demands nothing of a cluster, and so matches none.",
+    "Without any criterion nothing matches; an empty `clusterSelector: {}` matches everything.",
+    "Add a `clusterSelector`.",
+)
+ALL = Rule(
+    "target-matches-all",
+    "warning",
+    "The folder is for every cluster.",
+    "An empty selector matches all clusters of the namespace, of other devices and rings too.",
+    "Select by the labels `device` and `ring`.",
+)
+NO_TARGETS = Rule(
+    "no-targets",
+    "error",
+    "Neither the folder nor gitrepo.yaml says which clusters it is for.",
+    "Fleet takes the cluster group `default` then, which most installations do not have.",
+    "Add `overrideTargets` with a `clusterSelector`.",
+)
+OTHER_PLACE = Rule(
+    "selector-of-another-folder",
+    "error",
+    "The selector is of another device or ring than the folder.",
+    "The tags of this folder go to clusters that they were not made for.",
+    "Let `device` be the target's label and `ring` the folder's name.",
+)
+TWO_FOLDERS = Rule(
+    "two-folders",
+    "error",
+    "Two folders of one model select the same cluster.",
+    "Both deploy the same Helm release there, and each takes it from the other.",
+    "Make their selectors exclude each other.",
+)
+NO_FOLDER = Rule(
+    "no-folder",
+    "warning",
+    "No folder of the model selects a cluster of its device.",
+    "The cluster runs nothing, and what it ran is uninstalled.",
+    "Correct the cluster's label `ring`, or add a folder.",
+)
+UNLABELLED = Rule(
+    "cluster-unlabelled",
+    "warning",
+    "A cluster has no label `device` or `ring`.",
+    "No folder selects it.",
+    "Label it: `kubectl label -n fleet-default clusters.fleet.cattle.io NAME ring=canary`.",
+)
+NOBODY = Rule(
+    "nobody-selected",
+    "note",
+    "The folder selects no cluster of the inventory.",
+    "Nothing comes of it.",
+    "Check the selector against the clusters' labels.",
+)
+SAME_TARGET = Rule(
+    "same-target-name",
+    "error",
+    "Two targets have the same name.",
+    "Values of all targets are kept in one Secret by name, so one gets the other's values.",
+    "Give each target its own name.",
+)
+BAD_NAME = Rule(
+    "illegal-target-name",
+    "error",
+    "The target's name cannot be a key of a Secret.",
+    "Fleet cannot write the Secret with the values, or overwrites the bundle's own ones.",
+    "Use letters, digits, `-`, `_` and `.` only, and not `values.yaml`.",
+)
+STOPS = Rule(
+    "template-fails",
+    "error",
+    "A template fails for a cluster.",
+    "An error for one cluster stops the whole bundle, for all clusters.",
+    'Use `${ get .ClusterLabels "x" | default "…" }`, or give every cluster the label.',
+)
+MAY_STOP = Rule(
+    "template-may-fail",
+    "warning",
+    "A template names a label that the selector does not demand.",
+    "One cluster without it stops the whole bundle, for all clusters.",
+    'Use `${ get .ClusterLabels "x" | default "…" }`, or demand the label in the selector.',
+)
+NEVER = Rule(
+    "customization-never",
+    "warning",
+    "The customization applies to no cluster of the folder.",
+    "It does not choose clusters; and where the first match wins, an earlier one takes them.",
+    "Correct its selector or its place, or take it away.",
+)
+
+RULES = (
+    *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, TWO_FOLDERS, NO_FOLDER, UNLABELLED, NOBODY),
+    *(SAME_TARGET, BAD_NAME, STOPS, MAY_STOP, NEVER),
+)
+
+_FIELD = re.compile(r"\.ClusterLabels\.(\w+)")
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """What is wrong with targets."""
+    for bundle in subject.tree.bundles:
+        yield from _criteria(subject, bundle)
+        yield from _names(subject, bundle)
+        yield from _folder(subject, bundle)
+        yield from _templates(subject, bundle)
+        if subject.given is not None:
+            yield from _against_clusters(subject, bundle)
+    yield from _overlaps(subject)
+    if subject.given is not None:
+        yield from _clusters(subject)
+
+
+def _criteria(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    value = bundle.decoded.value
+    for part in ("overrideTargets", "targetCustomizations", "targets"):
+        for at, target in enumerate(value.get(part) or ()):
+            path = (part, at)
+            if not any(key.startswith("cluster") for key, one in target.items() if one != ""):
+                yield subject.found(NO_CRITERIA, bundle, path, f"entry {at + 1} of `{part}`")
+            elif part == "overrideTargets" and set(target) <= {"name", "clusterSelector"}:
+                selector = target["clusterSelector"]
+                if not (selector.get("matchLabels") or selector.get("matchExpressions")):
+                    yield subject.found(ALL, bundle, path, "an empty selector takes all clusters")
+    if value.get("overrideTargets") is None and not subject.tree.gitrepo.targets:
+        yield subject.found(NO_TARGETS, bundle, (), "expected `overrideTargets`, got none")
+
+
+def _names(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for target in bundle.targets:
+        name = target.criteria.name
+        if not target.place or target.place[0] == "overrideTargets":
+            continue
+        if name in seen:
+            text = f"{name!r} is the name of an earlier target too"
+            yield subject.found(SAME_TARGET, bundle, (*target.place, "name"), text)
+        seen.add(name)
+        if not re.fullmatch(r"[-._A-Za-z0-9]{1,253}", name) or name in (".", ".."):
+            text = f"expected letters, digits, `-`, `_` and `.`; got {name!r}"
+            yield subject.found(BAD_NAME, bundle, (*target.place, "name"), text)
+        elif name == "values.yaml":
+            text = "`values.yaml` is where the bundle's own values are kept"
+            yield subject.found(BAD_NAME, bundle, (*target.place, "name"), text)
+
+
+def _folder(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    """Whether a ring's folder selects by its own labels."""
+    ring, labels = subject.ring(bundle), wanted_labels(bundle)
+    if ring is None or not labels:
+        return
+    path = ("overrideTargets", 0, "clusterSelector")
+    try:
+        device = load_target(subject.workspace, ring.target).fleet_label
+    except InputError:
+        device = ring.target
+    for label, expected in (("device", device), ("ring", ring.ring)):
+        got = labels.get(label)
+        if got != expected:
+            text = f"expected `{label}: {expected}`, got {got or 'no such label'}"
+            yield subject.found(OTHER_PLACE, bundle, path, text)
+
+
+def _templates(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    """Labels that templates name; where clusters are known, whether one lacks them."""
+    if subject.given is not None:
+        try:
+            place(bundle, subject.clusters, subject.version)
+        except BundleStops as error:
+            text = f"{error}, for the cluster {error.cluster}"
+            yield subject.found(STOPS, bundle, ("helm", "values"), text)
+        return
+    known = set(wanted_labels(bundle))
+    named = set(_FIELD.findall(str((bundle.options.get("helm") or {}).get("values", ""))))
+    for label in sorted(named - known):
+        text = f"the selector does not demand the label {label!r}"
+        yield subject.found(MAY_STOP, bundle, ("helm", "values"), text)
+
+
+def _against_clusters(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    clusters = subject.selected[bundle.place]
+    if not clusters:
+        text = f"none of {len(subject.clusters.clusters)} clusters matches"
+        yield subject.found(NOBODY, bundle, ("overrideTargets",), text)
+        return
+    taken: set[str] = set()
+    for target in bundle.targets:
+        if not target.customization:
+            continue
+        found = {
+            one.name for one in clusters if target.criteria.matches(one, subject.clusters.groups)
+        }
+        if not found - (set() if bundle.all_matches else taken):
+            why = "an earlier one takes all that match" if found else "no cluster matches"
+            yield subject.found(NEVER, bundle, target.place, f"{target.criteria.name}: {why}")
+        taken |= found
+
+
+def _overlaps(subject: Subject) -> Iterator[Finding]:
+    """Clusters that two folders of one model select, by pairs of folders."""
+    homes: dict[tuple[str, str], list[Bundle]] = defaultdict(list)
+    for bundle in subject.tree.bundles:
+        ring = subject.ring(bundle)
+        for cluster in subject.selected[bundle.place] if ring else ():
+            homes[ring.model if ring else "", cluster.name].append(bundle)
+    pairs: dict[tuple[str, str], tuple[Bundle, list[str]]] = {}
+    for (_, name), bundles in homes.items():
+        for later in bundles[1:]:
+            key = bundles[0].place, later.place
+            pairs.setdefault(key, (later, []))[1].append(name)
+    for (first, _), (later, names) in sorted(pairs.items(), key=lambda one: one[0]):
+        which = f": {', '.join(names[:3])}" if subject.given else ""
+        more = f" and {len(names) - 3} more" if subject.given and len(names) > 3 else ""
+        text = f"{first} selects the same clusters{which}{more}"
+        yield subject.found(TWO_FOLDERS, later, ("overrideTargets",), text)
+
+
+def _clusters(subject: Subject) -> Iterator[Finding]:
+    """Clusters without labels, and of a device that a model is for but that no folder takes."""
+    taken: dict[str, set[str]] = defaultdict(set)
+    devices: dict[str, dict[str, Bundle]] = defaultdict(dict)
+    for bundle in subject.tree.bundles:
+        ring = subject.ring(bundle)
+        if ring is not None:
+            taken[ring.model] |= {one.name for one in subject.selected[bundle.place]}
+            devices[ring.model].setdefault(wanted_labels(bundle).get("device", ""), bundle)
+    bare = [
+        one.name
+        for one in subject.clusters.clusters
+        if not (one.labels.get("device") and one.labels.get("ring"))
+    ]
+    file = subject.tree.gitrepo.file
+    if bare:
+        yield subject.at(UNLABELLED, file, 1, f"{len(bare)} clusters: {_some(bare)}")
+    for cluster in subject.clusters.clusters:
+        if wrong := bad_values(cluster.labels.values()):
+            yield subject.at(UNLABELLED, file, 1, f"{cluster.name}: {wrong[0]!r} is no label")
+    for model, rows in sorted(devices.items()):
+        for device, bundle in sorted(rows.items()):
+            lost = [
+                one.name
+                for one in subject.clusters.labelled([("device", device)])
+                if one.name not in taken[model] and one.labels.get("ring")
+            ]
+            if device and lost:
+                text = f"{len(lost)} clusters of device {device} get no {model}: {_some(lost)}"
+                yield subject.found(NO_FOLDER, bundle, ("overrideTargets",), text)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

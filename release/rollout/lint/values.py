@@ -1,0 +1,193 @@
+"""Values: what reaches the chart, and whether it takes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from release.rollout.lint.finding import Finding, Rule, Severity
+from release.rollout.lint.subject import Subject
+from release.rollout.reading.bundle import Bundle
+from release.rollout.reading.values import merge_maps
+
+SECRET_BYTES = 1 << 20
+"""What Kubernetes takes in one Secret."""
+NEAR = 0.8
+
+FILES_IGNORED = Rule(
+    "values-files-ignored",
+    "error",
+    "The values files are not read.",
+    "Without `chart` (or from 0.16 on `repo`) Fleet passes over `helm.valuesFiles` of the bundle.",
+    "Name the chart under `helm.chart`; for one in the folder itself, `chart: .`.",
+)
+NOT_NAMED = Rule(
+    "release-not-named",
+    "error",
+    "fleet.yaml does not name release.yaml.",
+    "No tag that a command writes ever reaches the clusters of this folder.",
+    "Add `release.yaml` to `helm.valuesFiles`, as the last one.",
+)
+OVERRIDDEN = Rule(
+    "release-overridden",
+    "error",
+    "Something else than release.yaml says which release runs.",
+    "A later values file or a target wins, so that a promotion or a rollback does nothing there.",
+    "Take `image.tag` and `model` away there.",
+)
+SECRET = Rule(
+    "values-too-large",
+    "error",
+    "All values of the bundle do not fit into one Secret.",
+    "Fleet keeps the values of the bundle and of all targets in one Secret of at most 1 MiB.",
+    "Let sites have folders of their own: `release add-site`.",
+)
+SCHEMA = Rule(
+    "values-refused",
+    "error",
+    "The chart refuses the values.",
+    "Helm compares them with the chart's schema on the cluster, and deploys nothing.",
+    "Correct the value that the sentence names.",
+)
+SHADOWED = Rule(
+    "values-not-merged",
+    "warning",
+    "A target's list takes the place of the bundle's.",
+    "Maps are merged, lists are replaced as a whole: entries of the bundle's list are lost there.",
+    "Repeat what is wanted of the bundle's list.",
+)
+
+RULES = (FILES_IGNORED, NOT_NAMED, OVERRIDDEN, SECRET, SCHEMA, SHADOWED)
+
+RELEASE = "release.yaml"
+OURS = (("image", "tag"), ("model", "path"), ("model", "version"))
+
+Place = tuple[str | int, ...]
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """What is wrong with values."""
+    for bundle in subject.tree.bundles:
+        yield from _files(subject, bundle)
+        yield from _targets(subject, bundle)
+        yield from _size(subject, bundle)
+        yield from _schema(subject, bundle)
+
+
+def _files(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    helm = bundle.decoded.value.get("helm") or {}
+    names = helm.get("valuesFiles") or []
+    path: Place = ("helm", "valuesFiles")
+    reads = helm.get("chart") or (helm.get("repo") and subject.version.at_least(0, 16))
+    if names and not reads:
+        yield subject.found(FILES_IGNORED, bundle, path, f"{', '.join(names)}: no chart is named")
+    if subject.ring(bundle) is None:
+        return
+    if RELEASE not in names:
+        text = f"expected {RELEASE} in `helm.valuesFiles`, got {', '.join(names) or 'none'}"
+        yield subject.found(NOT_NAMED, bundle, path, text)
+        return
+    for name in names[names.index(RELEASE) + 1 :]:
+        yield subject.found(OVERRIDDEN, bundle, path, f"{name} comes behind {RELEASE}")
+
+
+def _targets(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    base = (bundle.options.get("helm") or {}).get("values") or {}
+    for target in bundle.targets:
+        values = (target.options.get("helm") or {}).get("values") or {}
+        path = (*target.place, "helm", "values")
+        for keys in OURS if subject.ring(bundle) else ():
+            if _has(values, keys):
+                text = f"{target.criteria.name} says `{'.'.join(keys)}` itself"
+                yield subject.found(OVERRIDDEN, bundle, (*path, *keys), text)
+        for lost in _lost_lists(base, values):
+            text = f"{target.criteria.name} replaces the list `{'.'.join(lost)}` as a whole"
+            yield subject.found(SHADOWED, bundle, (*path, *lost), text)
+
+
+def _has(values: Any, keys: tuple[str, ...]) -> bool:
+    for key in keys:
+        if not isinstance(values, dict) or key not in values:
+            return False
+        values = values[key]
+    return True
+
+
+def _lost_lists(base: Any, over: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Lists of `base`, not empty, of which `over` leaves an entry out."""
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            yield from _lost_lists(below, value, (*at, key))
+        elif isinstance(below, list) and isinstance(value, list):
+            yield from [(*at, key)] if any(one not in value for one in below) else ()
+
+
+def _size(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    """The Secret that Fleet keeps values in: one key for the bundle and one for each target."""
+    rows = [bundle.options, *(one.options for one in bundle.targets)]
+    texts = [
+        json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+        for one in rows
+        if (values := (one.get("helm") or {}).get("values"))
+    ]
+    size = sum(len(text.encode()) for text in texts)
+    if size >= SECRET_BYTES * NEAR:
+        text = f"expected at most {SECRET_BYTES:,} bytes of values, got {size:,}"
+        severity: Severity = "error" if size >= SECRET_BYTES else "warning"
+        yield subject.found(SECRET, bundle, ("helm",), text, severity)
+
+
+def _schema(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    """Values of the bundle, and of each target, against the schema of the chart of this repository
+    with the version that fleet.yaml names."""
+    helm = bundle.options.get("helm") or {}
+    chart = _chart(subject.workspace.root, str(helm.get("chart", "")), str(helm.get("version", "")))
+    if chart is None:
+        return
+    rows: list[tuple[Place, dict[str, Any]]] = [(("helm", "values"), {})]
+    rows += [
+        ((*one.place, "helm", "values"), values)
+        for one in bundle.targets
+        if (values := (one.options.get("helm") or {}).get("values"))
+    ]
+    defaults, schema = chart
+    for path, over in rows:
+        values = merge_maps(merge_maps(defaults, helm.get("values") or {}), over)
+        for keys, reason in _refused(values, schema):
+            if path == ("helm", "values") or _has(over, keys):
+                yield subject.found(SCHEMA, bundle, (*path, *keys), reason)
+
+
+def _refused(values: Any, schema: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    from jsonschema import Draft202012Validator
+
+    for error in sorted(Draft202012Validator(schema).iter_errors(values), key=str):
+        keys = tuple(map(str, error.absolute_path))
+        if keys == ("image", "tag"):
+            continue  # rules of tags have better words
+        if "${" in str(error.instance):
+            continue  # not filled in yet
+        yield keys, f"`{'.'.join(keys) or 'values'}`: {error.message[:200]}"
+
+
+def _chart(root: Path, address: str, version: str) -> tuple[Any, Any] | None:
+    """Values and schema of the chart in release/charts whose name the address ends with."""
+    folder = root / "release" / "charts" / address.rsplit("/", 1)[-1]
+    if not address.startswith("oci://") or not (folder / "values.schema.json").is_file():
+        return None
+    return _read_chart(folder, version)
+
+
+@lru_cache(maxsize=8)
+def _read_chart(folder: Path, version: str) -> tuple[Any, Any] | None:
+    import yaml
+
+    meta = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
+    if str(meta.get("version")) != version:
+        return None
+    values = yaml.safe_load((folder / "values.yaml").read_text(encoding="utf-8"))
+    return values or {}, json.loads((folder / "values.schema.json").read_text(encoding="utf-8"))

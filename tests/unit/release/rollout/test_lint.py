@@ -1,0 +1,579 @@
+"""Each rule of lint: a folder in order, and one thing wrong with it at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from release.cli import commands
+from release.packed import ImageRecord, image_path
+from release.records import Quarantine, quarantine_path
+from release.rollout.lint.finding import Finding
+from release.rollout.lint.rules import RULES, SUBJECTS
+from release.rollout.release_yaml import NOTHING, dump, values_of
+from release.steps import lint as step
+from release.steps.lint import explained, lint
+from tests.unit.release.publications import PUBLICATION, record
+
+ROOT = Path(__file__).parents[4]
+FOLDER = "release/fleet/meter/x86-openvino/canary"
+DIGEST = "sha256:" + "0" * 64
+CLEAN = """defaultNamespace: inference
+helm:
+  releaseName: meter
+  chart: oci://registry.example.com/jetrail/charts/inference
+  version: 0.1.0
+  valuesFiles:
+    - release.yaml
+  values:
+    image:
+      repository: registry.example.com/jetrail/meter
+    cameras: []
+rolloutStrategy:
+  maxUnavailable: 1
+overrideTargets:
+  - name: canary
+    clusterSelector:
+      matchLabels:
+        device: x86-openvino
+        ring: canary
+"""
+SITE = """overrideTargets: [{name: site, clusterSelector: {matchLabels: {site: dock}}}]
+"""
+CONFIG = "kind: ConfigMap\ndata:\n  site.yaml: |\n    cameras: []\n"
+CUSTOM = "targetCustomizations:\n  - name: one\n    clusterName: site-1\n"
+PARTITIONS = """rolloutStrategy:
+  partitions:
+    - {name: first, maxUnavailable: 1, clusterSelector: {matchLabels: {half: one}}}
+    - {name: rest, maxUnavailable: 1, clusterSelector: {matchLabels: {half: two}}}
+"""
+LIMIT = "rolloutStrategy:\n  maxUnavailable: 1\n"
+
+Edit = Callable[[Path], None]
+
+
+def write(name: str, text: str) -> Edit:
+    """Another file."""
+
+    def edit(root: Path) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+    return edit
+
+
+def copy(folder: str) -> Edit:
+    """The same folder once more."""
+
+    def edit(root: Path) -> None:
+        shutil.copytree(root / FOLDER, root / folder)
+
+    return edit
+
+
+def swap(old: str, new: str) -> Edit:
+    """Another text in fleet.yaml."""
+
+    def edit(root: Path) -> None:
+        path = root / FOLDER / "fleet.yaml"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return edit
+
+
+def add(text: str) -> Edit:
+    """More at the end of fleet.yaml."""
+    return swap("        ring: canary\n", f"        ring: canary\n{text}")
+
+
+def runs(tag: str, digest: str | None = DIGEST, text: str | None = None) -> Edit:
+    """The release that the ring runs, with its records."""
+
+    def edit(root: Path) -> None:
+        workspace = Workspace(root=root)
+        record(workspace, PUBLICATION)
+        content = dump(values_of(PUBLICATION, digest))
+        content = content.replace(PUBLICATION.release, tag)
+        (root / FOLDER / "release.yaml").write_text(text or content)
+
+    return edit
+
+
+def image(digest: str, *repositories: str) -> Edit:
+    def edit(root: Path) -> None:
+        written = ImageRecord(
+            release=PUBLICATION.release,
+            digest=digest,
+            manifest_bytes=1,
+            platform="linux/amd64",
+            base=None,
+            layers=(),
+            files={},
+            repositories=repositories,
+        )
+        written.write(image_path(Workspace(root=root), PUBLICATION.release))
+
+    return edit
+
+
+def quarantine(root: Path) -> None:
+    written = Quarantine(
+        release=PUBLICATION.release, why="no boxes", by="A <a@b.c>", at="2026-01-01T00:00:00Z"
+    )
+    written.write(quarantine_path(Workspace(root=root), PUBLICATION.release))
+
+
+OTHER = "release/fleet/other/x86-openvino/canary"
+TAG = PUBLICATION.release
+GPU = "    resources: {limits: {memory: 1Gi, nvidia.com/gpu: 1}}\n"
+
+Case = tuple[str, int | None, str, list[Edit]]
+"""Code, line in fleet.yaml where it is there, Fleet's version, what is wrong."""
+
+CASES: list[Case] = [
+    # files
+    ("file-unreadable", 4, "0.16", [swap("helm:\n", "helm: {\n")]),
+    ("file-unreadable", 5, "0.16", [swap("version: 0.1.0", "version: 1.0")]),
+    ("file-unreadable", 20, "0.15", [add("imageScans: [{image: x, tagName: y}]\n")]),
+    ("key-unknown", 12, "0.16", [swap("rolloutStrategy", "rolloutStrategi")]),
+    ("key-dropped", 14, "0.15", [swap("Unavailable: 1\n", "Unavailable: 1\n  maxNew: 5\n")]),
+    ("key-case", 2, "0.16", [swap("helm:", "Helm:")]),
+    ("key-twice", 20, "0.16", [add("defaultNamespace: other\n")]),
+    ("more-documents", 1, "0.16", [add("---\nhelm: {}\n")]),
+    ("key-ignored-in-target", 23, "0.16", [add(f"{CUSTOM}    deleteNamespace: true\n")]),
+    ("key-ignored-in-target", 23, "0.16", [add(f"{CUSTOM}    helm: {{maxHistory: 3}}\n")]),
+    ("same-bundle-name", 1, "0.16", [add("name: x\n"), write(f"{OTHER}/fleet.yaml", "name: x\n")]),
+    ("folder-not-read", None, "0.16", [write("release/fleet/a/fleet.yaml", SITE)]),
+    (
+        *("loose-files", None, "0.16"),
+        [
+            write("release/fleet/gitrepo.yaml", "kind: GitRepo\nspec: {paths: [release/loose]}\n"),
+            write("release/loose/cm.yaml", CONFIG),
+        ],
+    ),
+    ("paused", 20, "0.16", [add("paused: true\n")]),
+    (
+        "paused",
+        None,
+        "0.16",
+        [write("release/fleet/gitrepo.yaml", "kind: GitRepo\nspec: {paused: true}\n")],
+    ),
+    # targets
+    ("target-matches-nothing", 20, "0.16", [add("  - name: second\n")]),
+    ("target-matches-all", 20, "0.16", [add("  - clusterSelector: {}\n")]),
+    ("no-targets", 1, "0.16", [swap("overrideTargets:", "targetCustomizations:")]),
+    ("selector-of-another-folder", 16, "0.16", [swap("ring: canary", "ring: pilot")]),
+    ("selector-of-another-folder", 16, "0.16", [swap("device: x86-openvino", "device: dgpu-x86")]),
+    (
+        *("two-folders", 14, "0.16"),
+        [copy("release/fleet/meter/x86-openvino/pilot")],
+    ),
+    ("same-target-name", 23, "0.16", [add(f"{CUSTOM}  - {{name: one, clusterName: b}}\n")]),
+    (
+        *("same-target-name", 20, "0.16"),
+        [add("targetCustomizations: [{name: target001, clusterName: a}, {clusterName: b}]\n")],
+    ),
+    ("illegal-target-name", 21, "0.16", [add(CUSTOM.replace("one", "a b"))]),
+    ("illegal-target-name", 21, "0.16", [add(CUSTOM.replace("one", "values.yaml"))]),
+    ("template-may-fail", 8, "0.16", [swap("cameras: []", "x: '${ .ClusterLabels.site }'")]),
+    # partitions
+    ("no-limit", 1, "0.16", [swap(LIMIT, "")]),
+    ("no-limit", 13, "0.16", [swap("maxUnavailable: 1", "maxUnavailable: 100%")]),
+    ("max-zero", 13, "0.16", [swap("maxUnavailable: 1", "maxUnavailable: 0")]),
+    ("bad-amount", 13, "0.16", [swap("maxUnavailable: 1", "maxUnavailable: some")]),
+    ("bad-amount", 13, "0.16", [swap("maxUnavailable: 1", "maxUnavailable: '0'")]),
+    ("quoted-number", 13, "0.16", [swap("maxUnavailable: 1", "maxUnavailable: '2'")]),
+    (
+        *("bundle-wide-limit", 13, "0.16"),
+        [swap(LIMIT, PARTITIONS.replace("  partitions", "  maxUnavailable: 1\n  partitions"))],
+    ),
+    (
+        *("partition-without-limit", 14, "0.16"),
+        [swap(LIMIT, PARTITIONS.replace("first, maxUnavailable: 1", "first"))],
+    ),
+    (
+        *("no-gate", 14, "0.16"),
+        [
+            swap(
+                LIMIT, PARTITIONS.replace("first, maxUnavailable: 1", "first, maxUnavailable: 100%")
+            )
+        ],
+    ),
+    (
+        *("partition-never-starts", 14, "0.16"),
+        [swap(LIMIT, PARTITIONS.replace("first, maxUnavailable: 1", "first, maxUnavailable: 0"))],
+    ),
+    (
+        *("partition-never-starts", 15, "0.16"),
+        [swap(LIMIT, PARTITIONS.replace(", clusterSelector: {matchLabels: {half: two}}", ""))],
+    ),
+    (
+        *("rings-coupled", 13, "0.16"),
+        [
+            swap(
+                LIMIT,
+                PARTITIONS.replace("half: one", "ring: canary").replace("half: two", "ring: b"),
+            )
+        ],
+    ),
+    # chart
+    (
+        *("chart-outside", 4, "0.16"),
+        [
+            swap(
+                "oci://registry.example.com/jetrail/charts/inference",
+                "../../../../charts/inference",
+            ),
+            write("release/charts/inference/Chart.yaml", "name: x"),
+        ],
+    ),
+    ("chart-missing", 4, "0.16", [swap("oci://registry.example.com/jetrail/charts", "charts")]),
+    (
+        "nothing-deployed",
+        2,
+        "0.16",
+        [swap("  chart: oci://registry.example.com/jetrail/charts/inference\n", "")],
+    ),
+    ("oci-repo-alone", 4, "0.15", [swap("  chart: oci", "  repo: oci")]),
+    ("chart-unpinned", 4, "0.16", [swap("  version: 0.1.0\n", "")]),
+    ("release-name", 3, "0.16", [swap("releaseName: meter", f"releaseName: {'m' * 54}")]),
+    ("release-name", 3, "0.16", [swap("releaseName: meter", "releaseName: Meter")]),
+    ("same-release", 3, "0.16", [copy(OTHER)]),
+    ("atomic", 3, "0.16", [swap("helm:\n", "helm:\n  atomic: true\n")]),
+    ("atomic", 3, "0.15", [swap("helm:\n", "helm:\n  atomic: true\n  timeoutSeconds: 60\n")]),
+    ("atomic", 3, "0.14", [swap("helm:\n", "helm:\n  atomic: true\n")]),
+    ("timeout", 3, "0.15", [swap("helm:\n", "helm:\n  timeoutSeconds: 60\n")]),
+    (
+        *("cannot-switch-off", 24, "0.16"),
+        [swap("helm:\n", "helm:\n  force: true\n"), add(f"{CUSTOM}    helm: {{force: false}}\n")],
+    ),
+    ("namespace-not-cleared", 1, "0.16", [swap("Namespace: inference", "Namespace: '-'")]),
+    ("depends-on-nobody", 20, "0.16", [add("dependsOn: [{name: nobody}]\n")]),
+    (
+        *("probe-too-short", 11, "0.16"),
+        [swap("cameras: []", "healthcheck: {startupSeconds: 20}")],
+    ),
+    ("surge-without-gpu", 11, "0.16", [swap("    cameras: []\n", GPU)]),
+    (
+        *("disruption-budget", None, "0.16"),
+        [
+            write(
+                f"{FOLDER}/budget.yaml",
+                "apiVersion: policy/v1\nkind: PodDisruptionBudget\nspec: {minAvailable: 1}\n",
+            )
+        ],
+    ),
+    # values
+    ("values-files-ignored", 6, "0.15", [swap("  chart: oci", "  repo: oci")]),
+    (
+        "release-not-named",
+        6,
+        "0.16",
+        [swap("release.yaml", "../x.yaml"), write("release/fleet/meter/x86-openvino/x.yaml", "")],
+    ),
+    (
+        *("release-overridden", 6, "0.16"),
+        [swap("- release.yaml", "- release.yaml\n    - x.yaml"), write(f"{FOLDER}/x.yaml", "")],
+    ),
+    (
+        *("release-overridden", 23, "0.16"),
+        [add(f"{CUSTOM}    helm: {{values: {{image: {{tag: x}}}}}}\n")],
+    ),
+    (
+        "values-too-large",
+        2,
+        "0.16",
+        [write(f"{FOLDER}/release.yaml", f"cameras: [{'x' * 1_100_000}]")],
+    ),
+    (
+        "values-too-large",
+        2,
+        "0.16",
+        [write(f"{FOLDER}/release.yaml", f"cameras: [{'x' * 900_000}]")],
+    ),
+    ("values-refused", 11, "0.16", [swap("cameras: []", "cameras: 3")]),
+    ("values-refused", 8, "0.16", [swap("cameras: []", "camera: []")]),
+    (
+        *("values-refused", 23, "0.16"),
+        [add(f"{CUSTOM}    helm: {{values: {{alerts: {{confidenceThreshold: 2}}}}}}\n")],
+    ),
+    (
+        *("values-not-merged", 23, "0.16"),
+        [
+            swap("cameras: []", "cameras: [a]"),
+            add(f"{CUSTOM}    helm: {{values: {{cameras: [b]}}}}\n"),
+        ],
+    ),
+    # tags
+    ("tag-malformed", None, "0.16", [runs(TAG, text="image: {tag: latest}\n")]),
+    ("tag-malformed", None, "0.16", [runs(TAG, text="image: 3\n")]),
+    ("release-edited", None, "0.16", [runs(TAG, text=f"image: {{tag: '{TAG}@{DIGEST}'}}\n")]),
+    ("tag-of-another-device", None, "0.16", [runs("v1.0-dgpu-x86-fp16-3f2a91c04b7e")]),
+    ("tag-without-digest", None, "0.16", [runs(TAG, None)]),
+    (
+        "tag-of-another-image",
+        None,
+        "0.16",
+        [runs(TAG), image("sha256:" + "1" * 64, "r.example.com/m")],
+    ),
+    ("tag-unknown", None, "0.16", [runs("v1.0-x86-openvino-fp16-aaaaaaaaaaaa")]),
+    ("tag-quarantined", None, "0.16", [runs(TAG), quarantine]),
+    ("tag-not-pushed", None, "0.16", [runs(TAG), image(DIGEST)]),
+    # sites
+    (
+        *("password-in-git", None, "0.16"),
+        [swap("cameras: []", "cameras: ['rtsp://admin:secret@10.0.0.3/stream']")],
+    ),
+    (
+        *("site-selects-another", None, "0.16"),
+        [
+            write(
+                "release/fleet/gitrepo.yaml",
+                "kind: GitRepo\nspec: {paths: [release/fleet/sites/*]}\n",
+            ),
+            write("release/fleet/sites/gate/fleet.yaml", SITE),
+            write("release/fleet/sites/gate/configmap.yaml", CONFIG),
+        ],
+    ),
+    (
+        *("site-without-config", None, "0.16"),
+        [
+            write(
+                "release/fleet/gitrepo.yaml",
+                "kind: GitRepo\nspec: {paths: [release/fleet/sites/*]}\n",
+            ),
+            write("release/fleet/sites/dock/fleet.yaml", SITE),
+            write("release/fleet/sites/dock/other.yaml", CONFIG),
+        ],
+    ),
+    ("allowed-for-nothing", 2, "0.16", [swap("helm:\n", "helm:  # lint: allow atomic\n")]),
+]
+
+CLUSTERS = """clusters:
+  - {name: a, labels: {device: x86-openvino, ring: canary, half: one}}
+  - {name: b, labels: {device: x86-openvino, ring: canary, half: one}}
+  - {name: c, labels: {device: x86-openvino, ring: canary, half: two}}
+  - {name: d, labels: {device: x86-openvino, ring: canary, half: two}}
+"""
+D = "  - {name: d, labels: {device: x86-openvino, ring: canary, half: two}}\n"
+
+AGAINST: list[tuple[str, str, list[Edit]]] = [
+    ("no-folder", CLUSTERS.replace("canary, half: two", "later, half: two"), []),
+    ("cluster-unlabelled", f"{CLUSTERS}  - name: e\n", []),
+    ("cluster-unlabelled", f"{CLUSTERS}  - {{name: e, labels: {{device: a b, ring: c}}}}\n", []),
+    ("nobody-selected", CLUSTERS.replace("ring: canary", "ring: pilot"), []),
+    ("template-fails", CLUSTERS, [swap("cameras: []", "x: '${ .ClusterLabels.site }'")]),
+    ("customization-never", CLUSTERS, [add(CUSTOM)]),
+    (
+        *("customization-never", CLUSTERS),
+        [add("targetCustomizations:\n  - clusterSelector: {}\n  - {clusterName: a}\n")],
+    ),
+    ("two-folders", CLUSTERS, [copy("release/fleet/meter/x86-openvino/pilot")]),
+    (
+        "no-gate",
+        "\n".join(
+            row.replace("one", "two") if "name: b" in row else row for row in CLUSTERS.splitlines()
+        ),
+        [swap(LIMIT, PARTITIONS)],
+    ),
+    (
+        "cluster-in-no-partition",
+        CLUSTERS.replace(D, D.replace("half: two", "x: y")),
+        [swap(LIMIT, PARTITIONS)],
+    ),
+    (
+        *("cluster-in-two-partitions", CLUSTERS),
+        [swap(LIMIT, PARTITIONS.replace("{matchLabels: {half: two}}", "{}"))],
+    ),
+    (
+        "partition-never-starts",
+        CLUSTERS.replace("half: one", "half: two"),
+        [swap(LIMIT, PARTITIONS)],
+    ),
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with one folder that is in order, and the chart."""
+    root = tmp_path / "clone"
+    (root / FOLDER).mkdir(parents=True)
+    (root / "models").mkdir()
+    (root / "dvc.yaml").write_text("")
+    (root / FOLDER / "fleet.yaml").write_text(CLEAN)
+    (root / FOLDER / "release.yaml").write_text(dump(NOTHING))
+    chart = root / "release" / "charts" / "inference"
+    chart.mkdir(parents=True)
+    for name in ("Chart.yaml", "values.yaml", "values.schema.json"):
+        shutil.copy(ROOT / "release" / "charts" / "inference" / name, chart)
+    return root
+
+
+def findings(root: Path, version: str = "0.16", clusters: str | None = None) -> list[Finding]:
+    path = None
+    if clusters is not None:
+        path = root.parent / "clusters.yaml"
+        path.write_text(clusters)
+    workspace = Workspace(root=root)
+    return list(lint(workspace, fleet_version=version, clusters=path).findings)
+
+
+def test_the_folder_is_in_order(root: Path) -> None:
+    assert findings(root) == findings(root, clusters=CLUSTERS) == []
+    assert findings(root, "0.12") == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_each_rule(root: Path, case: Case) -> None:
+    code, line, version, edits = case
+    for edit in edits:
+        edit(root)
+    found = [one for one in findings(root, version) if one.rule.code == code]
+    assert found, [one.rule.code for one in findings(root, version)]
+    if line is not None:
+        assert line in [one.line for one in found if one.file.endswith("fleet.yaml")]
+
+
+@pytest.mark.parametrize("case", AGAINST, ids=lambda case: case[0])
+def test_each_rule_against_clusters(root: Path, case: tuple[str, str, list[Edit]]) -> None:
+    code, clusters, edits = case
+    for edit in edits:
+        edit(root)
+    found = findings(root, clusters=clusters)
+    assert code in [one.rule.code for one in found], [one.rule.code for one in found]
+
+
+def test_no_rule_is_without_a_test() -> None:
+    tried = {case[0] for case in CASES} | {case[0] for case in AGAINST} | {"tag-not-in-registry"}
+    assert tried == set(RULES)
+
+
+def test_what_is_fine_in_one_version_is_not_in_another(root: Path) -> None:
+    swap("helm:\n", "helm:\n  atomic: true\n  timeoutSeconds: 60\n")(root)
+    assert [one.rule.code for one in findings(root, "0.14")] == []
+    assert [one.rule.code for one in findings(root, "0.15")] == ["atomic"]
+
+
+def test_a_release_with_all_its_records_is_in_order(root: Path) -> None:
+    for edit in (runs(TAG), image(DIGEST, "registry.example.com/jetrail/meter")):
+        edit(root)
+    assert findings(root) == []
+    workspace = Workspace(root=root)
+    asked: list[tuple[str, str]] = []
+
+    def absent(repository: str, digest: str) -> str:
+        asked.append((repository, digest))
+        return "not found"
+
+    found = lint(workspace, in_registry=absent)
+    assert [one.rule.code for one in found.findings] == ["tag-not-in-registry"]
+    assert asked == [("registry.example.com/jetrail/meter", DIGEST)]
+    assert not lint(workspace, in_registry=lambda repository, digest: "").findings
+
+
+def test_the_registry_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that has one digest, as `Client` speaks to it."""
+
+    class Answers:
+        def __init__(self, **words: object) -> None:
+            assert str(words["repository"]) == "registry.example.com/jetrail/meter"
+
+        def manifest(self, digest: str) -> bytes | None:
+            return b"{}" if digest == DIGEST else None
+
+    monkeypatch.setattr(step, "Client", Answers)
+    ask = step.asks_registry(print)
+    assert ask("registry.example.com/jetrail/meter", DIGEST) == ""
+    assert ask("registry.example.com/jetrail/meter", "sha256:1") == "not found"
+
+
+def test_a_comment_allows(root: Path) -> None:
+    swap("    cameras: []\n", GPU)(root)
+    assert [one.rule.code for one in findings(root)] == ["surge-without-gpu"]
+    swap("gpu: 1}}", "gpu: 1}}  # lint: allow surge-without-gpu: they share it")(root)
+    assert findings(root) == []
+
+
+def test_crlf_and_anchors_are_no_trouble(root: Path) -> None:
+    text = CLEAN.replace("maxUnavailable: 1", "maxUnavailable: &one 1\n  maxNew: *one")
+    (root / FOLDER / "fleet.yaml").write_bytes(text.replace("\n", "\r\n").encode())
+    assert findings(root) == []
+
+
+def test_our_own_folders_are_in_order() -> None:
+    for version in ("0.12", "0.13", "0.14", "0.15", "0.16"):
+        assert lint(Workspace(root=ROOT), fleet_version=version).text == "nothing found"
+
+
+def test_formats(root: Path) -> None:
+    swap("maxUnavailable: 1", "maxUnavailable: 0")(root)
+    add("    x: y\n")(root)
+    workspace = Workspace(root=root)
+    text = lint(workspace).text.splitlines()
+    assert text[0] == (
+        f"{FOLDER}/fleet.yaml:13: error: max-zero: maxUnavailable 0 never changes a cluster that "
+        "is ready."
+    )
+    assert text[-1] == "2 errors"
+    sarif = json.loads(lint(workspace, form="sarif").text)
+    run = sarif["runs"][0]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == list(RULES)
+    result = run["results"][0]
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == f"{FOLDER}/fleet.yaml"
+    assert place["region"] == {"startLine": 13}
+    rows = json.loads(lint(workspace, form="gitlab").text)
+    assert {"description", "check_name", "fingerprint", "severity", "location"} == set(rows[0])
+    assert rows[0]["severity"] == "critical"
+    assert len({row["fingerprint"] for row in rows}) == 2
+
+
+def test_bad_input(root: Path) -> None:
+    with pytest.raises(InputError, match="text, sarif, gitlab"):
+        lint(Workspace(root=root), form="xml")
+    with pytest.raises(InputError, match="a more than once"):
+        findings(root, clusters="clusters: [{name: a}, {name: a}]")
+    with pytest.raises(InputError, match="the code of a rule"):
+        explained("nobody")
+
+
+def test_explained() -> None:
+    assert explained("atomic").startswith("atomic (error)\n")
+    for rule in RULES.values():
+        assert rule.title.endswith(".")
+        assert rule.why.endswith(".")
+        assert len(rule.title) <= 80
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [(None, 0), (swap(LIMIT, ""), 0), (swap("Unavailable: 1", "Unavailable: 0"), 2)],
+)
+def test_exit_codes(
+    root: Path, monkeypatch: pytest.MonkeyPatch, edit: Edit | None, code: int
+) -> None:
+    if edit:
+        edit(root)
+    monkeypatch.chdir(root)
+    assert CliRunner().invoke(commands, ["lint"]).exit_code == code
+    assert CliRunner().invoke(commands, ["lint", "--explain", "atomic"]).exit_code == 0
+
+
+def test_the_table_in_the_docs_has_every_rule() -> None:
+    text = (ROOT / "docs" / "rollout.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    table = {
+        row[1].strip().strip("`"): (row[2].strip(), row[3].strip()) for row in rows if len(row) > 4
+    }
+    for rows_of in SUBJECTS.values():
+        for rule in rows_of:
+            assert table[rule.code] == (rule.severity, rule.title), rule.code
