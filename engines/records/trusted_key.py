@@ -7,6 +7,7 @@ ConfigMap.
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -34,6 +35,10 @@ class TrustedKey(Record):
     valid_from: AwareDatetime
     valid_until: AwareDatetime | None = None
     """None: until somebody writes a date here."""
+
+    def counts(self, moment: datetime) -> bool:
+        """Whether it counts at that moment."""
+        return self.valid_from <= moment and not (self.valid_until and moment > self.valid_until)
 
 
 def read_keys(folder: Path) -> tuple[TrustedKey, ...]:

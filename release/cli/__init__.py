@@ -8,7 +8,7 @@ import typer
 
 from engines.cli import reports_errors
 from release.cli import moves, rollout, signing, sites  # noqa: F401  # they register their commands
-from release.cli.app import Recorded, Release, Target, commands
+from release.cli.app import Key, Recorded, Release, Target, commands
 
 
 @commands.command()
@@ -79,13 +79,15 @@ def push(
             show_default=False,
         ),
     ] = None,
+    key: Key = None,
 ) -> None:
-    """Push the image of a release to a registry.
+    """Push the image of a release to a registry, and sign it there.
 
     What is there is not sent again; what is cut off or refused is tried again with growing pauses,
     for as long as the registry asks. A tag that is another image's there stays it: exit 7. Who we
     are comes from JETRAIL_REGISTRY_USER and JETRAIL_REGISTRY_PASSWORD, or from where `podman login`
-    and `docker login` keep it.
+    and `docker login` keep it. The image is signed by its digest in both of cosign's formats, with
+    provenance, verdict and SBOM, by the key that `release sign` would take.
 
     Examples:
 
@@ -97,7 +99,7 @@ def push(
     from release.steps import push as step
     from release.terminal import line
 
-    step.push(find_workspace(), tag, registry, line)
+    step.push(find_workspace(), tag, registry, line, key)
 
 
 @commands.command()

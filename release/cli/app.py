@@ -29,3 +29,12 @@ Release = Annotated[
     str | None,
     typer.Argument(help="A release; default: the candidates.", show_default=False),
 ]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar="JETRAIL_SIGNING_KEY",
+        show_envvar=True,
+        help="File of the private key, or its URI: hsm:, gcpkms:, awskms:, azurekms:, hv:.",
+    ),
+]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from engines.cli import reports_errors
-from release.cli.app import Release, Target, commands
+from release.cli.app import Key, Release, Target, commands
 
 DAY = ["%Y-%m-%d"]
 
@@ -61,15 +61,7 @@ def keygen(
 def sign(
     tag: Release = None,
     target: Target = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            "--key",
-            envvar="JETRAIL_SIGNING_KEY",
-            show_envvar=True,
-            help="File of the private key, or its URI: hsm:, gcpkms:, awskms:, azurekms:, hv:.",
-        ),
-    ] = None,
+    key: Key = None,
 ) -> None:
     """Sign the files of a release, where its engine is.
 
@@ -129,7 +121,7 @@ def verify(
     """
     from engines.config.workspace import find_workspace
     from release.steps import verify as step
-    from release.terminal import show_checked
+    from release.terminal import line, show_checked
 
     alone = keys is not None and Path(what).is_dir()
-    show_checked(step.verify(None if alone else find_workspace(), what, keys))
+    show_checked(step.verify(None if alone else find_workspace(), what, keys, line))

@@ -5,7 +5,6 @@ layer      the layer `/models`, the same bytes wherever it is made
 reading    the files of that layer, taken out without trust in it
 layout     a folder with images: release/images/, or one that was brought
 describe   what an image says of itself: annotations and labels
-fetch      an image from a registry, by its digest
 compose    base and layer become an image
 credentials, retry, skopeo, distribution
            a registry: who we are to it, once more, images, and what skopeo cannot do

@@ -81,6 +81,22 @@ class Client:
         what = f"{self.repository} to say what it has as {reference}"
         return retried(lambda: self._manifest(reference), what, self.say)
 
+    def blob(self, digest: str) -> bytes:
+        """A small blob, held against its digest. Raises ServiceError where it has none."""
+        what = f"{self.repository} to give the blob {digest[:19]}…"
+        return retried(lambda: self._blob(digest), what, self.say)
+
+    def keeps_referrers(self, digest: str) -> bool:
+        """Whether the registry lists by itself what refers to an image; where it does not, a
+        fallback tag has the list."""
+
+        def ask() -> bool:
+            answer = self._ask("GET", f"{self.repository.url}/referrers/{digest}")
+            self._check(answer, (200, 400, 404, 405))
+            return answer.status_code == 200
+
+        return retried(ask, f"{self.repository} to list what refers to {digest[:19]}…", self.say)
+
     def put_manifest(self, reference: str, data: bytes, media_type: str) -> None:
         """Give the repository a manifest under a tag or its digest."""
 
@@ -114,6 +130,14 @@ class Client:
             raise ServiceError(f"{self.repository} gives a manifest of more than 4 MiB.")
         if reference.startswith("sha256:") and digest_of(data) != reference:
             raise Temporary(f"it gave another manifest ({digest_of(data)}) for {reference}")
+        return data
+
+    def _blob(self, digest: str) -> bytes:
+        answer = self._ask("GET", f"{self.repository.url}/blobs/{digest}")
+        self._check(answer, (200,))
+        data = answer.content
+        if len(data) > MAX_DOCUMENT_BYTES or digest_of(data) != digest:
+            raise Temporary(f"it gave another blob ({digest_of(data)}) for {digest}")
         return data
 
     def _put_blob(self, digest: str, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """What is said of an image beside its signature: where it is from, its verdict, what is in it.
 
 Each is an in-toto predicate that an admission controller can ask for: SLSA's provenance
-(https://slsa.dev/spec/v1.0/provenance), ours with the gate's verdict, and the SBOM of the base.
+(https://slsa.dev/spec/v1.0/provenance), ours with the gate's verdict, and an SBOM.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from engines.records.attestation import PREDICATE_TYPE, Predicate, Statement
 from release.signing.cosign import Claim
@@ -59,9 +60,42 @@ def provenance_claim(statement: Statement, base: str | None) -> Claim:
     return Claim(predicate_type=PROVENANCE, predicate=predicate)
 
 
-def sbom_claim(cyclonedx: Mapping[str, Any]) -> Claim:
-    """The SBOM of the base image, a CycloneDX document."""
-    return Claim(predicate_type=CYCLONEDX, predicate=cyclonedx)
+def sbom_claim(statement: Statement, base: str | None) -> Claim:
+    """What is in the image, as CycloneDX 1.6: the engine, and its base by digest.
+
+    What is in the base is the base's own SBOM, to which a BOM-Link leads: it is large, and the same
+    for all engines. https://cyclonedx.org/docs/1.6/json/, https://cyclonedx.org/capabilities/bomlink
+    """
+    of = statement.predicate
+    engine = {
+        "type": "machine-learning-model",
+        "bom-ref": of.engine_sha256,
+        "name": of.engine,
+        "version": of.model_version,
+        "hashes": [{"alg": "SHA-256", "content": of.engine_sha256}],
+    }
+    predicate = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid5(NAMESPACE_URL, of.release)}",
+        "version": 1,
+        "metadata": {"component": {"type": "container", "bom-ref": of.release, "name": of.release}},
+        "components": [engine, *([_base_component(base)] if base else [])],
+    }
+    return Claim(predicate_type=CYCLONEDX, predicate=predicate)
+
+
+def _base_component(base: str) -> dict[str, Any]:
+    """`name@sha256:…`; its own SBOM has a serial number made of the digest."""
+    name, _, digest = base.partition("@")
+    link = f"urn:cdx:{uuid5(NAMESPACE_URL, digest)}/1"
+    return {
+        "type": "container",
+        "bom-ref": digest,
+        "name": name,
+        "version": digest,
+        "externalReferences": [{"type": "bom", "url": link}],
+    }
 
 
 def _parameters(of: Predicate) -> dict[str, str]:
@@ -87,4 +121,4 @@ def _commit(commit: str) -> dict[str, Any]:
 
 def _base(base: str) -> dict[str, Any]:
     name, _, digest = base.partition("@sha256:")
-    return {"name": "base", "uri": f"docker://{name}", "digest": {"sha256": digest}}
+    return {"name": "base", "uri": f"urn:jetrail:base:{name}", "digest": {"sha256": digest}}

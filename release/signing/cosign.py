@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -116,6 +117,14 @@ def check_signature(
         f"Expected a signature of the image {image.repository}@{image.digest} by a trusted key, "
         "got none that is. Push the release again with a key that counts."
     )
+
+
+def payloads_of(manifest: bytes) -> list[str]:
+    """Digests of the blobs that the manifest at a tag `.sig` names as payloads, at most eight: one
+    for each key that signed the image."""
+    layers = [one for one in _layers(manifest) if one.get("mediaType") == SIMPLE_SIGNING]
+    digests = [str(one.get("digest")) for one in layers]
+    return [one for one in digests if re.fullmatch(r"sha256:[0-9a-f]{64}", one)][:8]
 
 
 def referrers_index(found: bytes | None, artifacts: Iterable[Artifact]) -> bytes:

@@ -6,36 +6,55 @@ the registry has afterwards is read back, so that only what arrived whole is rec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 
 from engines.config.workspace import Workspace
-from engines.errors import Conflict, InputError, ServiceError
+from engines.errors import Conflict, InputError, ServiceError, WrongEngine
+from engines.files import sha256_file
+from engines.records.attestation import FILE, Verified, verify_envelope
+from engines.records.trusted_key import TrustedKey
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, Repository, parse_repository
 from release.image.layout import Layout
-from release.image.oci import digest_of
+from release.image.oci import INDEX, MANIFEST, digest_of
 from release.image.skopeo import push as copy
 from release.lock import exclusive
 from release.packed import ImageRecord, image_path, read_image
-from release.records import Publication, read_publication, refuse_old_layout
+from release.records import Publication, attestation_path, read_publication, refuse_old_layout
 from release.rollout.fleet_yaml import repository_of
+from release.signing.claims import provenance_claim, sbom_claim, verdict_claim
+from release.signing.cosign import (
+    Artifact,
+    Image,
+    check_signature,
+    payloads_of,
+    referrers_index,
+    sign_image,
+)
+from release.signing.keys import trusted_keys, trying_key
+from release.signing.signer import open_key
 from release.tags import parse_tag
 
 Say = Callable[[str], None]
 
 
-def push(workspace: Workspace, tag: str, registry: str | None, say: Say) -> ImageRecord:
+def push(
+    workspace: Workspace, tag: str, registry: str | None, say: Say, key: str | None = None
+) -> ImageRecord:
     """Push a release to `registry` (`host[:port]/path`, to which the model's name is added), or to
-    the repository from which the first ring's clusters pull.
+    the repository from which the first ring's clusters pull, and sign it there with `key` (a file
+    or a URI; default: as `release sign`).
 
     Raises InputError for a release that is not packed here, WrongEngine for an image that is
-    altered, Conflict where the tag is another image's, and ServiceError when the registry does not
-    do its part.
+    altered or was signed by none of the trusted keys, Conflict where the tag is another image's,
+    and ServiceError when the registry, a token or a cloud does not do its part.
     """
     refuse_old_layout(workspace)
     release = parse_tag(tag).name
     publication = read_publication(workspace, release)
     image = _packed(workspace, release)
+    signed = _signed(workspace, image)
     repository = _repository(workspace, publication, registry)
     client = Client(repository=repository, credentials=find_credentials(str(repository)), say=say)
     if _has(client, image):
@@ -49,6 +68,7 @@ def push(workspace: Workspace, tag: str, registry: str | None, say: Say) -> Imag
                 "give it. See the registry's own log."
             )
         say(f"{repository}:{release} pushed")
+    _sign(workspace, client, image, signed, key, say)
     return _record(workspace, image, str(repository))
 
 
@@ -70,6 +90,78 @@ def _packed(workspace: Workspace, release: str) -> ImageRecord:
         )
     layout.check_layers(image)
     return record
+
+
+def _signed(workspace: Workspace, image: ImageRecord) -> Verified:
+    """What was signed of the image's files."""
+    path = attestation_path(workspace, image.release)
+    if not path.is_file() or sha256_file(path) != image.files.get(FILE):
+        raise InputError(
+            f"Expected {workspace.relative(path)} to be the statement that was packed, got another "
+            f"one or none. Run `release sign {image.release}` and `release pack {image.release}`."
+        )
+    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    return verify_envelope(path.read_bytes(), keys, where=str(path))
+
+
+def _sign(
+    workspace: Workspace,
+    client: Client,
+    record: ImageRecord,
+    signed: Verified,
+    key: str | None,
+    say: Say,
+) -> None:
+    """Put the image's signature and what is said of it beside it, in both of cosign's formats.
+
+    The tag `.sig` comes last: where it is, all the rest is.
+    """
+    signing = open_key(workspace, key)
+    if signing.trying and signing.record != signed.key:
+        say(
+            f"{record.release}: the image is not signed, since the key {signed.key.name} of its "
+            "files is not here; push again with --key"
+        )
+        return
+    image = Image(
+        repository=str(client.repository), digest=record.digest, size=record.manifest_bytes
+    )
+    if _is_signed(client, image, signing.record):
+        say(f"{record.release}: the image is signed already, by {signing.record.name}")
+        return
+    base = f"{record.base.name}@{record.base.digest}" if record.base else None
+    statement = signed.statement
+    claims = [
+        provenance_claim(statement, base),
+        verdict_claim(statement),
+        sbom_claim(statement, base),
+    ]
+    _put(client, image, sign_image(image, signing, claims, datetime.now(timezone.utc)))
+    say(f"{record.release}: the image is signed by {signing.record.name}")
+
+
+def _is_signed(client: Client, image: Image, key: TrustedKey) -> bool:
+    manifest = client.manifest(image.tag(".sig"))
+    if manifest is None:
+        return False
+    try:
+        payloads = [client.blob(one) for one in payloads_of(manifest)]
+        check_signature(manifest, payloads, image, [key])
+    except WrongEngine:
+        return False
+    return True
+
+
+def _put(client: Client, image: Image, artifacts: Iterable[Artifact]) -> None:
+    parts = list(artifacts)
+    referrers = [one for one in parts if one.tag is None]
+    for one in sorted(parts, key=lambda one: one.tag or ""):
+        if one.tag == image.tag(".sig") and not client.keeps_referrers(image.digest):
+            index = referrers_index(client.manifest(image.tag("")), referrers)
+            client.put_manifest(image.tag(""), index, INDEX)
+        for blob in one.blobs:
+            client.put_blob(blob)
+        client.put_manifest(one.tag or one.digest, one.manifest, MANIFEST)
 
 
 def _repository(workspace: Workspace, publication: Publication, registry: str | None) -> Repository:

@@ -7,6 +7,7 @@ before it is held against a digest or a signature.
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,11 +20,15 @@ from engines.files import TEMPORARY_PREFIX
 from engines.records.attestation import Predicate, Statement
 from engines.records.signed_folder import verify_folder
 from engines.records.trusted_key import TrustedKey, read_keys
+from release.image.credentials import find_credentials
 from release.image.describe import OURS
-from release.image.fetch import Reference, fetch, parse_reference
+from release.image.distribution import Client, Say, parse_repository
 from release.image.layer import LayerFile, layer_chunks
 from release.image.layout import Image, Layout
+from release.image.skopeo import pull
 from release.packed import read_image
+from release.signing.cosign import Image as ImageInRegistry
+from release.signing.cosign import check_signature, payloads_of
 from release.signing.keys import trusted_keys, trying_key
 from release.tags import parse_tag
 
@@ -48,7 +53,7 @@ class Checked:
     trying: bool
 
 
-def verify(workspace: Workspace | None, what: str, keys: Path | None) -> list[Checked]:
+def verify(workspace: Workspace | None, what: str, keys: Path | None, say: Say) -> list[Checked]:
     """Check a release by its tag or digest in release/images, the images of an OCI layout, a plain
     folder with the files of `/models`, or `registry/repository@sha256:…`.
 
@@ -62,9 +67,8 @@ def verify(workspace: Workspace | None, what: str, keys: Path | None) -> list[Ch
         if (folder / "index.json").exists() or (folder / "oci-layout").exists():
             return _verify_layout(Layout(folder), trust)
         return [_verify_files(folder, trust)]
-    reference = parse_reference(what)
-    if reference is not None:
-        return [_verify_remote(reference, trust)]
+    if re.fullmatch(r".+/.+@sha256:[0-9a-f]{64}", what):
+        return [_verify_remote(what.removeprefix("docker://"), trust, say)]
     if workspace is None:
         raise InputError(f"Expected a folder, got {what}, which is none from here.")
     return [_verify_packed(workspace, what, trust)]
@@ -106,10 +110,29 @@ def _verify_packed(workspace: Workspace, what: str, trust: Trust) -> Checked:
     return _verify_image(layout, image, trust, release=tag.name)
 
 
-def _verify_remote(reference: Reference, trust: Trust) -> Checked:
+def _verify_remote(where: str, trust: Trust, say: Say) -> Checked:
+    """An image in a registry, and its signature there."""
+    name, _, digest = where.partition("@")
+    repository = parse_repository(name)
+    credentials = find_credentials(name)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
-        layout = fetch(reference, Path(folder) / "image")
-        return _verify_image(layout, layout.image(reference.digest), trust, where=str(reference))
+        layout = Layout(Path(folder) / "image")
+        pull(repository, digest, layout.path, credentials, say)
+        image = layout.image(digest)
+        checked = _verify_image(layout, image, trust, where=where)
+        size = image.descriptor.size
+    client = Client(repository=repository, credentials=credentials, say=say)
+    found = ImageInRegistry(repository=name, digest=digest, size=size)
+    manifest = client.manifest(found.tag(".sig"))
+    if manifest is None:
+        raise WrongEngine(
+            f"Expected a signature of {where} beside it, got none: admission controllers will not "
+            "let it run. Sign it: `release push` with the key."
+        )
+    now = datetime.now(timezone.utc)
+    payloads = [client.blob(one) for one in payloads_of(manifest)]
+    check_signature(manifest, payloads, found, [one for one in trust.keys if one.counts(now)])
+    return checked
 
 
 def _verify_image(

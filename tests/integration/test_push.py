@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from factories import paper
@@ -137,7 +138,7 @@ def check_arrived(workspace: Workspace, release: str) -> None:
 
 
 def test_pushed_and_pulled(workspace: Workspace, release: str, pushed: Push) -> None:
-    assert pushed()[-1].endswith(f"{release} pushed")
+    assert pushed()[-2:] == [ANY, f"{release}: the image is signed by for-trying"]
     check_arrived(workspace, release)
 
 
@@ -146,7 +147,9 @@ def test_again_sends_nothing(
 ) -> None:
     pushed()
     content, sent = image_path(workspace, release).read_bytes(), proxy.sent_bytes
-    assert pushed()[-1].endswith("is there already")
+    there, signed = pushed()
+    assert there.endswith("is there already")
+    assert signed == f"{release}: the image is signed already, by for-trying"
     assert proxy.sent_bytes == sent
     assert image_path(workspace, release).read_bytes() == content
 
@@ -371,7 +374,7 @@ class TestCredentials:
     ) -> None:
         monkeypatch.setenv("JETRAIL_REGISTRY_USER", "robot")
         monkeypatch.setenv("JETRAIL_REGISTRY_PASSWORD", PASSWORD)
-        assert self.said(workspace, release, door).endswith("pushed")
+        assert "the image is signed" in self.said(workspace, release, door)
         assert door.authorizations
 
     @pytest.mark.parametrize("file", ["run/containers/auth.json", "home/.docker/config.json"])
@@ -382,7 +385,7 @@ class TestCredentials:
         path = tmp_path / file
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({"auths": {door.host: {"auth": auth}}}))
-        assert self.said(workspace, release, door).endswith(("pushed", "is there already"))
+        assert "the image is signed" in self.said(workspace, release, door)
 
     def test_nobody(self, workspace: Workspace, release: str, door: Proxy) -> None:
         said = self.said(workspace, release, door)

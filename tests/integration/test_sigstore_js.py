@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from factories.signed import Signer
 
-from release.signing.claims import sbom_claim
-from release.signing.cosign import sign_image
-from tests.unit.release.signing.test_cosign import IMAGE, NOW, SBOM, key_of
+from release.signing.cosign import Claim, sign_image
+from tests.unit.release.signing.test_cosign import IMAGE, NOW, key_of
 
 pytestmark = pytest.mark.integration
 
@@ -44,7 +43,9 @@ console.log(JSON.stringify(said));
 @pytest.fixture(scope="module")
 def bundles() -> tuple[Signer, list[dict[str, Any]]]:
     signer = Signer()
-    artifacts = sign_image(IMAGE, key_of(signer), [sbom_claim(SBOM)], NOW)
+    artifacts = sign_image(
+        IMAGE, key_of(signer), [Claim(predicate_type="urn:x", predicate={"a": 1})], NOW
+    )
     return signer, [json.loads(one.blobs[1]) for one in artifacts if one.tag is None]
 
 

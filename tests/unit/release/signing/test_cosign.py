@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from factories.signed import Signer, sign_folder, statement_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +46,6 @@ from release.signing.signer import SigningKey
 
 IMAGE = Image(repository="registry.example/inference", digest=f"sha256:{'1f' * 32}", size=733)
 NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
-SBOM = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}
 BASE = f"registry.example/base@sha256:{'b' * 64}"
 
 
@@ -61,7 +62,11 @@ KEY = key_of(OURS)
 @pytest.fixture(scope="module")
 def claims(tmp_path_factory: pytest.TempPathFactory) -> list[Claim]:
     statement = statement_of(sign_folder(tmp_path_factory.mktemp("models"), OURS))
-    return [provenance_claim(statement, BASE), verdict_claim(statement), sbom_claim(SBOM)]
+    return [
+        provenance_claim(statement, BASE),
+        verdict_claim(statement),
+        sbom_claim(statement, BASE),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -324,3 +329,18 @@ class TestProvenance:
         predicate = claims[1].predicate
         assert predicate["verdict"] == "PASS"
         assert predicate["release"].startswith("v1.0-t-fp16-")
+
+
+class TestSbom:
+    """https://cyclonedx.org/docs/1.6/json/"""
+
+    @pytest.mark.parametrize("base", [BASE, None])
+    def test_it_is_cyclonedx(self, tmp_path: Path, base: str | None) -> None:
+        statement = statement_of(sign_folder(tmp_path, OURS))
+        bom = sbom_claim(statement, base).predicate
+        wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bom))
+        assert wrong is None
+        engine, *below = bom["components"]
+        assert engine["type"] == "machine-learning-model"
+        assert engine["hashes"][0]["content"] == statement.predicate.engine_sha256
+        assert [one["version"] for one in below] == ([BASE.partition("@")[2]] if base else [])

@@ -270,7 +270,7 @@ class TestImagesThatAreNot:
         layer[at] ^= 1 << data.draw(st.integers(0, 7))
         forged = forge(layout, release, bytes(layer))
         with pytest.raises(WrongEngine):
-            verify.verify(workspace, forged.digest, None)
+            verify.verify(workspace, forged.digest, None, say)
 
     def test_what_says_nothing_of_the_files(
         self, run: Verify, layout: Layout, release: str
@@ -398,7 +398,7 @@ class TestHostileImages:
     ) -> None:
         layout.name("odd", Descriptor(mediaType=MANIFEST, digest=layout.add(data), size=len(data)))
         with pytest.raises(WrongEngine):
-            verify.verify(workspace, digest_of(data), None)
+            verify.verify(workspace, digest_of(data), None, say)
 
 
 class TestWhatIsNotThere:
