@@ -21,6 +21,7 @@ from release.moves.seen import named
 from release.packed import ImageRecord
 from release.records import MlflowEntry
 from release.rollout.release_yaml import ReleaseValues
+from release.smoke.wanted import in_words
 from release.steps.add_site import AddedSite
 from release.steps.diff import Difference
 from release.steps.keygen import Key
@@ -63,6 +64,7 @@ def show_status(overview: Overview) -> None:
             line(f"  open       {how_to_open(one.candidate.mlflow.tracking_uri)}")
             line(f"  signed     by {one.signed_by or 'no key that counts'}")
             _show_image(one.image)
+            line(f"  smoked     {in_words(one.smoke) if one.smoke else 'no'}")
         for ring, found in one.rings.items():
             _show_ring(ring, found, overview.branch)
     if overview.branch is None:

@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from engines.cli import reports_errors
-from release.cli import moves, rollout, signing, sites  # noqa: F401  # they register their commands
+from release.cli import (  # noqa: F401  # they register their commands
+    moves,
+    rollout,
+    signing,
+    sites,
+    smoke,
+)
 from release.cli.app import Key, Recorded, Release, Target, commands
 
 

@@ -31,6 +31,7 @@ from release.records import (
 from release.reports.report import Report
 from release.rollout.release_yaml import ReleaseValues, models_of, read_values, release_file
 from release.signing.keys import trusted_keys, trying_key
+from release.smoke.record import Smoke, read_smoke
 from release.tags import parse_tag
 
 Say = Callable[[str], None]
@@ -67,6 +68,8 @@ class Status:
     """The key that signed the candidate, trusted or for trying; None where none of them did."""
     image: ImageRecord | None = None
     """Of the candidate, once it is packed."""
+    smoke: Smoke | None = None
+    """How that image did in a container."""
     rings: dict[str, RingStatus]
 
 
@@ -133,6 +136,7 @@ def _statuses(
     for target, candidates in chosen.items():
         for model in sorted({*candidates.candidates, *models_of(workspace, target)}):
             candidate = candidates.candidates.get(model)
+            image = read_image(workspace, candidate.release) if candidate else None
             where = {ring: Place(model=model, target=target, ring=ring) for ring in rings}
             found.append(
                 Status(
@@ -140,7 +144,8 @@ def _statuses(
                     target=target,
                     candidate=read_publication(workspace, candidate.release) if candidate else None,
                     signed_by=_signer(workspace, candidate.release) if candidate else None,
-                    image=read_image(workspace, candidate.release) if candidate else None,
+                    image=image,
+                    smoke=read_smoke(workspace, image.release, image.digest) if image else None,
                     rings={
                         ring: _ring(workspace, snapshot, place, commits.get(place), report)
                         for ring, place in where.items()

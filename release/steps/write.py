@@ -11,7 +11,7 @@ from pathlib import Path
 from engines.config.rings import load_rings
 from engines.config.target import readable_targets
 from engines.config.workspace import Workspace
-from engines.errors import InputError, WrongEngine
+from engines.errors import GateFailed, InputError, WrongEngine
 from release.lock import exclusive
 from release.packed import image_path, read_image
 from release.records import (
@@ -30,6 +30,9 @@ from release.rollout.release_yaml import (
     values_of,
     write_values,
 )
+from release.signing.keys import trusted_keys, trying_key
+from release.smoke.record import read_smoke
+from release.smoke.wanted import say_smoked, signed_predicate
 
 Say = Callable[[str], None]
 
@@ -39,7 +42,8 @@ def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]
 
     Gives each release.yaml with its tag. All is checked first, so that either every file can be
     written or none is. A quarantined candidate is left out. Raises InputError where
-    nothing was published or a file is missing, and WrongEngine for a record that does not add up.
+    nothing was published or a file is missing, WrongEngine for a record that does not add up, and
+    GateFailed for an image that failed in a container.
     """
     refuse_old_layout(workspace)
     ring = load_rings(workspace).names[0]
@@ -56,7 +60,9 @@ def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]
                     )
                     continue
                 path = release_file(workspace, one.model, name, ring)
-                planned[path] = values_of(one, _digest(workspace, one, say))
+                digest = _digest(workspace, one, say)
+                _check_smoked(workspace, one, digest, say)
+                planned[path] = values_of(one, digest)
             if not publications:
                 say(f"{name}: no engine passed, so no release.yaml changes")
         for path in planned:
@@ -100,6 +106,24 @@ def _digest(workspace: Workspace, publication: Publication, say: Say) -> str | N
             f"and run `release pack {publication.release}` where the engine is."
         )
     return image.digest
+
+
+def _check_smoked(
+    workspace: Workspace, publication: Publication, digest: str | None, say: Say
+) -> None:
+    """Say whether the image ran in a container. Raises GateFailed where it failed there."""
+    if digest is None:
+        return
+    smoke = read_smoke(workspace, publication.release, digest)
+    if smoke is not None and smoke.verdict == "FAIL":
+        raise GateFailed(
+            f"{publication.release} failed in a container: {'; '.join(smoke.reasons)}. Build it "
+            f"again, or run `release smoke {publication.release}` again where it runs."
+        )
+    keys = (*trusted_keys(workspace), *filter(None, [trying_key(workspace)]))
+    predicate = signed_predicate(workspace, publication.release, keys)
+    if predicate is not None:
+        say(say_smoked(workspace, predicate, digest))
 
 
 def _check_label(workspace: Workspace, publication: Publication) -> None:

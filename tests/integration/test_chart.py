@@ -194,7 +194,9 @@ def test_keys_come_from_a_config_map_that_no_release_writes(render: Render) -> N
     objects = render(BASE | {"trust": {"keys": "our-keys"}})
     spec = of_kind(objects, "Deployment")["spec"]["template"]["spec"]
     assert {"name": "keys", "configMap": {"name": "our-keys"}} in spec["volumes"]
-    assert of_kind(objects, "ConfigMap")["metadata"]["name"] == "m-x86-site"
+    assert of_kind(objects, "ConfigMap")["metadata"]["name"] == "m-x86-fleet"
+    site = {"name": "site", "configMap": {"name": "jetrail-site", "optional": True}}
+    assert site in spec["volumes"], "of `release add-site`"
 
 
 def test_the_node_s_device_file_comes_from_a_config_map_of_the_cluster(render: Render) -> None:
@@ -207,18 +209,18 @@ def test_the_node_s_device_file_comes_from_a_config_map_of_the_cluster(render: R
     assert {"name": NODE_FILE, "value": f"{mount['mountPath']}/device.json"} in one["env"]
 
 
-def test_cameras_and_alerts_are_one_file_of_the_site(render: Render, tmp_path: Path) -> None:
+def test_cameras_and_alerts_are_one_file(render: Render, tmp_path: Path) -> None:
     site = {"cameras": ["rtsp://10.0.1.100/stream1"], "alerts": {"confidenceThreshold": 0.55}}
     before = render(BASE)
     objects = render(BASE | site)
-    path = tmp_path / "site.yaml"
-    path.write_text(of_kind(objects, "ConfigMap")["data"]["site.yaml"])
+    path = tmp_path / "found.yaml"
+    path.write_text(of_kind(objects, "ConfigMap")["data"]["values.yaml"])
     assert load_yaml(path) == site
     hashes = {
-        of_kind(one, "Deployment")["spec"]["template"]["metadata"]["annotations"]["jetrail/site"]
+        of_kind(one, "Deployment")["spec"]["template"]["metadata"]["annotations"]["jetrail/values"]
         for one in (before, objects)
     }
-    assert len(hashes) == 2, "a changed site starts a new pod"
+    assert len(hashes) == 2, "changed values start a new pod"
 
 
 def test_an_engine_on_no_base_is_mounted_as_an_image(render: Render) -> None:

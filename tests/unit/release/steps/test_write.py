@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from factories.signed import Signer, sign_folder
 
 from engines.config.workspace import Workspace
-from engines.errors import InputError, JetrailError, WrongEngine
+from engines.errors import GateFailed, InputError, JetrailError, WrongEngine
+from engines.machine.fingerprint import read_fingerprint
+from engines.records.attestation import FILE
+from engines.records.fingerprint import Fingerprint
 from release.packed import image_path
-from release.records import candidates_path, publication_path
+from release.records import attestation_path, candidates_path, publication_path
 from release.rollout.release_yaml import read_values, release_file
+from release.smoke import wanted
+from release.smoke.record import Smoke, smoke_path
 from release.steps.publish import publish
 from release.steps.status import status
 from release.steps.write import write
@@ -27,6 +34,21 @@ def canary(workspace: Workspace) -> Path:
     """The release.yaml of the canary ring, in a repository where a release was published."""
     record(workspace, PUBLICATION)
     return release_file(workspace, "meter", TARGET, "canary")
+
+
+SMOKE = Smoke(
+    release=RELEASE,
+    digest=IMAGE.digest,
+    runtime=None,
+    container_engine="podman 4.3.1",
+    device="a processor",
+    memory_limit_mib=1024,
+    ran_at=datetime(2026, 5, 1, tzinfo=timezone.utc),
+    verdict="PASS",
+    reasons=(),
+    boxes=None,
+    times=None,
+)
 
 
 def add_target(workspace: Workspace, name: str, label: str) -> None:
@@ -187,3 +209,48 @@ def _refused(workspace: Workspace, kind: type[JetrailError], match: str) -> None
 
 def _quiet(text: Any) -> None:
     """Say nothing."""
+
+
+# --- smoked --------------------------------------------------------------------------------------
+
+
+def test_an_image_that_failed_in_a_container_is_not_written(
+    workspace: Workspace, canary: Path
+) -> None:
+    IMAGE.write(image_path(workspace, RELEASE))
+    failed = SMOKE.model_copy(update={"verdict": "FAIL", "reasons": ("2 boxes are missing",)})
+    failed.write(smoke_path(workspace, RELEASE))
+    with pytest.raises(GateFailed, match="failed in a container: 2 boxes are missing"):
+        write(workspace, TARGET, lambda _: None)
+    assert not canary.exists()
+    # What another image of the release did says nothing of this one.
+    other = failed.model_copy(update={"digest": f"sha256:{'0' * 64}"})
+    other.write(smoke_path(workspace, RELEASE))
+    write(workspace, TARGET, lambda _: None)
+    assert canary.exists()
+
+
+def test_write_says_whether_an_image_was_smoked(
+    workspace: Workspace, canary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = Signer("ours")
+    IMAGE.write(image_path(workspace, RELEASE))
+    signer.record().write(workspace.trusted_keys / "ours.json")
+    here = read_fingerprint()
+
+    def said(device: Fingerprint) -> str:
+        folder = sign_folder(tmp_path / device.architecture, signer, release=RELEASE, device=device)
+        shutil.copyfile(folder / FILE, attestation_path(workspace, RELEASE))
+        lines: list[str] = []
+        write(workspace, TARGET, lines.append)
+        (found,) = (line for line in lines if "smoked" in line)
+        return found
+
+    monkeypatch.setattr(wanted, "installed", lambda: True)
+    assert f"not smoked yet; run `release smoke {RELEASE}`" in said(here)
+    other = here.model_copy(update={"architecture": "aarch64"})
+    assert "not smoked, since this machine is" in said(other)
+    monkeypatch.setattr(wanted, "installed", lambda: False)
+    assert "not smoked, since podman is not installed here" in said(here)
+    SMOKE.write(smoke_path(workspace, RELEASE))
+    assert said(here).endswith("smoked with PASS")
