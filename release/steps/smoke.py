@@ -70,6 +70,7 @@ def smoke(workspace: Workspace, tag: str, runtime: str | None, say: Say) -> Smok
     layout = Layout(workspace.images)
     keys = (*trusted_keys(workspace), *filter(None, [trying_key(workspace)]))
     _check_here(signed_predicate(workspace, release, keys), release)
+    layout.check_layers(layout.image(subject.image.digest))
     base = None if subject.image.base else _runtime(layout, subject.image, runtime)
     with ExitStack() as open_:
         image = open_.enter_context(taken_in(workspace.images, release, subject.image.digest))

@@ -35,6 +35,10 @@ cgroup_manager = "cgroupfs"
 """
 """For machines without systemd and without bridge networks, as CI's are."""
 SITE = "/opt/jetrail"
+LEFT_OUT = (
+    *("openvino_telemetry*", "openvino/include", "openvino/libs/*_frontend.so*"),
+    *("openvino/libs/libopenvino_intel_[gn]pu_*", "openvino/libs/*.json"),
+)
 SCRIPT = "#!/usr/bin/python3\nfrom runtime.cli import main\n\nmain()\n"
 
 
@@ -93,7 +97,7 @@ def podman() -> Podman:
     return Podman(folder=folder)
 
 
-def runtime_image(tools: Podman) -> str:
+def make_runtime_image(tools: Podman) -> str:
     """The image with Python, what `jetrail[runtime]` needs, and the runtime as it is here."""
     base = _base(tools)
     with tempfile.TemporaryDirectory() as folder:
@@ -129,13 +133,19 @@ def _base(tools: Podman) -> str:
             *("--python-version", "3.11", "--only-binary=:all:"),
             *("--constraint", constraints, *requirements),
         )
-        for path in site.glob("openvino_telemetry*"):
-            shutil.rmtree(path)
+        _leave_out(site)
         container = tools.run("buildah", "from", "scratch").stdout.strip()
         tools.run("buildah", "add", container, root, "/")
         tools.run("buildah", "copy", container, site, SITE)
         tools.run("buildah", "commit", "--rm", container, name)
     return name
+
+
+def _leave_out(site: Path) -> None:
+    """What no pod of ours loads, half of it all; telemetry would write a client id and send."""
+    for pattern in LEFT_OUT:
+        for path in site.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _requirements() -> list[str]:

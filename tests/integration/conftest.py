@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from factories.containers import Podman, make_runtime_image, podman
 from ruamel.yaml import YAML
 
 from engines.config.workspace import Workspace
@@ -208,6 +209,20 @@ def copy_of(tmp_path: Path) -> Callable[[Clone], Clone]:
         return Clone(root=root)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tools() -> Podman:
+    """Podman, with a storage of its own."""
+    return podman()
+
+
+@pytest.fixture(scope="session")
+def runtime_image(tools: Podman) -> Iterator[str]:
+    """The image of the pod's own software, on Debian, in podman's storage."""
+    name = make_runtime_image(tools)
+    yield name
+    tools.run("podman", "rmi", "--force", name)
 
 
 # --- bad input -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from factories import served
 from factories.cluster_tools import cluster_tool
-from factories.containers import Podman, podman, runtime_image
+from factories.containers import Podman
 from factories.paper import edit
 from factories.signed import Signer
 
@@ -28,18 +28,6 @@ CHART = Path(__file__).parents[2] / "release" / "charts" / "inference"
 PATIENCE_S = 120
 """On a machine that others use too."""
 TAG = served.RELEASE
-
-
-@pytest.fixture(scope="module")
-def tools() -> Podman:
-    return podman()
-
-
-@pytest.fixture(scope="module")
-def base(tools: Podman) -> Iterator[str]:
-    name = runtime_image(tools)
-    yield name
-    tools.run("podman", "rmi", "--force", name)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +94,7 @@ Play = Callable[..., Played]
 
 
 @pytest.fixture
-def play(tools: Podman, signer: Signer, base: str, tmp_path: Path) -> Iterator[Play]:
+def play(tools: Podman, signer: Signer, runtime_image: str, tmp_path: Path) -> Iterator[Play]:
     """Roll out an image with these files under /models: rendered by helm, run by podman."""
     running: list[Played] = []
     images: list[str] = []
@@ -115,7 +103,7 @@ def play(tools: Podman, signer: Signer, base: str, tmp_path: Path) -> Iterator[P
 
     def call(name: str, folder: Path, **model: str) -> Played:
         repository = f"localhost/jetrail-test-{name}"
-        image = tools.image(f"{repository}:{TAG}", base, folder, "/models")
+        image = tools.image(f"{repository}:{TAG}", runtime_image, folder, "/models")
         images.append(f"{repository}:{TAG}")
         values = {
             "image": {"repository": repository, "tag": image.removeprefix(f"{repository}:")},
