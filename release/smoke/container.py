@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -55,24 +54,24 @@ def version() -> str:
 
 
 @contextmanager
-def taken_in(layout: Path, name: str, digest: str) -> Iterator[str]:
+def taken_in(layout: Path, name: str, config: str) -> Iterator[str]:
     """Copy the image `name` of an OCI layout into podman's storage; gives its id there.
 
-    It is removed afterwards, unless it was there before. Raises ServiceError where podman fails, or
-    gives another image than the one with this digest.
+    `config` is the digest of its config, which names every layer by what is in it: podman's id. The
+    image is removed afterwards, unless it was there before. Raises ServiceError where podman fails,
+    or takes in another image.
     """
-    before = set(_podman("images", "--quiet", "--no-trunc").split())
+    known = config in _podman("images", "--all", "--quiet", "--no-trunc").split()
     image = _podman("pull", "--quiet", f"oci:{layout}:{name}").split()[-1]
     try:
-        (found,) = json.loads(_podman("image", "inspect", image))
-        if found["Digest"] != digest:
+        if image != config.removeprefix("sha256:"):
             raise ServiceError(
-                f"Expected the image {digest} from {layout}, but podman took in {found['Digest']}. "
-                f"Remove what it has with `podman rmi {image[:12]}` and run again."
+                f"Expected {PROGRAM} to take the image {name} with the id {config} from {layout}, "
+                f"but it took {image}. Somebody changed the folder meanwhile: run again."
             )
         yield image
     finally:
-        if f"sha256:{image.removeprefix('sha256:')}" not in before:
+        if not known:
             _call(["rmi", "--force", image], TAKE_SECONDS)
 
 

@@ -19,7 +19,7 @@ from engines.config.workspace import Workspace
 from engines.errors import GateFailed, InputError, WrongEngine
 from engines.records.attestation import Predicate
 from engines.records.trusted_key import TrustedKey
-from release.image.layout import Layout
+from release.image.layout import Image, Layout
 from release.packed import ImageRecord, read_image
 from release.records import Publication, read_publication
 from release.signing.keys import trusted_keys, trying_key
@@ -70,14 +70,19 @@ def smoke(workspace: Workspace, tag: str, runtime: str | None, say: Say) -> Smok
     layout = Layout(workspace.images)
     keys = (*trusted_keys(workspace), *filter(None, [trying_key(workspace)]))
     _check_here(signed_predicate(workspace, release, keys), release)
-    layout.check_layers(layout.image(subject.image.digest))
+    packed = layout.image(subject.image.digest)
+    layout.check_layers(packed)
     base = None if subject.image.base else _runtime(layout, subject.image, runtime)
     with ExitStack() as open_:
-        image = open_.enter_context(taken_in(workspace.images, release, subject.image.digest))
+        image = open_.enter_context(
+            taken_in(workspace.images, release, packed.manifest.config.digest)
+        )
         folder_of_keys = open_.enter_context(_mountable(keys))
         mounted, below = None, image
         if base is not None:
-            mounted, below = image, open_.enter_context(taken_in(workspace.images, *base))
+            config = base[1].manifest.config.digest
+            mounted = image
+            below = open_.enter_context(taken_in(workspace.images, base[0], config))
         folder = f"{MOUNT}/models" if mounted else "/models"
         command = ("runtime", "check", folder, "--rounds", str(ROUNDS))
         wanted = Run(
@@ -88,7 +93,7 @@ def smoke(workspace: Workspace, tag: str, runtime: str | None, say: Say) -> Smok
             mounted=mounted,
         )
         found, refused = _attempts(wanted, subject.publication)
-    record = _record(subject, base[1] if base else None, found)
+    record = _record(subject, base[1].digest if base else None, found)
     record.write(smoke_path(workspace, release))
     if refused:
         raise WrongEngine(str(refused)) from refused
@@ -122,8 +127,8 @@ def _check_here(predicate: Predicate | None, release: str) -> None:
         )
 
 
-def _runtime(layout: Layout, image: ImageRecord, name: str | None) -> tuple[str, str]:
-    """Name and digest of the runtime image for an image that holds an engine only."""
+def _runtime(layout: Layout, image: ImageRecord, name: str | None) -> tuple[str, Image]:
+    """The runtime image, with its name, for an image that holds an engine only."""
     bases = [one for one in layout.images() if one.startswith(BASE)]
     fitting = [one for one in bases if str(layout.image(one).config.platform) == image.platform]
     if name is None and len(fitting) != 1:
@@ -133,7 +138,9 @@ def _runtime(layout: Layout, image: ImageRecord, name: str | None) -> tuple[str,
             "with `release base build`, or name one with --runtime."
         )
     chosen = name or fitting[0]
-    return chosen, layout.image(chosen).digest
+    found = layout.image(chosen)
+    layout.check_layers(found)
+    return chosen, found
 
 
 @contextmanager
