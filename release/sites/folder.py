@@ -11,6 +11,7 @@ then on.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from engines.config.site import Site
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml, parse_bytes
 from engines.errors import InputError
-from engines.files import atomic_folder
+from engines.files import atomic_folders
 
 CONFIG_MAP = "jetrail-site"
 KEY = "site.yaml"
@@ -50,10 +51,17 @@ def write_site(workspace: Workspace, site: Site) -> Path:
             f"Expected a new site, got {site.site!r}, which {workspace.relative(folder)} is of. "
             "Edit its configmap.yaml, or choose another name."
         )
-    with atomic_folder(folder) as new:
-        for name, text in texts(site).items():
-            (new / name).write_text(text, encoding="utf-8")
+    write_sites(workspace, [site])
     return folder
+
+
+def write_sites(workspace: Workspace, sites: Iterable[Site]) -> None:
+    """Lay out folders that are not there yet, each whole or not at all."""
+    with atomic_folders(workspace.fleet / "sites") as new:
+        for site in sites:
+            (new / site.site).mkdir()
+            for name, text in texts(site).items():
+                (new / site.site / name).write_text(text, encoding="utf-8")
 
 
 def texts(site: Site) -> dict[str, str]:

@@ -12,7 +12,7 @@ from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.lock import exclusive
-from release.sites.folder import read_site, site_folder, site_names, texts, write_site
+from release.sites.folder import read_site, site_folder, site_names, texts, write_sites
 from release.sites.inventory import read_table
 
 Say = Callable[[str], None]
@@ -55,17 +55,21 @@ def import_sites(workspace: Workspace, table: Path, say: Say) -> int:
         load_target(workspace, target)
     for ring in sorted({one.ring for one in wanted}):
         rings.ring(ring)
-    added = 0
     with exclusive(workspace):
+        new = [one for one in wanted if not site_folder(workspace, one.site).exists()]
+        added = {one.site for one in new}
         for site in wanted:
-            folder = site_folder(workspace, site.site)
-            if not folder.exists():
-                write_site(workspace, site)
-                added += 1
-            elif any(
-                not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
-                for name, text in texts(site).items()
-            ):
-                say(f"{workspace.relative(folder)}: left as it is; the table says something else")
-    say(f"{added} of {len(wanted)} sites are new")
-    return added
+            if site.site not in added and _differs(workspace, site):
+                folder = workspace.relative(site_folder(workspace, site.site))
+                say(f"{folder}: left as it is; the table says something else")
+        write_sites(workspace, new)
+    say(f"{len(new)} of {len(wanted)} sites are new")
+    return len(new)
+
+
+def _differs(workspace: Workspace, site: Site) -> bool:
+    folder = site_folder(workspace, site.site)
+    return any(
+        not (folder / name).is_file() or (folder / name).read_text(encoding="utf-8") != text
+        for name, text in texts(site).items()
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import InputError
-from engines.files import atomic_folder, atomic_path, sha256_file, write_atomic
+from engines.files import atomic_folder, atomic_folders, atomic_path, sha256_file, write_atomic
 
 
 def test_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -86,3 +86,19 @@ def test_what_a_killed_command_left_is_collected(
         write_atomic(tmp_path / "file", "y")
         assert used.is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other"]
+
+
+def test_folders_appear_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    with pytest.raises(RuntimeError), atomic_folders(place) as new:
+        (new / "one").mkdir()
+        (new / "one" / "file").write_text("half")
+        raise RuntimeError
+    assert list(place.iterdir()) == []
+    with atomic_folders(place) as new:
+        for name in ("one", "two"):
+            (new / name).mkdir()
+            (new / name / "file").write_text(name)
+        assert not (place / "one").exists()
+    assert {path.name for path in place.iterdir()} == {"one", "two"}
+    assert (place / "two" / "file").read_text() == "two"
