@@ -63,6 +63,12 @@ class ImageRule(Part):
     rule: Literal["image"]
 
 
+class LintRule(Part):
+    """`release lint` finds no error in the ring's folder, with the release in it."""
+
+    rule: Literal["lint"]
+
+
 class WhoRule(Part):
     """Only these may: e-mail addresses of git's author, or names of GitLab users."""
 
@@ -71,7 +77,7 @@ class WhoRule(Part):
 
 
 Rule = Annotated[
-    AgeRule | ImageRule | ReadyRule | SignatureRule | VerdictRule | WhoRule,
+    AgeRule | ImageRule | LintRule | ReadyRule | SignatureRule | VerdictRule | WhoRule,
     Field(discriminator="rule"),
 ]
 

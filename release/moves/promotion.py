@@ -72,7 +72,7 @@ def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: P
     name = parse_tag(release.image.tag).name
     files = exported(snapshot, workspace, name, view, place)
     publication = _publication(files, name, source)
-    asked = _asked(snapshot, wish, ring, source, publication, release.image.tag, files)
+    asked = _asked(snapshot, wish, ring, source, publication, files)
     answers = overridden(ask(asked), wish.overrides, wish.why)
     move = _move(snapshot, planned, source, files, answers, wish.why)
     return replace(planned, answers=tuple(answers), move=move, refusal=refusal(answers))
@@ -84,17 +84,22 @@ def _asked(
     ring: Ring,
     source: Place,
     publication: Publication,
-    tag: str,
     view: Workspace,
 ) -> Asked:
-    there_since = _since(snapshot, source)
-    assert there_since is not None  # the ring has a release
+    there_since, content = _since(snapshot, source), snapshot.read(source.path)
+    values = values_at(snapshot, source)
+    # The ring has a release, so there is all of it.
+    assert there_since is not None
+    assert content is not None
+    assert values is not None
     report = wish.report
     return Asked(
         ring=ring,
         below=source.ring,
         publication=publication,
-        tag=tag,
+        place=source.other(ring.name),
+        tag=values.image.tag,
+        content=content,
         there_since=there_since,
         tip=tip(snapshot),
         view=view,
@@ -116,7 +121,9 @@ def exported(
     """The branch's files of one release and ring as a workspace in `folder`; records and keys are
     those of the clone where the branch has none, as in a repository of Fleet's own."""
     view = snapshot.export(
-        folder, f"release/records/{release}", "release/trust/keys", f"{place.folder}/fleet.yaml"
+        folder,
+        *(f"release/records/{release}", "release/trust/keys", "release/rings.yaml"),
+        *(f"release/fleet/{place.model}", "release/fleet/gitrepo.yaml", "release/charts"),
     )
     for own, theirs in (
         (workspace.records / release, view.records / release),

@@ -12,6 +12,7 @@ from typing import Any
 from engines.config.rings import (
     AgeRule,
     ImageRule,
+    LintRule,
     ReadyRule,
     Ring,
     SignatureRule,
@@ -23,6 +24,8 @@ from engines.errors import GateFailed, InputError, ServiceError, WrongEngine
 from release.gitops.history import Commit
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, parse_repository
+from release.moves.linted import errors_with
+from release.moves.place import Place
 from release.moves.seen import Seen, named
 from release.moves.signed import MEASURED_ON, check_signature, measured_on
 from release.records import Publication, read_quarantine
@@ -47,8 +50,11 @@ class Asked:
     below: str
     """Name of the ring that it is in."""
     publication: Publication
+    place: Place
     tag: str
     """As the ring below has it, with the digest."""
+    content: bytes
+    """The release.yaml that would be written."""
     there_since: Commit
     """The commit by which the ring below got it."""
     tip: Commit
@@ -234,6 +240,15 @@ def _image(rule: ImageRule, asked: Asked) -> tuple[bool, str]:
     return True, f"{address} has the image {digest}"
 
 
+def _lint(rule: LintRule, asked: Asked) -> tuple[bool, str]:
+    found = errors_with(asked.view, asked.place, asked.content)
+    if not found:
+        return True, f"no error in {asked.place.folder}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    one = found[0]
+    return False, f"{one.file}:{one.line} {one.rule.code}: {one.text.rstrip('.')}{more}"
+
+
 def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
     address = asked.author.rpartition("<")[2].rstrip(">")
     names = [address, os.environ.get("GITLAB_USER_LOGIN"), os.environ.get("GITLAB_USER_EMAIL")]
@@ -248,6 +263,7 @@ def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
 _RULES: dict[str, Callable[[Any, Asked], tuple[bool, str]]] = {
     "age": _age,
     "image": _image,
+    "lint": _lint,
     "ready": _ready,
     "signature": _signature,
     "verdict": _verdict,
