@@ -8,6 +8,7 @@ users install.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,8 @@ class SigningKey:
 
 
 def open_key(workspace: Workspace, key: str | None) -> SigningKey:
-    """The key in a file or at a URI; without one the only private key of this clone, or else the
-    one for trying, which is made if need be.
+    """The key in a file or at a URI; without one the only private key of this clone that counts
+    today, or else the one for trying, which is made if need be.
 
     Raises InputError where there is none, it cannot be opened, or its public half is not among the
     trusted keys, and ServiceError when a token or a cloud does not do its part.
@@ -68,6 +69,10 @@ def open_key(workspace: Workspace, key: str | None) -> SigningKey:
     if key:
         return _open_file(workspace, Path(path if scheme in FILE_SCHEMES else key))
     own = sorted((workspace.trust / "private").glob("*.pem"))
+    if len(own) > 1:
+        now = datetime.now(timezone.utc)
+        counting = {one.name for one in trusted_keys(workspace) if one.counts(now)}
+        own = [one for one in own if one.stem in counting] or own
     if len(own) > 1:
         raise InputError(
             f"Expected --key (or JETRAIL_SIGNING_KEY) to say which key signs, got none, and here "

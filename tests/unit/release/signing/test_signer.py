@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from factories.paper import edit
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, Signature
 
 from engines.config.workspace import Workspace
@@ -55,6 +56,15 @@ def test_two_private_keys(workspace: Workspace) -> None:
     with pytest.raises(InputError, match="here are ours, second: give one"):
         open_key(workspace, None)
     assert open_key(workspace, str(private)).record.name == "second"
+
+
+def test_two_private_keys_of_which_one_counts(workspace: Workspace) -> None:
+    """As after a key was replaced."""
+    make(workspace)
+    make(workspace, "second")
+    edit(record_file(workspace, "ours"), lambda one: one.update(valid_from="2020-01-01T00:00:00Z"))
+    edit(record_file(workspace, "ours"), lambda one: one.update(valid_until="2021-01-01T00:00:00Z"))
+    assert open_key(workspace, None).record.name == "second"
 
 
 @pytest.mark.parametrize("scheme", ["", "file:", "file2:"])

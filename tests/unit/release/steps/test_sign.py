@@ -91,6 +91,13 @@ def test_data_sets_as_dvc_knows_them(workspace: Workspace, release: str) -> None
     }
 
 
+def test_what_is_known_of_it_changed(workspace: Workspace, release: str) -> None:
+    """The same files, and DVC knows their data sets now."""
+    content = signed(workspace, release).read_bytes()
+    test_data_sets_as_dvc_knows_them(workspace, release)
+    assert attestation_path(workspace, release).read_bytes() != content
+
+
 def test_the_candidates_of_a_target(
     workspace: Workspace, release: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

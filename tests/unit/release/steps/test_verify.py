@@ -286,6 +286,24 @@ class TestImagesThatAreNot:
         assert result.exit_code == 5
         assert "was altered around them" in result.stderr
 
+    def test_a_layer_of_its_base(self, run: Verify, layout: Layout, release: str) -> None:
+        image, base = layout.image(release), io.BytesIO()
+        with tarfile.open(fileobj=base, mode="w"):
+            pass
+        digest = layout.add(base.getvalue())
+        config, document = json.loads(image.config_bytes), document_of(layout, release)
+        config["rootfs"]["diff_ids"].insert(0, digest)
+        data = to_bytes(config)
+        document["config"] |= {"digest": layout.add(data), "size": len(data)}
+        size = len(base.getvalue())
+        document["layers"].insert(0, document["layers"][0] | {"digest": digest, "size": size})
+        based = put(layout, "based", document)
+        assert run(based.digest).exit_code == 0
+        layout.blob(digest).write_bytes(b"x" * size)
+        result = run(based.digest)
+        assert result.exit_code == 5
+        assert f"with the digest {digest}" in result.stderr
+
     def test_another_release_under_its_name(
         self, run: Verify, workspace: Workspace, layout: Layout, release: str
     ) -> None:
