@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from engines.config.site import Site
+from engines.config.yaml import parse_bytes
+from engines.errors import InputError
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.lint.subject import Subject, wanted_labels
 from release.rollout.reading.bundle import Bundle
@@ -33,7 +36,15 @@ NO_SITE = Rule(
     "`release add-site` writes one; see `release sites`.",
 )
 
-RULES = (PASSWORD, OTHER_SITE, NO_SITE)
+OTHER_RING = Rule(
+    "site-in-another-ring",
+    "warning",
+    "A site's file and its cluster's label name different rings.",
+    "The label decides; who reads the file expects the site elsewhere.",
+    "Correct the one that is wrong.",
+)
+
+RULES = (PASSWORD, OTHER_SITE, NO_SITE, OTHER_RING)
 
 SITES = ("release", "fleet", "sites")
 _CREDENTIALS = re.compile(r"\b(?:rtsps?|https?|rtmps?)://[^\s/@:'\"]*:[^\s/@'\"]+@")
@@ -69,9 +80,28 @@ def _site(subject: Subject, bundle: Bundle, name: str) -> Iterator[Finding]:
     try:
         value = parse_document(file.read_text(encoding="utf-8", errors="replace")).value
         data = value.get("data") if isinstance(value, dict) else None
-        if not isinstance(data, dict) or not isinstance(data.get("site.yaml"), str):
+        config = data.get("site.yaml") if isinstance(data, dict) else None
+        if not isinstance(config, str):
             yield subject.at(NO_SITE, file, 1, "expected `data` with `site.yaml`, got none")
-        else:
-            parse_document(data["site.yaml"])
+            return
+        site = parse_bytes(Site, config.encode(), "site.yaml")
     except NotYaml as error:
         yield subject.at(NO_SITE, file, error.line, f"it is no YAML: {error}")
+        return
+    except InputError as error:
+        yield subject.at(NO_SITE, file, 1, str(error).removesuffix(". Fix the file and run again."))
+        return
+    yield from _site_and_cluster(subject, file, name, site)
+
+
+def _site_and_cluster(subject: Subject, file: Path, name: str, site: Site) -> Iterator[Finding]:
+    """Whether site.yaml is of this folder, and says of the cluster what its labels say."""
+    if site.site != name:
+        yield subject.at(OTHER_SITE, file, 1, f"expected `site: {name}`, got {site.site}")
+    if subject.given is None:
+        return
+    for cluster in subject.given.labelled([("site", name)]):
+        got = cluster.labels.get("ring", "no ring")
+        if got != site.ring:
+            text = f"site.yaml says ring {site.ring}, the label of {cluster.name} {got}"
+            yield subject.at(OTHER_RING, file, 1, text)

@@ -13,6 +13,8 @@ from release.rollout.simulation.series import COLOURS, PHASES, counts, end_of, s
 from release.rollout.simulation.sync import Change
 from release.rollout.simulation.table import clock
 
+BUNDLES = 60
+"""Bundles that are drawn."""
 ROWS = 60
 """Clusters of a bundle that have a line each; the others are in the curves."""
 WIDTH, LABEL, LINE, HEIGHT = 760, 200, 16, 150
@@ -50,8 +52,11 @@ def _page(simulation: Simulation) -> Iterator[str]:
     for phase, words in PHASES.items():
         yield f'<span><i style="background:{COLOURS[phase]}"></i> {escape(words)}</span>'
     yield "</p>"
-    for change in simulation.sync.changes:
+    for change in simulation.sync.changes[:BUNDLES]:
         yield from _change(change, asked.minutes * 60)
+    more = len(simulation.sync.changes) - BUNDLES
+    if more > 0:
+        yield f"<p>{more:,} bundles more change; simulation.json has all.</p>"
     yield f"<p>{simulation.sync.same} bundles more: nothing changes.</p></html>\n"
 
 

@@ -13,6 +13,8 @@ from release.rollout.simulation.sync import Change
 WIDTH = 80
 STEPS = 8
 """Moments that are shown of one bundle; more are put together."""
+BUNDLES = 20
+"""Bundles that are shown one by one."""
 ROWS = 12
 """Partitions that are shown of one bundle."""
 
@@ -40,11 +42,23 @@ def lines(simulation: Simulation) -> Iterator[str]:
         yield f"offline: {_named(sorted(simulation.offline))}"
     for note in simulation.notes:
         yield from _wrapped(f"note: {note}")
-    for change in sync.changes:
+    for change in sync.changes[:BUNDLES]:
         yield ""
         yield from _change(change)
+    if len(sync.changes) > BUNDLES:
+        yield ""
+        yield from _wrapped(_others(sync.changes[BUNDLES:]))
     yield ""
     yield from _end(simulation)
+
+
+def _others(changes: list[Change]) -> str:
+    """Bundles that are not shown one by one: how their clusters end."""
+    total: Counter[str] = Counter()
+    for change in changes:
+        total.update(change.outcome.counts if change.outcome else {"stopped or uninstalled": 1})
+    ends = ", ".join(f"{count:,} {state}" for state, count in total.most_common())
+    return f"{_count(len(changes), 'bundle')} more change (--json has all): {ends}"
 
 
 def _end(simulation: Simulation) -> Iterator[str]:

@@ -45,9 +45,13 @@ overrideTargets:
         device: x86-openvino
         ring: canary
 """
+SITES = "kind: GitRepo\nspec: {paths: [release/fleet/*/*/*, release/fleet/sites/*]}\n"
 SITE = """overrideTargets: [{name: site, clusterSelector: {matchLabels: {site: dock}}}]
 """
-CONFIG = "kind: ConfigMap\ndata:\n  site.yaml: |\n    cameras: []\n"
+CONFIG = """kind: ConfigMap
+data:
+  site.yaml: "{schema: 1, site: dock, target: x86-openvino, ring: canary}"
+"""
 CUSTOM = "targetCustomizations:\n  - name: one\n    clusterName: site-1\n"
 PARTITIONS = """rolloutStrategy:
   partitions:
@@ -354,6 +358,22 @@ CASES: list[Case] = [
             write("release/fleet/sites/dock/other.yaml", CONFIG),
         ],
     ),
+    (
+        *("site-without-config", None, "0.16"),
+        [
+            write("release/fleet/gitrepo.yaml", SITES),
+            write("release/fleet/sites/dock/fleet.yaml", SITE),
+            write("release/fleet/sites/dock/configmap.yaml", CONFIG.replace("canary", "A b")),
+        ],
+    ),
+    (
+        *("site-selects-another", None, "0.16"),
+        [
+            write("release/fleet/gitrepo.yaml", SITES),
+            write("release/fleet/sites/dock/fleet.yaml", SITE),
+            write("release/fleet/sites/dock/configmap.yaml", CONFIG.replace("dock", "gate")),
+        ],
+    ),
     ("allowed-for-nothing", 2, "0.16", [swap("helm:\n", "helm:  # lint: allow atomic\n")]),
 ]
 
@@ -366,6 +386,14 @@ CLUSTERS = """clusters:
 D = "  - {name: d, labels: {device: x86-openvino, ring: canary, half: two}}\n"
 
 AGAINST: list[tuple[str, str, list[Edit]]] = [
+    (
+        *("site-in-another-ring", CLUSTERS.replace("ring: canary", "ring: pilot, site: dock")),
+        [
+            write("release/fleet/gitrepo.yaml", SITES),
+            write("release/fleet/sites/dock/fleet.yaml", SITE),
+            write("release/fleet/sites/dock/configmap.yaml", CONFIG),
+        ],
+    ),
     ("no-folder", CLUSTERS.replace("canary, half: two", "later, half: two"), []),
     ("cluster-unlabelled", f"{CLUSTERS}  - name: e\n", []),
     ("cluster-unlabelled", f"{CLUSTERS}  - {{name: e, labels: {{device: a b, ring: c}}}}\n", []),

@@ -199,6 +199,17 @@ def test_table(repository: Path) -> None:
     assert max(map(len, text.splitlines())) <= table.WIDTH
 
 
+def test_many_bundles_are_put_together(repository: Path) -> None:
+    for number in range(25):
+        folder = repository / "release/fleet/meter/x86-openvino" / f"ring-{number}"
+        folder.mkdir()
+        (folder / "fleet.yaml").write_text(FLEET_YAML)
+        (folder / "release.yaml").write_text("image: {tag: v1}\n")
+    text = "\n".join(table.lines(run(repository, bad="v1")))
+    assert text.count("release/fleet/") == 20
+    assert "5 bundles more change (--json has all): 25 broken" in text
+
+
 def command(monkeypatch: pytest.MonkeyPatch, repository: Path, *arguments: str) -> Result:
     monkeypatch.chdir(repository)
     return CliRunner().invoke(commands, ["simulate", "-c", "../clusters.yaml", *arguments])
