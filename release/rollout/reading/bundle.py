@@ -178,7 +178,12 @@ def _document(file: Path) -> Document:
 
 
 def _check(value: dict[str, Any], document: Document, file: Path, version: FleetVersion) -> None:
-    """What Fleet checks of the decoded file."""
+    """What Fleet checks of the decoded file, and paths that no system has."""
+    for one in _all(value):
+        helm = one.get("helm") or {}
+        for name in (helm.get("chart") or "", *(helm.get("valuesFiles") or ())):
+            if "\0" in name:
+                raise Unreadable("a path with a zero byte in it", file, document.line("helm"))
     if value.get("imageScans") and version.at_least(0, 15):
         line = document.line("imageScans")
         raise Unreadable("imageScans are switched off since Fleet 0.15", file, line)

@@ -90,6 +90,7 @@ def test_keys_that_a_version_drops(tmp_path: Path) -> None:
         ("rolloutStrategy: {maxUnavailable: 0.5}", 1, "not a number or percentage"),
         ("helm: {chart: c, valuesFiles: [gone.yaml]}", 1, "is not there"),
         ("helm: {chart: c, valuesFiles: [../../../../../../etc/passwd]}", 1, "outside"),
+        ('helm: {chart: "a\\0"}', 1, "zero byte"),
         ("imageScans: [{image: x, tagName: y}]", 1, "switched off"),
         ("dependsOn: [{}]", 1, "wants a `name`"),
         ("dependsOn: [{name: x, acceptedStates: [Redy]}]", 1, "no state"),
