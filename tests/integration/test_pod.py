@@ -120,7 +120,7 @@ def play(tools: Podman, signer: Signer, runtime_image: str, tmp_path: Path) -> I
 
     yield call
     for one in running:
-        tools.run("podman", "pod", "rm", "--force", f"{one.name}-pod-0", check=False)
+        tools.run("podman", "pod", "rm", "--force", "--time", "1", f"{one.name}-pod-0", check=False)
     for image in images:
         tools.run("podman", "rmi", "--force", image, check=False)
 
