@@ -9,6 +9,7 @@ image/       one layer on a base, an OCI layout, a push to a registry
 rollout/     release.yaml of each ring; what Fleet makes of all files, and of a sync
 gitops/      the branch that Fleet reads: fetched, built upon, pushed without force
 smoke/       an image, run on this machine as a cluster would run it
+airgap/      all that a site without a network runs, in one file
 sites/       a folder a site: its ConfigMap, and the cluster that it goes to
 reports/     what clusters run by Fleet's word, and by their pods' own
 moves/       promotions and rollbacks: one commit each

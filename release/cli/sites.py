@@ -95,3 +95,48 @@ def sites(
             "`release sites --help`."
         )
     step.import_sites(workspace, table, line)
+
+
+@commands.command()
+@reports_errors
+def bundle(
+    site: Annotated[
+        str | None, typer.Option("--site", help="A folder under release/fleet/sites/.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file; default: jetrail-SITE.tar.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key", envvar="JETRAIL_SIGNING_KEY", help="As of `release sign`: a file or a URI."
+        ),
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option("--verify", help="Check this bundle instead of making one.")
+    ] = None,
+) -> None:
+    """Write all that a site without a network runs into one file.
+
+    Image archives as K3s imports them, chart, values, statements, public keys, and a shell script
+    that checks all of it at the site against the keys there, then installs. It works from this
+    clone and from release/images.
+
+    Examples:
+
+      release bundle --site dock-7
+
+      release bundle --verify jetrail-dock-7.tar
+    """
+    from engines.config.workspace import find_workspace
+    from engines.errors import InputError
+    from release.steps import bundle as step
+    from release.terminal import line
+
+    workspace = find_workspace()
+    if (site is None) == (verify is None):
+        raise InputError("Expected --site NAME or --verify FILE. See `release bundle --help`.")
+    if verify is not None:
+        line(f"{verify}: whole, signed by {step.verify(workspace, verify).name}")
+    elif site is not None:
+        step.bundle(workspace, site, out, key, line)

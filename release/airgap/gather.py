@@ -1,0 +1,120 @@
+"""What Fleet would bring to one site: releases, values and the site's own ConfigMap."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from engines.config.site import Site
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml
+from engines.errors import InputError
+from release.rollout.clusters.inventory import Cluster, Inventory
+from release.rollout.reading.tree import read_tree
+from release.rollout.reading.version import parse_version
+from release.rollout.targets.placement import BundleStops, Placement, place
+from release.sites.folder import NAMESPACE, read_site
+from release.tags import Tag, parse_tag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """One Helm release of the site."""
+
+    name: str
+    tag: Tag
+    repository: str
+    values: dict[str, Any]
+    """As Fleet would merge them for this very cluster."""
+
+
+def deployed_at(workspace: Workspace, name: str) -> tuple[Site, list[Deployed]]:
+    """A site, and what runs there by the files of this clone. Raises InputError where nothing does,
+    or a tag has no digest."""
+    site = read_site(workspace, name)
+    labels = {
+        "device": load_target(workspace, site.target).fleet_label,
+        "ring": site.ring,
+        "site": name,
+    }
+    version = parse_version(None)
+    inventory = Inventory((Cluster(name, labels),))
+    found = []
+    for bundle in read_tree(workspace.root, version).bundles:
+        try:
+            placed = place(bundle, inventory, version)
+        except BundleStops as error:
+            raise InputError(f"{bundle.place}: {error}. Fix it, see `release lint`.") from error
+        found += [_deployed(bundle.place, one) for one in placed if one.tag]
+    if not found:
+        raise InputError(
+            f"Expected a release for {name}, whose cluster has the labels {labels}, but no ring of "
+            "this clone gives it one. Promote one to its ring and `git pull`."
+        )
+    return site, found
+
+
+def _deployed(where: str, one: Placement) -> Deployed:
+    tag = parse_tag(one.tag)
+    if tag.digest is None:
+        raise InputError(
+            f"Expected a tag with a digest in {where}, got {one.tag}. Pack it, and write the ring."
+        )
+    helm = one.options.get("helm") or {}
+    values = dict(helm.get("values") or {})
+    repository = str((values.get("image") or {}).get("repository") or "")
+    return Deployed(
+        name=str(helm.get("releaseName") or "inference"),
+        tag=tag,
+        repository=repository,
+        values=values,
+    )
+
+
+def chart_archive(folder: Path) -> tuple[str, bytes]:
+    """The chart as Helm packs one: `<name>-<version>.tgz` and its bytes, the same each time."""
+    meta = load_yaml(folder / "Chart.yaml")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in _files(folder):
+            data = path.read_bytes()
+            entry = tarfile.TarInfo(f"{meta['name']}/{path.relative_to(folder).as_posix()}")
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return f"{meta['name']}-{meta['version']}.tgz", gzip.compress(packed.getvalue(), mtime=0)
+
+
+def helm_manifest(one: Deployed, chart: bytes) -> bytes:
+    """What K3s' own Helm controller installs, with the chart in it: no network is asked
+    (https://docs.k3s.io/add-ons/helm)."""
+    spec = {
+        "chartContent": base64.b64encode(chart).decode(),
+        "targetNamespace": NAMESPACE,
+        "createNamespace": True,
+        "valuesContent": _dump(one.values),
+    }
+    meta = {"name": one.name, "namespace": "kube-system"}
+    content = {"apiVersion": "helm.cattle.io/v1", "kind": "HelmChart", "metadata": meta}
+    return _dump({**content, "spec": spec}).encode()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    yield from sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _dump(content: Any) -> str:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.width = 4096
+    text = io.StringIO()
+    yaml.dump(content, text)
+    return text.getvalue()
