@@ -1,4 +1,4 @@
-"""Chart, Helm options, and what the chart makes of a site's pod."""
+"""The chart, and what Helm is told."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
-
-import yaml
 
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.lint.subject import Subject
@@ -100,36 +98,10 @@ DEPENDS = Rule(
     "The agent tries again every 15 s, for ever.",
     "Correct the name: Fleet makes it of the GitRepo's name and the path.",
 )
-PROBES = Rule(
-    "probe-too-short",
-    "error",
-    "The startup probe ends before an engine is loaded.",
-    "The pod is started again and again, and never gets ready.",
-    "Give `healthcheck.startupSeconds` at least 60, on a small Jetson 300.",
-)
-SURGE = Rule(
-    "surge-without-gpu",
-    "warning",
-    "The new pod needs a second GPU beside the old one.",
-    "RollingUpdate starts it first. Without time slicing in NVIDIA's device plugin it stays "
-    "pending, and the release never gets ready.",
-    "Share the GPU by time slicing and say so with a comment, or set `strategy: Recreate`.",
-)
-BUDGET = Rule(
-    "disruption-budget",
-    "error",
-    "A PodDisruptionBudget over one replica blocks every drain of the node.",
-    "Updates of the node wait for ever.",
-    "Take it away, or let maxUnavailable be 1.",
-)
-
 RULES = (
     *(OUTSIDE, MISSING, NOTHING, REPO_ALONE, NO_VERSION, LONG_NAME, SAME_RELEASE, ATOMIC, TIMEOUT),
-    *(CANNOT_OFF, CLEARED, DEPENDS, PROBES, SURGE, BUDGET),
+    *(CANNOT_OFF, CLEARED, DEPENDS),
 )
-
-START_S = 60
-"""What a signature, loading an engine and a golden inference take on a slow device, at least."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
@@ -145,7 +117,6 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield from _wait(subject, bundle, path, helm)
         yield from _off(subject, bundle, rows)
         yield from _bundle(subject, bundle)
-        yield from _pod(subject, bundle)
     yield from _same_release(subject)
 
 
@@ -233,49 +204,6 @@ def _bundle(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
         if one.get("name") and one["name"] not in names and not one.get("selector"):
             text = f"no folder makes a bundle {one['name']!r}"
             yield subject.found(DEPENDS, bundle, ("dependsOn", at), text)
-
-
-def _pod(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
-    values = (bundle.options.get("helm") or {}).get("values") or {}
-    path: Place = ("helm", "values")
-    start = _get(values, "healthcheck", "startupSeconds")
-    if isinstance(start, (int, float)) and start < START_S:
-        text = f"expected at least {START_S} s, got {start:g}"
-        yield subject.found(PROBES, bundle, (*path, "healthcheck", "startupSeconds"), text)
-    limits = _get(values, "resources", "limits")
-    gpu = isinstance(limits, dict) and any(str(name).endswith("/gpu") for name in limits)
-    if gpu and values.get("strategy", "RollingUpdate") == "RollingUpdate":
-        text = "two pods of one GPU each run at the same time during an update"
-        yield subject.found(SURGE, bundle, (*path, "resources", "limits"), text)
-    yield from _budgets(subject, bundle)
-
-
-def _get(values: Any, *keys: str) -> Any:
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
-
-
-def _budgets(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
-    """Manifests in the folder, outside of a chart's templates."""
-    for name in bundle.content.files:
-        if not name.endswith((".yaml", ".yml")) or "/templates/" in f"/{name}":
-            continue
-        text = (bundle.folder / name).read_text(encoding="utf-8", errors="replace")
-        if "PodDisruptionBudget" not in text:
-            continue
-        try:
-            rows = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
-        except yaml.YAMLError:
-            continue
-        for one in rows:
-            spec = one.get("spec") or {}
-            least = spec.get("minAvailable", 0 if "maxUnavailable" in spec else 1)
-            strict = least not in (0, "0%") or spec.get("maxUnavailable") in (0, "0%")
-            if one.get("kind") == "PodDisruptionBudget" and strict:
-                line = text[: text.find("PodDisruptionBudget")].count("\n") + 1
-                words = "a site has one replica, which this keeps from being moved"
-                yield subject.at(BUDGET, bundle.folder / name, line, words)
 
 
 def _same_release(subject: Subject) -> Iterator[Finding]:

@@ -60,6 +60,13 @@ IGNORED = Rule(
     "Fleet merges a target's options over the bundle's by a list of keys; this one is not on it.",
     "Put it at the top of fleet.yaml, where it holds for all clusters.",
 )
+EVERYWHERE = Rule(
+    "namespace-labels-everywhere",
+    "warning",
+    "Labels of a target's namespace go to every cluster of the bundle.",
+    "Fleet adds namespaceLabels and namespaceAnnotations of all targets to all clusters.",
+    "Put them at the top, where everybody sees that they are for all.",
+)
 SAME_NAME = Rule(
     "same-bundle-name",
     "error",
@@ -90,8 +97,8 @@ PAUSED = Rule(
 )
 
 RULES = (
-    *(UNREADABLE, UNKNOWN, DROPPED, OTHER_CASE, TWICE, DOCUMENTS, IGNORED, SAME_NAME),
-    *(NOT_READ, LOOSE, PAUSED),
+    *(UNREADABLE, UNKNOWN, DROPPED, OTHER_CASE, TWICE, DOCUMENTS, IGNORED, EVERYWHERE),
+    *(SAME_NAME, NOT_READ, LOOSE, PAUSED),
 )
 
 
@@ -134,6 +141,10 @@ def _ignored(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
             for name, key in STRUCTURES["Target"].items():
                 if name in entry and key.ignored_in_target and not name.startswith("namespace"):
                     yield _ignored_at(subject, bundle, (part, at, name))
+            for name in ("namespaceLabels", "namespaceAnnotations"):
+                if entry.get(name):
+                    text = f"`{name}` of entry {at + 1} is applied to all clusters"
+                    yield subject.found(EVERYWHERE, bundle, (part, at, name), text)
             for name, key in STRUCTURES["Helm"].items():
                 if name in (entry.get("helm") or {}) and key.ignored_in_target:
                     yield _ignored_at(subject, bundle, (part, at, "helm", name))

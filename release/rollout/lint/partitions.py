@@ -159,6 +159,10 @@ def _partitions(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
     if rollout.get("maxUnavailable") is not None:
         text = f"{rollout['maxUnavailable']} holds over all {len(rows)} partitions together"
         yield subject.found(BUNDLE_WIDE, bundle, ("rolloutStrategy", "maxUnavailable"), text)
+    passes = rollout.get("maxUnavailablePartitions", 0)
+    if _open(passes) or (isinstance(passes, int) and passes >= len(rows) > 1):
+        text = f"{passes} of {len(rows)} partitions may be unavailable, so that none holds any"
+        yield subject.found(NO_GATE, bundle, ("rolloutStrategy", "maxUnavailablePartitions"), text)
     rings = set()
     for at, row in enumerate(rows):
         here = ("rolloutStrategy", "partitions", at)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from release.rollout.lint import chart, files, partitions, sites, tags, targets, values
+from release.rollout.lint import (
+    chart,
+    files,
+    partitions,
+    pod,
+    sites,
+    tags,
+    targets,
+    values,
+)
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.lint.subject import Subject
 
@@ -22,6 +31,7 @@ SUBJECTS = {
     "targets": targets.RULES,
     "partitions": partitions.RULES,
     "chart": chart.RULES,
+    "pod": pod.RULES,
     "values": values.RULES,
     "tags": tags.RULES,
     "sites": sites.RULES,
@@ -39,6 +49,7 @@ def run(subject: Subject, in_registry: tags.InRegistry | None = None) -> list[Fi
         *targets.check(subject),
         *partitions.check(subject),
         *chart.check(subject),
+        *pod.check(subject),
         *values.check(subject),
         *tags.check(subject, in_registry),
         *sites.check(subject),

@@ -106,9 +106,17 @@ NEVER = Rule(
     "Correct its selector or its place, or take it away.",
 )
 
+BASE_VALUES = Rule(
+    "no-customization",
+    "note",
+    "Clusters of the folder match no customization.",
+    "They get the bundle's own values.",
+    "Nothing, where this is meant; else add a customization for them.",
+)
+
 RULES = (
     *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, TWO_FOLDERS, NO_FOLDER, UNLABELLED, NOBODY),
-    *(SAME_TARGET, BAD_NAME, STOPS, MAY_STOP, NEVER),
+    *(SAME_TARGET, BAD_NAME, STOPS, MAY_STOP, NEVER, BASE_VALUES),
 )
 
 _FIELD = re.compile(r"\.ClusterLabels\.(\w+)")
@@ -211,6 +219,10 @@ def _against_clusters(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
             why = "an earlier one takes all that match" if found else "no cluster matches"
             yield subject.found(NEVER, bundle, target.place, f"{target.criteria.name}: {why}")
         taken |= found
+    base = [one.name for one in clusters if one.name not in taken]
+    if base and taken:
+        text = f"{len(base)} of {len(clusters)} clusters: {_some(base)}"
+        yield subject.found(BASE_VALUES, bundle, ("targetCustomizations",), text)
 
 
 def _overlaps(subject: Subject) -> Iterator[Finding]:

@@ -135,6 +135,15 @@ def quarantine(root: Path) -> None:
     written.write(quarantine_path(Workspace(root=root), PUBLICATION.release))
 
 
+POD = """kind: Deployment
+spec:
+  strategy: {rollingUpdate: {maxSurge: 1}}
+  template:
+    spec:
+      containers:
+        - startupProbe: {periodSeconds: 1}
+          resources: {limits: {nvidia.com/gpu: 1}}
+"""
 OTHER = "release/fleet/other/x86-openvino/canary"
 TAG = PUBLICATION.release
 GPU = "    resources: {limits: {memory: 1Gi, nvidia.com/gpu: 1}}\n"
@@ -154,6 +163,10 @@ CASES: list[Case] = [
     ("more-documents", 1, "0.16", [add("---\nhelm: {}\n")]),
     ("key-ignored-in-target", 23, "0.16", [add(f"{CUSTOM}    deleteNamespace: true\n")]),
     ("key-ignored-in-target", 23, "0.16", [add(f"{CUSTOM}    helm: {{maxHistory: 3}}\n")]),
+    (
+        *("namespace-labels-everywhere", 23, "0.16"),
+        [add(f"{CUSTOM}    namespaceLabels: {{a: b}}\n")],
+    ),
     ("same-bundle-name", 1, "0.16", [add("name: x\n"), write(f"{OTHER}/fleet.yaml", "name: x\n")]),
     ("folder-not-read", None, "0.16", [write("release/fleet/a/fleet.yaml", SITE)]),
     (
@@ -198,6 +211,10 @@ CASES: list[Case] = [
     (
         *("bundle-wide-limit", 13, "0.16"),
         [swap(LIMIT, PARTITIONS.replace("  partitions", "  maxUnavailable: 1\n  partitions"))],
+    ),
+    (
+        *("no-gate", 13, "0.16"),
+        [swap(LIMIT, PARTITIONS.replace("  part", "  maxUnavailablePartitions: 2\n  part"))],
     ),
     (
         *("partition-without-limit", 14, "0.16"),
@@ -274,6 +291,18 @@ CASES: list[Case] = [
                 "apiVersion: policy/v1\nkind: PodDisruptionBudget\nspec: {minAvailable: 1}\n",
             )
         ],
+    ),
+    (
+        *("probe-too-short", 11, "0.16"),
+        [swap("cameras: []", "pod: {startupProbe: {periodSeconds: 2, failureThreshold: 5}}")],
+    ),
+    ("probe-too-short", None, "0.16", [write(f"{FOLDER}/pod.yaml", POD)]),
+    ("surge-without-gpu", None, "0.16", [write(f"{FOLDER}/pod.yaml", POD)]),
+    (
+        "disruption-budget",
+        11,
+        "0.16",
+        [swap("cameras: []", "podDisruptionBudget: {enabled: true}")],
     ),
     # values
     ("values-files-ignored", 6, "0.15", [swap("  chart: oci", "  repo: oci")]),
@@ -403,6 +432,10 @@ AGAINST: list[tuple[str, str, list[Edit]]] = [
     (
         *("customization-never", CLUSTERS),
         [add("targetCustomizations:\n  - clusterSelector: {}\n  - {clusterName: a}\n")],
+    ),
+    (
+        *("no-customization", CLUSTERS),
+        [add("targetCustomizations: [{clusterName: a, helm: {values: {cameras: []}}}]\n")],
     ),
     ("two-folders", CLUSTERS, [copy("release/fleet/meter/x86-openvino/pilot")]),
     (
