@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
 from release.moves.place import Place
-from release.registry.mlflow import LOCAL_STORE, is_server, open_store, tracking_uri
+from release.registry.mlflow import open_store
 from release.registry.submission import registered_name
+from release.registry.uri import is_server, shown_uri, sqlite_file, tracking_uri
 from release.rollout.release_yaml import ReleaseValues
 from release.tags import parse_tag
 
@@ -31,9 +31,11 @@ def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say
 def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: Say) -> None:
     """Let each ring's alias name the version of what the ring runs, or nothing. Raises ServiceError
     and InputError. A store in the repository that nothing was published to is left alone."""
-    uri = tracking_uri(workspace.root)
-    if not is_server(uri) and not _local_store(workspace, uri).is_file():
-        say(f"MLflow's aliases were not touched, since there is no store at {uri}")
+    if _nothing_there(workspace):
+        say(
+            "MLflow's aliases were not touched, since there is no store at "
+            f"{shown_uri(workspace.root)}"
+        )
         return
     with open_store(workspace.root) as store:
         for place, values in wanted.items():
@@ -49,6 +51,8 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
             store.point_alias(name, place.ring, version)
 
 
-def _local_store(workspace: Workspace, uri: str) -> Path:
-    path = uri.removeprefix("sqlite:///")
-    return Path(path) if path != uri else workspace.root / LOCAL_STORE
+def _nothing_there(workspace: Workspace) -> bool:
+    """Whether the store is a file that nothing was published to."""
+    uri = tracking_uri(workspace.root)
+    file = None if is_server(uri) else sqlite_file(uri)
+    return file is not None and not file.is_file()

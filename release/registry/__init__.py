@@ -1,8 +1,11 @@
 """MLflow: what is told of an engine that passed, and which one is the candidate.
 
-submission    what MLflow is told about one engine
+submission    what MLflow is told about one engine; description: what people read of it there
 portable      what a released engine needs where Jetrail is not installed
 plots         the pictures of a run
-mlflow        run, model, version and alias, each made once
+uri           where MLflow is, and what of that may be shown
+sqlite        a store that is a file: whether it can be used, and whether it was moved
+surroundings  how MLflow is called, and its errors as the sentences of `trouble`
+mlflow        run, model, version and alias, each made once; saved: their files
 policy        which passing engine is the candidate
 """

@@ -14,50 +14,61 @@ a commit of their own and print addresses.
 
 from __future__ import annotations
 
-import logging
-import os
-import sqlite3
 import tempfile
 import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
-from engines.errors import InputError, ServiceError
-from engines.files import DISK_ERRNOS, atomic_path
+from engines.errors import InputError
 from release.records import MlflowEntry
-from release.registry.portable import copy_code
+from release.registry.description import heading
+from release.registry.saved import inputs, link, save_model
+from release.registry.sqlite import check_sqlite, follow_move
 from release.registry.submission import Submission
+from release.registry.surroundings import (
+    IMPATIENT,
+    PATIENT,
+    QUIET,
+    environment,
+    make_sqlite,
+    not_set_by_user,
+    service_errors,
+    silence,
+)
+from release.registry.trouble import deleted
+from release.registry.uri import (
+    LOCAL_STORE,
+    artifacts_folder,
+    is_server,
+    shown_uri,
+    sqlite_file,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
 
-LOCAL_STORE = "mlflow.db"
-
 TAG = "jetrail.tag"
 LOGGED = "jetrail.logged"
 """Set on a run when all its figures and files are there: the sha256 of what they were."""
 
-_QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-"""For the first request: whether the server is there at all (MLflow itself tries for minutes)."""
-_PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
-_SQLITE = "sqlite:///"
+NOTE = "mlflow.note.content"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Else MLflow opens the page of GenAI evaluation, or asks."""
+_SOURCE = {"mlflow.source.name": "release publish", "mlflow.source.type": "LOCAL"}
 
 
 class Store:
     """An MLflow tracking server and model registry, or a local SQLite file that acts as both."""
 
-    def __init__(self, client: MlflowClient, shown_uri: str, artifacts: Path | None) -> None:
+    def __init__(
+        self, client: MlflowClient, uri: str, shown_uri: str, artifacts: Path | None
+    ) -> None:
         self._client = client
+        self._uri = uri
         self._shown_uri = shown_uri
         self._artifacts = artifacts
 
@@ -67,12 +78,14 @@ class Store:
         return int(found.version) if found else None
 
     def publish(self, submission: Submission) -> MlflowEntry:
-        """Make, or complete, run, model and version. Raises ServiceError."""
-        experiment = self._experiment(submission.experiment)
+        """Make, or complete, run, model and version, their files too. Raises ServiceError."""
+        experiment = self._experiment(submission)
         found = self._find_version(submission.registered_model, submission.release)
         run = self._run(submission, experiment, found)
         self._log(submission, run)
-        version = found or self._register(submission, self._model(submission, experiment, run), run)
+        model = self._model(submission, experiment, run)
+        version = found or self._register(submission, model, run)
+        self._describe(submission, version)
         if run.info.status != "FINISHED":
             self._client.set_terminated(run.info.run_id, "FINISHED")
         return MlflowEntry(
@@ -82,6 +95,37 @@ class Store:
             registered_model=submission.registered_model,
             version=int(version.version),
         )
+
+    def has_files(self, submission: Submission) -> bool:
+        """Whether the files of a release that was published before are all there."""
+        version = self._find_version(submission.registered_model, submission.release)
+        if version is None or not version.run_id:
+            return False
+        found = self._client.search_logged_models(
+            [self._client.get_run(version.run_id).info.experiment_id],
+            filter_string=_tagged(submission.release),
+            max_results=1,
+        )
+        return (
+            bool(found) and self._has_model(found[0]) and self._has_all(submission, version.run_id)
+        )
+
+    def aliases(self, registered_model: str) -> dict[str, int]:
+        """The model's aliases and the versions that they name; none where there is no model."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_registered_model(registered_model).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+        return {alias: int(version) for alias, version in found.items()}
+
+    def release_of(self, registered_model: str, version: int) -> str:
+        """The release that a version holds; empty where it is not ours."""
+        found = self._client.get_model_version(registered_model, str(version))
+        return str(found.tags.get(TAG, ""))
 
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         """Let `alias` name that version; nothing is written when it does already."""
@@ -104,30 +148,46 @@ class Store:
         self._client.delete_registered_model_alias(registered_model, alias)
         return True
 
-    def _experiment(self, name: str) -> str:
+    def _experiment(self, submission: Submission) -> str:
+        name = submission.experiment
+        wanted = {**_KIND, NOTE: submission.descriptions.experiment}
         found = self._client.get_experiment_by_name(name)
         if found is not None:
-            return str(found.experiment_id)
+            number = str(found.experiment_id)
+            if found.lifecycle_stage == "deleted":
+                raise InputError(deleted("experiments", f"experiment {name}", number, self._uri))
+            for key, value in wanted.items():
+                if key not in found.tags:
+                    self._client.set_experiment_tag(number, key, value)
+            return number
         location = (self._artifacts / name).as_uri() if self._artifacts else None
         with _already_there():
-            return str(self._client.create_experiment(name, artifact_location=location))
-        return self._experiment(name)
+            return str(
+                self._client.create_experiment(name, artifact_location=location, tags=wanted)
+            )
+        return self._experiment(submission)
 
     def _run(self, submission: Submission, experiment: str, version: Any | None) -> Run:
         if version is not None and version.run_id:
-            return self._client.get_run(version.run_id)
+            run = self._client.get_run(version.run_id)
+            if run.info.lifecycle_stage == "deleted":
+                name = f"run {submission.release}"
+                raise InputError(deleted("runs", name, run.info.run_id, self._uri))
+            return run
         found = self._client.search_runs([experiment], _tagged(submission.release), max_results=1)
         if found:
             return found[0]
-        tags = {**submission.tags, TAG: submission.release}
+        tags = {**submission.tags, **_SOURCE, TAG: submission.release}
         return self._client.create_run(experiment, tags=tags, run_name=submission.release)
 
     def _log(self, submission: Submission, run: Run) -> None:
-        if run.data.tags.get(LOGGED) == submission.fingerprint:
+        run_id = run.info.run_id
+        logged = run.data.tags.get(LOGGED) == submission.fingerprint
+        if logged and self._has_all(submission, run_id):
             return
         from mlflow.entities import Metric, Param, RunTag
 
-        now, run_id = int(time.time() * 1000), run.info.run_id
+        now = int(time.time() * 1000)
         self._client.log_batch(
             run_id,
             metrics=[Metric(key, value, now, 0) for key, value in submission.metrics.items()],
@@ -139,22 +199,52 @@ class Store:
             tags=[RunTag(key, value) for key, value in submission.tags.items()],
         )
         with tempfile.TemporaryDirectory() as folder:
-            _link(submission.files, Path(folder))
-            _draw(submission, Path(folder) / "plots")
+            link(submission.files, Path(folder))
+            plots = Path(folder) / "plots"
+            plots.mkdir()
+            submission.draw(plots)
             self._client.log_artifacts(run_id, folder)
+        self._client.log_inputs(run_id, inputs(submission))
         self._client.set_tag(run_id, LOGGED, submission.fingerprint)
+
+    def _has_all(self, submission: Submission, run_id: str) -> bool:
+        there = {Path(one.path).name for one in self._client.list_artifacts(run_id)}
+        return {"plots", *(file.name for file in submission.files)} <= there
+
+    def _has_model(self, model: LoggedModel) -> bool:
+        files = self._client.list_logged_model_artifacts(model.model_id)
+        return "MLmodel" in {Path(one.path).name for one in files}
 
     def _model(self, submission: Submission, experiment: str, run: Run) -> LoggedModel:
         found = self._client.search_logged_models(
             [experiment], filter_string=_tagged(submission.release), max_results=1
         )
         model = found[0] if found else self._create_model(submission, experiment, run)
-        if model.status.value != "READY":
+        if model.status.value != "READY" or not self._has_model(model):
             with tempfile.TemporaryDirectory() as folder:
-                _save_model(submission, Path(folder), model.model_id, run.info.run_id)
+                save_model(submission, Path(folder), model.model_id, run.info.run_id)
                 self._client.log_model_artifacts(model.model_id, f"{folder}/model")
             model = self._client.finalize_logged_model(model.model_id, "READY")
+        self._link_model(run, model)
         return model
+
+    def _link_model(self, run: Run, model: LoggedModel) -> None:
+        """Let the run's page name the model; the model's names the run already."""
+        from mlflow.entities import LoggedModelOutput
+
+        outputs = run.outputs.model_outputs if run.outputs else []
+        if model.model_id not in [one.model_id for one in outputs]:
+            self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
+
+    def _describe(self, submission: Submission, version: Any) -> None:
+        """Write the descriptions, unless people put their own in the place."""
+        name, texts = submission.registered_model, submission.descriptions
+        if not self._client.get_registered_model(name).description:
+            self._client.update_registered_model(name, texts.model)
+        before = version.description or ""
+        ours = not before or before.startswith(heading(submission.release))
+        if ours and before != texts.version:
+            self._client.update_model_version(name, version.version, texts.version)
 
     def _create_model(self, submission: Submission, experiment: str, run: Run) -> LoggedModel:
         return self._client.create_logged_model(
@@ -173,12 +263,12 @@ class Store:
     def _register(self, submission: Submission, model: LoggedModel, run: Run) -> Any:
         name = submission.registered_model
         with _already_there():
-            self._client.create_registered_model(name)
+            self._client.create_registered_model(name, description=submission.descriptions.model)
         ours = self._client.create_model_version(
             name,
             source=f"models:/{model.model_id}",
             run_id=run.info.run_id,
-            tags={**submission.tags, TAG: submission.release},
+            tags={**submission.version_tags, TAG: submission.release},
             model_id=model.model_id,
         )
         # Somebody on another machine may have registered the same engine since we looked. Whoever
@@ -189,16 +279,8 @@ class Store:
         return first
 
 
-def tracking_uri(root: Path) -> str:
-    """Where MLflow is: MLFLOW_TRACKING_URI, or else a SQLite file in the repository at `root`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / LOCAL_STORE}"
-
-
-def shown_uri(root: Path) -> str:
-    """`tracking_uri` as it stands in records: without credentials or this machine's folders."""
-    uri = tracking_uri(root)
-    local = f"{_SQLITE}{root / LOCAL_STORE}"
-    return f"{_SQLITE}{LOCAL_STORE}" if uri == local else without_credentials(uri)
+def _tagged(release: str) -> str:
+    return f"tags.`{TAG}` = '{release}'"
 
 
 @contextmanager
@@ -209,118 +291,25 @@ def open_store(root: Path) -> Iterator[Store]:
     the block becomes a ServiceError.
     """
     uri = tracking_uri(root)
+    file, artifacts = sqlite_file(uri), artifacts_folder(root, uri)
+    # Asked before the patient settings are in their place, which would pass for the user's.
+    impatient = not_set_by_user(IMPATIENT) if is_server(uri) else {}
     with ExitStack() as stack:
-        stack.enter_context(_environment({**_QUIET, "MLFLOW_TRACKING_URI": uri}))
-        stack.enter_context(_environment(_not_set_by_user(_PATIENT)))
-        stack.enter_context(_silence())
-        stack.enter_context(_service_errors(uri))
+        stack.enter_context(environment({**QUIET, "MLFLOW_TRACKING_URI": uri}))
+        stack.enter_context(environment(not_set_by_user(PATIENT)))
+        stack.enter_context(service_errors(uri))
+        stack.enter_context(silence())
         from mlflow import MlflowClient
 
-        if uri.startswith(_SQLITE):
-            _make_sqlite(Path(uri.removeprefix(_SQLITE)))
-            _check_sqlite(Path(uri.removeprefix(_SQLITE)))
+        if file is not None:
+            make_sqlite(file)
+            check_sqlite(file)
+            if artifacts is not None:
+                follow_move(file, artifacts, always=file == root / LOCAL_STORE)
         client = MlflowClient(tracking_uri=uri)
-        with _environment(_not_set_by_user(_IMPATIENT) if is_server(uri) else {}):
+        with environment(impatient):
             client.search_experiments(max_results=1)
-        yield Store(client, shown_uri(root), None if is_server(uri) else root / "mlartifacts")
-
-
-def is_server(uri: str) -> bool:
-    """Whether a server answers at `uri`, which then decides where artifacts go."""
-    return uri.partition(":")[0] in {"http", "https", "databricks", "databricks-uc", "uc"}
-
-
-def without_credentials(uri: str) -> str:
-    """`uri` without user, password and query, fit for records and messages."""
-    parts = urlsplit(uri)
-    if not parts.netloc:
-        return uri
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _save_model(submission: Submission, folder: Path, model_id: str, run_id: str) -> None:
-    """Write `<folder>/model`, an MLflow model: loader and its code, signature, input example and
-    the engine.
-
-    The requirements are given, since MLflow would find them by loading the model in a new process,
-    which takes longer than all the rest.
-    """
-    import mlflow.pyfunc
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-
-    from engines.detect.pyfunc import COLUMNS
-
-    names = {"int64": "long", "float32": "float", "str": "string"}
-    frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
-    table = Schema([ColSpec(names[kind], column) for column, kind in COLUMNS.items()])
-    _link(submission.model_files, folder / "engine")
-    code = copy_code(folder / "code")
-    mlflow.pyfunc.save_model(
-        str(folder / "model"),
-        loader_module="engines.detect.pyfunc",
-        data_path=str(folder / "engine"),
-        code_paths=[code],
-        mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
-        signature=ModelSignature(inputs=Schema([frames]), outputs=table),
-        # A plain picture, since frames of a plant have no place in a registry.
-        input_example=np.full((1, 64, 64, 3), 114, np.uint8),
-        pip_requirements=list(submission.requirements),
-        model_config=dict(submission.thresholds),
-    )
-
-
-def _link(files: Iterable[Path], folder: Path) -> None:
-    """Gather files in one folder without copying them; MLflow reads what the links point to."""
-    folder.mkdir(exist_ok=True)
-    for file in files:
-        (folder / file.name).symlink_to(file.resolve())
-
-
-def _draw(submission: Submission, folder: Path) -> None:
-    folder.mkdir()
-    submission.draw(folder)
-
-
-def _tagged(release: str) -> str:
-    return f"tags.`{TAG}` = '{release}'"
-
-
-def _not_set_by_user(settings: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in settings.items() if key not in os.environ}
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Hold back MLflow's progress notes and its dependencies' deprecations: ours are the output."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import mlflow  # noqa: F401  # sets the level of its logger when it is first imported
-
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+        yield Store(client, uri, shown_uri(root), artifacts)
 
 
 @contextmanager
@@ -332,59 +321,3 @@ def _already_there() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-@contextmanager
-def _service_errors(uri: str) -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        shown = without_credentials(uri)
-        reason = " ".join(str(error).replace(uri, shown).split())[:400]
-        if not is_server(uri) and _is_disk_trouble(error):
-            raise InputError(
-                f"Cannot write to MLflow's store {shown} or the files beside it: {reason}. Free "
-                "some space or fix the permissions, then run the same command again: it goes on "
-                "where this one stopped."
-            ) from error
-        raise ServiceError(
-            f"Expected MLflow at {shown} to take the release, but it did not: {reason} See that it "
-            "runs and that MLFLOW_TRACKING_URI is right, then run the same command again: it goes "
-            "on where this one stopped."
-        ) from error
-
-
-def _make_sqlite(path: Path) -> None:
-    """Lay out a new store under another name first: MLflow cannot go on with one whose tables were
-    half made when it was killed."""
-    from mlflow import MlflowClient
-
-    if path.exists() and path.stat().st_size:
-        return
-    with atomic_path(path) as temporary:
-        MlflowClient(tracking_uri=f"{_SQLITE}{temporary}").search_experiments(max_results=1)
-
-
-def _check_sqlite(path: Path) -> None:
-    """Raise InputError unless SQLite can work with `path`; MLflow would try for minutes."""
-    try:
-        with closing(sqlite3.connect(path, timeout=30)) as database:
-            database.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:
-        raise InputError(
-            f"Expected an SQLite database in {path}, or nothing there yet, but SQLite says: "
-            f"{error}. Free some space, fix the permissions or move the file away, then run the "
-            "same command again."
-        ) from error
-
-
-def _is_disk_trouble(error: Exception) -> bool:
-    """Whether the disk is full or may not be written; MLflow hands on what SQLite says as text."""
-    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
-        return True
-    words = ("disk is full", "disk I/O error", "readonly database", "unable to open database")
-    return any(one in str(error) for one in words)

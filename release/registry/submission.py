@@ -19,8 +19,18 @@ from engines.records.verdict import Verdict
 from engines.verdict.evidence import RECORDS
 from engines.verdict.judged import JudgedEngine
 from release.lineage import data_set_hashes, dvc_md5, lock_files
+from release.registry import description
 from release.registry.portable import requirements
 from release.tags import make_tag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descriptions:
+    """Markdown for MLflow's pages."""
+
+    experiment: str
+    model: str
+    version: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +42,11 @@ class Submission:
     experiment: str
     registered_model: str
     tags: Mapping[str, str]
+    version_tags: Mapping[str, str]
+    """The few that people filter versions by."""
+    descriptions: Descriptions
+    data_sets: Mapping[str, tuple[str, str]]
+    """Of the run's inputs: purpose to folder and DVC's hash."""
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     files: tuple[Path, ...]
@@ -59,11 +74,19 @@ def describe(
     folder = judged.folder
     records = [folder.path / name for name in (*RECORDS, Verdict.file)]
     raw = [folder.raw_times] if folder.raw_times.is_file() else []
+    release, name = make_tag(manifest).name, registered_name(manifest.model, manifest.target)
     return Submission(
-        release=make_tag(manifest).name,
+        release=release,
         experiment=f"jetrail/{manifest.model}",
-        registered_model=registered_name(manifest.model, manifest.target),
+        registered_model=name,
         tags=tags,
+        version_tags={key: tags[key] for key in ("verdict", "engine", "device")},
+        descriptions=Descriptions(
+            experiment=description.of_experiment(manifest.model),
+            model=description.of_model(manifest.model, manifest.target),
+            version=description.of_version(judged, release, name, judged.engine_file.name),
+        ),
+        data_sets=_data_sets(workspace, judged, tags),
         params=_params(judged),
         metrics=metrics,
         files=(_onnx(workspace, judged), judged.engine_file, *records, *raw),
@@ -162,7 +185,6 @@ def _tags(workspace: Workspace, judged: JudgedEngine) -> dict[str, str]:
         "git_commit": manifest.source.git_commit,
         "mlflow.source.git.commit": manifest.source.git_commit,
         "device": device.module or device.gpu or device.name,
-        "device_fingerprint": device.model_dump_json(by_alias=True),
         **_dvc_hashes(workspace, judged),
     }
     return {key: value for key, value in tags.items() if value}
@@ -182,6 +204,18 @@ def _dvc_hashes(workspace: Workspace, judged: JudgedEngine) -> dict[str, str | N
     return {
         **{key: dvc_md5(path, locks) for key, path in files.items()},
         **{f"dvc.{name}_md5": one.removeprefix("md5:") for name, one in data_sets.items()},
+    }
+
+
+def _data_sets(
+    workspace: Workspace, judged: JudgedEngine, tags: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Each data set's folder in the repository, and by which hash DVC knows it (empty: by none)."""
+    model = load_model(workspace, judged.manifest.model)
+    folder = workspace.relative(workspace.model(model.name))
+    return {
+        name: (f"{folder}/{path}", tags.get(f"dvc.{name}_md5", ""))
+        for name, path in model.data.model_dump().items()
     }
 
 

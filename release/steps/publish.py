@@ -28,10 +28,11 @@ from release.records import (
     read_publication,
     refuse_old_layout,
 )
-from release.registry.mlflow import Store, open_store, shown_uri
+from release.registry.mlflow import Store, open_store
 from release.registry.plots import write_plots
 from release.registry.policy import choose
 from release.registry.submission import Submission, describe, registered_name
+from release.registry.uri import shown_uri
 from release.tags import make_tag
 
 ALIAS = "candidate"
@@ -211,8 +212,11 @@ def _publish_one(
     store: Store, config: TargetConfig, judged: JudgedEngine, submission: Submission, say: Say
 ) -> Publication:
     known = store.version_of(submission.registered_model, submission.release)
+    whole = known is not None and store.has_files(submission)
     entry = store.publish(submission)
-    how = "published" if known is None else "published before"
+    how = "published"
+    if known is not None:
+        how = "published before" if whole else "published before; files that were gone are back"
     say(f"{judged.manifest.engine}: {how} as {submission.release}")
     return _publication(config, judged, entry)
 

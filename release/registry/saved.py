@@ -1,0 +1,72 @@
+"""What goes into MLflow's store of files: the model, and the data sets as inputs of its run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from release.registry.portable import copy_code
+from release.registry.submission import Submission
+
+LONGEST_DIGEST = 36
+"""Of MLflow's data sets."""
+
+
+def save_model(submission: Submission, folder: Path, model_id: str, run_id: str) -> None:
+    """Write `<folder>/model`, an MLflow model: loader and its code, signature, input example and
+    the engine.
+
+    The requirements are given, since MLflow would find them by loading the model in a new process,
+    which takes longer than all the rest.
+    """
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    from engines.detect.pyfunc import COLUMNS
+
+    names = {"int64": "long", "float32": "float", "str": "string"}
+    frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
+    table = Schema([ColSpec(names[kind], column) for column, kind in COLUMNS.items()])
+    link(submission.model_files, folder / "engine")
+    code = copy_code(folder / "code")
+    mlflow.pyfunc.save_model(
+        str(folder / "model"),
+        loader_module="engines.detect.pyfunc",
+        data_path=str(folder / "engine"),
+        code_paths=[code],
+        mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
+        signature=ModelSignature(inputs=Schema([frames]), outputs=table),
+        # A plain picture, since frames of a plant have no place in a registry.
+        input_example=np.full((1, 64, 64, 3), 114, np.uint8),
+        pip_requirements=list(submission.requirements),
+        model_config=dict(submission.thresholds),
+    )
+
+
+def link(files: Iterable[Path], folder: Path) -> None:
+    """Gather files in one folder without copying them; MLflow reads what the links point to."""
+    folder.mkdir(exist_ok=True)
+    for file in files:
+        (folder / file.name).symlink_to(file.resolve())
+
+
+def inputs(submission: Submission) -> list[Any]:
+    """The data sets, as the run's page shows them."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return [
+        DatasetInput(
+            Dataset(
+                name=f"{submission.params['model']}-{purpose}",
+                digest=md5.removesuffix(".dir")[:LONGEST_DIGEST] or "unknown",
+                source_type="local",
+                source=json.dumps({"uri": folder, "dvc_md5": md5}),
+            ),
+            [InputTag("mlflow.data.context", purpose)],
+        )
+        for purpose, (folder, md5) in submission.data_sets.items()
+    ]

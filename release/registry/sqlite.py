@@ -1,0 +1,80 @@
+"""A store that is an SQLite file: whether it can be used, and where it says that its files are."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from engines.errors import InputError
+from engines.files import DISK_ERRNOS
+
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow 3 writes whole paths of files."""
+
+
+def check_sqlite(path: Path) -> None:
+    """Raise InputError unless SQLite can work with `path`; MLflow would try for minutes."""
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as database:
+            database.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        raise InputError(
+            f"Expected an SQLite database in {path}, or nothing there yet, but SQLite says: "
+            f"{error}. Free some space, fix the permissions or move the file away, then run the "
+            "same command again."
+        ) from error
+
+
+def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:
+    """Put right where the store says that its files are, after its folder was moved or copied:
+    MLflow keeps whole paths. Gives the folders that it named before.
+
+    Only what `release publish` laid out (`<folder>/mlartifacts/jetrail/<model>`), and where the
+    old folder may still be meant only if `always` is given.
+    """
+    left: list[Path] = []
+    with closing(sqlite3.connect(path, timeout=30)) as database, database:
+        found = database.execute("SELECT name, artifact_location FROM experiments").fetchall()
+        for name, location in found:
+            old = _folder(location, name)
+            if old is None or old == artifacts or old in left:
+                continue
+            if always or not (old / name).exists() or (artifacts / name).exists():
+                left.append(old)
+        for old in left:
+            for table, column in _PLACES:
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE substr({column}, 1, ?) = ?",
+                    (
+                        artifacts.as_uri(),
+                        len(old.as_uri()) + 1,
+                        len(old.as_uri()) + 1,
+                        f"{old.as_uri()}/",
+                    ),
+                )
+    return left
+
+
+def is_disk_trouble(error: Exception) -> bool:
+    """Whether the disk is full or may not be written; MLflow hands on what SQLite says as text."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
+        return True
+    words = ("disk is full", "disk I/O error", "readonly database", "unable to open database")
+    return any(one in str(error) for one in words)
+
+
+def _folder(location: str | None, name: str) -> Path | None:
+    """The folder `mlartifacts` of an experiment's location, if we laid it out."""
+    parts = urlsplit(location or "")
+    path = Path(unquote(parts.path))
+    own = parts.scheme == "file" and path.as_posix().endswith(f"/mlartifacts/{name}")
+    return Path(path.as_posix().removesuffix(f"/{name}")) if own else None

@@ -1,0 +1,109 @@
+"""How MLflow is called: quiet, with a patience of ours, and its errors as sentences."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from engines.errors import InputError, ServiceError
+from engines.files import atomic_path
+from release.registry.sqlite import is_disk_trouble
+from release.registry.trouble import missing_package, reason_of
+from release.registry.uri import is_server, without_credentials
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""For the first request: whether the server is there at all (MLflow itself tries for minutes)."""
+PATIENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "12",
+    # Else a server that is overloaded says how long this command sleeps.
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+}
+"""For all others: a server that falls silent is given up within half a minute, and what is missing
+then is made by the next run."""
+
+
+def not_set_by_user(settings: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in settings.items() if key not in os.environ}
+
+
+@contextmanager
+def environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Hold back MLflow's progress notes and its dependencies' deprecations: ours are the output."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow  # noqa: F401  # sets the level of its logger when it is first imported
+
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def service_errors(uri: str) -> Iterator[None]:
+    try:
+        from mlflow.exceptions import MlflowException
+        from requests import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError as error:
+        raise InputError(
+            "Expected MLflow, which is not installed here. Publish from a machine that has it (`pip"
+            " install '.[release]'`): `release publish` needs the engine's folder, and no device."
+        ) from error
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(missing_package(error, uri)) from error
+    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        shown, reason = without_credentials(uri), reason_of(error, uri)
+        if not is_server(uri) and is_disk_trouble(error):
+            raise InputError(
+                f"Cannot write to MLflow's store {shown} or the files beside it: {reason}. Free "
+                "some space or fix the permissions, then run the same command again: it goes on "
+                "where this one stopped."
+            ) from error
+        raise ServiceError(
+            f"Expected MLflow at {shown} to take the release, but it did not: {reason} See that it "
+            "runs and that MLFLOW_TRACKING_URI is right, then run the same command again: it goes "
+            "on where this one stopped."
+        ) from error
+
+
+def make_sqlite(path: Path) -> None:
+    """Lay out a new store under another name first: MLflow cannot go on with one whose tables were
+    half made when it was killed."""
+    from mlflow import MlflowClient
+
+    if path.exists() and path.stat().st_size:
+        return
+    with atomic_path(path) as temporary:
+        MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)

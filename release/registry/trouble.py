@@ -1,0 +1,55 @@
+"""What MLflow and its libraries complain of, as a sentence with the command that puts it right."""
+
+from __future__ import annotations
+
+import re
+
+from release.registry.uri import without_credentials, without_secrets
+
+_PACKAGES = {
+    "boto3": "boto3",
+    "botocore": "boto3",
+    "psycopg2": "psycopg2-binary",
+    "psycopg": "psycopg[binary]",
+    "pymysql": "pymysql",
+    "MySQLdb": "mysqlclient",
+    "pymssql": "pymssql",
+    "pyodbc": "pyodbc",
+    "google": "google-cloud-storage",
+    "azure": "azure-storage-blob azure-identity",
+    "databricks": "databricks-sdk",
+}
+"""Module that a tracking URI or artifact store needs to what pip installs it from."""
+
+LONGEST = 400
+
+
+def reason_of(error: Exception, uri: str) -> str:
+    """What the error says, in one line, without secrets of `uri`."""
+    return without_secrets(" ".join(str(error).split()), uri)[:LONGEST]
+
+
+def missing_package(error: ImportError, uri: str) -> str:
+    """The sentence for a module that is not installed."""
+    module = error.name or _named(str(error)) or str(error)
+    package = _PACKAGES.get(module.partition(".")[0], module.partition(".")[0])
+    return (
+        f"Expected the Python module {module}, which MLflow at {without_credentials(uri)} or its "
+        f"store of files needs, but it is not installed. Run `pip install {package}`, then the "
+        "same command again."
+    )
+
+
+def deleted(kind: str, name: str, number: str, uri: str) -> str:
+    """The sentence for an experiment or run that lies in MLflow's trash."""
+    option = {"experiments": "--experiment-id", "runs": "--run-id"}[kind]
+    return (
+        f"Expected {name} in MLflow at {without_credentials(uri)}, but it was deleted there. Bring "
+        f"it back with `MLFLOW_TRACKING_URI={without_credentials(uri)} mlflow {kind} restore "
+        f"{option} {number}`, then run the same command again."
+    )
+
+
+def _named(text: str) -> str:
+    found = re.search(r"No module named '([^']+)'", text)
+    return found[1] if found else ""

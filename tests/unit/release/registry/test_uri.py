@@ -1,0 +1,78 @@
+"""Where MLflow is: secrets appear nowhere, and a database in memory is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.errors import InputError
+from release.registry.trouble import missing_package, reason_of
+from release.registry.uri import (
+    artifacts_folder,
+    sqlite_file,
+    without_credentials,
+    without_secrets,
+)
+
+URIS = (
+    "https://me:pa%40ss@host/mlflow?token=t0psecret&x=1",
+    "http://host:5000?api_key=t0psecret",
+    "postgresql://me:t0psecret@db/mlflow?sslpassword=an0ther",
+    "sqlite:////var/mlflow.db?key=t0psecret",
+)
+
+
+@pytest.mark.parametrize("uri", URIS)
+def test_secrets_of_a_uri_appear_nowhere(uri: str) -> None:
+    message = f"no host at {uri}: /?token=t0psecret/api (an0ther, pa%40ss, pa@ss, key=t0psecret)"
+    said = [without_credentials(uri), without_secrets(message, uri), reason_of(OSError(uri), uri)]
+    for secret in ("t0psecret", "an0ther", "pa%40ss", "pa@ss"):
+        if secret in uri or (secret == "pa@ss" and "pa%40" in uri):
+            assert secret not in " ".join(said)
+
+
+@given(st.text("abcXYZ019-_.~", min_size=4), st.text("abcXYZ019-_.~", min_size=4))
+def test_any_secret(password: str, token: str) -> None:
+    uri = f"https://user:{password}@host.example/mlflow?token={token}"
+    said = without_secrets(f"401 for {uri} with {token} and {password}", uri)
+    rest = said.replace("https://host.example/mlflow", "")
+    assert password not in rest
+    assert token not in rest
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite+pysqlite:///:memory:",
+        "sqlite:///file:x?mode=memory&uri=true",
+    ],
+)
+def test_a_database_in_memory_is_refused(uri: str) -> None:
+    with pytest.raises(InputError, match="name a file, got .*in memory"):
+        sqlite_file(uri)
+
+
+def test_files_stand_beside_an_sqlite_file(tmp_path: Path) -> None:
+    place = tmp_path / "shared"
+    assert (
+        artifacts_folder(Path("/r"), f"sqlite:///{place}/m.db?timeout=5") == place / "mlartifacts"
+    )
+    assert artifacts_folder(Path("/r"), "postgresql://db/mlflow") == Path("/r/mlartifacts")
+    assert artifacts_folder(Path("/r"), "https://host") is None
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [("boto3", "boto3"), ("psycopg2", "psycopg2-binary"), ("google.cloud", "google-cloud-storage")],
+)
+def test_a_missing_package_is_named_with_the_command(module: str, package: str) -> None:
+    error = ModuleNotFoundError(f"No module named '{module}'", name=module)
+    said = missing_package(error, "postgresql://me:secret@db/mlflow")
+    assert f"`pip install {package}`" in said
+    assert "secret" not in said
