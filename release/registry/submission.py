@@ -23,6 +23,9 @@ from release.registry import description
 from release.registry.portable import requirements
 from release.tags import make_tag
 
+VERSION_TAGS = ("verdict", "engine", "device", "git_commit", "dvc.weights_md5")
+"""The few of a run's tags that people filter versions by."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptions:
@@ -80,7 +83,7 @@ def describe(
         experiment=f"jetrail/{manifest.model}",
         registered_model=name,
         tags=tags,
-        version_tags={key: tags[key] for key in ("verdict", "engine", "device")},
+        version_tags={key: tags[key] for key in VERSION_TAGS if key in tags},
         descriptions=Descriptions(
             experiment=description.of_experiment(manifest.model),
             model=description.of_model(manifest.model, manifest.target),

@@ -14,7 +14,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -178,10 +180,20 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     }
     assert version.tags["git_commit"] == "c" * 40
     assert version.tags["dvc.weights_md5"] == WEIGHTS_MD5
-    fingerprint = json.loads(version.tags["device_fingerprint"])
-    assert fingerprint["name"] == read_fingerprint().name
+    assert version.tags["device"] == read_fingerprint().name
+    assert not [value for value in version.tags.values() if "{" in value]
+    assert version.description.startswith(f"### `{candidate.release}`")
+    assert "| frame_p99_ms |" in version.description
+    assert f"`{MODEL}`" in client.get_registered_model(NAME).description
 
     run = client.get_run(version.run_id)
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "image tag" in experiment.tags["mlflow.note.content"]
+    purposes = {one.tags[0].value: one.dataset.name for one in run.inputs.dataset_inputs}
+    assert purposes["evaluation"] == f"{MODEL}-evaluation"
+    (model_id,) = [one.model_id for one in run.outputs.model_outputs]
+    assert client.get_logged_model(model_id).source_run_id == run.info.run_id
     assert run.info.status == "FINISHED"
     assert run.data.params["precision"] == "fp16"
     assert run.data.metrics["frame_p50_ms"] == 3.0
@@ -782,3 +794,86 @@ def _evaluation(about: dict[str, Any], drop: float) -> Evaluation:
             },
         }
     )
+
+
+# --- stores as they are in the wild --------------------------------------------------------------
+
+
+def test_files_that_were_deleted_come_back(workspace: Workspace) -> None:
+    said: list[str] = []
+    published = publish(workspace, TARGET, None, said.append)
+    before = {one.release: one.mlflow for one in published.publications}
+    shutil.rmtree(workspace.root / "mlartifacts")
+    again = publish(workspace, TARGET, None, said.append)
+    assert {one.release: one.mlflow for one in again.publications} == before
+    assert any("files that were gone are back" in line for line in said)
+    client = _client(workspace)
+    run = again.publications[0].mlflow.run_id
+    assert {"engine.blob", "manifest.json", "plots/latency.png"} <= _artifacts(client, run)
+    _load_candidate(workspace).predict(np.full((1, 128, 128, 3), 90, np.uint8))
+
+
+def test_a_moved_repository_publishes_into_its_own_folder(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    publish(workspace, TARGET, None, _quiet)
+    old = workspace.root
+    moved = Workspace(root=tmp_path / "moved to")
+    old.rename(moved.root)
+    # In a process of its own: MLflow remembers folders for as long as it runs.
+    command = [str(Path(sys.executable).with_name("release")), "publish", "--target", TARGET]
+    subprocess.run(command, cwd=moved.root, check=True, capture_output=True)
+    assert not old.exists()
+    client = _client(moved)
+    version = client.get_model_version_by_alias(NAME, "candidate")
+    run = client.get_run(version.run_id)
+    assert run.info.artifact_uri.startswith((moved.root / "mlartifacts").as_uri())
+
+
+def test_a_deleted_experiment_is_named_with_the_command(workspace: Workspace) -> None:
+    publish(workspace, TARGET, None, _quiet)
+    client = _client(workspace)
+    experiment = client.get_experiment_by_name(f"jetrail/{MODEL}")
+    client.delete_experiment(experiment.experiment_id)
+    with pytest.raises(
+        InputError, match=f"experiments restore --experiment-id {experiment.experiment_id}"
+    ):
+        publish(workspace, TARGET, None, _quiet)
+
+
+@pytest.mark.parametrize("answer", ["silent", "429"])
+def test_a_server_that_does_not_serve_is_given_up_soon(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    with _bad_server(answer) as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{uri}/?token=t0psecret")
+        start = time.monotonic()
+        with pytest.raises(ServiceError) as caught:
+            publish(workspace, TARGET, None, _quiet)
+    # The bound of the issue, four times what is waited here: no measure of speed.
+    assert time.monotonic() - start < 30
+    assert "t0psecret" not in str(caught.value)
+
+
+@contextmanager
+def _bad_server(answer: str) -> Iterator[str]:
+    """A server that takes connections and says nothing, or that asks to come back in an hour."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    held.append(connection)
+                    if answer == "429":
+                        connection.recv(65536)
+                        connection.sendall(
+                            b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\n"
+                            b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+                        )
+
+        Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        for one in held:
+            one.close()

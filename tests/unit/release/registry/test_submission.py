@@ -71,7 +71,7 @@ def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) 
     }
     # Tags are read by people: the whole fingerprint is in manifest.json beside them.
     assert not [value for value in publication.tags.values() if "{" in value or len(value) > 64]
-    assert publication.version_tags.keys() == {"verdict", "engine", "device"}
+    assert publication.version_tags.keys() == {"verdict", "engine", "device", "git_commit"}
     assert publication.data_sets["evaluation"] == ("models/meter/data/evaluation", "3333.dir")
     assert publication.thresholds == {
         **{"confidence": 0.25, "iou": 0.7, "max_detections": 300},
