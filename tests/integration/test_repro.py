@@ -204,6 +204,16 @@ def test_the_image_holds_what_was_signed(first_run: tuple[Clone, str], tmp_path:
     assert verify_folder(tmp_path, [key]).statement.predicate.release == release
 
 
+def test_release_verify_accepts_the_canary_s_tag(first_run: tuple[Clone, str]) -> None:
+    """`tag@sha256:…` as Fleet has it, by the key that the clone made for itself."""
+    clone, _ = first_run
+    said = clone.run("release", "verify", canary_tag(clone))
+    assert f"{candidates(clone).candidates[MODEL].release}: verified" in said
+    assert canary_tag(clone).partition("@")[2] in said
+    assert "for-trying" in said
+    assert "for trying only: no pod trusts it" in said
+
+
 def test_the_fastest_engine_goes_to_the_canary_ring(first_run: tuple[Clone, str]) -> None:
     clone, _ = first_run
     p50 = {
