@@ -6,6 +6,7 @@ engine, another device or a fault.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,13 @@ MIN_OVERLAP = 0.9
 MAX_CONFIDENCE_DIFFERENCE = 0.05
 """The same engine on the same kind of device differs by rounding: bfloat16 has 3 digits, and the
 order in which processors add is not fixed."""
+
+
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile),
+    *(NotImplementedError, MemoryError, zlib.error),
+)
+"""What NumPy and zipfile raise for a damaged archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +96,7 @@ def read_golden(path: Path) -> Golden:
             frames, counts = file["frames"], file["counts"]
             parts = [file[key] for key in ("boxes", "confidences", "classes")]
         return _golden(frames, counts, *parts)
-    except (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"Expected golden frames, and what the engine found in them, in {path}, but they "
             f"cannot be read ({error}). `pipeline evaluate` writes them."

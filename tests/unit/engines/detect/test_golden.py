@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines.detect.detections import Detections
@@ -122,6 +123,19 @@ def test_an_engine_finds_its_own_boxes_again(built_engine: Path, pictures: Any) 
     )
     other = compare_all(golden, again[::-1], confidence)
     assert not other.same
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_damage_is_refused_or_harmless(golden: Golden, tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "golden.npz"
+    write_golden(golden, path)
+    content = bytearray(path.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
+        content[at] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    with suppress(InputError):
+        assert read_golden(path).frames.dtype == np.uint8
 
 
 # --- what is the same ----------------------------------------------------------------------------
