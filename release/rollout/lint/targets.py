@@ -205,8 +205,11 @@ def _templates(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
 def _against_clusters(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
     clusters = subject.selected[bundle.place]
     if not clusters:
-        text = f"none of {len(subject.clusters.clusters)} clusters matches"
-        yield subject.found(NOBODY, bundle, ("overrideTargets",), text)
+        device = wanted_labels(bundle).get("device")
+        # A kind of device that nobody has yet is not worth a word for each of its rings.
+        if device is None or subject.clusters.labelled([("device", device)]):
+            text = f"none of {len(subject.clusters.clusters)} clusters matches"
+            yield subject.found(NOBODY, bundle, ("overrideTargets",), text)
         return
     taken: set[str] = set()
     for target in bundle.targets:
@@ -260,10 +263,13 @@ def _clusters(subject: Subject) -> Iterator[Finding]:
     ]
     file = subject.tree.gitrepo.file
     if bare:
-        yield subject.at(UNLABELLED, file, 1, f"{len(bare)} clusters: {_some(bare)}")
+        yield subject.at(
+            UNLABELLED, file, 1, f"{len(bare)} of {len(subject.clusters.clusters)}: {_some(bare)}"
+        )
     for cluster in subject.clusters.clusters:
         if wrong := bad_values(cluster.labels.values()):
             yield subject.at(UNLABELLED, file, 1, f"{cluster.name}: {wrong[0]!r} is no label")
+    yield from _strange(subject, {device for rows in devices.values() for device in rows})
     for model, rows in sorted(devices.items()):
         for device, bundle in sorted(rows.items()):
             lost = [
@@ -272,8 +278,20 @@ def _clusters(subject: Subject) -> Iterator[Finding]:
                 if one.name not in taken[model] and one.labels.get("ring")
             ]
             if device and lost:
-                text = f"{len(lost)} clusters of device {device} get no {model}: {_some(lost)}"
+                text = f"of device {device}, {len(lost)} get no {model}: {_some(lost)}"
                 yield subject.found(NO_FOLDER, bundle, ("overrideTargets",), text)
+
+
+def _strange(subject: Subject, known: set[str]) -> Iterator[Finding]:
+    """Clusters of a device that no folder is for."""
+    rows: dict[str, list[str]] = defaultdict(list)
+    for cluster in subject.clusters.clusters:
+        device = cluster.labels.get("device")
+        if device and cluster.labels.get("ring") and device not in known:
+            rows[device].append(cluster.name)
+    for device, names in sorted(rows.items()):
+        text = f"no folder is for device {device}, of {len(names)}: {_some(names)}"
+        yield subject.at(NO_FOLDER, subject.tree.gitrepo.file, 1, text)
 
 
 def _some(names: list[str]) -> str:

@@ -424,6 +424,7 @@ AGAINST: list[tuple[str, str, list[Edit]]] = [
         ],
     ),
     ("no-folder", CLUSTERS.replace("canary, half: two", "later, half: two"), []),
+    ("no-folder", f"{CLUSTERS}  - {{name: e, labels: {{device: x87, ring: canary}}}}\n", []),
     ("cluster-unlabelled", f"{CLUSTERS}  - name: e\n", []),
     ("cluster-unlabelled", f"{CLUSTERS}  - {{name: e, labels: {{device: a b, ring: c}}}}\n", []),
     ("nobody-selected", CLUSTERS.replace("ring: canary", "ring: pilot"), []),
