@@ -65,7 +65,7 @@ def verify(workspace: Workspace | None, what: str, keys: Path | None, say: Say) 
     folder = Path(what)
     if folder.is_dir():
         if (folder / "index.json").exists() or (folder / "oci-layout").exists():
-            return _verify_layout(Layout(folder), trust)
+            return _verify_layout(Layout(folder), trust, say)
         return [_verify_files(folder, trust)]
     if re.fullmatch(r".+/.+@sha256:[0-9a-f]{64}", what):
         return [_verify_remote(what.removeprefix("docker://"), trust, say)]
@@ -83,13 +83,29 @@ def _trust(workspace: Workspace | None, keys: Path | None) -> Trust:
     return Trust(keys=known or read_keys(workspace.trusted_keys), trying=trying)
 
 
-def _verify_layout(layout: Layout, trust: Trust) -> list[Checked]:
-    named = sorted(layout.images())
-    if not named:
+def _verify_layout(layout: Layout, trust: Trust, say: Say) -> list[Checked]:
+    """Every image that has the name of a release; bases lie in layouts too, which nobody signs."""
+    releases = {name: _release_of(name) for name in sorted(layout.images())}
+    if not any(releases.values()):
         raise InputError(
-            f"Expected images with names in {layout.path}, got none. Make one with `release pack`."
+            f"Expected images of releases in {layout.path}, got {', '.join(releases) or 'none'}. "
+            "Make one with `release pack`."
         )
-    return [_verify_image(layout, layout.image(name), trust, release=name) for name in named]
+    for name in (one for one, release in releases.items() if release is None):
+        say(f"{name}: has not the name of a release, so it is not checked")
+    return [
+        _verify_image(layout, layout.image(name), trust, release=release)
+        for name, release in releases.items()
+        if release is not None
+    ]
+
+
+def _release_of(name: str) -> str | None:
+    """The release in an image's name, which may have a repository in front of the tag."""
+    try:
+        return parse_tag(name.rpartition(":")[2]).name
+    except InputError:
+        return None
 
 
 def _verify_packed(workspace: Workspace, what: str, trust: Trust) -> Checked:

@@ -106,6 +106,15 @@ class TestWhatIsAsItWasSigned:
         assert result.exit_code == 0
         assert {f"{release}: verified", f"{other}: verified"} <= set(result.stdout.splitlines())
 
+    def test_a_layout_with_a_base(self, run: Verify, layout: Layout, release: str) -> None:
+        found = layout.images()[release]
+        layout.name(f"registry.example/meter:{release}", found)
+        layout.name("base-x86", found)
+        result = run(layout.path)
+        assert result.exit_code == 0
+        assert result.stdout.count(f"{release}: verified") == 2
+        assert "base-x86: has not the name of a release, so it is not checked" in result.stdout
+
     def test_a_folder_as_a_pod_has_it(self, run: Verify, models: Path) -> None:
         result = run(models)
         assert result.exit_code == 0
