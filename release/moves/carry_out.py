@@ -34,8 +34,6 @@ def carry_out(snapshot: Snapshot, move: Move, say: Say) -> Snapshot:
         if _pushed(snapshot, commit):
             return Snapshot(gitops=snapshot.gitops, commit=commit)
         latest = snapshot.gitops.fetch()
-        if latest.contains(commit):
-            return latest
         refused = refused + 1 if latest.commit == snapshot.commit else 0
         if refused > STUCK:
             raise ServiceError(
