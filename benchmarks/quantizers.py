@@ -1,11 +1,13 @@
-"""ONNX Runtime's quantizer, as `pipeline quantize` uses it, against NNCF's on the same images.
+"""INT8 as `pipeline quantize` makes it, beside other quantizers on the same images.
 
-Prints, for each, the accuracy on the tuning set, the time to quantize, the time of one image in
-OpenVINO, and whether TensorRT's parser takes the file (int8 and zero point 0 throughout).
+For each: the loss of mAP50-95 and the confidence shift against float32 on the evaluation set, the
+processor seconds that it took, the time of one image in OpenVINO, and whether TensorRT takes the
+file (int8 and zero point 0 throughout). All leave the same parts of the head in float.
 
-Run by hand after `pipeline quantize`, in an environment with jetrail[export] and nncf:
+Run by hand after `pipeline quantize`, in an environment with jetrail[export]; NNCF and NVIDIA's
+ModelOpt take part where they are installed (pip install nncf, nvidia-modelopt[onnx]):
 
-    python benchmarks/quantizers.py meter-yolov8n
+    python benchmarks/quantizers.py meter-yolov8n [MODEL ...] [--calibration 64] [--evaluation 320]
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import argparse
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,77 +25,224 @@ import numpy as np
 import onnx
 import openvino
 
+from engines.backends.float32 import has_float16_qdq, to_float32
+from engines.backends.openvino.fold import fit_to_processor
+from engines.backends.openvino.isa import processor_kind, usable_isa
 from engines.config.model import ModelConfig, load_model
-from engines.config.workspace import find_workspace
+from engines.config.workspace import Workspace, find_workspace
 from engines.errors import InputError
+from engines.machine.fingerprint import read_fingerprint
 from pipeline.accuracy.coco import accuracy, read_truth
+from pipeline.accuracy.confidence import confidence_shift
+from pipeline.config import load_quantize
 from pipeline.intake.dataset import load_sets
 from pipeline.onnx.exported import read_export
 from pipeline.onnx.head import Head, find_head
-from pipeline.onnx.inference import Prepared, detect, prepare_all
-from pipeline.onnx.quantizer import check_symmetric
+from pipeline.onnx.inference import Prepared, detect, evenly, prepare_all, spread
+from pipeline.onnx.quantizer import check_symmetric, to_float16, to_int8
+from pipeline.onnx.range_search import FOUND, choose_ranges
 from pipeline.onnx.session import planes
+from pipeline.steps.quantize import collect
 
 ROUNDS = 40
 """Rounds of timing; in each, every file has its turn, so that a busy machine slows all alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Given:
+    """What every quantizer gets."""
+
+    workspace: Workspace
+    model: ModelConfig
+    graph: Any
+    head: Head
+    calibration: Sequence[Prepared]
+    tuning: Sequence[Prepared]
+
+    def planes(self) -> Iterator[Any]:
+        """The calibration images as the network takes them."""
+        return (planes(image.pixels[None]) for image in self.calibration)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A file, and how long it took to make; None where it was made before."""
+    """A file and how long it took to make, or why there is none."""
 
     name: str
-    graph: Any
-    seconds: float | None = None
+    graph: Any = None
+    seconds: float = 0.0
+    why_not: str = ""
+
+
+Quantizer = Callable[[Given], Any]
 
 
 def main() -> None:
-    """Quantize the model named on the command line in each way, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model", help="name of a model, such as meter-yolov8n")
-    workspace, name = find_workspace(), parser.parse_args().model
+    parser.add_argument("models", nargs="+", help="names of models, such as meter-yolov8n")
+    parser.add_argument("--calibration", type=int, default=64, help="images (default: 64)")
+    parser.add_argument("--evaluation", type=int, default=320, help="images (default: 320)")
+    options = parser.parse_args()
+    for name in options.models:
+        compare(find_workspace(), name, options.calibration, options.evaluation)
+
+
+def compare(workspace: Workspace, name: str, calibration: int, evaluation: int) -> None:
+    """Print the table of one model."""
     model = load_model(workspace, name)
     sets = load_sets(workspace.model(name), model)
-    calibration = prepare_all(sets["calibration"], model.imgsz, "letterbox calibration")
-    tuning = prepare_all(sets["tuning"], model.imgsz, "letterbox tuning")
-    truth = read_truth(sets["tuning"], len(model.classes))
     graph = read_export(workspace.onnx(name, "fp32"), model)
-    contenders = [
-        Contender(name="float32", graph=graph),
-        Contender(name="ONNX Runtime", graph=onnx.load(str(workspace.onnx(name, "int8")))),
-        nncf_quantized(graph, find_head(graph), calibration),
-    ]
-    times = latencies(contenders, model, tuning[0])
-    print(f"{'':24}{'mAP50-95':>10}{'made in s':>11}{'OpenVINO ms':>13}  TensorRT")
-    for one, milliseconds in zip(contenders, times, strict=True):
-        found = detect(one.graph.SerializeToString(), tuning, one.name)
-        score = accuracy(truth, found, model.classes).map50_95
-        made = "" if one.seconds is None else f"{one.seconds:.1f}"
-        print(f"{one.name:24}{score:10.4f}{made:>11}{milliseconds:13.2f}  {takes(one.graph)}")
+    given = Given(
+        workspace=workspace,
+        model=model,
+        graph=graph,
+        head=find_head(graph),
+        calibration=prepare_all(
+            spread(sets["calibration"], calibration), model.imgsz, "letterbox calibration"
+        ),
+        tuning=prepare_all(sets["tuning"], model.imgsz, "letterbox tuning"),
+    )
+    contenders = [made(title, how, given) for title, how in QUANTIZERS.items()]
+    samples = spread(sets["evaluation"], evaluation)
+    images = prepare_all(samples, model.imgsz, "letterbox evaluation")
+    truth = read_truth(samples, len(model.classes))
+    reference = detect(graph.SerializeToString(), images, "float32")
+    score = accuracy(truth, reference, model.classes).map50_95
+    times = latencies([one.graph for one in contenders if one.graph], model, images[0])
+    print(f"{name}: {len(given.calibration)} calibration, {len(images)} evaluation images")
+    print(f"{'':26}{'drop':>9}{'shift':>9}{'cpu s':>8}{'OpenVINO ms':>13}  TensorRT")
+    for one in contenders:
+        if one.graph is None:
+            print(f"{one.name:26}  does not run: {one.why_not}")
+            continue
+        found = detect(one.graph.SerializeToString(), images, one.name)
+        drop = score - accuracy(truth, found, model.classes).map50_95
+        shift = confidence_shift(reference, found, FOUND).shift
+        print(
+            f"{one.name:26}{drop:9.4f}{shift:9.4f}{one.seconds:8.1f}{times.pop(0):13.2f}  "
+            f"{takes(one.graph)}"
+        )
 
 
-def nncf_quantized(graph: Any, head: Head, images: Sequence[Prepared]) -> Contender:
-    """NNCF's post-training quantization with the same parts of the head in float.
+def made(name: str, quantizer: Quantizer, given: Given) -> Contender:
+    """The quantizer's file, or its own words where it fails: it is somebody else's code."""
+    begun = time.process_time()
+    try:
+        graph = quantizer(given)
+    except Exception as error:  # noqa: BLE001
+        return Contender(name=name, why_not=" ".join(f"{type(error).__name__}: {error}".split()))
+    return Contender(name=name, graph=graph, seconds=time.process_time() - begun)
+
+
+# --- the quantizers ------------------------------------------------------------------------------
+
+
+def ours(given: Given) -> Any:
+    """Histograms, the search for ranges and the file, without the judgement of quantize."""
+    config = load_quantize(given.workspace)
+    histograms = collect(given.graph, given.head, given.calibration)
+    images = evenly(given.tuning, config.range_images)
+    _, chosen = choose_ranges(given.graph, given.head, histograms, images, config)
+    thresholds = {name: one.threshold for name, one in chosen.items()}
+    return to_float16(to_int8(given.graph, thresholds, given.head.body), given.head)
+
+
+def onnx_runtime(method: str) -> Quantizer:
+    """One of ONNX Runtime's calibrators, with the Q/DQ that ours have."""
+
+    def quantizer(given: Given) -> Any:
+        from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
+
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+            onnx.save(given.graph, str(source))
+            quantize_static(
+                str(source),
+                str(target),
+                _Reader(given.planes()),
+                per_channel=True,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=getattr(CalibrationMethod, method),
+                nodes_to_quantize=list(given.head.body),
+                op_types_to_quantize=["Conv"],
+                extra_options={
+                    "ActivationSymmetric": True,
+                    "WeightSymmetric": True,
+                    "QuantizeBias": False,
+                    "OpTypesToExcludeOutputQuantization": ["Conv"],
+                },
+            )
+            return onnx.load(str(target))
+
+    return quantizer
+
+
+class _Reader:
+    """ONNX Runtime's CalibrationDataReader."""
+
+    def __init__(self, inputs: Iterator[Any]) -> None:
+        self._inputs = inputs
+
+    def get_next(self) -> dict[str, Any] | None:
+        one = next(self._inputs, None)
+        return None if one is None else {"images": one}
+
+
+def nncf_quantized(given: Given) -> Any:
+    """NNCF's post-training quantization.
 
     Its preset PERFORMANCE is the symmetric one; OpenVINO refuses the file of the other, MIXED.
     """
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    start = time.perf_counter()
-    quantized = nncf.quantize(
-        graph,
-        nncf.Dataset(list(images), lambda image: {"images": planes(image.pixels[None])}),
+    return nncf.quantize(
+        given.graph,
+        nncf.Dataset(list(given.planes()), lambda image: {"images": image}),
         preset=nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(images),
-        ignored_scope=nncf.IgnoredScope(names=[*head.outputs, *head.decode]),
+        subset_size=len(given.calibration),
+        ignored_scope=nncf.IgnoredScope(names=[*given.head.outputs, *given.head.decode]),
     )
-    return Contender(name="NNCF", graph=quantized, seconds=time.perf_counter() - start)
 
 
-def latencies(contenders: Sequence[Contender], model: ModelConfig, image: Prepared) -> list[float]:
+def modelopt_quantized(given: Given) -> Any:
+    """NVIDIA ModelOpt's quantizer of ONNX files, on the CPU."""
+    from modelopt.onnx.quantization import quantize
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(given.graph, str(source))
+        quantize(
+            str(source),
+            quantize_mode="int8",
+            calibration_data={"images": np.concatenate(list(given.planes()))},
+            calibration_eps=["cpu"],
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=[*given.head.outputs, *given.head.decode],
+            high_precision_dtype="fp32",
+            output_path=str(target),
+            log_level="ERROR",
+        )
+        return onnx.load(str(target))
+
+
+QUANTIZERS: dict[str, Quantizer] = {
+    "Jetrail": ours,
+    "ONNX Runtime, min-max": onnx_runtime("MinMax"),
+    "ONNX Runtime, entropy": onnx_runtime("Entropy"),
+    "ONNX Runtime, percentile": onnx_runtime("Percentile"),
+    "NNCF": nncf_quantized,
+    "ModelOpt": modelopt_quantized,
+}
+
+
+# --- what becomes of the files -------------------------------------------------------------------
+
+
+def latencies(graphs: Sequence[Any], model: ModelConfig, image: Prepared) -> list[float]:
     """Median time of one image in OpenVINO, in milliseconds; NaN where it refuses the file."""
-    requests = [compiled(one.graph, model) for one in contenders]
+    requests = [compiled(graph, model) for graph in graphs]
     inputs = planes(image.pixels[None])
     times = np.empty((ROUNDS, len(requests)))
     for row in times:
@@ -110,11 +259,16 @@ def latencies(contenders: Sequence[Contender], model: ModelConfig, image: Prepar
 
 def compiled(graph: Any, model: ModelConfig) -> Any:
     """A request of the compiled graph, or None where OpenVINO refuses it."""
+    if has_float16_qdq(graph):
+        graph = onnx.load_from_string(graph.SerializeToString())
+        to_float32(graph)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(graph, str(path))
         network = openvino.Core().read_model(str(path))
     network.reshape({0: [1, 3, *model.imgsz]})
+    isa = usable_isa(read_fingerprint().isa)
+    fit_to_processor(network, processor_kind(isa), isa)
     try:
         engine = openvino.Core().compile_model(network, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
     except RuntimeError:
@@ -123,10 +277,10 @@ def compiled(graph: Any, model: ModelConfig) -> Any:
 
 
 def takes(graph: Any) -> str:
-    """Whether TensorRT takes the file's Q/DQ, and why not."""
+    """Whether TensorRT's parser takes the file's Q/DQ."""
     try:
         check_symmetric(graph)
-    except InputError as error:
+    except (InputError, KeyError) as error:
         return f"no: {error}"
     return "yes"
 

@@ -103,7 +103,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         read_truth(samples, len(model.classes)),
         model.classes,
     )
-    histograms = _collect(
+    histograms = collect(
         graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration")
     )
     reference = accuracy(tuning.truth, tuning.reference, tuning.classes).map50_95
@@ -182,7 +182,7 @@ def _write(path: Path, graph: Any, judged: Judgement, reference: float) -> Quant
 # --- ranges ------------------------------------------------------------------------------------
 
 
-def _collect(graph: Any, head: Head, images: Sequence[Prepared]) -> dict[str, Histogram]:
+def collect(graph: Any, head: Head, images: Sequence[Prepared]) -> dict[str, Histogram]:
     """Histogram of each tensor that a quantizable convolution reads, over all images."""
     taps = Taps(graph, head.body)
 
