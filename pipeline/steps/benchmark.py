@@ -74,7 +74,7 @@ def benchmark(
     ):
         scratch = Path(name)
         in_flight = frames_in_flight(device, target.package)
-        plan = _plan(workspace, target, engine, in_flight, cross_check=cross_check)
+        plan = plan_of(workspace, target, engine, in_flight, cross_check=cross_check)
         measurements, validity = measure_until_valid(plan, target, scratch)
         record = measured_record(manifest, target, device, measurements, validity)
         # Before what may fail yet: a broken trtexec must not cost what was measured.
@@ -97,7 +97,7 @@ def _keep_times(folder: EngineFolder, scratch: Path, measurements: Sequence[Meas
     write_atomic(folder.latency_table, table_text(measured.histogram(folder.path.name, frames)))
 
 
-def _plan(
+def plan_of(
     workspace: Workspace,
     target: TargetConfig,
     engine: str,
@@ -105,6 +105,7 @@ def _plan(
     *,
     cross_check: bool,
 ) -> BenchmarkPlan:
+    """What the harness is to measure of an engine. Raises InputError for unreadable pictures."""
     row = target.benchmark
     model = load_model(workspace, target.engine(engine).model)
     samples = load_set(workspace.model(model.name) / model.data.evaluation, "evaluation")[:FRAMES]

@@ -1,0 +1,141 @@
+"""`pipeline benchmark` beside a neighbour: is it valid, with the figures of an idle machine?
+
+Measures one engine in turns: without a neighbour of ours, and beside a process that takes one
+processor half of the time in bursts. In the end once with all processors taken all the time, which
+must be INVALID, and soon.
+
+Run by hand after `dvc repro`, on a machine that does nothing else; takes some ten minutes:
+
+    python benchmarks/neighbours.py meter-yolov8n-fp16 [--runs 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from engines.config.target import TargetConfig, load_target
+from engines.config.workspace import Workspace, find_workspace
+from engines.machine.fingerprint import read_fingerprint
+from pipeline.device.recognition import frames_in_flight
+from pipeline.latency import results
+from pipeline.latency.attempts import measure_until_valid
+from pipeline.steps.benchmark import plan_of
+
+BURSTS = """
+import time
+while True:
+    end = time.perf_counter() + {busy}
+    while time.perf_counter() < end:
+        pass
+    time.sleep({idle})
+"""
+P50_WITHIN, P99_WITHIN, SOON_S = 0.05, 0.15, 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One measurement, as `pipeline benchmark` makes it."""
+
+    valid: bool
+    reasons: Sequence[str]
+    p50_ms: float
+    p99_ms: float
+    quiet: float
+    """Share of the time."""
+    seconds: float
+    """That the whole measurement took."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("engine", help="name of an engine that is built, <model>-<precision>")
+    parser.add_argument("--target", default="x86-openvino")
+    parser.add_argument("--runs", type=int, default=10, help="of each kind (default: 10)")
+    options = parser.parse_args()
+    workspace = find_workspace()
+    target = load_target(workspace, options.target)
+    pairs = []
+    for number in range(1, options.runs + 1):
+        alone = measured(workspace, target, options.engine)
+        with neighbours(1, busy=0.3, idle=0.3):
+            beside = measured(workspace, target, options.engine)
+        pairs.append((alone, beside))
+        show(f"{number}: alone", alone)
+        show(f"{number}: beside", beside)
+    summary(pairs)
+    with neighbours(len(os.sched_getaffinity(0)), busy=3600.0, idle=0.0):
+        taken = measured(workspace, target, options.engine)
+    show("all processors taken", taken)
+    said = "INVALID" if not taken.valid else "VALID, which is wrong"
+    print(f"{said} after {taken.seconds:.0f} s (wanted: INVALID within {SOON_S:.0f} s)")
+    print(*taken.reasons, sep="\n")
+
+
+def measured(workspace: Workspace, target: TargetConfig, engine: str) -> Run:
+    """Measure as `pipeline benchmark` does, without writing a record."""
+    in_flight = frames_in_flight(read_fingerprint(), target.package)
+    plan = plan_of(workspace, target, engine, in_flight, cross_check=False)
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="jetrail-") as name:
+        measurements, validity = measure_until_valid(plan, target, Path(name))
+    frame = results.latencies(measurements, "test_frame")["1"]
+    return Run(
+        valid=validity.valid,
+        reasons=validity.reasons,
+        p50_ms=frame.p50_ms,
+        p99_ms=frame.p99_ms,
+        quiet=results.quiet(measurements).share,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+@contextmanager
+def neighbours(count: int, *, busy: float, idle: float) -> Iterator[None]:
+    """So many processes that work for `busy` seconds and sleep for `idle`, again and again."""
+    command = [sys.executable, "-c", BURSTS.format(busy=busy, idle=idle)]
+    processes = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def show(name: str, run: Run) -> None:
+    """A line for a run, with why it is INVALID."""
+    said = "VALID" if run.valid else "INVALID"
+    print(
+        f"{name:22} {said:8} p50 {run.p50_ms:6.2f} ms  p99 {run.p99_ms:6.2f} ms  "
+        f"quiet {run.quiet:4.0%}  {run.seconds:4.0f} s",
+        flush=True,
+    )
+    for reason in run.reasons:
+        print(f"    {reason}", flush=True)
+
+
+def summary(pairs: Sequence[tuple[Run, Run]]) -> None:
+    """How many were valid, and how far the figures beside a neighbour are from those without."""
+    valid = sum(beside.valid for _, beside in pairs)
+    print(f"beside a neighbour: {valid} of {len(pairs)} valid")
+    for name, limit in (("p50_ms", P50_WITHIN), ("p99_ms", P99_WITHIN)):
+        alone = median(getattr(one, name) for one, _ in pairs)
+        apart = [getattr(beside, name) / alone - 1 for _, beside in pairs]
+        print(
+            f"{name}: alone {alone:.2f} (median), beside {min(apart):+.1%} to {max(apart):+.1%}, "
+            f"median {median(apart):+.1%} (wanted: within {limit:.0%})"
+        )
+
+
+if __name__ == "__main__":
+    main()
