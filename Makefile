@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole way on the machine at hand, `make test` runs the tests.
 # Both make .venv themselves; only Python 3.11, git and make must be there.
 .DELETE_ON_ERROR:
-.PHONY: demo test lint check clean
+.PHONY: demo test lint check mutants clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -42,6 +42,16 @@ check: lint test
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
+
+# Twenty minutes at most; what is left is tried by the next run. Aside: mutmut wants a newer click
+# than DVC's other packages here, and runs with this one.
+mutants: .venv/.mutants
+	PYTHONPATH=$(CURDIR)/.venv/mutants timeout 1200 $(BIN)/python tests/mutants.py || \
+	    PYTHONPATH=$(CURDIR)/.venv/mutants $(BIN)/python tests/mutants.py show
+
+.venv/.mutants: .venv/.dev
+	$(PIP) --quiet --no-deps --upgrade --target .venv/mutants mutmut==3.8.1 libcst==1.9.0 setproctitle==1.3.8
+	@touch $@
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

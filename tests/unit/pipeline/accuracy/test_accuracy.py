@@ -187,3 +187,23 @@ def test_another_class_is_no_partner_and_a_partner_serves_once() -> None:
 def test_only_what_a_pod_would_report_counts() -> None:
     reference = one_image((0, 0.24, 0), (100, 0.25, 0))
     assert confidence_shift(reference, one_image(), 0.25).references == 1
+
+
+def test_a_threshold_for_each_class_and_the_sum_over_pictures() -> None:
+    limits = np.array([0.5, 0.1, 0.9], np.float32)
+    two = {"a.jpg": one_image((0, 0.4, 0), (1, 0.2, 1)), "b.jpg": one_image((0, 0.8, 0))}
+    reference = {name: one["a.jpg"] for name, one in two.items()}
+    nothing = dict.fromkeys(reference, one_image()["a.jpg"])
+    found = confidence_shift(reference, nothing, limits)
+    assert (found.references, found.lost) == (2, 2)  # class 1 of a.jpg, class 0 of b.jpg
+    assert found.shift == pytest.approx((0.2 + 0.8) / 2)
+
+
+@pytest.mark.parametrize(("left", "lost"), [(3, 0), (4, 1)])
+def test_a_partner_overlaps_by_half(left: float, lost: int) -> None:
+    """Of boxes 10 wide, 7 of 13 and 6 of 14."""
+    assert confidence_shift(one_image((0, 0.8, 0)), one_image((left, 0.8, 0)), 0.25).lost == lost
+
+
+def test_without_references_nothing_moved() -> None:
+    assert confidence_shift(one_image((0, 0.1, 0)), one_image(), 0.25).shift == 0

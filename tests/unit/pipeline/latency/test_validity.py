@@ -218,6 +218,44 @@ def test_a_container_that_its_quota_held_back_is_told_so_and_of_nothing_else(
     assert invalid_reasons(unthrottled, row) == ()
 
 
+def test_at_its_limit_a_machine_is_valid(row: BenchmarkRow, jetson_row: BenchmarkRow) -> None:
+    at = {"drift_share": row.max_drift_share, "temperature_max_c": row.max_temperature_c}
+    assert invalid_reasons(QUIET.model_copy(update=at), row) == ()
+    share = jetson_row.max_clock_drift_share
+    assert share is not None
+    clocks = {"gpu_clock_min_mhz": 1000 * (1 - share), "gpu_clock_max_mhz": 1000.0}
+    assert invalid_reasons(JETSON.model_copy(update=clocks), jetson_row, jetson=True) == ()
+    below = clocks | {"gpu_clock_min_mhz": 1000 * (1 - 1.5 * share)}
+    (reason,) = invalid_reasons(JETSON.model_copy(update=below), jetson_row, jetson=True)
+    assert f"{1.5 * share:.1%} of the higher" in reason
+    taken = {"others_share": row.max_others_share}
+    assert disturbances(QUIET.model_copy(update=taken), row) == ()
+
+
+def test_what_disturbed_most_is_said_first(row: BenchmarkRow) -> None:
+    few = Quiet(share=0.1, enough=False, seconds=1, set_aside={"steal": 3, "wait": 9, "others": 5})
+    (reason,) = invalid_reasons(QUIET, row, few)
+    places = [reason.index(validity.WORDS[name]) for name in ("wait", "others", "steal")]
+    assert places == sorted(places)
+
+
+def test_a_quota_that_cannot_be_read_is_not_named(row: BenchmarkRow) -> None:
+    (reason,) = invalid_reasons(QUIET.model_copy(update={"quota_throttles": 2}), row)
+    assert reason.startswith("The container's CPU quota held the measurement back 2 times")
+
+
+def test_what_lasts(jetson_row: BenchmarkRow) -> None:
+    asked = {"jetson": True}
+    assert validity.lasting_reasons(JETSON, jetson_row, **asked) == ()
+    unread = JETSON.model_copy(update={"over_current_events": None})
+    assert len(validity.lasting_reasons(unread, jetson_row, **asked)) == 1
+    assert validity.lasting_reasons(unread, jetson_row) == ()
+    other = JETSON.model_copy(update={"power_mode": "15W"})
+    assert len(validity.lasting_reasons(other, jetson_row, **asked)) == 1
+    changed = JETSON.model_copy(update={"power_mode": "MAXN, then 15W"})
+    assert validity.lasting_reasons(changed, jetson_row, **asked) == ()
+
+
 def test_too_little_quiet_is_one_reason(row: BenchmarkRow) -> None:
     little = Quiet(share=0.04, enough=False, seconds=0.2, set_aside={"wait": 1, "others": 9})
     drifted = QUIET.model_copy(update={"drift_share": 0.9, "others_share": 0.8})

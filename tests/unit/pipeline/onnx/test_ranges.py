@@ -62,6 +62,46 @@ def test_the_smallest_squared_error(values: np.ndarray) -> None:
     assert squared_error(values, found) <= 1.02 * least
 
 
+def on_bins(values: np.ndarray) -> np.ndarray:
+    """Each value at the middle of its bin, where the histogram loses nothing of it."""
+    top = histogram(values).top
+    return ((np.floor(values * BINS / top) + 0.5) * top / BINS).astype(np.float32)
+
+
+@pytest.mark.parametrize("values", [NORMAL[:5000], silu(4 * NORMAL[:5000]), NORMAL[:5000] ** 3])
+def test_the_smallest_squared_error_to_the_bin(values: np.ndarray) -> None:
+    values = on_bins(values)
+    found = histogram(values)
+    errors = {cut: squared_error(values, cut) for cut in CUTS * found.largest}
+    assert threshold(found, "mse", 99) == pytest.approx(min(errors, key=lambda cut: errors[cut]))
+
+
+def divergence(counts: np.ndarray, cut: int) -> float:
+    """Migacz' KL divergence of a cut at so many bins, written out."""
+    kept = counts[:cut].astype(float)
+    reference = kept.copy()
+    reference[-1] += counts[cut:].sum()
+    quantized = np.zeros(cut)
+    for level in range(LEVELS):
+        low, high = int(level * cut / LEVELS), int((level + 1) * cut / LEVELS)
+        filled = kept[low:high] > 0
+        if filled.any():
+            quantized[low:high][filled] = kept[low:high].sum() / filled.sum()
+    p, q = reference / reference.sum(), quantized / quantized.sum()
+    return sum(a * np.log(a / max(b, 1e-9)) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+@pytest.mark.parametrize("values", [NORMAL[:9000], silu(4 * NORMAL[:9000]), NORMAL[:9000] ** 3])
+def test_entropy_is_the_least_divergence(values: np.ndarray) -> None:
+    found = histogram(values)
+    counts = found.magnitudes.astype(float)
+    counts[0] = counts[1]
+    used = int(np.ceil(found.largest / found.top * BINS))
+    tried = {cut: divergence(counts, cut) for cut in np.linspace(LEVELS, used, 192).astype(int)}
+    best = min(tried, key=lambda cut: tried[cut])
+    assert threshold(found, "entropy", 99) == min(best * found.top / BINS, found.largest)
+
+
 def test_the_sign_counts_for_the_squared_error() -> None:
     """Where most values are: a grid may meet -0.278 and miss 0.278 by no less, so only ever one
     of the two is cut by it."""

@@ -1,0 +1,84 @@
+"""`make mutants`: do the unit tests notice small changes to the code of the heart?
+
+mutmut makes the changes and runs, for each, the tests that reach it. Texts stay as they are: what a
+message says is held by few tests on purpose. Files and tests are in pyproject.toml (tool.mutmut).
+
+Ends with 1 where fewer than MOST of those that were tried were noticed; the rest is listed. A run
+that was cut short by time says how many it tried, and the next one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+from mutmut.__main__ import cli
+from mutmut.configuration import Config
+from mutmut.mutation import mutators
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+MOST = 0.9
+TEXTS = frozenset(
+    {
+        "operator_string",
+        "operator_symmetric_string_methods_swap",
+        "operator_unsymmetrical_string_methods_swap",
+    }
+)
+UNNOTICED = (0, 33)
+"""mutmut's exit codes: the tests passed, or none of them reaches the change."""
+EQUAL = {
+    "astype(None)": "float64 is what numpy takes for it",
+    "endpoint=None": "as False to numpy",
+    "jetson: bool = True": "every caller in the product says which it is",
+}
+"""A part of a change that changes nothing, and why."""
+
+
+def main() -> int:
+    """Run mutmut (`run`), or only tell what it found so far (`show`)."""
+    mutators.mutation_operators[:] = [
+        (kind, operator)
+        for kind, operator in mutators.mutation_operators
+        if operator.__name__ not in TEXTS
+    ]
+    if sys.argv[1:] != ["show"]:
+        cli(["run", "--max-children", "2"], standalone_mode=False)
+    Config.ensure_loaded()
+    return show()
+
+
+def show() -> int:
+    """Print what was unnoticed, then the rates."""
+    tried, left, noticed = Counter[str](), Counter[str](), Counter[str]()
+    for meta in sorted(Path("mutants").rglob("*.meta")):
+        codes = json.loads(meta.read_text())["exit_code_by_key"]
+        name = str(meta.relative_to("mutants")).removesuffix(".meta")
+        left[name] = sum(code is None for code in codes.values())
+        for mutant, code in codes.items():
+            change = changed(mutant) if code in UNNOTICED else ""
+            if code is None or any(part in change for part in EQUAL):
+                continue
+            tried[name] += 1
+            noticed[name] += code not in UNNOTICED
+            if change:
+                print(f"{name}: {mutant.rpartition('.')[2]}\n{change}")
+    for name, count in sorted(tried.items()):
+        rest = f", {left[name]} not tried" if left[name] else ""
+        print(f"{noticed[name] / count:5.0%} of {count} noticed  {name}{rest}")
+    rate = noticed.total() / max(tried.total(), 1)
+    print(f"{rate:5.0%} of {tried.total()} noticed in all, {left.total()} not tried")
+    return 0 if rate >= MOST else 1
+
+
+def changed(mutant: str) -> str:
+    """The lines that a mutant changes."""
+    lines = get_diff_for_mutant(mutant).splitlines()
+    kept = [line for line in lines if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
+    return "\n".join(kept[:6])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
