@@ -57,6 +57,7 @@ class Run:
 
 
 def main() -> None:
+    """Measure in turns, alone and beside a neighbour, and print what came out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("engine", help="name of an engine that is built, <model>-<precision>")
     parser.add_argument("--target", default="x86-openvino")

@@ -78,6 +78,7 @@ Quantizer = Callable[[Given], Any]
 
 
 def main() -> None:
+    """Compare for each model named on the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="+", help="names of models, such as meter-yolov8n")
     parser.add_argument("--calibration", type=int, default=64, help="images (default: 64)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,22 @@ def test_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None
     write_atomic(target, b"two")
     assert target.read_bytes() == b"two"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_the_disk_has_the_file_before_its_name_and_then_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, seen = tmp_path / "engine.blob", []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink()
+        seen.append((name == tmp_path, target.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(target, "new")
+    assert seen == [(False, False), (True, True)]
 
 
 def test_a_failing_block_leaves_the_old_file(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pipeline.onnx.quantizer import Taps, to_int8
 from pipeline.onnx.range_search import Choice, Seen, Trials, choose_ranges, descend
 from pipeline.onnx.ranges import Histogram, histogram
 from pipeline.onnx.session import OnnxModel
+from pipeline.records import Method
 from tests.unit.pipeline.conftest import IMGSZ
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, *IMGSZ, 3), dtype=np.uint8)
@@ -122,3 +123,21 @@ def test_a_grid_that_misses_the_floor_is_left() -> None:
     assert found["activation"].candidate == "0.87 of minmax"
     assert found["activation"].threshold == pytest.approx(0.87 * now["activation"])
     assert found["activation"].error < 0.5 * before
+
+
+@pytest.mark.parametrize("methods", [("minmax",), ("minmax", "percentile"), ("percentile", "mse")])
+def test_the_search_begins_with_the_method_that_errs_least(methods: tuple[Method, ...]) -> None:
+    graph = trap()
+    head = Head(outputs=(), distribution=(), decode=(), body=("conv",))
+    images = np.zeros((2, *IMGSZ, 3), np.uint8)
+    images[:, :2, :2] = 255
+    config = CONFIG.model_copy(update={"methods": methods, "percentile": 60})
+    ranges = {"activation": histogram(Taps(graph, head.body).run(images[:1])["activation"])}
+    errors, chosen = choose_ranges(graph, head, ranges, images, config, threads=1)
+    best = min(errors, key=lambda method: errors[method])
+    assert len(set(errors.values())) == len(methods)
+    assert chosen["activation"].candidate.split(" of ")[-1] == best
+    assert chosen["activation"].error <= errors[best]
+    if methods == ("minmax",):
+        assert chosen["activation"].candidate == "0.87 of minmax"
+        assert chosen["activation"].error < 0.5 * errors["minmax"]

@@ -3,14 +3,19 @@ itself is tried in tests/integration."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from engines.config.workspace import Workspace
 from engines.records.record import VerdictName
-from release.records import Candidate, Candidates, candidates_path
+from release.records import Candidate, Candidates, MlflowEntry, candidates_path
+from release.steps import publish as step
 from release.steps.publish import publish
+from release.tags import make_tag
 
 TARGET = "x86-openvino"
 
@@ -66,3 +71,47 @@ def test_one_engine_says_nothing_of_the_others(
     add_engine("fp32", verdict="INVALID")
     now = publish(workspace, TARGET, "meter-fp32", lambda _: None).candidates
     assert now.skipped == {"meter-fp32": "INVALID", "meter-fp16": "FAIL"}
+
+
+class Store:
+    """MLflow, as far as publishing asks it."""
+
+    def version_of(self, name: str, release: str) -> int:
+        return 1
+
+    def publish(self, submission: Any) -> MlflowEntry:
+        return MlflowEntry(
+            tracking_uri="sqlite:///mlflow.db",
+            experiment="jetrail/meter",
+            run_id="0a",
+            registered_model=submission.registered_model,
+            version=1,
+        )
+
+    def point_alias(self, name: str, alias: str, version: int) -> None:
+        assert alias == "candidate"
+
+
+@pytest.mark.parametrize(("fp32_ms", "chosen"), [(9.95, "meter-fp16"), (9.0, "meter-fp32")])
+def test_the_candidate_stays_unless_another_is_better_by_more_than_chance(
+    workspace: Workspace,
+    released: Candidate,
+    add_engine: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    fp32_ms: float,
+    chosen: str,
+) -> None:
+    @contextmanager
+    def opened(root: Any) -> Iterator[Store]:
+        yield Store()
+
+    def described(workspace: Workspace, judged: Any, draw: Any) -> SimpleNamespace:
+        name = f"meter.{TARGET}"
+        return SimpleNamespace(registered_model=name, release=make_tag(judged.manifest).name)
+
+    monkeypatch.setattr(step, "open_store", opened)
+    monkeypatch.setattr(step, "describe", described)
+    add_engine("fp16", p50_ms=10.0)
+    add_engine("fp32", p50_ms=fp32_ms)
+    now = publish(workspace, TARGET, None, lambda _: None).candidates
+    assert now.candidates["meter"].engine == chosen
