@@ -20,9 +20,32 @@ Result = TypeVar("Result")
 
 def app(help_text: str) -> typer.Typer:
     """A Typer app without Rich help, whose import would double the time of `--help`."""
-    return typer.Typer(
+    made = typer.Typer(
         help=help_text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
     )
+
+    @made.callback(help=help_text)
+    def options(
+        version: bool = typer.Option(
+            False,
+            "--version",
+            "-V",
+            help="Say the version and end.",
+            callback=_say_version,
+            is_eager=True,
+        ),
+    ) -> None:
+        """What stands before a command."""
+
+    return made
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"jetrail {version('jetrail')}")
+        raise typer.Exit
 
 
 def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

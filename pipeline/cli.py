@@ -23,6 +23,7 @@ Target = Annotated[
     str | None,
     typer.Option(
         "--target",
+        "-t",
         help="A folder under engines/targets/; default: `target` of params.yaml.",
         show_default=False,
     ),
@@ -47,12 +48,20 @@ def add_model(
     target: Annotated[
         list[str] | None,
         typer.Option(
+            "--target",
+            "-t",
             help="Target to add the engines to; repeat for more. Default: that of params.yaml.",
             show_default=False,
         ),
     ] = None,
     version: Annotated[str, typer.Option(help="Version of the model, part of its tags.")] = "1.0",
     track: Annotated[str, typer.Option(help="Keep weights and data in `git` or in `dvc`.")] = "dvc",
+    single_class: Annotated[
+        bool,
+        typer.Option(
+            "--single-class", help="Every object is of the checkpoint's one class (single_cls)."
+        ),
+    ] = False,
 ) -> None:
     """Bring your own checkpoint: weights, data sets and engines.
 
@@ -70,6 +79,7 @@ def add_model(
         targets=tuple(target or [_target(workspace, None)]),
         version=version,
         track=track,
+        single_class=single_class,
     )
     added = add_model(workspace, new)
     print_sets(added.split, added.facts, added.classes)
@@ -261,6 +271,29 @@ def evaluate(engine: Engine, target: Target = None, no_wait: NoWait = False) -> 
 
     workspace = _workspace()
     evaluate(workspace, _target(workspace, target), engine, wait=not no_wait)
+
+
+@commands.command()
+@reports_errors
+def predict(
+    source: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
+    engine: Annotated[
+        str, typer.Option("--engine", "-e", help="<model>-<precision>, built on this device.")
+    ],
+    target: Target = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the drawn pictures.")] = Path(
+        "predictions"
+    ),
+) -> None:
+    """Draw what an engine finds on pictures.
+
+    Example: pipeline predict photos/ --engine meter-yolov8n-fp16
+    """
+    from pipeline.steps.predict import predict
+    from pipeline.terminal.predicted import print_predicted
+
+    workspace = _workspace()
+    print_predicted(predict(workspace, _target(workspace, target), engine, source, out), out)
 
 
 @commands.command()

@@ -6,7 +6,7 @@ and `BaseDataset.get_img_files` read it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,18 @@ def read_data_yaml(path: Path) -> DataYaml:
         path=path,
         names=names,
         splits={split: _samples(path, folder, content.get(split), split) for split in SPLITS},
+    )
+
+
+def as_one_class(data: DataYaml, names: tuple[str, ...]) -> DataYaml:
+    """The data set with every object of the one class `names`, as Ultralytics' `single_cls`."""
+    return replace(
+        data,
+        names=names,
+        splits={
+            split: [replace(sample, single_class=True) for sample in samples]
+            for split, samples in data.splits.items()
+        },
     )
 
 

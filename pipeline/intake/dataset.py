@@ -28,6 +28,9 @@ class Sample:
     folder: Path | None = None
     """The `images/` of its set; None for a picture of its own."""
 
+    single_class: bool = False
+    """Every object is of class 0, whatever its label says."""
+
     @property
     def name(self) -> str:
         """What the picture is called in its set: its path below `images/`."""
@@ -44,7 +47,7 @@ class Sample:
 
     def read_labels(self, classes: int) -> Labels:
         """Objects of the image; none where there is no label file. Raises InputError."""
-        return read_labels(self.label, classes)
+        return read_labels(self.label, classes, single_class=self.single_class)
 
 
 def load_set(folder: Path, purpose: str) -> list[Sample]:

@@ -56,8 +56,9 @@ def label_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def read_labels(path: Path, classes: int) -> Labels:
-    """The objects in a label file; none where there is no file. `classes` is how many there are.
+def read_labels(path: Path, classes: int, *, single_class: bool = False) -> Labels:
+    """The objects in a label file; none where there is no file. `classes` is how many there are;
+    `single_class` takes every object for one of class 0, before equal lines are dropped.
 
     Raises InputError that names the file and the line.
     """
@@ -68,6 +69,8 @@ def read_labels(path: Path, classes: int) -> Labels:
     equal = empty = 0
     for number, parts in lines:
         row = _numbers(path, number, parts, polygons=polygons)
+        if single_class and row[0] >= 0 and float(row[0]).is_integer():
+            row[0], parts = 0, ["0", *parts[1:]]
         box = _bounding_box(row[1:]) if polygons else row[1:]
         _check(path, number, parts, row[0], box, classes)
         # Ultralytics takes -0 and 0 for equal in boxes.

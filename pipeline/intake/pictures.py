@@ -41,6 +41,10 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS
 
 
+PATH_MAX = 4096
+"""Bytes of the longest path on Linux."""
+
+
 def find_pictures(folder: Path) -> list[Path]:
     """The pictures below a folder, through linked folders, without hidden files and folders, as
     Ultralytics' glob finds them; sorted. Raises InputError where a link leads back up."""
@@ -61,6 +65,22 @@ def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
             yield from _walk(path, (*above, real))
         elif is_picture(path):
             yield path
+        else:
+            _refuse_lost_link(path)
+
+
+def _refuse_lost_link(path: Path) -> None:
+    """Raise InputError for a text file that holds the path of a folder: git makes one of a link
+    where it may not make links, as do archives, and the pictures behind it would be left out."""
+    if path.suffix.lower() in (".txt", ".yaml", ".json", ".xml") or path.stat().st_size > PATH_MAX:
+        return
+    text = path.read_bytes().decode("utf-8", errors="replace").strip()
+    if text and "\n" not in text and "\0" not in text and (path.parent / text).is_dir():
+        raise InputError(
+            f"Expected pictures in {path.parent}, but {path} is a text file that holds the path "
+            f"{text!r}: a link to a folder that became a file on its way here. Make the link again "
+            f"(`ln -sfn {text} {path}`), or remove the file to leave those pictures out."
+        )
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -39,12 +39,21 @@ def check_data_names(
         raise InputError(
             f"Expected the one class {classes[0]!r} in {data}, since {weights} was trained "
             f"with single_cls, which takes all objects for one class, got {len(names)}. Give "
-            f"a data.yaml with `names: [{classes[0]}]` and class 0 in every label."
+            "--single-class, which maps every label to that class."
         )
     if difference := names_differ(names, classes):
         raise InputError(
             f"Expected the classes of {data} to be those that {weights} was trained on, in "
             f"the same order, but {difference}. Use the data.yaml of the training."
+        )
+
+
+def check_one_class(weights: Path, checkpoint: CheckpointFacts) -> None:
+    """Raise InputError unless the checkpoint knows one class only."""
+    if len(checkpoint.classes) != 1:
+        raise InputError(
+            f"Expected {weights} to know one class for --single-class, got "
+            f"{len(checkpoint.classes)}. Leave --single-class out."
         )
 
 

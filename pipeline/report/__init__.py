@@ -3,4 +3,5 @@
 ran        what really ran, in words
 summary    out/summary/<engine>.json, for DVC's metrics and plots
 junit      verdict.junit.xml, for GitLab
+drawn      boxes drawn on a picture
 """

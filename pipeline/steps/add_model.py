@@ -14,11 +14,17 @@ from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import atomic_folder
 from pipeline.intake.checkpoint import inspect_checkpoint
-from pipeline.intake.data_yaml import read_data_yaml
+from pipeline.intake.data_yaml import as_one_class, read_data_yaml
 from pipeline.intake.names import check_new_name, check_version
 from pipeline.intake.sets import SetFacts, copy_set
 from pipeline.intake.split import Split, split
-from pipeline.intake.weights import check_data_names, check_stride, check_there, copy_weights
+from pipeline.intake.weights import (
+    check_data_names,
+    check_one_class,
+    check_stride,
+    check_there,
+    copy_weights,
+)
 from pipeline.repository.dvc import dvc_add
 from pipeline.repository.entries import add_entries
 from pipeline.repository.fleet import fleet_folders
@@ -56,6 +62,8 @@ class NewModel:
     version: str
     track: str
     """`git`: plain files that the user commits; `dvc`: weights and data go to DVC's cache."""
+    single_class: bool = False
+    """Every object of the data is of the checkpoint's one class, whatever its label says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +106,9 @@ def _add_model(workspace: Workspace, new: NewModel) -> Added:
     checkpoint = inspect_checkpoint(new.weights)
     data = read_data_yaml(new.data)
     check_stride(new.weights, new.imgsz, checkpoint)
+    if new.single_class:
+        check_one_class(new.weights, checkpoint)
+        data = as_one_class(data, checkpoint.classes)
     check_data_names(new.weights, new.data, data.names, checkpoint)
     divided = split(data)
     facts: dict[str, SetFacts] = {}

@@ -30,7 +30,7 @@ def print_verdict(
     table.add_column("verdict")
     for check in verdict.checks:
         limit = f"{'≤' if check.rule == 'at most' else '≥'} {check.limit:g} {check.unit}"
-        table.add_row(check.name, _measured(check), limit.rstrip(), _coloured(check.verdict))
+        table.add_row(check.name, _measured(check), limit.rstrip(), _word(check))
     console.print(table)
     if summary and (more := ", ".join(_more(summary))):
         console.print(f"  {more}", markup=False)
@@ -80,8 +80,8 @@ def print_report(
         if more := ", ".join(_more(row)):
             console.print(f"  {row.engine}: {more}", markup=False)
     for row, verdict in rows:
-        for sentence in _explanations(verdict):
-            console.print(f"  {row.engine}: {sentence}", markup=False)
+        for sentence in (*_misses(verdict), *_explanations(verdict)):
+            console.print(f"  {row.engine}: {sentence}", markup=False, soft_wrap=True)
     for sentence in executed:
         console.print(f"  {sentence}", markup=False)
     for source, words in NOT_MEASURED.items():
@@ -101,6 +101,24 @@ def _more(summary: Summary) -> list[str]:
 def _explanations(verdict: Verdict) -> list[str]:
     """Why it is INVALID, and what made it a FAIL."""
     return [*verdict.reasons, *(check.cause for check in verdict.checks if check.cause)]
+
+
+def _word(check: Check) -> str:
+    """The verdict; of a FAIL, by how much it misses the limit."""
+    by = abs(check.measured - check.limit)
+    if check.verdict != "FAIL":
+        return _coloured(check.verdict)
+    return f"{_coloured('FAIL')} by {f'{by:.3g} {check.unit}'.rstrip()}"
+
+
+def _misses(verdict: Verdict) -> list[str]:
+    """Each budget that failed, and by how much."""
+    return [
+        f"{check.name} {_measured(check)}, {check.rule} {check.limit:g}: off by "
+        f"{f'{abs(check.measured - check.limit):.3g} {check.unit}'.rstrip()}"
+        for check in verdict.checks
+        if check.verdict == "FAIL"
+    ]
 
 
 def _measured(check: Check) -> str:

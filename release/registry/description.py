@@ -69,7 +69,7 @@ repository once it is packed. It holds `/models/{engine_file}`.
 ```python
 import mlflow
 model = mlflow.pyfunc.load_model("models:/{registered_model}@candidate")
-boxes = model.predict(picture)  # uint8 BGR, or a list of such pictures
+boxes = model.predict(pictures)  # uint8 BGR, shape (n, height, width, 3)
 ```
 """
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -120,3 +121,9 @@ def test_outside_a_repository_is_bad_input(tmp_path: Path, monkeypatch: pytest.M
     result = CliRunner().invoke(pipeline.cli.commands, ["gate", "some-engine"])
     assert result.exit_code == 2
     assert "inside a Jetrail repository" in result.stderr
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_version(name: str) -> None:
+    result = CliRunner().invoke(APPS[name], ["--version"])
+    assert (result.exit_code, result.output) == (0, f"jetrail {version('jetrail')}\n")

@@ -12,6 +12,8 @@ from engines.errors import InputError
 from pipeline.accuracy.worth import worth
 from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_set
+from pipeline.intake.labels import read_labels
+from pipeline.intake.pictures import find_pictures
 from pipeline.intake.sets import copy_set
 from pipeline.intake.split import Split, split
 from pipeline.terminal.added import print_sets
@@ -112,3 +114,28 @@ def test_a_small_evaluation_says_what_it_is_worth() -> None:
     (objects,) = worth(100, {"a": 30, "b": 12})
     assert "b 12" in objects
     assert "±0.28" in objects
+
+
+def test_a_link_that_became_a_text_file_is_refused(tmp_path: Path) -> None:
+    """As git does where it may not make links, and archives do."""
+    (tmp_path / "nas" / "images").mkdir(parents=True)
+    images = tmp_path / "images" / "val"
+    images.mkdir(parents=True)
+    (images / "notes.txt").write_text("../../nas/images")
+    (images / "README").write_text("a folder of pictures\n")
+    assert find_pictures(images) == []
+    (images / "site_b").write_text("../../nas/images\n")
+    with pytest.raises(InputError, match=r"site_b is a text file that holds the path.*ln -sfn"):
+        find_pictures(images)
+
+
+def test_every_object_of_one_class(tmp_path: Path) -> None:
+    """As Ultralytics with single_cls: mapped first, then equal rows are dropped."""
+    label = tmp_path / "a.txt"
+    label.write_text("7 0.5 0.5 0.2 0.2\n3 0.5 0.5 0.2 0.2\n1 0.2 0.2 0.1 0.1\n")
+    labels = read_labels(label, 1, single_class=True)
+    assert (labels.classes.tolist(), labels.equal) == ([0, 0], 1)
+    assert labels.rows == ("0 0.5 0.5 0.2 0.2", "0 0.2 0.2 0.1 0.1")
+    label.write_text("1.5 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(InputError, match="expected a class from 0 to 0"):
+        read_labels(label, 1, single_class=True)

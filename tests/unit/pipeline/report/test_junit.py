@@ -59,3 +59,11 @@ def test_what_was_not_measured_has_a_case_of_its_own(tmp_path: Path) -> None:
     error = suite.find("testcase[@name='measured']/error")
     assert error is not None
     assert "--soak MINUTES" in str(error.get("message"))
+
+
+def test_notes_are_said_by_the_case_of_the_accuracy(tmp_path: Path) -> None:
+    verdict = VERDICTS["pass"].model_copy(update={"notes": ("Only 6 <pictures>.",)})
+    suite = written(verdict, tmp_path)
+    said = suite.find("testcase[@name='map50_95_drop']/system-out")
+    assert said is not None
+    assert said.text == "Only 6 <pictures>."

@@ -406,3 +406,23 @@ def test_line_ends_and_comments_of_params_stay(
     add_model(workspace, new(tmp_path, data))
     before = b"# ours\r\nmodels:\r\n  - meter-yolov8n  # the sample\r\n"
     assert params.read_bytes() == before + b"  - helmets\r\n"
+
+
+def test_single_class_maps_every_label(
+    tmp_path: Path, workspace: Workspace, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = vars(step.inspect_checkpoint(tmp_path / "best.pt"))
+    one = SimpleNamespace(**(facts | {"single_cls": True, "classes": ("item",)}))
+    monkeypatch.setattr(step, "inspect_checkpoint", lambda _: one)
+    add_model(workspace, new(tmp_path, data, single_class=True))
+    model = load_model(workspace, "helmets")
+    assert model.classes == ("item",)
+    (evaluation, *_) = load_sets(workspace.model("helmets"), model)["evaluation"]
+    assert evaluation.read_labels(1).classes.tolist() == [0]
+
+
+def test_single_class_wants_one_class(tmp_path: Path, workspace: Workspace, data: Path) -> None:
+    before = snapshot(workspace)
+    with pytest.raises(InputError, match="know one class for --single-class, got 2"):
+        add_model(workspace, new(tmp_path, data, single_class=True))
+    assert snapshot(workspace) == before
