@@ -70,7 +70,7 @@ def test_headers_are_bounded(server: Server) -> None:
         client.sendall(b"GET /well HTTP/1.1\r\n")
         try:
             client.sendall(b"A: " + b"b" * (2 * MAX_HEADER_BYTES) + b"\r\n\r\n")
-            assert b"well\n" not in client.recv(4096)
+            assert client.recv(4096) == b""
         except ConnectionError:
             pass  # it was cut off while we sent
     assert ask(server, "/well")[0] == 200

@@ -168,6 +168,12 @@ def test_another_box_is_a_difference(now: Detections, missing: int, unexpected: 
     assert (found.missing, found.unexpected) == (missing, unexpected)
 
 
+def test_a_box_is_the_same_as_one_other_only() -> None:
+    twins = boxes([BOXES[0], BOXES[0]], [0.9, 0.9])
+    assert compare(twins, boxes(BOXES[:1], [0.9]), 0.25).missing == 1
+    assert compare(twins, twins, 0.25).same
+
+
 def test_a_box_at_the_threshold_may_come_and_go() -> None:
     at = boxes([[1, 1, 9, 9]], [0.27])
     assert compare(at, Detections.empty(), 0.25).same
