@@ -78,6 +78,11 @@ def test_switched_off(rollout: dict[str, object]) -> None:
     assert len(automatic(rollout, 230)) == 1
 
 
+def test_as_many_as_the_threshold_are_sliced() -> None:
+    assert len(automatic({"autoPartitionThreshold": 230}, 230)) == 5
+    assert len(automatic({}, 200)) == 4
+
+
 def test_a_size_in_quotes_is_never_switched_off() -> None:
     assert len(automatic({"autoPartitionSize": "0%"}, 230)) == 230
 
