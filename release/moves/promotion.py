@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from engines.config.rings import Ring
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.files import sha256_file
 from release.gitops.branch import Snapshot
 from release.gitops.history import Commit, latest_change, tip
 from release.moves.move import Move, one_line, resting_on
@@ -19,7 +19,13 @@ from release.moves.place import Place, place_of, rings_of, values_at
 from release.moves.planned import Planned
 from release.moves.rules import Answer, Asked, ask, overridden, refusal
 from release.moves.seen import see
-from release.records import Publication, publication_path, quarantine_path, read_publication
+from release.records import (
+    Publication,
+    attestation_path,
+    publication_path,
+    quarantine_path,
+    read_publication,
+)
 from release.reports.report import Report
 from release.rollout.release_yaml import ReleaseValues
 from release.tags import parse_tag
@@ -105,6 +111,7 @@ def _asked(
         view=view,
         author=snapshot.gitops.author(),
         now=utc_now(),
+        overridden=frozenset(wish.overrides),
         seen=see(snapshot, report, source, publication.release) if report else None,
         labels=report.labels if report else {},
     )
@@ -178,8 +185,12 @@ def _move(
     name = parse_tag(tag).name
     content = snapshot.read(source.path)
     assert content is not None
-    record = publication_path(view, name)
-    digest = hashlib.sha256(record.read_bytes()).hexdigest()
+    records = [publication_path(view, name), attestation_path(view, name)]
+    evidence = [
+        ("Evidence", f"{view.relative(one)} sha256:{sha256_file(one)}")
+        for one in records
+        if one.is_file()
+    ]
     replaced = [("Replaces", planned.runs.image.tag)] if planned.runs else []
     reasons = [("Override", one.rule) for one in answers if one.overridden]
     reasons += [("Why", one_line(why))] if why else []
@@ -192,7 +203,7 @@ def _move(
             ("From", source.ring),
             ("To", place.ring),
             *replaced,
-            ("Evidence", f"{view.relative(record)} sha256:{digest}"),
+            *evidence,
             *reasons,
         ),
         files={place.path: content},

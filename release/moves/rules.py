@@ -63,6 +63,8 @@ class Asked:
     """The branch's files of this release."""
     author: str
     now: datetime
+    overridden: frozenset[str] = frozenset()
+    """Rules that somebody overrides: a registry that is down is not waited for then."""
     seen: Seen | None = None
     """What a report says of the ring below."""
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -220,6 +222,8 @@ def _signature(rule: SignatureRule, asked: Asked) -> tuple[bool, str]:
 
 
 def _image(rule: ImageRule, asked: Asked) -> tuple[bool, str]:
+    if {rule.rule, ALL} & asked.overridden:
+        return False, "the registry was not asked"
     digest = parse_tag(asked.tag).digest
     if digest is None:
         return False, (

@@ -96,3 +96,13 @@ def test_a_registry_that_cannot_be_trusted(
     result = run(*PROMOTE)
     assert result.exit_code == 3
     assert "The ring refuses the promotion. image: " in result.stderr
+
+
+def test_a_registry_that_nobody_waits_for(
+    repository: GitOpsRepository, run: Run, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Registry, "do_GET", lambda _: pytest.fail("it was asked"))
+    packed(repository, DIGEST)
+    result = run(*PROMOTE, "--override", "all", "--why", "the registry is down")
+    assert result.exit_code == 0, result.output
+    assert "image      overridden: the registry was not asked" in result.stdout
