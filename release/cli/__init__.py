@@ -8,13 +8,14 @@ import typer
 
 from engines.cli import reports_errors
 from release.cli import (  # noqa: F401  # they register their commands
+    images,
     moves,
     rollout,
     signing,
     sites,
     smoke,
 )
-from release.cli.app import Key, Recorded, Release, Target, commands
+from release.cli.app import Recorded, Target, commands
 
 
 @commands.command()
@@ -47,65 +48,6 @@ def publish(
     workspace = find_workspace()
     chosen = target_or_default(workspace, target)
     show_published(step.publish(workspace, chosen, engine, line))
-
-
-@commands.command()
-@reports_errors
-def pack(tag: Release = None, target: Recorded = None) -> None:
-    """Make the image of a signed release, where its engine is.
-
-    The engine, its records and the attestation become the layer /models of an image in
-    release/images/, an OCI layout that all releases share. It needs no container engine and no
-    root. The same files make the same image on any machine, and packing again changes nothing.
-    Without TAG and --target it packs every candidate whose engine is on this machine.
-
-    Examples:
-
-      release pack --target x86-openvino
-
-      release pack v1.0-x86-openvino-fp16-3f2a91c04b7e
-    """
-    from engines.config.workspace import find_workspace
-    from release.steps import pack as step
-    from release.terminal import line
-
-    step.pack(find_workspace(), tag, target, line)
-
-
-@commands.command()
-@reports_errors
-def push(
-    tag: Annotated[str, typer.Argument(help="A release that is packed.", show_default=False)],
-    registry: Annotated[
-        str | None,
-        typer.Option(
-            "--registry",
-            help="Where to, as registry.example.com/jetrail; the model's name is added. Default: "
-            "image.repository of the first ring's fleet.yaml.",
-            show_default=False,
-        ),
-    ] = None,
-    key: Key = None,
-) -> None:
-    """Push the image of a release to a registry, and sign it there.
-
-    What is there is not sent again; what is cut off or refused is tried again with growing pauses,
-    for as long as the registry asks. A tag that is another image's there stays it: exit 7. Who we
-    are comes from JETRAIL_REGISTRY_USER and JETRAIL_REGISTRY_PASSWORD, or from where `podman login`
-    and `docker login` keep it. The image is signed by its digest in both of cosign's formats, with
-    provenance, verdict and SBOM, by the key that `release sign` would take.
-
-    Examples:
-
-      release push v1.0-x86-openvino-fp16-3f2a91c04b7e
-
-      release push v1.0-x86-openvino-fp16-3f2a91c04b7e --registry localhost:5000/jetrail
-    """
-    from engines.config.workspace import find_workspace
-    from release.steps import push as step
-    from release.terminal import line
-
-    step.push(find_workspace(), tag, registry, line, key)
 
 
 @commands.command()

@@ -6,6 +6,8 @@ reading    the files of that layer, taken out without trust in it
 layout     a folder with images: release/images/, or one that was brought
 describe   what an image says of itself: annotations and labels
 compose    base and layer become an image
-credentials, retry, skopeo, distribution
-           a registry: who we are to it, once more, images, and what skopeo cannot do
+credentials, retry, skopeo, distribution, chart
+           a registry: who we are to it, once more, images, what skopeo cannot do, the Helm chart
+bases, base, base_build, foreign, sbom
+           what images stand on: the file, one of them, how it is built, taken over, what is in it
 """

@@ -15,13 +15,15 @@ from engines.records.attestation import FILE, Statement, verify_envelope
 from engines.records.manifest import Manifest
 from engines.records.signed_folder import check_hashes
 from release.contents import contents_of, why_kept
+from release.image.base import open_base
+from release.image.bases import base_name
 from release.image.compose import Composition, compose
 from release.image.describe import annotations_of, platform_of
 from release.image.layer import LayerFile, layer_chunks
 from release.image.layout import Image, Layout
 from release.image.oci import LAYER
 from release.lock import exclusive
-from release.packed import ImageRecord, Layer, image_path, read_image
+from release.packed import Base, ImageRecord, Layer, image_path, read_image
 from release.records import (
     Candidates,
     attestation_path,
@@ -89,8 +91,10 @@ def _pack(workspace: Workspace, layout: Layout, release: str, say: Say) -> Image
     hashes[FILE] = sha256_file(paths[FILE])
     files = {name: LayerFile(path, hashes[name]) for name, path in paths.items()}
     manifest = contents.judged.manifest
+    name = base_name(workspace, manifest.target)
+    base = open_base(workspace, layout, name, say) if name else None
     parts = Composition(
-        base=None,
+        base=base,
         layer=layout.add_stream(lambda: layer_chunks(files), LAYER),
         platform=platform_of(manifest),
         annotations=annotations_of(contents),
@@ -99,7 +103,13 @@ def _pack(workspace: Workspace, layout: Layout, release: str, say: Say) -> Image
     image = compose(layout, parts)
     hashes = {name: file.sha256 for name, file in files.items()}
     known = read_image(workspace, release)
-    record = _record(release, layout.image_of(image), hashes, known)
+    record = _record(
+        release,
+        layout.image_of(image),
+        Base(name=name, digest=base.digest) if name and base else None,
+        hashes,
+        known.repositories if known else (),
+    )
     layout.name(release, image)
     if record == known:
         say(f"{release}@{record.digest} is packed already")
@@ -130,7 +140,11 @@ def _statement(workspace: Workspace, release: str, hashes: dict[str, str]) -> St
 
 
 def _record(
-    release: str, image: Image, files: dict[str, str], known: ImageRecord | None
+    release: str,
+    image: Image,
+    base: Base | None,
+    files: dict[str, str],
+    repositories: tuple[str, ...],
 ) -> ImageRecord:
     """What git keeps."""
     return ImageRecord(
@@ -138,11 +152,11 @@ def _record(
         digest=image.digest,
         manifest_bytes=image.descriptor.size,
         platform=str(image.config.platform),
-        base=None,
+        base=base,
         layers=tuple(
             Layer(media_type=one.media_type, digest=one.digest, size=one.size)
             for one in image.manifest.layers
         ),
         files=files,
-        repositories=known.repositories if known else (),
+        repositories=repositories,
     )

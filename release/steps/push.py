@@ -14,6 +14,7 @@ from engines.errors import Conflict, InputError, ServiceError, WrongEngine
 from engines.files import sha256_file
 from engines.records.attestation import FILE, Verified, verify_envelope
 from engines.records.trusted_key import TrustedKey
+from release.image.chart import push_chart
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, Repository, parse_repository
 from release.image.layout import Layout
@@ -37,6 +38,8 @@ from release.signing.signer import open_key
 from release.tags import parse_tag
 
 Say = Callable[[str], None]
+
+CHART = "release/charts/inference"
 
 
 def push(
@@ -69,6 +72,8 @@ def push(
             )
         say(f"{repository}:{release} pushed")
     _sign(workspace, client, image, signed, key, say)
+    registry = str(repository).rpartition("/")[0]
+    push_chart(workspace.root / CHART, registry, client.credentials, say)
     return _record(workspace, image, str(repository))
 
 

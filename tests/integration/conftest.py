@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from factories.bases import RealBase, build_real_base
 from factories.containers import Podman, make_runtime_image, podman
 from ruamel.yaml import YAML
 
@@ -44,7 +45,12 @@ FILES = (
     *(".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"),
     *(f".dvc/plots/{name}_by_engine.json" for name in ("bars", "line", "points")),
     *("engines/targets/device.dvc.yaml", f"engines/targets/{TARGET}/dvc.yaml", ROW),
-    *("release/rings.yaml", "release/templates/fleet.yaml", "release/templates/release.yaml"),
+    *(
+        "release/bases.yaml",
+        "release/rings.yaml",
+        "release/templates/fleet.yaml",
+        "release/templates/release.yaml",
+    ),
     *(f"release/fleet/{MODEL}/{TARGET}/{ring}/{file}.yaml" for ring in RINGS for file in FLEET),
     *(f"models/{MODEL}/model.yaml", f"models/{MODEL}/weights.pt"),
 )
@@ -185,6 +191,12 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
     clone.run("git", "add", "--all")
     clone.run("git", "commit", "--quiet", "--message=Measured")
     return clone, said
+
+
+@pytest.fixture(scope="session")
+def x86_base(tmp_path_factory: pytest.TempPathFactory) -> RealBase:
+    """The real runtime image for x86, built once for all tests; not to be changed."""
+    return build_real_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

@@ -14,10 +14,12 @@ from unittest.mock import ANY
 
 import pytest
 from factories import paper
+from factories.cluster_tools import cluster_tool
 from factories.images import layer_files, make_layout
 from standins.registry import Fault, Proxy, Registry, need, running_registry
 
 from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml
 from engines.errors import Conflict, InputError, JetrailError, ServiceError, WrongEngine
 from release.image import retry
 from release.image.distribution import Client, parse_repository
@@ -30,6 +32,8 @@ from release.steps.sign import sign_release
 from tests.unit.release.publications import publish_on_paper, record
 
 pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
 
 PASSWORD = "p4ss-never-shown"
 HTPASSWD = "robot:$2b$05$abcdefghijklmnopqrstuuZihsjaswg.80KoKB3FZpE81KCNgKbRi\n"
@@ -263,6 +267,47 @@ def test_a_second_engine_over_the_same_base(
     pushed(template[1][1])
     own = layout.image(template[1][1]).manifest.layers[-1].size
     assert own < proxy.sent_bytes - before <= own + (64 << 10)
+
+
+CHART = "release/charts/inference"
+
+
+@pytest.fixture
+def charted(workspace: Workspace) -> Workspace:
+    shutil.copytree(ROOT / CHART, workspace.root / CHART)
+    return workspace
+
+
+def test_the_chart_goes_along(
+    charted: Workspace,
+    pushed: Push,
+    proxy: Proxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the real helm, which can pull it back."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "helm").symlink_to(cluster_tool("helm"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    proxy.faults = [Fault(method="PUT", path="charts/inference/manifests", status=503)]
+    version = load_yaml(ROOT / CHART / "Chart.yaml")["version"]
+    assert pushed()[-1].endswith(f"/charts/inference:{version} pushed")
+    assert pushed()[-1].endswith(f"/charts/inference:{version} is there already")
+    wanted = f"/charts/inference/manifests/{version}"
+    (where,) = {path for _, path, _ in proxy.requests if path.endswith(wanted)}
+    repository = where.removeprefix("/v2/").partition("/manifests")[0]
+    pull = ["helm", "pull", f"oci://{proxy.host}/{repository}", "--version", version]
+    subprocess.run([*pull, "--plain-http"], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / f"inference-{version}.tgz").is_file()
+
+
+def test_without_helm(
+    charted: Workspace, pushed: Push, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "skopeo").symlink_to(need("skopeo"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert "is not pushed, since helm is not here" in pushed()[-1]
 
 
 def test_registry_down(workspace: Workspace, release: str) -> None:

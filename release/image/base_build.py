@@ -1,0 +1,136 @@
+"""A base is built: pip lays out what a pod needs, it is trimmed, a container engine does the rest.
+
+Nothing is fetched while the image is built: pip, with this machine's own settings, takes wheels for
+the base's platform and Python before that.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError, ServiceError
+from engines.process.orphans import ends_with_us
+from release.image.bases import BaseRow
+from release.image.describe import ARCHITECTURES
+
+TOOLS = ("buildah", "podman", "docker")
+PACKAGES = ("engines", "runtime")
+"""Of ours: all that a pod imports."""
+GLIBC = range(17, 40)
+"""Minor versions that wheels name; the oldest base, Debian 12 and Ubuntu 22.04, has 35."""
+SCRIPT = "#!/usr/bin/env python3\nfrom runtime.cli import main\n\nmain()\n"
+
+
+def lay_context(workspace: Workspace, name: str, row: BaseRow, folder: Path) -> None:
+    """The Containerfile and `site`, what it copies into the image.
+
+    Raises InputError where a file is missing, and ServiceError when pip finds no wheels.
+    """
+    source = workspace.root / "release" / "bases" / name
+    for file in ("Containerfile", "left-out.txt"):
+        if not (source / file).is_file():
+            raise InputError(f"Expected {source / file}, but it is not there.")
+    shutil.copyfile(source / "Containerfile", folder / "Containerfile")
+    site = folder / "site"
+    _install(workspace, row, site)
+    _trim(site, (source / "left-out.txt").read_text())
+    _add_ours(workspace, site)
+
+
+def build(name: str, row: BaseRow, context: Path, layout: Path, options: Sequence[str]) -> str:
+    """Build the image with the first container engine that is here, into an OCI layout, where it is
+    called `base`; gives the engine's name. `options` are handed on to its `build`.
+
+    Raises InputError without an engine, and ServiceError when it fails.
+    """
+    tool = next((one for one in TOOLS if shutil.which(one)), None)
+    if tool is None:
+        raise InputError(
+            f"Expected one of {', '.join(TOOLS)} to build a base image, got none. Install one "
+            "(`apt-get install buildah`)."
+        )
+    tag = f"localhost/jetrail-base-{name}"
+    _run(
+        *(tool, "build", "--tag", tag, "--platform", row.platform),
+        *("--file", str(context / "Containerfile"), "--build-arg", f"FROM={row.from_}"),
+        *([] if tool == "docker" else ["--format", "oci", "--layers=false"]),
+        *options,
+        str(context),
+    )
+    if tool == "docker":
+        archive = str(context.parent / "image.tar")
+        _run("docker", "save", "--output", archive, tag)
+        _run("skopeo", "copy", "--quiet", f"docker-archive:{archive}", f"oci:{layout}:base")
+    else:
+        _run(tool, "push", "--quiet", tag, f"oci:{layout}:base")
+        _run(tool, "rmi", tag)
+    return tool
+
+
+def _requirements(machine: str) -> list[str]:
+    """What `jetrail[runtime]` asks for on such a machine."""
+    found = [Requirement(one) for one in requires("jetrail") or ()]
+    there = {"extra": "runtime", "platform_machine": machine, "platform_system": "Linux"}
+    needed = [one for one in found if one.marker is None or one.marker.evaluate(there)]
+    return sorted(f"{one.name}{one.specifier}" for one in needed)
+
+
+def _install(workspace: Workspace, row: BaseRow, site: Path) -> None:
+    go = row.platform.rpartition("/")[2]
+    machine = next(one for one, spelled in ARCHITECTURES.items() if spelled == go)
+    platforms = [
+        f"manylinux2014_{machine}",
+        *(f"manylinux_2_{x}_{machine}" for x in GLIBC if x < 36),
+    ]
+    constraints = workspace.root / "constraints.txt"
+    _run(
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--target", str(site), "--no-compile", "--only-binary=:all:", "--implementation", "cp"),
+        *("--python-version", row.python),
+        *(word for one in platforms for word in ("--platform", one)),
+        *(("--constraint", str(constraints)) if constraints.is_file() else ()),
+        *_requirements(machine),
+    )
+
+
+def _trim(site: Path, left_out: str) -> None:
+    for line in left_out.splitlines():
+        glob = line.strip()
+        if not glob or glob.startswith("#"):
+            continue
+        for path in site.glob(glob):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _add_ours(workspace: Workspace, site: Path) -> None:
+    for package in PACKAGES:
+        for source in sorted((workspace.root / package).rglob("*.py")):
+            target = site / source.relative_to(workspace.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    script = site / "bin" / "runtime"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(SCRIPT)
+    for path in (site, *site.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path == script else 0o644)
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run(
+        ends_with_us(words), env=os.environ, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = " ".join((done.stderr or done.stdout).strip().splitlines()[-4:])
+        raise ServiceError(
+            f"`{' '.join(words[:3])} …` failed while the base was built: {said[-800:]}. Nothing "
+            "was recorded: fix that and run the same command again."
+        )

@@ -1,0 +1,63 @@
+"""The Helm chart in a registry, as an OCI chart: `fleet.yaml` names it there by its version."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from engines.config.yaml import load_yaml
+from engines.errors import InputError, ServiceError
+from engines.process.orphans import ends_with_us
+from release.image.credentials import Credentials, auth_file, without_secrets
+from release.image.distribution import Client, Say, parse_repository
+from release.image.retry import Temporary, retried
+
+FINAL = re.compile(r"unauthorized|denied|forbidden|certificate|401|403", re.IGNORECASE)
+
+
+def push_chart(chart: Path, registry: str, credentials: Credentials | None, say: Say) -> None:
+    """Push the chart of a folder to `<registry>/charts/<its name>`, with helm.
+
+    A version that is there stays as it is: helm packs each time a little differently. Without a
+    chart nothing happens, without helm it is said. Raises InputError for a folder without name and
+    version, and ServiceError when the registry does not take it.
+    """
+    if not (chart / "Chart.yaml").is_file():
+        return
+    about = load_yaml(chart / "Chart.yaml")
+    name, version = about.get("name"), about.get("version")
+    if not (isinstance(name, str) and isinstance(version, str)):
+        raise InputError(f"Expected name and version in {chart / 'Chart.yaml'}, got none.")
+    repository = parse_repository(f"{registry}/charts/{name}")
+    client = Client(repository=repository, credentials=credentials, say=say)
+    if client.manifest(version.replace("+", "_")) is not None:
+        say(f"{repository}:{version} is there already")
+        return
+    helm = shutil.which("helm")
+    if helm is None:
+        say(f"{repository}:{version} is not pushed, since helm is not here; install it, push again")
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="jetrail-") as folder,
+        auth_file(str(repository), credentials) as auth,
+    ):
+        _helm(helm, "package", str(chart), "--destination", folder, credentials=credentials)
+        words = ["push", f"{folder}/{name}-{version}.tgz", f"oci://{registry}/charts"]
+        words += ["--registry-config", str(auth), *(["--plain-http"] if repository.plain else [])]
+        what = f"{repository} to take the chart {version}"
+        retried(lambda: _helm(helm, *words, credentials=credentials), what, say)
+    say(f"{repository}:{version} pushed")
+
+
+def _helm(helm: str, *words: str, credentials: Credentials | None) -> None:
+    done = subprocess.run(ends_with_us([helm, *words]), capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    lines = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
+    said = without_secrets(lines[-1], credentials)[-400:]
+    if words[0] != "push" or FINAL.search(said):
+        raise ServiceError(f"`helm {words[0]}` failed: {said}. Fix that and push again.")
+    raise Temporary(f"helm says {said!r}")
