@@ -50,7 +50,8 @@ mutants: .venv/.mutants
 	    PYTHONPATH=$(CURDIR)/.venv/mutants $(BIN)/python tests/mutants.py show
 
 .venv/.mutants: .venv/.dev
-	$(PIP) --quiet --no-deps --upgrade --target .venv/mutants mutmut==3.8.1 libcst==1.9.0 setproctitle==1.3.8
+	$(PIP) --quiet --no-deps --upgrade --target .venv/mutants mutmut==3.8.1 \
+	    libcst==1.9.0 setproctitle==1.3.8 coverage==7.11.3
 	@touch $@
 
 clean:
