@@ -144,6 +144,8 @@ class Quantize(Record):
     within_budget: bool
     quantized_layers: int
     float_layers: tuple[FloatLayer, ...]
+    notes: tuple[str, ...] = ()
+    """What else to know of the files, for example activations that float16 cannot hold."""
     golden_sha256: Sha256
     """Of `golden.npz` beside this file: frames, and the output of all three ONNX files on them."""
     sensitivity: tuple[LayerSensitivity, ...]

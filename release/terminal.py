@@ -67,6 +67,8 @@ def show_status(overview: Overview) -> None:
             line(f"  smoked     {in_words(one.smoke) if one.smoke else 'no'}")
         for ring, found in one.rings.items():
             _show_ring(ring, found, overview.branch)
+    for sentence in overview.differ:
+        line(sentence)
     if overview.branch is None:
         line(f"Rings are as in this clone; what is pushed is not known: {overview.trouble}")
 

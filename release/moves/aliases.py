@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
 from release.moves.place import Place
-from release.registry.mlflow import open_store
+from release.registry.mlflow import Store, open_store
 from release.registry.submission import registered_name
 from release.registry.uri import is_server, shown_uri, sqlite_file, tracking_uri
 from release.rollout.release_yaml import ReleaseValues
@@ -49,6 +49,33 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
                 say(f"MLflow has no version of {name} for {release}, so no alias {place.ring}")
                 continue
             store.point_alias(name, place.ring, version)
+
+
+def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
+    """Where MLflow's aliases name another release than `wanted`, which git says, or none.
+
+    A sentence each, and one where MLflow could not be asked; a clone without a store has nothing
+    to compare.
+    """
+    if _nothing_there(workspace):
+        return []
+    try:
+        with open_store(workspace.root) as store:
+            return [
+                f"{place.model} on {place.target}: git's {place.ring} is {release}, MLflow's alias "
+                f"{got or 'is not there'}. Run `release status --repair`."
+                for place, release in wanted.items()
+                if (got := _release_at(store, place)) != release
+            ]
+    except (ServiceError, InputError) as error:
+        return [f"MLflow could not be asked: {error}"]
+
+
+def _release_at(store: Store, place: Place) -> str:
+    """The release that an alias names; empty where there is no such alias."""
+    name = registered_name(place.model, place.target)
+    version = store.aliases(name).get(place.ring)
+    return store.release_of(name, version) if version is not None else ""
 
 
 def _nothing_there(workspace: Workspace) -> bool:

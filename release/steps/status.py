@@ -12,7 +12,7 @@ from engines.records.attestation import verify_envelope
 from release.gitops.branch import Snapshot, open_gitops
 from release.gitops.history import Commit
 from release.lock import exclusive
-from release.moves.aliases import point
+from release.moves.aliases import differences, point
 from release.moves.ledger import since
 from release.moves.place import Place, places, rings_of, values_at
 from release.moves.seen import Seen, see
@@ -29,12 +29,21 @@ from release.records import (
     refuse_old_layout,
 )
 from release.reports.report import Report
-from release.rollout.release_yaml import ReleaseValues, models_of, read_values, release_file
+from release.rollout.release_yaml import (
+    ReleaseValues,
+    models_of,
+    read_values,
+    release_file,
+    values_of,
+)
 from release.signing.keys import trusted_keys, trying_key
 from release.smoke.record import Smoke, read_smoke
 from release.tags import parse_tag
 
 Say = Callable[[str], None]
+
+CANDIDATE = "candidate"
+"""The alias that `release publish` points at a model's best."""
 
 FETCH_SECONDS = 20
 """How long status waits for the branch: whoever looks may be where there is no network."""
@@ -82,6 +91,8 @@ class Overview:
     """Fleet's branch; None where it could not be read."""
     trouble: str | None = None
     """Why not."""
+    differ: tuple[str, ...] = ()
+    """Where MLflow's aliases are not what git says, a sentence each."""
 
 
 def status(workspace: Workspace, target: str | None, report: Report | None = None) -> Overview:
@@ -99,16 +110,33 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
     try:
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
-        return Overview(
-            statuses=_statuses(workspace, chosen, None, None), branch=None, trouble=str(error)
-        )
+        found = _statuses(workspace, chosen, None, None)
+        differ = _differences(workspace, found)
+        return Overview(statuses=found, branch=None, trouble=str(error), differ=differ)
+    found = _statuses(workspace, chosen, snapshot, report)
     return Overview(
-        statuses=_statuses(workspace, chosen, snapshot, report), branch=snapshot.gitops.shown
+        statuses=found, branch=snapshot.gitops.shown, differ=_differences(workspace, found)
     )
 
 
+def _differences(workspace: Workspace, statuses: list[Status]) -> tuple[str, ...]:
+    """MLflow's aliases against the candidates and what each ring runs."""
+    wanted: dict[Place, str] = {}
+    for one in statuses:
+        if one.candidate is not None:
+            place = Place(model=one.model, target=one.target, ring=CANDIDATE)
+            wanted[place] = one.candidate.release
+        for ring, found in one.rings.items():
+            # What was only written in this clone is no move yet, so no alias follows it.
+            if found.pushed is not None:
+                place = Place(model=one.model, target=one.target, ring=ring)
+                wanted[place] = parse_tag(found.pushed.image.tag).name
+    return tuple(differences(workspace, wanted))
+
+
 def repair(workspace: Workspace, target: str | None, say: Say) -> None:
-    """Let every ring's alias in MLflow name what Fleet's branch says that it runs.
+    """Let every ring's alias in MLflow name what Fleet's branch says that it runs, and `candidate`
+    what this clone's records say.
 
     Raises InputError, and ServiceError where the branch or MLflow does not answer.
     """
@@ -120,8 +148,23 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
             for one in places(snapshot)
             if target in (None, one.target) and one.ring in names
         }
-        point(workspace, wanted, say)
+        point(workspace, {**wanted, **_candidates(workspace, target)}, say)
         say(f"MLflow's aliases of {len(wanted)} rings are as {snapshot.gitops.shown} says")
+
+
+def _candidates(workspace: Workspace, target: str | None) -> dict[Place, ReleaseValues | None]:
+    """Each model's candidate, as the records of this clone have it: after `git revert` the one
+    before."""
+    folder = candidates_path(workspace, "any").parent
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    return {
+        Place(model=model, target=name, ring=CANDIDATE): values_of(
+            read_publication(workspace, one.release)
+        )
+        for name in names
+        if target in (None, name)
+        for model, one in Candidates.read(candidates_path(workspace, name)).candidates.items()
+    }
 
 
 def _statuses(

@@ -42,6 +42,7 @@ from release.records import Candidates, candidates_path, publication_path, read_
 from release.registry.mlflow import open_store
 from release.rollout.release_yaml import read_values, release_file
 from release.steps.publish import Published, publish
+from release.steps.status import status
 from release.steps.write import write
 
 pytestmark = pytest.mark.integration
@@ -877,3 +878,16 @@ def _bad_server(answer: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         for one in held:
             one.close()
+
+
+def test_status_says_where_mlflow_differs_from_git(workspace: Workspace) -> None:
+    published = publish(workspace, TARGET, None, _quiet)
+    assert status(workspace, TARGET).differ == ()
+    client = _client(workspace)
+    client.delete_registered_model_alias(NAME, "candidate")
+    (said,) = status(workspace, TARGET).differ
+    release = published.candidates.candidates[MODEL].release
+    assert f"git's candidate is {release}, MLflow's alias is not there" in said
+    assert "`release status --repair`" in said
+    (workspace.root / "mlflow.db").rename(workspace.root / "elsewhere.db")
+    assert status(workspace, TARGET).differ == ()  # a clone has no store to ask
