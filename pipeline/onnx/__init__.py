@@ -6,6 +6,7 @@ simplify        onnxsim, in a child process
 exported        what export wrote, checked before a later step reads it
 head            where the detect head begins: what stays float
 ranges          signed histograms of activations, and the ranges that they offer
+overflow        activations that float16 cannot hold
 range_search    where INT8's ranges are chosen, by the error of the output
 quantizer       model.fp16.onnx and model.int8.onnx
 golden          golden.npz, by which an engine is compared with its ONNX file wherever it is

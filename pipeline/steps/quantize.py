@@ -29,11 +29,12 @@ from pipeline.onnx.exported import read_export
 from pipeline.onnx.golden import FRAMES, make_golden_outputs, write_golden_outputs
 from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.inference import Prepared, cores, detect, evenly, prepare_all, spread
+from pipeline.onnx.overflow import float16_notes
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
 from pipeline.onnx.range_search import FOUND, choose_ranges
 from pipeline.onnx.ranges import Histogram, add, histogram
 from pipeline.onnx.session import OnnxModel
-from pipeline.progress import track
+from pipeline.progress import note, track
 from pipeline.records import (
     FloatLayer,
     LayerSensitivity,
@@ -106,6 +107,9 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     histograms = collect(
         graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration")
     )
+    notes = float16_notes(histograms)
+    for sentence in notes:
+        note(sentence)
     reference = accuracy(tuning.truth, tuning.reference, tuning.classes).map50_95
     images = evenly(tuning.images, config.range_images)
     methods, chosen = choose_ranges(graph, head, histograms, images, config)
@@ -138,6 +142,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         within_budget=search.holds(found),
         quantized_layers=len(head.body) - len(found.back),
         float_layers=(*_always_float(head), *found.back),
+        notes=notes,
         golden_sha256=sha256_file(workspace.golden(model_name)),
         sensitivity=tuple(search.sensitivity),
     )
