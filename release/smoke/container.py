@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def taken_in(layout: Path, name: str, config: str) -> Iterator[str]:
     image is removed afterwards, unless it was there before. Raises ServiceError where podman fails,
     or takes in another image.
     """
-    known = config in _podman("images", "--all", "--quiet", "--no-trunc").split()
+    before = _names(config)
     image = _podman("pull", "--quiet", f"oci:{layout}:{name}").split()[-1]
     try:
         if image != config.removeprefix("sha256:"):
@@ -71,8 +72,22 @@ def taken_in(layout: Path, name: str, config: str) -> Iterator[str]:
             )
         yield image
     finally:
-        if not known:
-            _call(["rmi", "--force", image], TAKE_SECONDS)
+        _let_go(image, before)
+
+
+def _names(image: str) -> set[str] | None:
+    """What podman calls an image that it has; None for one that it has not."""
+    done = _call(["image", "inspect", "--format", "{{json .RepoTags}}", image], TAKE_SECONDS)
+    return set(json.loads(done.out) or ()) if done.code == 0 else None
+
+
+def _let_go(image: str, before: set[str] | None) -> None:
+    """Remove the image, or only the name that it got where it was there before."""
+    if before is None:
+        _call(["rmi", "--force", image], TAKE_SECONDS)
+        return
+    for name in (_names(image) or set()) - before:
+        _call(["untag", image, name], TAKE_SECONDS)
 
 
 def run(wanted: Run) -> Done:

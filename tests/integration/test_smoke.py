@@ -147,7 +147,9 @@ def release(
 
 
 def _images(tools: Podman) -> set[str]:
-    return set(tools.run("podman", "images", "--quiet", "--no-trunc").stdout.split())
+    """Each name of each image."""
+    form = "{{.ID}} {{.Repository}}:{{.Tag}}"
+    return set(tools.run("podman", "images", "--format", form).stdout.splitlines())
 
 
 def test_an_image_on_a_base(release: Release) -> None:
