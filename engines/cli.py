@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from engines.errors import InputError, JetrailError
+from engines.files import DISK_ERRNOS
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -56,7 +58,10 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             with _ended_by_sigterm():
-                return command(*args, **kwargs)
+                result = command(*args, **kwargs)
+                if sys.stdout is not None and not sys.stdout.closed:
+                    sys.stdout.flush()  # here, where a full disk can still be said
+                return result
         except JetrailError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
@@ -66,6 +71,19 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
                 f"{error.strerror}. Fix its kind, owner or permissions and run again.",
                 file=sys.stderr,
             )
+            raise typer.Exit(InputError.exit_code) from error
+
+        except OSError as error:
+            if error.errno not in DISK_ERRNOS or error.filename is not None:
+                raise
+            print(
+                f"error: Expected to write the output, but the system says: {error.strerror}. What "
+                "the command does is done as far as it had come; free some space where its output "
+                "goes and run again.",
+                file=sys.stderr,
+            )
+            # What is left in the buffer would be tried again, with a traceback, at the very end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(InputError.exit_code) from error
 
     return wrapper

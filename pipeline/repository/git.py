@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+
+from pipeline.progress import note
 
 NOT_CODE = (":(exclude)*dvc.lock", ":(exclude,glob)**/out/**", ":(exclude)release/")
 """What the pipeline itself writes: it must not make its own commit look dirty."""
@@ -22,8 +25,18 @@ def commit(root: Path) -> str:
 def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+            ["git", "-C", str(root), *arguments],
+            env=os.environ | {"LC_ALL": "C"},  # its words are looked at below
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:
         return ""
+    if "dubious ownership" in done.stderr:
+        note(
+            f"Git does not read {root}, which another user owns, so this is built without a commit "
+            f"to lead back to. Say that it is yours with `git config --global --add safe.directory "
+            f"{root}` and build again."
+        )
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -127,3 +127,22 @@ def test_outside_a_repository_is_bad_input(tmp_path: Path, monkeypatch: pytest.M
 def test_version(name: str) -> None:
     result = CliRunner().invoke(APPS[name], ["--version"])
     assert (result.exit_code, result.output) == (0, f"jetrail {version('jetrail')}\n")
+
+
+def test_output_to_a_full_disk_is_said() -> None:
+    script = (
+        "from engines.cli import reports_errors\nimport typer\n"
+        "@reports_errors\ndef command():\n    print('x' * 100)\n"
+        "try: command()\nexcept typer.Exit as end: raise SystemExit(end.exit_code)\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Expected to write the output")
+    assert done.stderr.count("\n") == 1

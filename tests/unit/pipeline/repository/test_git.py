@@ -1,0 +1,51 @@
+"""The commit that an engine is built from, and where git does not say it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.repository.git import commit
+
+
+def git(root: Path, *words: str) -> None:
+    who = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "a").write_text("a")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "--quiet", "--message=a")
+    return tmp_path
+
+
+def test_a_detached_head_a_worktree_and_changes(root: Path, tmp_path: Path) -> None:
+    head = commit(root)
+    assert len(head) == 40
+    git(root, "checkout", "--quiet", "--detach")
+    git(root, "worktree", "add", "--quiet", "--detach", str(root / "tree"))
+    assert commit(root / "tree") == head
+    (root / "tree" / "a").write_text("b")
+    assert commit(root / "tree") == f"{head}-dirty"
+
+
+def test_no_git_and_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(tmp_path, "init", "--quiet")
+    assert commit(tmp_path) == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit(tmp_path) == ""
+
+
+def test_a_folder_of_another_user_is_said(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests do so
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    assert commit(root) == ""
+    said = capsys.readouterr().err
+    assert f"git config --global --add safe.directory {root}" in said
