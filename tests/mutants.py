@@ -15,7 +15,6 @@ from collections import Counter
 from pathlib import Path
 
 from mutmut.__main__ import cli
-from mutmut.configuration import Config
 from mutmut.mutation import mutators
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 
@@ -46,7 +45,6 @@ def main() -> int:
     ]
     if sys.argv[1:] != ["show"]:
         cli(["run", "--max-children", "2"], standalone_mode=False)
-    Config.ensure_loaded()
     return show()
 
 

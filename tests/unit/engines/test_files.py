@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from engines.errors import InputError
-from engines.files import atomic_folder, atomic_folders, atomic_path, sha256_file, write_atomic
+from engines.files import (
+    atomic_folder,
+    atomic_folders,
+    atomic_path,
+    remove_folder,
+    sha256_file,
+    write_atomic,
+    write_kept,
+)
 
 
 def test_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -37,6 +45,28 @@ def test_the_disk_has_the_file_before_its_name_and_then_the_folder(
     monkeypatch.setattr(os, "fsync", fsync)
     write_atomic(target, "new")
     assert seen == [(False, False), (True, True)]
+
+
+def test_a_link_and_a_mode_of_people_are_kept(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.yaml", tmp_path / "link.yaml"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    write_kept(link, b"new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert real.stat().st_mode & 0o777 == 0o640
+    write_kept(tmp_path / "other.yaml", b"one more")
+    assert (tmp_path / "other.yaml").read_text() == "one more"
+
+
+def test_a_folder_is_removed_with_all_that_it_holds(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "file").write_text("x")
+    remove_folder(folder)
+    remove_folder(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failing_block_leaves_the_old_file(tmp_path: Path) -> None:

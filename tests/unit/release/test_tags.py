@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from factories.records import manifest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.config.names import NAME_PATTERN, VERSION_PATTERN
 from engines.errors import InputError
-from release.tags import Tag, parse_tag
+from release.tags import Tag, make_tag, parse_tag
 
 OCI_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests"""
@@ -61,3 +62,7 @@ def test_target_may_look_like_the_rest() -> None:
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="tag"):
         parse_tag(text)
+
+
+def test_a_manifest_s_tag() -> None:
+    assert make_tag(manifest()).name == "v1.0-t-fp16-" + 12 * "a"
