@@ -19,6 +19,7 @@ lineage      hashes by which DVC knows files and data sets
 packed       release/records/<release>/image.json: which image a release is
 records      release/records/: what was published, and each model's candidate
 lock         one command at a time
+say          how a step tells what it does meanwhile
 
 Data, no code: rings.yaml, templates/ (what a new folder of fleet/ begins as), trust/ (keys that may
 sign), fleet/ and records/.

@@ -10,6 +10,9 @@ from ruamel.yaml import YAML
 from engines.config.names import NAME_PATTERN, VERSION_PATTERN
 from engines.errors import InputError
 
+SITES = "sites"
+"""The one folder of release/fleet that is no model's."""
+
 
 def check_new_name(name: str, taken: bool, kind: str) -> None:
     """Raise InputError unless `name` can be part of a tag and a label, and is not taken."""
@@ -22,6 +25,11 @@ def check_new_name(name: str, taken: bool, kind: str) -> None:
         raise InputError(
             f"Expected a {kind} name that YAML reads as text, got {name!r}, which it reads as a "
             f"number, date or truth value in params.yaml. Begin it with a word, as {kind}-{name}."
+        )
+    if (kind, name) == ("model", SITES):
+        raise InputError(
+            f"Expected another name for a model than {name!r}: release/fleet/{name} holds the "
+            "folders of sites. Take another name."
         )
     if taken:
         raise InputError(f"Expected a new {kind}, but {name} is there already. Take another name.")

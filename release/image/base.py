@@ -10,10 +10,11 @@ from engines.errors import InputError, ServiceError
 from engines.files import TEMPORARY_PREFIX
 from release.image.bases import BaseRow, layout_name, load_bases
 from release.image.credentials import find_credentials
-from release.image.distribution import Say, parse_repository
+from release.image.distribution import parse_repository
 from release.image.foreign import same, take_over
 from release.image.layout import Image, Layout
 from release.image.skopeo import pull
+from release.say import Say
 
 
 def open_base(workspace: Workspace, layout: Layout, name: str, say: Say) -> Image:

@@ -12,8 +12,9 @@ from engines.config.yaml import load_yaml
 from engines.errors import InputError, ServiceError
 from engines.process.orphans import ends_with_us
 from release.image.credentials import Credentials, auth_file, without_secrets
-from release.image.distribution import Client, Say, parse_repository
+from release.image.distribution import Client, parse_repository
 from release.image.retry import Temporary, retried
+from release.say import Say
 
 FINAL = re.compile(r"unauthorized|denied|forbidden|certificate|401|403", re.IGNORECASE)
 

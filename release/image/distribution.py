@@ -8,7 +8,7 @@ and nowhere else in this room.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from engines.errors import InputError, ServiceError
 from release.image.credentials import Credentials, without_secrets
 from release.image.oci import INDEX, MANIFEST, MAX_DOCUMENT_BYTES, digest_of
 from release.image.retry import Temporary, retried
+from release.say import Say
 
 if TYPE_CHECKING:
     import requests
@@ -30,8 +31,6 @@ REPOSITORY = re.compile(
 )
 """The grammar of the distribution spec for names."""
 LOOPBACK = re.compile(r"localhost|127(?:\.\d+){3}|\[::1\]")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from pathlib import Path
 from engines.errors import InputError, ServiceError
 from engines.process.orphans import ends_with_us
 from release.image.credentials import Credentials, auth_file, without_secrets
-from release.image.distribution import HOW_TO_LOG_IN, Repository, Say
+from release.image.distribution import HOW_TO_LOG_IN, Repository
 from release.image.retry import Temporary, retried
+from release.say import Say
 
 FINAL = re.compile(
     r"unauthorized|authentication required|denied|forbidden|certificate|"

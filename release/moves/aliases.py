@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
@@ -11,9 +11,8 @@ from release.registry.mlflow import Store, open_store
 from release.registry.submission import registered_name
 from release.registry.uri import is_server, shown_uri, sqlite_file, tracking_uri
 from release.rollout.release_yaml import ReleaseValues
+from release.say import Say
 from release.tags import parse_tag
-
-Say = Callable[[str], None]
 
 
 def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say: Say) -> None:

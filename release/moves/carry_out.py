@@ -5,15 +5,13 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable
 
 from engines.errors import Conflict, ServiceError
 from release.gitops.branch import Snapshot
 from release.gitops.gitlab import open_merge_request
 from release.gitops.history import latest_change
 from release.moves.move import Move
-
-Say = Callable[[str], None]
+from release.say import Say
 
 STUCK = 10
 """Refusals in a row after which the branch, which nobody moved meanwhile, will not take it."""

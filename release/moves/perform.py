@@ -15,8 +15,7 @@ from release.moves.aliases import follow
 from release.moves.carry_out import carry_out, propose
 from release.moves.move import Move
 from release.moves.planned import Planned
-
-Say = Callable[[str], None]
+from release.say import Say
 
 
 class Plan(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +15,7 @@ from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine, plan_quarantine
 from release.moves.rollback import plan_rollback
 from release.moves.watching import Trouble
-
-Say = Callable[[str], None]
+from release.say import Say
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +19,7 @@ from release.image.layout import Layout
 from release.image.sbom import contents_of_image, cyclonedx_json
 from release.image.skopeo import push as copy
 from release.lock import exclusive
-
-Say = Callable[[str], None]
+from release.say import Say
 
 
 class Built(NamedTuple):

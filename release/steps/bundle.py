@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from release.airgap.archive import (
 from release.airgap.gather import Deployed, chart_archive, deployed_at, helm_manifest
 from release.image.layout import Layout
 from release.lock import exclusive
+from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
 from release.signing.signer import open_key
 from release.sites.folder import site_folder
 
-Say = Callable[[str], None]
 RECORDS = ("publication.json", "attestation.json", "image.json")
 
 

@@ -5,7 +5,6 @@ The same files give the same image on any machine; a rerun writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timezone
 
 from engines.config.workspace import Workspace
@@ -32,10 +31,9 @@ from release.records import (
     read_publication,
     refuse_old_layout,
 )
+from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
 from release.tags import parse_tag
-
-Say = Callable[[str], None]
 
 
 def pack(

@@ -8,8 +8,8 @@ from engines.config.workspace import Workspace
 from release.moves.perform import perform_in_ring
 from release.moves.planned import Planned
 from release.moves.promotion import Wish, plan_promotion
+from release.say import Say
 
-Say = Callable[[str], None]
 Show = Callable[[Planned], None]
 
 

@@ -6,7 +6,7 @@ that is not there, and a rerun completes whatever is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -33,11 +33,10 @@ from release.registry.plots import write_plots
 from release.registry.policy import choose
 from release.registry.submission import Submission, describe, registered_name
 from release.registry.uri import shown_uri
+from release.say import Say
 from release.tags import make_tag
 
 ALIAS = "candidate"
-
-Say = Callable[[str], None]
 
 
 class Published(NamedTuple):

@@ -6,7 +6,7 @@ the registry has afterwards is read back, so that only what arrived whole is rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from engines.config.workspace import Workspace
@@ -24,6 +24,7 @@ from release.lock import exclusive
 from release.packed import ImageRecord, image_path, read_image
 from release.records import Publication, attestation_path, read_publication, refuse_old_layout
 from release.rollout.fleet_yaml import repository_of
+from release.say import Say
 from release.signing.claims import provenance_claim, sbom_claim, verdict_claim
 from release.signing.cosign import (
     Artifact,
@@ -36,8 +37,6 @@ from release.signing.cosign import (
 from release.signing.keys import trusted_keys, trying_key
 from release.signing.signer import open_key
 from release.tags import parse_tag
-
-Say = Callable[[str], None]
 
 CHART = "release/charts/inference"
 

@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from engines.config.workspace import Workspace
 from release.moves.perform import perform
 from release.moves.quarantine import PlannedQuarantine, plan_quarantine
+from release.say import Say
 
-Say = Callable[[str], None]
 Show = Callable[[PlannedQuarantine], None]
 
 

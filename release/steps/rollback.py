@@ -10,8 +10,8 @@ from release.moves.place import Place
 from release.moves.planned import Planned
 from release.moves.rollback import plan_rollback
 from release.reports.report import Report
+from release.say import Say
 
-Say = Callable[[str], None]
 Show = Callable[[Planned], None]
 
 

@@ -6,7 +6,6 @@ statement travels in the image, and another one would make another image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -28,11 +27,10 @@ from release.records import (
     refuse_old_layout,
     signed_path,
 )
+from release.say import Say
 from release.signing.keys import trusted_keys
 from release.signing.signer import SigningKey, open_key
 from release.signing.statement import describe, says_the_same, seal
-
-Say = Callable[[str], None]
 
 
 def sign_release(

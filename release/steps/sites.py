@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.lock import exclusive
+from release.say import Say
 from release.sites.folder import read_site, site_folder, site_names, texts, write_sites
 from release.sites.inventory import read_table
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ Not root, nothing to write to, no capabilities, no network, the memory that the 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -22,14 +22,13 @@ from engines.records.trusted_key import TrustedKey
 from release.image.layout import Image, Layout
 from release.packed import ImageRecord, read_image
 from release.records import Publication, read_publication
+from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
 from release.smoke.container import MOUNT, Run, run, taken_in, version
 from release.smoke.record import Boxes, Smoke, SmokeTimes, smoke_path
 from release.smoke.verdict import read_answer, shortcomings, times_of
 from release.smoke.wanted import in_words, signed_predicate, why_not_here
 from release.tags import parse_tag
-
-Say = Callable[[str], None]
 
 ROUNDS = 200
 """Frames whose times are taken."""

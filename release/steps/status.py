@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engines.config.rings import load_rings
@@ -36,11 +36,10 @@ from release.rollout.release_yaml import (
     release_file,
     values_of,
 )
+from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
 from release.smoke.record import Smoke, read_smoke
 from release.tags import parse_tag
-
-Say = Callable[[str], None]
 
 CANDIDATE = "candidate"
 """The alias that `release publish` points at a model's best."""

@@ -22,11 +22,12 @@ from engines.records.signed_folder import verify_folder
 from engines.records.trusted_key import TrustedKey, read_keys
 from release.image.credentials import find_credentials
 from release.image.describe import OURS
-from release.image.distribution import Client, Say, parse_repository
+from release.image.distribution import Client, parse_repository
 from release.image.layer import LayerFile, layer_chunks
 from release.image.layout import Image, Layout
 from release.image.skopeo import pull
 from release.packed import read_image
+from release.say import Say
 from release.signing.cosign import Image as ImageInRegistry
 from release.signing.cosign import check_signature, payloads_of
 from release.signing.keys import trusted_keys, trying_key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from engines.config.workspace import Workspace
@@ -13,8 +13,7 @@ from release.moves.place import rings_of
 from release.moves.undo import Telling, undo
 from release.moves.watching import Memory, Trouble, look, memory_file
 from release.reports.load import load_reports
-
-Say = Callable[[str], None]
+from release.say import Say
 
 
 def watch(

@@ -5,7 +5,6 @@ The tag has the digest of the release's image once it is packed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from engines.config.rings import load_rings
@@ -30,11 +29,10 @@ from release.rollout.release_yaml import (
     values_of,
     write_values,
 )
+from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
 from release.smoke.record import read_smoke
 from release.smoke.wanted import say_smoked, signed_predicate
-
-Say = Callable[[str], None]
 
 
 def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]:

@@ -33,6 +33,7 @@ LEFT_OUT = {
     "pipeline.progress": "bars on a terminal",
     "pipeline.repository": "git's commit, DVC as a command",
     "release.lock": "who may run",
+    "release.say": "lines on a terminal",
 }
 """What no stage depends on, and why: a comment changed there builds and measures nothing again."""
 

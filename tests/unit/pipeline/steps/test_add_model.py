@@ -6,6 +6,7 @@ The checkpoint's facts are a stand-in here; tests/integration runs real checkpoi
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -269,6 +270,13 @@ def test_a_name_is_not_taken_twice(tmp_path: Path, workspace: Workspace, data: P
     add_model(workspace, new(tmp_path, data))
     with pytest.raises(InputError, match="helmets is there already"):
         add_model(workspace, new(tmp_path, data))
+
+
+def test_the_folder_of_sites_is_no_model_s(
+    tmp_path: Path, workspace: Workspace, data: Path
+) -> None:
+    with pytest.raises(InputError, match="release/fleet/sites holds the folders of sites"):
+        add_model(workspace, replace(new(tmp_path, data), name="sites"))
 
 
 @pytest.mark.parametrize(
