@@ -1,21 +1,16 @@
 """The real x86 base, built by `release base build` on a Debian that is made here: no registry of
 images can be reached from a test.
-
-As root on an x86 machine with Debian's `buildah`, `mmdebstrap` and `skopeo`; elsewhere a test that
-asks for it is skipped.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import re
+import hashlib
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from factories.containers import Podman
 from ruamel.yaml import YAML
 
 from engines.config.workspace import Workspace
@@ -23,19 +18,9 @@ from release.image.layout import Image, Layout
 from release.steps.base import Built, build_base
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("buildah", "mmdebstrap", "skopeo")
-DEBIAN = "localhost/jetrail-test-debian"
+SUITE = "bookworm"
 PACKAGES = "python3,libstdc++6,usr-is-merged,ca-certificates"
 """What `python:3.11-slim` has besides, as far as the base needs it."""
-CONTAINERS_CONF = """\
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
-netns = "host"
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-"""
-"""For machines without systemd and without bridge networks, as CI's are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,34 +39,14 @@ class RealBase:
         return self.layout.image("base-x86")
 
 
-def container_settings(folder: Path) -> dict[str, str]:
-    """Variables with which buildah and podman have a storage of their own below `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "containers.conf").write_text(CONTAINERS_CONF)
-    roots = f'graphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
-    (folder / "storage.conf").write_text(f'[storage]\ndriver = "overlay"\n{roots}')
-    return {
-        "CONTAINERS_CONF": str(folder / "containers.conf"),
-        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
-        "BUILDAH_ISOLATION": "chroot",
-    }
-
-
-def build_real_base(folder: Path) -> RealBase:
-    """Build it; half a minute."""
-    missing = [one for one in TOOLS if shutil.which(one) is None]
-    if missing or os.geteuid() or platform.machine() != "x86_64":
-        pytest.skip(f"a base is built as root on an x86 machine; apt-get install {' '.join(TOOLS)}")
+def build_real_base(folder: Path, tools: Podman) -> RealBase:
+    """Build it; half a minute, and as much again where Debian must be made first."""
     workspace = lay_out_bases(folder / "clone")
+    options = [f"--build-arg=FROM={_debian(folder, tools)}", "--pull=never"]
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in container_settings(folder / "containers").items():
+        for name, value in tools.settings.items():
             patch.setenv(name, value)
-        try:
-            _make_debian(folder)
-            options = [f"--build-arg=FROM={DEBIAN}", "--pull=never"]
-            built = build_base(workspace, "x86", options, lambda _: None)
-        finally:
-            subprocess.run(["buildah", "rmi", "--all", "--force"], capture_output=True, check=False)
+        built = build_base(workspace, "x86", options, lambda _: None)
     return RealBase(workspace=workspace, built=built)
 
 
@@ -104,15 +69,17 @@ def use_base(workspace: Workspace, target: str, base: str) -> None:
     yaml.dump(content, workspace.bases_file)
 
 
-def _make_debian(folder: Path) -> None:
+def _debian(folder: Path, tools: Podman) -> str:
+    """An image of Debian 12 with Python 3.11, kept in the storage of `tools`."""
+    key = hashlib.sha256(f"{SUITE} {PACKAGES}".encode()).hexdigest()[:12]
+    name = f"localhost/jetrail-test-debian:{key}"
+    if tools.run("podman", "image", "exists", name, check=False).returncode == 0:
+        return name
     root = folder / "debian.tar"
-    quiet = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={PACKAGES}"]
-    subprocess.run([*quiet, "bookworm", str(root)], check=True, capture_output=True)
-    done = subprocess.run(
-        ["buildah", "from", "scratch"], check=True, capture_output=True, text=True
-    )
-    container = re.sub(r"\s", "", done.stdout)
-    for words in (["add", "--quiet", container, str(root), "/"], ["commit", container, DEBIAN]):
-        subprocess.run(["buildah", *words], check=True, capture_output=True)
-    subprocess.run(["buildah", "rm", container], check=True, capture_output=True)
+    make = ("mmdebstrap", "--quiet", "--variant=essential", f"--include={PACKAGES}")
+    tools.run(*make, SUITE, root)
+    container = tools.run("buildah", "from", "scratch").stdout.strip()
+    tools.run("buildah", "add", "--quiet", container, root, "/")
+    tools.run("buildah", "commit", "--rm", container, name)
     root.unlink()
+    return name

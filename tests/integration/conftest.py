@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 from factories.bases import RealBase, build_real_base
-from factories.containers import Podman, make_runtime_image, podman
+from factories.containers import Podman, podman
 from ruamel.yaml import YAML
 
 from engines.config.workspace import Workspace
@@ -193,12 +193,6 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, str]:
     return clone, said
 
 
-@pytest.fixture(scope="session")
-def x86_base(tmp_path_factory: pytest.TempPathFactory) -> RealBase:
-    """The real runtime image for x86, built once for all tests; not to be changed."""
-    return build_real_base(tmp_path_factory.mktemp("base"))
-
-
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     """A small repository in which nothing ran yet."""
@@ -230,9 +224,17 @@ def tools() -> Podman:
 
 
 @pytest.fixture(scope="session")
-def runtime_image(tools: Podman) -> Iterator[str]:
-    """The image of the pod's own software, on Debian, in podman's storage."""
-    name = make_runtime_image(tools)
+def x86_base(tools: Podman, tmp_path_factory: pytest.TempPathFactory) -> RealBase:
+    """The real runtime image for x86, built once for all tests; not to be changed."""
+    return build_real_base(tmp_path_factory.mktemp("base"), tools)
+
+
+@pytest.fixture(scope="session")
+def runtime_image(tools: Podman, x86_base: RealBase) -> Iterator[str]:
+    """The same in podman's storage, by its name there."""
+    name = f"localhost/jetrail-test-runtime:{os.getpid()}"
+    source = f"oci:{x86_base.workspace.images}:base-x86"
+    tools.run("skopeo", "copy", "--quiet", source, f"containers-storage:{name}")
     yield name
     tools.run("podman", "rmi", "--force", name)
 

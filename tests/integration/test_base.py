@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from factories import paper
-from factories.bases import ROOT, RealBase, container_settings, lay_out_bases, use_base
-from standins.registry import Proxy, need, running_registry
+from factories.bases import ROOT, RealBase, lay_out_bases, use_base
+from factories.containers import Podman
+from standins.registry import Proxy, running_registry
 
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
@@ -114,38 +114,20 @@ def test_no_way_to_build_or_install(x86_base: RealBase) -> None:
     ]
 
 
-def test_it_runs(x86_base: RealBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs(tools: Podman, runtime_image: str) -> None:
     """Read-only, without a network, capabilities or root."""
-    for program in ("podman", "runc", "catatonit"):
-        need(program)
-    for name, value in container_settings(tmp_path / "containers").items():
-        monkeypatch.setenv(name, value)
-    source = f"oci:{x86_base.workspace.images}:base-x86"
-    subprocess.run(
-        ["skopeo", "copy", "--quiet", source, "containers-storage:localhost/base:1"], check=True
-    )
     script = (
         "import cv2, openvino, cryptography, prometheus_client, sys, engines.detect.detector\n"
         "print(openvino.Core().available_devices, 'openvino_telemetry' in sys.modules)\n"
         "import runtime.pod, runtime.server"
     )
-    alone = ("--read-only", "--cap-drop=all", "--network=none", "--rm")
-    done = subprocess.run(
-        ["podman", "run", *alone, "localhost/base:1", "python3", "-c", script],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "['CPU'] False\n"), done.stderr
-    done = subprocess.run(
-        ["podman", "run", *alone, "localhost/base:1", "runtime", "check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "/etc/jetrail/keys" in done.stdout
-    subprocess.run(["podman", "rmi", "--all", "--force"], check=True, capture_output=True)
+    run = ("podman", "run", "--read-only", "--cap-drop=all", "--network=none", "--rm")
+    done = tools.run(*run, runtime_image, "python3", "-c", script)
+    assert done.stdout == "['CPU'] False\n"
+    assert tools.run(*run, runtime_image, "id", "-u").stdout == "1000\n"
+    checked = tools.run(*run, runtime_image, "runtime", "check", check=False)
+    assert checked.returncode == 2
+    assert "/etc/jetrail/keys" in checked.stdout
 
 
 def test_an_image_on_it(x86_base: RealBase, released: tuple[Workspace, str]) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from factories import served
+from factories.bases import RealBase
 from factories.containers import Podman
-from factories.images import add_image, make_layout
+from factories.images import add_image
 from factories.paper import TARGET, edit, lay_out
 from factories.signed import Signer
 
@@ -36,14 +37,10 @@ BASE = "base-x86"
 
 
 @pytest.fixture(scope="module")
-def base_layout(
-    tools: Podman, runtime_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def base_layout(x86_base: RealBase, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A layout with the runtime image, as `release base build` leaves it in release/images/."""
     folder = tmp_path_factory.mktemp("base") / "images"
-    make_layout(folder)
-    copy = ("podman", "push", "--quiet", "--compress=false")
-    tools.run(*copy, runtime_image, f"oci:{folder}:{BASE}")
+    shutil.copytree(x86_base.workspace.images, folder)
     return folder
 
 
