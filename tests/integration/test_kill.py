@@ -163,7 +163,7 @@ STEPS = {
     "evaluate": Step(
         words=("pipeline", "evaluate", *ON_DEVICE),
         files=(f"{OUT}/golden.npz", f"{OUT}/evaluation.json"),
-        moments=2 * 4,
+        moments=3 + 4,
     ),
     "gate": Step(
         words=("pipeline", "gate", *ON_DEVICE),
