@@ -7,6 +7,7 @@ never stand in it: a camera names the Secret of its cluster that has them.
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from unicodedata import category
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -65,6 +66,13 @@ class Site(Part):
     location: str = Field(default="", max_length=200)
     cameras: Annotated[tuple[Camera, ...], Field(max_length=64)] = ()
     alerts: Alerts = Alerts()
+
+    @field_validator("location")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if any(category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+            raise ValueError("expected one line of text without control characters")
+        return value
 
     @field_validator("cameras")
     @classmethod

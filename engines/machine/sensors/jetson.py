@@ -14,6 +14,7 @@ from engines.machine.jetson import is_jetson, power_mode
 from engines.machine.sensors.reading import (
     Counters,
     Reading,
+    find,
     read_events,
     read_memory_used_mib,
     read_number,
@@ -65,7 +66,7 @@ class JetsonSensor:
         self._gpu_clock = _gpu_clock(root)
         self._gpu_load = self._gpu_clock and self._gpu_clock.with_name("device") / "load"
         self._memory_clock = _first_readable([root / path for path in MEMORY_CLOCKS])
-        self._over_currents = sorted(root.glob("sys/class/hwmon/hwmon*/oc[0-9]_event_cnt"))
+        self._over_currents = find(root, "sys/class/hwmon/hwmon*/oc[0-9]_event_cnt")
         self._rails = _rails(root)
         self._alerts = _alerts(root)
 
@@ -110,7 +111,7 @@ def _first_readable(paths: list[Path]) -> Path | None:
 def _rails(root: Path) -> list[Rail]:
     """The rail of the whole module, or all rails that add up to it."""
     found: dict[str, Rail] = {}
-    for chip in sorted(root.glob("sys/class/hwmon/hwmon*")):
+    for chip in find(root, "sys/class/hwmon/hwmon*"):
         if read_text(chip / "name") == "ina3221":
             found |= _channels(chip)
     return [found[TOTAL_RAIL]] if TOTAL_RAIL in found else list(found.values())
@@ -118,7 +119,7 @@ def _rails(root: Path) -> list[Rail]:
 
 def _channels(chip: Path) -> dict[str, Rail]:
     channels = {}
-    for label in sorted(chip.glob("in[0-9]_label")):
+    for label in find(chip, "in[0-9]_label"):
         name, number = read_text(label), label.name[2]
         if name and name not in NO_RAILS:
             channels[name] = Rail(
@@ -134,7 +135,7 @@ def _alerts(root: Path) -> dict[Path, str]:
     Not `hot-surface-alert`, which slows nothing, nor `cpufreq-*` and `devfreq-*`: users saw values
     above zero there on a cool Thor.
     """
-    types = sorted(root.glob("sys/class/thermal/cooling_device*/type"))
+    types = find(root, "sys/class/thermal/cooling_device*/type")
     return {
         path.with_name("cur_state"): name
         for path in types

@@ -15,6 +15,7 @@ from engines.machine.sensors.reading import (
     Events,
     Reading,
     Threads,
+    find,
     read_events,
     read_numbers,
     read_text,
@@ -39,7 +40,7 @@ class ProcessorSensor:
         self._cpus = sorted(cpus)
         self._clocks = self._files("cpufreq/scaling_cur_freq")
         self._throttles = self._files("thermal_throttle/*_throttle_count")
-        self._zones = sorted(root.glob("sys/class/thermal/thermal_zone*/temp"))
+        self._zones = find(root, "sys/class/thermal/thermal_zone*/temp")
 
     def read(self) -> Reading:
         """Clocks come in kHz, temperatures in thousandths of a degree."""
@@ -120,7 +121,7 @@ def read_other_threads(root: Path) -> Events:
     the container's own are seen."""
     own = str(os.getpid())
     found = {}
-    for path in root.glob("proc/[0-9]*/task/[0-9]*/schedstat"):
+    for path in find(root, "proc/[0-9]*/task/[0-9]*/schedstat"):
         fields = read_text(path).split() if path.parts[-4] != own else []
         if fields:
             found[str(path)] = int(fields[0])
@@ -129,7 +130,7 @@ def read_other_threads(root: Path) -> Events:
 
 def _read_threads(root: Path) -> Threads:
     found = {}
-    for path in root.glob("proc/self/task/*/schedstat"):
+    for path in find(root, "proc/self/task/*/schedstat"):
         fields = read_text(path).split()
         if len(fields) >= 2:
             found[path.parent.name] = (int(fields[0]), int(fields[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -117,6 +118,13 @@ def rise(start: Events | None, end: Events | None) -> int | None:
 def grown(start: Events, end: Events) -> int:
     """How far counters rose in all that may come and go, as threads do: a new one began at 0."""
     return sum(value - start.get(name, 0) for name, value in end.items())
+
+
+def find(root: Path, pattern: str) -> list[Path]:
+    """Files below `root`, those whose folder goes while it is read left out: processes and devices
+    come and go. `Path.glob` raises then."""
+    found = glob.glob(f"{glob.escape(str(root))}/{pattern}")  # noqa: PTH207 see above
+    return [Path(path) for path in sorted(found)]
 
 
 def read_text(path: Path) -> str:

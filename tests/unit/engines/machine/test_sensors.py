@@ -5,8 +5,10 @@ No real device made those trees: tests/documented/jetson/*/SOURCE.md says where 
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from engines.machine.jetson import is_jetson
 from engines.machine.sensors import open_sensors
 from engines.machine.sensors.jetson import JetsonSensor, read_power_mode
-from engines.machine.sensors.processors import ProcessorSensor
+from engines.machine.sensors.processors import ProcessorSensor, read_other_threads
 from engines.machine.sensors.reading import (
     Counters,
     Reading,
@@ -40,6 +42,23 @@ def nx(tmp_path: Path) -> Path:
 def _write(root: Path, path: str, text: object) -> None:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize("gone", [FileNotFoundError, ProcessLookupError])
+def test_a_process_that_ends_meanwhile_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: type[OSError]
+) -> None:
+    for process in (71, 72, 73):
+        _write(tmp_path, f"proc/{process}/task/{process}/schedstat", "5 0 1")
+    scandir = os.scandir
+
+    def ending(path: str | Path | int) -> Any:
+        if "proc/72/task" in str(path):
+            raise gone
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", ending)
+    assert sorted(Path(path).name for path in read_other_threads(tmp_path)) == ["schedstat"] * 2
 
 
 @pytest.mark.parametrize(

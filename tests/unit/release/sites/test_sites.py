@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
 from engines.config.site import Camera, Site
@@ -250,9 +251,15 @@ sites = st.builds(
     site=names,
     target=names,
     ring=names,
-    location=st.text(max_size=50),
+    location=st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=50),
     cameras=st.lists(cameras, max_size=4, unique_by=lambda one: one.name).map(tuple),
 )
+
+
+@pytest.mark.parametrize("location", ["two\nlines", "a\x85b", "a\u2028b", "a\x00b", "\x1b[31mred"])
+def test_a_location_is_one_line(location: str) -> None:
+    with pytest.raises(ValidationError, match="one line of text"):
+        Site(site="a", target="b", ring="c", location=location)
 
 
 @given(sites)
