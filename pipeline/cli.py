@@ -349,6 +349,9 @@ def report(
     exit_zero: Annotated[
         bool, typer.Option("--exit-zero", help="Exit 0 also when an engine does not pass.")
     ] = False,
+    one_passes: Annotated[
+        bool, typer.Option("--one-passes", help="Exit 0 when one engine passes at least.")
+    ] = False,
     invalid: Annotated[
         bool,
         typer.Option(
@@ -365,6 +368,7 @@ def report(
         executed,
         invalid_engines,
         raise_unless_all_pass,
+        raise_unless_one_passes,
         report,
     )
     from pipeline.terminal.verdicts import print_report
@@ -377,7 +381,9 @@ def report(
         return
     rows = report(workspace, chosen)
     print_report(chosen, rows, budget_sources(workspace, chosen), executed(workspace, chosen))
-    if not exit_zero:
+    if one_passes:
+        raise_unless_one_passes(rows)
+    elif not exit_zero:
         raise_unless_all_pass(rows)
 
 

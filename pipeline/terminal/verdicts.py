@@ -80,8 +80,12 @@ def print_report(
         if more := ", ".join(_more(row)):
             console.print(f"  {row.engine}: {more}", markup=False)
     for row, verdict in rows:
-        for sentence in (*_misses(verdict), *_explanations(verdict)):
+        for sentence in (*_misses(verdict), *_causes(verdict)):
             console.print(f"  {row.engine}: {sentence}", markup=False, soft_wrap=True)
+        if doubts := "; ".join(reason.partition(". ")[0] for reason in verdict.reasons):
+            console.print(f"  {row.engine}: {doubts}.", markup=False, soft_wrap=True)
+    for remedy in _remedies(rows):
+        console.print(f"  {remedy}", markup=False, soft_wrap=True)
     for sentence in executed:
         console.print(f"  {sentence}", markup=False)
     for source, words in NOT_MEASURED.items():
@@ -100,7 +104,18 @@ def _more(summary: Summary) -> list[str]:
 
 def _explanations(verdict: Verdict) -> list[str]:
     """Why it is INVALID, and what made it a FAIL."""
-    return [*verdict.reasons, *(check.cause for check in verdict.checks if check.cause)]
+    return [*verdict.reasons, *_causes(verdict)]
+
+
+def _causes(verdict: Verdict) -> list[str]:
+    return [check.cause for check in verdict.checks if check.cause]
+
+
+def _remedies(rows: Sequence[tuple[Summary, Verdict]]) -> list[str]:
+    """What to do where measurements are INVALID, each once: a reason's first sentence says what is
+    wrong with one engine's, the others what to do."""
+    said = [reason.partition(". ")[2] for _, verdict in rows for reason in verdict.reasons]
+    return [one for one in dict.fromkeys(said) if one]
 
 
 def _word(check: Check) -> str:

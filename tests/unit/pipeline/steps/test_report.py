@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,13 @@ from typer.testing import CliRunner, Result
 
 from engines.config.target import BudgetSource
 from engines.config.workspace import Workspace
+from engines.errors import GateFailed, GateInvalid
 from engines.records.record import VerdictName
 from engines.records.verdict import Verdict
 from pipeline.cli import commands
 from pipeline.report.summary import summarise
 from pipeline.steps.gate import gate
-from pipeline.steps.report import budget_sources, invalid_engines
+from pipeline.steps.report import budget_sources, invalid_engines, raise_unless_one_passes
 from pipeline.terminal.verdicts import print_report
 
 TARGETS = Path(__file__).parents[4] / "engines" / "targets"
@@ -53,6 +55,24 @@ def test_the_invalid_ones_are_named_whatever_the_others_are(tmp_path: Path) -> N
 
     judged(workspace, "meter-yolov8n-fp16", "INVALID").write_text("{")
     assert invalid_engines(workspace, TARGET) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("FAIL", "PASS", "INVALID"), None),
+        (("FAIL", "INVALID"), GateFailed),
+        (("INVALID", "INVALID"), GateInvalid),
+    ],
+)
+def test_one_that_passes_is_enough_where_asked(
+    words: tuple[VerdictName, ...], error: type[Exception] | None
+) -> None:
+    verdict = judge(manifest(), benchmark(), evaluation(), BUDGETS)
+    summary = summarise(manifest(), benchmark(), evaluation(), verdict)
+    rows = [(summary, verdict.model_copy(update={"verdict": word})) for word in words]
+    with pytest.raises(error) if error else nullcontext():
+        raise_unless_one_passes(rows)
 
 
 @pytest.fixture

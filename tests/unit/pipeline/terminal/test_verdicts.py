@@ -50,6 +50,20 @@ def test_the_table_is_as_people_know_it() -> None:
     assert console.file.getvalue() == (GOLDEN / "verdict-table.txt").read_text()
 
 
+def test_of_engines_that_are_invalid_the_remedy_is_said_once() -> None:
+    console = Console(width=80, file=io.StringIO())
+    verdict = judge(manifest(), benchmark(valid=False), evaluation(), BUDGETS)
+    rows = []
+    for engine in ("m-fp32", "m-fp16", "m-int8"):
+        row = _summary(benchmark(valid=False)).model_copy(update={"engine": engine})
+        rows.append((row, verdict.model_copy(update={"engine": engine})))
+    print_report("t", rows, {}, console=console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for engine in ("m-fp32", "m-fp16", "m-int8"):
+        assert f"  {engine}: Others took 21 % of the processors.\n" in text
+    assert text.count("Stop other work on the machine.") == 1
+
+
 def test_what_a_small_evaluation_is_worth_goes_with_the_verdict() -> None:
     console = Console(width=80, file=io.StringIO())
     few = evaluation().model_copy(update={"notes": ("Only 40 evaluation pictures.",)})
