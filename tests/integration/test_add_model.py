@@ -22,6 +22,7 @@ from engines.records.verdict import Verdict
 from pipeline.intake.dataset import load_sets
 from release.records import Candidates, candidates_path
 from release.rollout.release_yaml import read_values, release_file
+from release.tags import parse_tag
 from tests.integration.conftest import MODEL, ROOT, ROW, TARGET, Clone, only_fp16
 
 pytestmark = pytest.mark.integration
@@ -126,7 +127,7 @@ def test_with_dvc_to_the_end(empty: Clone, checkpoint: Path, data: Path) -> None
     chosen = Candidates.read(candidates_path(empty.workspace, TARGET)).candidates
     values = read_values(release_file(empty.workspace, NAME, TARGET, "canary"))
     assert values is not None
-    assert values.image.tag == chosen[NAME].release
+    assert parse_tag(values.image.tag).name == chosen[NAME].release
     assert empty.repro() == ["probe"]
 
 
