@@ -92,7 +92,7 @@ def runs(process: int) -> bool:
 def measuring(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A command that holds the device, and the process of its harness, which would never end."""
     (tmp_path / "bench_engine.py").write_text(HARNESS)
-    command = subprocess.Popen([sys.executable, "-c", COMMAND, str(tmp_path)])
+    command = subprocess.Popen([sys.executable, "-c", COMMAND, "benchmark", str(tmp_path)])
     assert until((tmp_path / "pid").exists)
     harness = int((tmp_path / "pid").read_text())
     yield command, harness
