@@ -148,7 +148,7 @@ commands()
 
 
 def test_a_cancelled_build_ends_its_builder() -> None:
-    command = subprocess.Popen([sys.executable, "-c", BUILD])
+    command = subprocess.Popen([sys.executable, "-c", BUILD, "build"])
     children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
     # The resource tracker of multiprocessing, which ends by itself, and the builder.
     assert until(lambda: len(children.read_text().split()) == 2)
