@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.config.workspace import Workspace
-from engines.errors import WrongEngine
+from engines.errors import InputError, WrongEngine
 from engines.records.evaluation import Evaluation
 from engines.records.folder import GOLDEN
 from engines.records.manifest import Manifest
@@ -40,7 +40,8 @@ def why_kept(workspace: Workspace, release: str) -> str | None:
     where it may be signed and packed anew.
 
     A record of publishing is written once, and what was pushed may run somewhere: an engine that is
-    measured again is no other release. Raises as `contents_of` for an engine that is not here.
+    measured again is no other release. Nor is one whose engine is INVALID by now, or gone from the
+    target's row: it stays the candidate. Raises WrongEngine for files that were changed.
     """
     if not attestation_path(workspace, release).is_file():
         return None
@@ -48,7 +49,10 @@ def why_kept(workspace: Workspace, release: str) -> str | None:
     if image is not None and image.repositories:
         return f"it was pushed to {image.repositories[0]}"
     publication = read_publication(workspace, release)
-    judged = load_passed(workspace, publication.target, publication.engine)
+    try:
+        judged = load_passed(workspace, publication.target, publication.engine)
+    except InputError:
+        return f"{publication.engine} does not lie here as one that passed"
     same_engine = make_tag(judged.manifest).name == release
     if same_engine and judged.verdict.judged != publication.judged:
         return "it was measured again since it was published"

@@ -29,6 +29,9 @@ from tests.unit.release.publications import publish_on_paper, record
 FILES = {"attestation.json", "engine.blob", "evaluation.json", "manifest.json", "verdict.json"}
 
 
+INVALID = {"valid": False, "reasons": ["Others took 21 % of the processors."]}
+
+
 def say(_: str) -> None:
     pass
 
@@ -197,6 +200,29 @@ def test_an_engine_that_was_measured_again_stays_packed_as_it_is(
     sign_candidates(workspace, TARGET, None, said.append)
     pack(workspace, None, TARGET, said.append)
     assert all("since it was measured again" in one for one in said)
+    assert state(workspace) == before | {str(signed_path(workspace, TARGET)): ANY}
+
+
+@pytest.mark.parametrize("how", ["invalid", "no longer in the row", "not on this machine"])
+def test_a_candidate_whose_engine_does_not_pass_by_now_stays_as_it_is(
+    workspace: Workspace, release: str, how: str
+) -> None:
+    """INVALID takes no candidate away, so the stages of DVC go on with it."""
+    pack(workspace, release, None, say)
+    folder = workspace.engine(TARGET, "meter-fp16")
+    if how == "invalid":
+        edit(folder.path / "benchmark.json", lambda one: one["validity"].update(INVALID))
+        judge_again(workspace, "meter-fp16")
+    elif how == "no longer in the row":
+        row = workspace.target(TARGET) / "params.yaml"
+        row.write_text(row.read_text().replace("meter-fp16", "meter-fp32"))
+    else:
+        shutil.rmtree(folder.path)
+    before, said = state(workspace), list[str]()
+    sign_candidates(workspace, TARGET, None, said.append)
+    (packed,) = pack(workspace, None, TARGET, said.append)
+    assert packed.release == release
+    assert all("meter-fp16 does not lie here as one that passed" in one for one in said)
     assert state(workspace) == before | {str(signed_path(workspace, TARGET)): ANY}
 
 
