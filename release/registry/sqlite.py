@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -22,15 +23,8 @@ _PLACES = (
 
 def check_sqlite(path: Path) -> None:
     """Raise InputError unless SQLite can work with `path`; MLflow would try for minutes."""
-    try:
-        with closing(sqlite3.connect(path, timeout=30)) as database:
-            database.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:
-        raise InputError(
-            f"Expected an SQLite database in {path}, or nothing there yet, but SQLite says: "
-            f"{error}. Free some space, fix the permissions or move the file away, then run the "
-            "same command again."
-        ) from error
+    with _opened(path) as database:
+        database.execute("BEGIN IMMEDIATE")
 
 
 def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:
@@ -38,10 +32,11 @@ def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:
     MLflow keeps whole paths. Gives the folders that it named before.
 
     Only what `release publish` laid out (`<folder>/mlartifacts/jetrail/<model>`), and where the
-    old folder may still be meant only if `always` is given.
+    old folder may still be meant only if `always` is given. Raises as `check_sqlite`; nothing is
+    changed then.
     """
     left: list[Path] = []
-    with closing(sqlite3.connect(path, timeout=30)) as database, database:
+    with _opened(path) as database:
         found = database.execute("SELECT name, artifact_location FROM experiments").fetchall()
         for name, location in found:
             old = _folder(location, name)
@@ -62,6 +57,20 @@ def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:
                     ),
                 )
     return left
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database, for one transaction. Raises InputError for what SQLite says of it."""
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as database, database:
+            yield database
+    except sqlite3.Error as error:
+        raise InputError(
+            f"Expected an SQLite database in {path}, or nothing there yet, but SQLite says: "
+            f"{error}. Free some space, fix the permissions or move the file away, then run the "
+            "same command again."
+        ) from error
 
 
 def is_disk_trouble(error: Exception) -> bool:

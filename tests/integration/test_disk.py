@@ -149,7 +149,9 @@ def check(result: Any, reason: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_block_is_free(on_full_disk: Callable[..., Any], name: str) -> None:
-    check(on_full_disk(CASES[name]), "No space left on device")
+    # The store lies elsewhere than it was made, which SQLite notes first, in words of its own.
+    full = "disk is full" if name == "publish" else "No space left on device"
+    check(on_full_disk(CASES[name]), full)
 
 
 @pytest.mark.parametrize("name", ["export", "quantize", "build"])
