@@ -12,7 +12,7 @@ from engines.config.workspace import find_workspace
 from engines.detect.detections import Detections
 from engines.detect.detector import Detector, Frame
 from engines.records.evaluation import Evaluation
-from pipeline.cli import commands
+from pipeline.cli.app import commands
 
 loop_seconds = 0.0
 stream = Detector.stream

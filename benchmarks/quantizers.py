@@ -130,7 +130,7 @@ def made(name: str, quantizer: Quantizer, given: Given) -> Contender:
     begun = time.process_time()
     try:
         graph = quantizer(given)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 each has errors of its own, and the table shows them
         return Contender(name=name, why_not=" ".join(f"{type(error).__name__}: {error}".split()))
     return Contender(name=name, graph=graph, seconds=time.process_time() - begun)
 

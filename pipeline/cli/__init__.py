@@ -6,156 +6,18 @@ Steps and everything heavy are imported inside the commands, so that `--help` is
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from engines.cli import app, reports_errors
-
-if TYPE_CHECKING:
-    from engines.config.workspace import Workspace
-
-commands = app("From a YOLOv8 checkpoint to a verdict on each engine of a target.")
-
-Model = Annotated[str, typer.Argument(help="A folder under models/.", show_default=False)]
-Engine = Annotated[str, typer.Argument(help="<model>-<precision>, for example meter-yolov8n-fp16.")]
-Target = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        "-t",
-        help="A folder under engines/targets/; default: `target` of params.yaml.",
-        show_default=False,
-    ),
-]
-
+from engines.cli import reports_errors
+from pipeline.cli import models  # noqa: F401 it registers its commands
+from pipeline.cli.app import Engine, Model, Target, commands
 
 NoWait = Annotated[
     bool,
     typer.Option("--no-wait", help="End with exit 7 where another command holds this device."),
 ]
-
-
-@commands.command("add-model")
-@reports_errors
-def add_model(
-    name: Annotated[str, typer.Argument(help="Name of the new folder under models/.")],
-    weights: Annotated[Path, typer.Option(help="A YOLOv8 detect checkpoint (.pt).")],
-    data: Annotated[Path, typer.Option(help="An Ultralytics data.yaml.")],
-    imgsz: Annotated[
-        str, typer.Option(help="Side, or height,width, in pixels: multiples of 32.")
-    ] = "640",
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
-            "-t",
-            help="Target to add the engines to; repeat for more. Default: that of params.yaml.",
-            show_default=False,
-        ),
-    ] = None,
-    version: Annotated[str, typer.Option(help="Version of the model, part of its tags.")] = "1.0",
-    track: Annotated[str, typer.Option(help="Keep weights and data in `git` or in `dvc`.")] = "dvc",
-    single_class: Annotated[
-        bool,
-        typer.Option(
-            "--single-class", help="Every object is of the checkpoint's one class (single_cls)."
-        ),
-    ] = False,
-) -> None:
-    """Bring your own checkpoint: weights, data sets and engines.
-
-    Example: pipeline add-model helmets --weights best.pt --data data.yaml --imgsz 384,640
-    """
-    from pipeline.steps.add_model import NewModel, add_model, parse_imgsz
-    from pipeline.terminal.added import print_next_of_model, print_sets
-
-    workspace = _workspace()
-    new = NewModel(
-        name=name,
-        weights=weights,
-        data=data,
-        imgsz=parse_imgsz(imgsz),
-        targets=tuple(target or [_target(workspace, None)]),
-        version=version,
-        track=track,
-        single_class=single_class,
-    )
-    added = add_model(workspace, new)
-    print_sets(added.split, added.facts, added.classes)
-    print_next_of_model(name, new.targets, new.imgsz, added.trained_at)
-
-
-@commands.command("update-model")
-@reports_errors
-def update_model(
-    name: Model,
-    weights: Annotated[Path, typer.Option(help="The new checkpoint (.pt), of the same classes.")],
-    version: Annotated[
-        str | None,
-        typer.Option(
-            help="New version of the model; default: its last part counted up.", show_default=False
-        ),
-    ] = None,
-) -> None:
-    """Give a model new weights, under a new version.
-
-    Example: pipeline update-model helmets --weights best.pt --version 1.1
-    """
-    from pipeline.steps.update_model import update_model
-    from pipeline.terminal.models import print_updated
-
-    updated = update_model(_workspace(), name, weights, version)
-    print_updated(name, updated.before, updated.now)
-
-
-@commands.command("remove-model")
-@reports_errors
-def remove_model(
-    name: Model,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also where a ring runs it: its clusters lose it.")
-    ] = False,
-) -> None:
-    """Remove a model, its engines and all that names it.
-
-    Example: pipeline remove-model helmets
-    """
-    from pipeline.steps.remove_model import remove_model
-    from pipeline.terminal.models import print_removed
-
-    removed = remove_model(_workspace(), name, force=force)
-    print_removed(name, removed.rings, removed.others)
-
-
-@commands.command("list")
-@reports_errors
-def list_models() -> None:
-    """List models, their engines by target, and what rings run.
-
-    Example: pipeline list
-    """
-    from pipeline.steps.list_models import list_models
-    from pipeline.terminal.models import print_models
-
-    print_models(list_models(_workspace()))
-
-
-@commands.command("add-target")
-@reports_errors
-def add_target(
-    name: Annotated[str, typer.Argument(help="Name of the new folder under engines/targets/.")],
-    source: Annotated[str, typer.Option("--from", help="The target to copy the row of.")],
-) -> None:
-    """Add a kind of device, with the row of a target that is there.
-
-    Example: pipeline add-target line-4-box --from x86-openvino
-    """
-    from pipeline.steps.add_target import add_target
-    from pipeline.terminal.added import print_next_of_target
-
-    add_target(_workspace(), name, source)
-    print_next_of_target(name, source)
 
 
 @commands.command()
@@ -165,9 +27,10 @@ def export(model: Model) -> None:
 
     Example: pipeline export meter-yolov8n
     """
+    from engines.config.workspace import find_workspace
     from pipeline.steps.export import export
 
-    export(_workspace(), model)
+    export(find_workspace(), model)
 
 
 @commands.command()
@@ -179,9 +42,10 @@ def verify(model: Model) -> None:
 
     Example: pipeline verify meter-yolov8n
     """
+    from engines.config.workspace import find_workspace
     from pipeline.steps.verify import verify
 
-    verify(_workspace(), model)
+    verify(find_workspace(), model)
 
 
 @commands.command()
@@ -191,9 +55,10 @@ def quantize(model: Model) -> None:
 
     Example: pipeline quantize meter-yolov8n
     """
+    from engines.config.workspace import find_workspace
     from pipeline.steps.quantize import quantize
 
-    quantize(_workspace(), model)
+    quantize(find_workspace(), model)
 
 
 @commands.command()
@@ -203,10 +68,12 @@ def probe(target: Target = None) -> None:
 
     Example: pipeline probe --target x86-openvino
     """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
     from pipeline.steps.probe import probe
 
-    workspace = _workspace()
-    probe(workspace, _target(workspace, target))
+    workspace = find_workspace()
+    probe(workspace, target_or_default(workspace, target))
 
 
 @commands.command()
@@ -216,10 +83,12 @@ def build(engine: Engine, target: Target = None, no_wait: NoWait = False) -> Non
 
     Example: pipeline build meter-yolov8n-fp16 --target x86-openvino
     """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
     from pipeline.steps.build import build
 
-    workspace = _workspace()
-    build(workspace, _target(workspace, target), engine, wait=not no_wait)
+    workspace = find_workspace()
+    build(workspace, target_or_default(workspace, target), engine, wait=not no_wait)
 
 
 @commands.command()
@@ -246,10 +115,12 @@ def benchmark(
 
     Example: pipeline benchmark meter-yolov8n-fp16 --target x86-openvino
     """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
     from pipeline.steps.benchmark import benchmark
 
-    workspace = _workspace()
-    chosen = _target(workspace, target)
+    workspace = find_workspace()
+    chosen = target_or_default(workspace, target)
     benchmark(
         workspace,
         chosen,
@@ -267,10 +138,12 @@ def evaluate(engine: Engine, target: Target = None, no_wait: NoWait = False) -> 
 
     Example: pipeline evaluate meter-yolov8n-fp16 --target x86-openvino
     """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
     from pipeline.steps.evaluate import evaluate
 
-    workspace = _workspace()
-    evaluate(workspace, _target(workspace, target), engine, wait=not no_wait)
+    workspace = find_workspace()
+    evaluate(workspace, target_or_default(workspace, target), engine, wait=not no_wait)
 
 
 @commands.command()
@@ -289,11 +162,15 @@ def predict(
 
     Example: pipeline predict photos/ --engine meter-yolov8n-fp16
     """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
     from pipeline.steps.predict import predict
     from pipeline.terminal.predicted import print_predicted
 
-    workspace = _workspace()
-    print_predicted(predict(workspace, _target(workspace, target), engine, source, out), out)
+    workspace = find_workspace()
+    print_predicted(
+        predict(workspace, target_or_default(workspace, target), engine, source, out), out
+    )
 
 
 @commands.command()
@@ -310,11 +187,13 @@ def gate(
 
     Example: pipeline gate meter-yolov8n-fp16 --target x86-openvino
     """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
     from pipeline.steps.gate import gate, raise_unless_pass
     from pipeline.terminal.verdicts import print_verdict
 
-    workspace = _workspace()
-    verdict, summary = gate(workspace, _target(workspace, target), engine)
+    workspace = find_workspace()
+    verdict, summary = gate(workspace, target_or_default(workspace, target), engine)
     print_verdict(verdict, summary)
     if not exit_zero:
         raise_unless_pass(verdict)
@@ -335,10 +214,12 @@ def budgets(
 
     Example: pipeline budgets --target t --from engines/targets/t/out/m-fp16/benchmark.json
     """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
     from pipeline.steps.budgets import budgets, parse_margin
 
-    workspace = _workspace()
-    chosen = _target(workspace, target)
+    workspace = find_workspace()
+    chosen = target_or_default(workspace, target)
     print(budgets(workspace, chosen, measurement, parse_margin(margin)))
 
 
@@ -363,6 +244,8 @@ def report(
 
     Exits 3 if an engine fails, else 4 if one is INVALID. Example: pipeline report
     """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
     from pipeline.steps.report import (
         budget_sources,
         executed,
@@ -373,8 +256,8 @@ def report(
     )
     from pipeline.terminal.verdicts import print_report
 
-    workspace = _workspace()
-    chosen = _target(workspace, target)
+    workspace = find_workspace()
+    chosen = target_or_default(workspace, target)
     if invalid:
         for engine in invalid_engines(workspace, chosen):
             print(engine)
@@ -403,26 +286,15 @@ def doctor(
 
     Exits 5 if it can build no target's engines. Example: pipeline doctor
     """
+    from engines.config.workspace import find_workspace
     from pipeline.steps import doctor as step
     from pipeline.terminal.diagnosis import print_diagnosis
 
     if record is not None:
         print(step.record(record))
-    diagnosis = step.doctor(_workspace())
+    diagnosis = step.doctor(find_workspace())
     print_diagnosis(diagnosis)
     step.raise_unless_useful(diagnosis)
-
-
-def _workspace() -> Workspace:
-    from engines.config.workspace import find_workspace
-
-    return find_workspace()
-
-
-def _target(workspace: Workspace, target: str | None) -> str:
-    from engines.config.default import target_or_default
-
-    return target_or_default(workspace, target)
 
 
 def main() -> None:
