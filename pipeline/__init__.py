@@ -1,6 +1,6 @@
 """The command `pipeline`: from a checkpoint to a verdict on each engine of a target.
 
-cli           parses, calls one step, maps errors to exit codes
+cli/          parses, calls one step, maps errors to exit codes
 terminal/     what people see when a step is done: tables of 80 columns
 steps/        one module a command; steps never import each other and meet through files
 intake/       what people bring: checkpoints, data.yaml, pictures and labels
