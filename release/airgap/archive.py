@@ -4,7 +4,8 @@ jetrail-<site>/
   install.sh                 POSIX shell: verifies, checks K3s and space, installs, prunes
   FACTS                      what the script must know
   SHA256SUMS, SHA256SUMS.sig every other file, and who says so (ECDSA P-256, DER)
-  images/jetrail-<release>.tar    OCI layout of one image, as containerd imports it
+  images/jetrail-<tag>-<12 hex of the digest>.tar
+                             OCI layout of one image, as containerd imports it
   manifests/*.yaml           HelmChart of each release with the chart in it, ConfigMap of the site
   chart/, values/, records/, keys/    for people, and for `release bundle --verify`
 """
@@ -20,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from engines.errors import WrongEngine
-from release.image.layout import LAYOUT, Layout
+from release.image.layout import LAYOUT, Image, Layout
+from release.image.oci import REF_NAME
 
 SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
 MAX_SMALL = 64 << 20
@@ -36,10 +38,9 @@ def write_archive(path: Path, top: str, files: Mapping[str, Source]) -> None:
             _add(archive, f"{top}/{name}" if top else name, files[name])
 
 
-def write_image(path: Path, layout: Layout, name: str, reference: str) -> str:
-    """One image of a layout as an archive of its own; gives its digest. `reference` is the name
-    under which containerd is to know it."""
-    image = layout.image(name)
+def write_image(path: Path, layout: Layout, image: Image, repository: str, tag: str) -> None:
+    """One image of a layout as an archive of its own, which containerd knows as `repository:tag`
+    after the import. Raises WrongEngine where a layer is altered."""
     layout.check_layers(image)
     document = image.manifest
     blobs = [image.digest, document.config.digest, *(one.digest for one in document.layers)]
@@ -48,8 +49,8 @@ def write_image(path: Path, layout: Layout, name: str, reference: str) -> str:
         "digest": image.digest,
         "size": image.descriptor.size,
         "annotations": {
-            "io.containerd.image.name": reference,
-            "org.opencontainers.image.ref.name": name,
+            "io.containerd.image.name": f"{repository}:{tag}",
+            REF_NAME: tag,
         },
     }
     index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json"}
@@ -59,7 +60,6 @@ def write_image(path: Path, layout: Layout, name: str, reference: str) -> str:
         **{f"blobs/sha256/{one.removeprefix('sha256:')}": layout.blob(one) for one in blobs},
     }
     write_archive(path, "", content)
-    return image.digest
 
 
 def sums_of(files: Mapping[str, Source]) -> bytes:

@@ -33,6 +33,9 @@ class Deployed:
     name: str
     tag: Tag
     repository: str
+    runtime: str
+    """`name@sha256:…` of the runtime's image that the engine is mounted into; empty: the release's
+    image has it."""
     values: dict[str, Any]
     """As Fleet would merge them for this very cluster."""
 
@@ -71,11 +74,11 @@ def _deployed(where: str, one: Placement) -> Deployed:
         )
     helm = one.options.get("helm") or {}
     values = dict(helm.get("values") or {})
-    repository = str((values.get("image") or {}).get("repository") or "")
     return Deployed(
         name=str(helm.get("releaseName") or "inference"),
         tag=tag,
-        repository=repository,
+        repository=str((values.get("image") or {}).get("repository") or ""),
+        runtime=str((values.get("runtime") or {}).get("image") or ""),
         values=values,
     )
 
@@ -105,6 +108,11 @@ def helm_manifest(one: Deployed, chart: bytes) -> bytes:
     meta = {"name": one.name, "namespace": "kube-system"}
     content = {"apiVersion": "helm.cattle.io/v1", "kind": "HelmChart", "metadata": meta}
     return _dump({**content, "spec": spec}).encode()
+
+
+def values_file(one: Deployed) -> bytes:
+    """The values of a release as a file, for people and for `helm`."""
+    return _dump(one.values).encode()
 
 
 def _files(folder: Path) -> Iterator[Path]:

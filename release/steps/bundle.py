@@ -11,37 +11,26 @@ from engines.errors import InputError, WrongEngine
 from engines.files import atomic_path
 from engines.records.attestation import verify_envelope
 from engines.records.trusted_key import TrustedKey, load_public_key
-from release.airgap.archive import (
-    SIGNATURE,
-    SUMS,
-    Source,
-    check_sums,
-    sums_of,
-    write_archive,
-    write_image,
-)
-from release.airgap.gather import Deployed, chart_archive, deployed_at, helm_manifest
-from release.image.layout import Layout
+from release.airgap.archive import SIGNATURE, SUMS, check_sums, sums_of, write_archive
+from release.airgap.content import files_of
+from release.airgap.gather import deployed_at
 from release.lock import exclusive
 from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
 from release.signing.signer import open_key
-from release.sites.folder import site_folder
-
-RECORDS = ("publication.json", "attestation.json", "image.json")
 
 
 def bundle(workspace: Workspace, site: str, out: Path | None, key: str | None, say: Say) -> Path:
-    """Write `<site>.tar`, or `out`: what Fleet would bring to the site, by the files of this clone,
-    signed with `key` as `release sign` takes one.
+    """Write `jetrail-<site>.tar`, or `out`: what Fleet would bring to the site.
 
-    Raises InputError where the site has no release or its image is not in release/images, and
-    WrongEngine for an image that is not the one that the tag names.
+    By the files of this clone, signed with `key` as `release sign` takes one. Raises InputError
+    where the site has no release or its image is not in release/images, and WrongEngine for an
+    image that is not the one that the tag names.
     """
     found, deployed = deployed_at(workspace, site)
     path = out or Path(f"jetrail-{site}.tar")
     with exclusive(workspace), tempfile.TemporaryDirectory(dir=path.resolve().parent) as scratch:
-        files = _files(workspace, site, deployed, Path(scratch))
+        files = files_of(workspace, site, deployed, Path(scratch), say)
         signer = open_key(workspace, key)
         sums = sums_of(files)
         signed = {**files, SUMS: sums, SIGNATURE: signer.sign(sums)}
@@ -74,43 +63,6 @@ def verify(workspace: Workspace, path: Path) -> TrustedKey:
         if name.endswith("/attestation.json"):
             verify_envelope(content, keys, now, where=name)
     return key
-
-
-def _files(
-    workspace: Workspace, site: str, deployed: list[Deployed], scratch: Path
-) -> dict[str, Source]:
-    chart_name, chart = chart_archive(workspace.root / "release" / "charts" / "inference")
-    template = workspace.root / "release" / "templates" / "install.sh"
-    own = site_folder(workspace, site) / "configmap.yaml"
-    files: dict[str, Source] = {
-        "install.sh": template.read_bytes(),
-        f"chart/{chart_name}": chart,
-        "manifests/jetrail-site.yaml": own.read_bytes(),
-    }
-    for key in trusted_keys(workspace):
-        files[f"keys/{key.name}.pem"] = key.public_key.encode()
-    needed = 0
-    for one in deployed:
-        archive = scratch / f"jetrail-{one.tag.name}.tar"
-        reference = f"{one.repository}:{one.tag.name}"
-        digest = write_image(archive, Layout(workspace.images), one.tag.name, reference)
-        if digest != one.tag.digest:
-            raise WrongEngine(
-                f"Expected the image {one.tag.digest} of {one.tag.name} in release/images, got "
-                f"{digest}. Pack it again, or `git pull`."
-            )
-        needed += archive.stat().st_size
-        files[f"images/{archive.name}"] = archive
-        files[f"manifests/{one.name}.yaml"] = helm_manifest(one, chart)
-        for name in RECORDS:
-            record = workspace.records / one.tag.name / name
-            if record.is_file():
-                files[f"records/{one.tag.name}/{name}"] = record.read_bytes()
-    releases = " ".join(one.tag.name for one in deployed)
-    # The archive stays for K3s' next start, and what it holds is unpacked beside it.
-    facts = f"SITE={site}\nRELEASES={releases}\nNEEDED_KIB={3 * needed // 1024 + 10240}\n"
-    files["FACTS"] = facts.encode()
-    return files
 
 
 def _signed(key: TrustedKey, data: bytes, signature: bytes) -> bool:

@@ -42,7 +42,7 @@ class RealBase:
 def build_real_base(folder: Path, tools: Podman) -> RealBase:
     """Build it; half a minute, and as much again where Debian must be made first."""
     workspace = lay_out_bases(folder / "clone")
-    options = [f"--build-arg=FROM={_debian(folder, tools)}", "--pull=never"]
+    options = [f"--build-arg=FROM={debian(folder, tools)}", "--pull=never"]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in tools.settings.items():
             patch.setenv(name, value)
@@ -69,7 +69,7 @@ def use_base(workspace: Workspace, target: str, base: str) -> None:
     yaml.dump(content, workspace.bases_file)
 
 
-def _debian(folder: Path, tools: Podman) -> str:
+def debian(folder: Path, tools: Podman) -> str:
     """An image of Debian 12 with Python 3.11, kept in the storage of `tools`."""
     key = hashlib.sha256(f"{SUITE} {PACKAGES}".encode()).hexdigest()[:12]
     name = f"localhost/jetrail-test-debian:{key}"

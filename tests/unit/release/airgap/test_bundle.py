@@ -1,4 +1,4 @@
-"""A site without a network: the file, what is refused, and the script run where no network is."""
+"""The file for a site without a network: what is in it, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,93 +6,35 @@ import base64
 import gzip
 import io
 import json
-import os
-import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
-from factories.images import add_image, layer_files, make_layout
-from typer.testing import CliRunner, Result
+from factories.airgapped import FLEET, TOP, pack, run, unpack
+from factories.images import add_image, layer_files
 
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
-from engines.records.trusted_key import TrustedKey
-from release.cli import commands
+from release.image.layout import Layout
 from release.rollout.release_yaml import dump, release_file, values_of
-from release.signing.keys import trusted_keys
-from tests.unit.release.publications import PUBLICATION, TARGET, record
-
-ROOT = Path(__file__).parents[4]
-FLEET = """\
-defaultNamespace: inference
-helm:
-  releaseName: meter-x86
-  chart: oci://registry.example.com/charts/inference
-  version: 0.1.0
-  valuesFiles: [release.yaml]
-  values: {image: {repository: registry.example.com/meter}, port: 8080}
-overrideTargets:
-  - name: canary
-    clusterSelector: {matchLabels: {device: x86-openvino, ring: canary}}
-targetCustomizations:
-  - name: dock
-    clusterSelector: {matchLabels: {site: dock-7}}
-    helm: {values: {port: 8081}}
-"""
+from tests.unit.release.publications import PUBLICATION, TARGET
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(commands, list(arguments))
-
-
-@pytest.fixture
-def site(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A site whose ring has a release that is packed here, and a key that people trust."""
-    monkeypatch.chdir(workspace.root)
-    for name in ("JETRAIL_SIGNING_KEY", "JETRAIL_KEY_PASSPHRASE"):
-        monkeypatch.delenv(name, raising=False)
-    for folder in ("charts", "templates"):
-        shutil.copytree(ROOT / "release" / folder, workspace.root / "release" / folder)
-    (workspace.fleet / "gitrepo.yaml").write_text(
-        (ROOT / "release" / "fleet" / "gitrepo.yaml").read_text()
-    )
-    record(workspace, PUBLICATION)
-    layout = make_layout(workspace.images)
-    files = layer_files(tmp_path / "files", {"engine.blob": b"an engine"})
-    image = add_image(layout, files, name=PUBLICATION.release)
-    path = release_file(workspace, "meter", TARGET, "canary")
-    path.write_text(dump(values_of(PUBLICATION, image.digest)))
-    path.with_name("fleet.yaml").write_text(FLEET)
-    run("add-site", "dock-7", "--target", TARGET, "--ring", "canary")
-    assert run("keygen", "plant").exit_code == 0
-    return workspace
-
-
-@pytest.fixture
-def bundle(site: Workspace) -> Path:
-    result = run("bundle", "--site", "dock-7")
-    assert result.exit_code == 0, result.output
-    return site.root / "jetrail-dock-7.tar"
-
-
-def unpack(bundle: Path, folder: Path) -> Path:
-    with tarfile.open(bundle) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "jetrail-dock-7"
+def facts(top: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in (top / "FACTS").read_text().splitlines())
 
 
 def test_what_is_in_it(site: Workspace, bundle: Path, tmp_path: Path) -> None:
     top = unpack(bundle, tmp_path / "out")
+    digest = Layout(site.images).image(PUBLICATION.release).digest
+    archive = f"images/jetrail-{PUBLICATION.release}-{digest[7:19]}.tar"
     names = sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
     assert names == [
         *("FACTS", "SHA256SUMS", "SHA256SUMS.sig", "chart/inference-0.1.0.tgz"),
-        *(f"images/jetrail-{PUBLICATION.release}.tar", "install.sh", "keys/plant.pem"),
+        *(archive, "install.sh", "keys/plant.pem"),
         *("manifests/jetrail-site.yaml", "manifests/meter-x86.yaml"),
-        f"records/{PUBLICATION.release}/publication.json",
+        *(f"records/{PUBLICATION.release}/publication.json", "values/meter-x86.yaml"),
     ]
     helm = load_yaml(top / "manifests" / "meter-x86.yaml")
     assert (helm["kind"], helm["spec"]["targetNamespace"]) == ("HelmChart", "inference")
@@ -100,15 +42,64 @@ def test_what_is_in_it(site: Workspace, bundle: Path, tmp_path: Path) -> None:
     assert "port: 8081" in helm["spec"]["valuesContent"]
     assert f"tag: {PUBLICATION.release}@sha256:" in helm["spec"]["valuesContent"]
     chart = gzip.decompress(base64.b64decode(helm["spec"]["chartContent"]))
-    with tarfile.open(fileobj=io.BytesIO(chart)) as archive:
-        assert "inference/Chart.yaml" in archive.getnames()
-    with tarfile.open(top / "images" / f"jetrail-{PUBLICATION.release}.tar") as archive:
-        file = archive.extractfile("index.json")
+    with tarfile.open(fileobj=io.BytesIO(chart)) as packed:
+        assert "inference/Chart.yaml" in packed.getnames()
+    assert (top / "values/meter-x86.yaml").read_text() == helm["spec"]["valuesContent"]
+    assert facts(top)["VOLUMES"] == "no"
+    with tarfile.open(top / archive) as image_archive:
+        file = image_archive.extractfile("index.json")
         assert file is not None
         (image,) = json.load(file)["manifests"]
     assert image["annotations"]["io.containerd.image.name"] == (
         f"registry.example.com/meter:{PUBLICATION.release}"
     )
+
+
+def _with_runtime(site: Workspace, digest: str) -> str:
+    """Let the ring's pods run on this image, into which the engine's is mounted."""
+    reference = f"registry.example.com/base-x86@{digest}"
+    fleet = release_file(site, "meter", TARGET, "canary").with_name("fleet.yaml")
+    values = f"{{runtime: {{image: '{reference}'}}, image:"
+    fleet.write_text(FLEET.replace("{image:", values))
+    return reference
+
+
+def test_a_runtime_image_comes_along(site: Workspace, tmp_path: Path) -> None:
+    files = layer_files(tmp_path / "base", {"python": b"a runtime"})
+    digest = add_image(Layout(site.images), files, name="base-x86").digest
+    _with_runtime(site, digest)
+    assert run("bundle", "--site", "dock-7").exit_code == 0
+    top = unpack(site.root / "jetrail-dock-7.tar", tmp_path / "out")
+    with tarfile.open(top / f"images/jetrail-runtime-{digest[7:19]}-{digest[7:19]}.tar") as archive:
+        file = archive.extractfile("index.json")
+        assert file is not None
+        (image,) = json.load(file)["manifests"]
+    # K3s makes `base-x86@sha256:…` of it, by which the chart asks.
+    name = f"registry.example.com/base-x86:runtime-{digest[7:19]}"
+    assert image["annotations"]["io.containerd.image.name"] == name
+    assert image["digest"] == digest
+    assert (facts(top)["RUNTIME"], facts(top)["VOLUMES"]) == ("", "yes")
+
+
+def test_a_runtime_image_that_is_not_here(site: Workspace, tmp_path: Path) -> None:
+    """The script asks K3s for it."""
+    reference = _with_runtime(site, f"sha256:{'5' * 64}")
+    result = run("bundle", "--site", "dock-7")
+    assert result.exit_code == 0
+    assert f"{reference}: not in release/images" in result.stdout
+    top = unpack(site.root / "jetrail-dock-7.tar", tmp_path / "out")
+    assert facts(top)["RUNTIME"] == reference
+
+
+def test_a_release_packed_again_has_another_archive(site: Workspace, tmp_path: Path) -> None:
+    """K3s passes over a file of a known name and size."""
+    names = set()
+    for number, engine in enumerate((b"one", b"two")):
+        pack(site, engine)
+        assert run("bundle", "--site", "dock-7").exit_code == 0
+        top = unpack(site.root / "jetrail-dock-7.tar", tmp_path / str(number))
+        names |= {path.name for path in (top / "images").iterdir()}
+    assert len(names) == 2
 
 
 def test_the_same_each_time(site: Workspace, bundle: Path) -> None:
@@ -152,7 +143,6 @@ def rebuilt(bundle: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
     return path
 
 
-TOP = "jetrail-dock-7"
 CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "altered": (
         lambda files: files.update({f"{TOP}/install.sh": b"#!/bin/sh\nrm -rf /\n"}),
@@ -194,160 +184,3 @@ def test_bad_input(site: Workspace) -> None:
     assert result.exit_code == 5
     assert "Expected the image sha256:000" in result.stderr
     assert not (site.root / "jetrail-dock-7.tar").exists()
-
-
-# --- at the site ---------------------------------------------------------------------------------
-
-NO_NETWORK = ("unshare", "--net", "--map-root-user")
-
-
-@cache
-def no_network() -> tuple[str, ...]:
-    """Puts a command where there is no network; nothing on machines that do not let anybody."""
-    if shutil.which("unshare") is None:
-        return ()
-    tried = subprocess.run([*NO_NETWORK, "true"], capture_output=True, check=False)
-    return NO_NETWORK if tried.returncode == 0 else ()
-
-
-class Node:
-    """A K3s server as far as the script looks at it, in a namespace without a network."""
-
-    def __init__(self, folder: Path, key: TrustedKey) -> None:
-        if shutil.which("openssl") is None:
-            pytest.skip("no openssl, which the script checks signatures with: install openssl")
-        self.root, self.keys, self.bin = folder / "root", folder / "keys", folder / "bin"
-        self.images = self.root / "var/lib/rancher/k3s/agent/images"
-        self.manifests = self.root / "var/lib/rancher/k3s/server/manifests"
-        for one in (self.keys, self.bin, self.images.parent):
-            one.mkdir(parents=True)
-        (self.keys / "ours.pem").write_text(key.public_key)
-        self.k3s("v1.34.2+k3s1")
-
-    def k3s(self, version: str) -> None:
-        path = self.bin / "k3s"
-        path.write_text(f"#!/bin/sh\necho 'k3s version {version} (0123abcd)'\n")
-        path.chmod(0o755)
-
-    def install(self, top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        options = ["--root", str(self.root), "--keys", str(self.keys), *arguments]
-        return subprocess.run(
-            [*no_network(), "sh", str(top / "install.sh"), *options],
-            env={"PATH": f"{self.bin}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-
-@pytest.fixture
-def top(bundle: Path, tmp_path: Path) -> Path:
-    return unpack(bundle, tmp_path / "stick")
-
-
-@pytest.fixture
-def node(site: Workspace, tmp_path: Path) -> Node:
-    return Node(tmp_path / "node", trusted_keys(site)[0])
-
-
-def test_install(node: Node, top: Path) -> None:
-    done = node.install(top)
-    assert done.returncode == 0, done.stderr
-    assert f"signed by ours: dock-7, {PUBLICATION.release}" in done.stdout
-    image = node.images / f"jetrail-{PUBLICATION.release}.tar"
-    assert image.read_bytes() == (top / "images" / image.name).read_bytes()
-    names = sorted(path.name for path in node.manifests.iterdir())
-    assert names == ["jetrail-site.yaml", "meter-x86.yaml"]
-    # Again: nothing is written twice.
-    before = image.stat().st_mtime_ns
-    done = node.install(top)
-    assert done.returncode == 0
-    assert image.stat().st_mtime_ns == before
-
-
-def test_check_changes_nothing(node: Node, top: Path) -> None:
-    assert node.install(top, "--check").returncode == 0
-    assert not node.images.exists()
-
-
-def test_older_archives_go_but_one(node: Node, top: Path) -> None:
-    node.images.mkdir()
-    for age, name in enumerate(("jetrail-c.tar", "jetrail-b.tar", "jetrail-a.tar", "k3s.tar.zst")):
-        path = node.images / name
-        path.write_text("older")
-        os.utime(path, (1e9 - age, 1e9 - age))
-    done = node.install(top)
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in node.images.iterdir()) == [
-        "jetrail-c.tar",
-        f"jetrail-{PUBLICATION.release}.tar",
-        "k3s.tar.zst",
-    ]
-
-
-def _wrong_key(node: Node, top: Path) -> None:
-    shutil.copyfile(top / "install.sh", node.keys / "ours.pem")
-
-
-def _no_key(node: Node, top: Path) -> None:
-    (node.keys / "ours.pem").unlink()
-
-
-def _altered(node: Node, top: Path) -> None:
-    (top / "manifests" / "meter-x86.yaml").write_text("kind: Other\n")
-
-
-def _added(node: Node, top: Path) -> None:
-    (top / "manifests" / "more.yaml").write_text("kind: Other\n")
-
-
-def _other_sums(node: Node, top: Path) -> None:
-    _altered(node, top)
-    subprocess.run("sha256sum manifests/* > SHA256SUMS", shell=True, cwd=top, check=True)
-
-
-def _old(node: Node, top: Path) -> None:
-    node.k3s("v1.33.5+k3s1")
-
-
-def _ancient(node: Node, top: Path) -> None:
-    node.k3s("v1.29.2+k3s1")
-
-
-def _no_k3s(node: Node, top: Path) -> None:
-    (node.bin / "k3s").unlink()
-
-
-def _small(node: Node, top: Path) -> None:
-    path = node.bin / "df"
-    path.write_text("#!/bin/sh\necho Filesystem\necho 'x 1 1 1024 1% /'\n")
-    path.chmod(0o755)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "code", "said"),
-    [
-        (_wrong_key, 5, "No key in"),
-        (_no_key, 2, "Expected the public keys that this site trusts"),
-        (_altered, 5, "is not what was signed"),
-        (_added, 5, "files here that nobody signed"),
-        (_other_sums, 5, "No key in"),
-        (_old, 2, "Expected K3s 1.32.10, 1.33.6, 1.34.2 or newer"),
-        (_ancient, 2, "Expected K3s 1.32.10"),
-        (_no_k3s, 2, "Expected K3s on this machine"),
-        (_small, 2, "KiB free"),
-    ],
-)
-def test_what_the_script_refuses(
-    node: Node, top: Path, spoil: Callable[[Node, Path], None], code: int, said: str
-) -> None:
-    spoil(node, top)
-    done = node.install(top)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert said in done.stderr
-    assert not node.images.exists()
-
-
-def test_an_old_k3s_on_somebody_s_word(node: Node, top: Path) -> None:
-    _old(node, top)
-    assert node.install(top, "--old-k3s").returncode == 0
