@@ -19,8 +19,11 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from factories import served
 from factories.bases import RealBase, build_real_base
 from factories.containers import Podman, podman
+from factories.pods import Pods
+from factories.signed import Signer
 from ruamel.yaml import YAML
 
 from engines.config.workspace import Workspace
@@ -237,6 +240,28 @@ def runtime_image(tools: Podman, x86_base: RealBase) -> Iterator[str]:
     tools.run("skopeo", "copy", "--quiet", source, f"containers-storage:{name}")
     yield name
     tools.run("podman", "rmi", "--force", name)
+
+
+@pytest.fixture(scope="session")
+def signer() -> Signer:
+    """Whose key the pods of a test trust."""
+    return Signer("ours")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, signer: Signer) -> Path:
+    """`/models` of a good release, with a real engine; not to be changed."""
+    folder = tmp_path_factory.mktemp("pod") / "models"
+    served.build(folder)
+    return served.judge_and_sign(folder, signer)
+
+
+@pytest.fixture
+def play(tools: Podman, signer: Signer, runtime_image: str, tmp_path: Path) -> Iterator[Pods]:
+    """Roll out an image: rendered by helm, run by podman."""
+    pods = Pods(tools=tools, runtime=runtime_image, signer=signer, folder=tmp_path)
+    yield pods
+    pods.remove()
 
 
 # --- bad input -----------------------------------------------------------------------------------
