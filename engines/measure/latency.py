@@ -36,6 +36,13 @@ def latency(times_s: Sequence[float] | NDArray[np.float64]) -> Latency:
     )
 
 
+def p99_interval_share(times: Sequence[float] | NDArray[np.float64]) -> float:
+    """How wide the 95 % interval of the p99 of `times` is, as a part of the p99; in any unit."""
+    in_order = np.sort(times)
+    low, high = quantile_ranks(len(in_order), 0.99)
+    return float((in_order[high] - in_order[low]) / np.percentile(in_order, 99))
+
+
 def _median_noise(times: NDArray[np.float64]) -> float:
     """Half of the range of the medians of the tenths of `times`; 0 where a tenth is one time."""
     if len(times) < 2 * PARTS:

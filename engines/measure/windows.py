@@ -19,6 +19,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.measure.latency import p99_interval_share
+
 WINDOW_SECONDS = 0.1
 """Short beside the bursts of other programs, long beside the ticks of /proc/stat (10 ms)."""
 
@@ -47,6 +49,8 @@ class Wanted:
     """Quiet time, at least."""
     max_seconds: float
     """Time in all, at most."""
+    p99_interval_share: float | None = None
+    """How wide the 95 % interval of the quiet calls' p99 may be, as a part of it; None: any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +116,15 @@ def run_windows(
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Windows:
-    """Call until enough calls were quiet, the time is over, or it is hopeless.
+    """Call until enough calls were quiet and their p99 is sure enough, the time is over, or it is
+    hopeless.
 
     The watch works between the windows, where nothing is timed; one call that is not timed either
     then warms again what it cooled.
     """
     done: list[Window] = []
     quiet_calls, quiet, total = 0, 0.0, 0.0
-    while quiet_calls < wanted.calls or quiet < wanted.seconds:
+    while quiet_calls < wanted.calls or quiet < wanted.seconds or not _p99_is_sure(done, wanted):
         if done and (total >= wanted.max_seconds or _hopeless(quiet, total)):
             break
         call()
@@ -131,6 +136,13 @@ def run_windows(
         if one.disturbance is None:
             quiet_calls, quiet = quiet_calls + len(times), quiet + seconds
     return Windows(windows=done, wanted=wanted)
+
+
+def _p99_is_sure(done: Sequence[Window], wanted: Wanted) -> bool:
+    if wanted.p99_interval_share is None:
+        return True
+    times = Windows(windows=done, wanted=wanted).times()
+    return p99_interval_share(times) <= wanted.p99_interval_share
 
 
 def _calls(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engines.config.target import BenchmarkRow, TargetConfig
-from engines.measure.latency import latency
+from engines.measure.latency import latency, p99_interval_share
 from engines.records.benchmark import Validity
 from pipeline.latency import results as measured
 from pipeline.latency.harness.plan import BenchmarkPlan
@@ -19,7 +19,7 @@ from pipeline.progress import spinner
 def measure_until_valid(
     plan: BenchmarkPlan, target: TargetConfig, scratch: Path
 ) -> tuple[tuple[Measurement, ...], Validity]:
-    """Measure again until a measurement can be trusted, longer where the p99 was not stable.
+    """Measure again until a measurement can be trusted.
 
     Ends also where the row's attempts are used up, or where another one would not help; gives the
     last one's measurements and whether to trust them. Raises JetrailError when the harness fails.
@@ -33,21 +33,18 @@ def measure_until_valid(
         # It waited for quiet as long as it may.
         if lasting_reasons(state, row, jetson=target.is_jetson) or not quiet.enough:
             break
-        # On a disturbed machine the p99 is unstable too, and measuring longer would not help.
-        unstable = () if why else _unstable(measurements, row)
-        why += unstable
+        # On a disturbed machine the p99 is unstable too.
+        if not why:
+            why = _unstable(measurements, row)
         if not why:
             break
-        if unstable:
-            longer = min(2 * plan.seconds, row.max_seconds)
-            plan = plan.model_copy(update={"seconds": longer})
     return measurements, Validity(valid=not why, reasons=why, attempts=attempt)
 
 
 def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:
     """Whether the p99 that has a budget, of the whole frame at batch 1, is known too badly."""
-    times = latency(measured.of(measurements, "test_frame", 1).seconds)
-    width = (times.p99_high_ms - times.p99_low_ms) / times.p99_ms
+    seconds = measured.of(measurements, "test_frame", 1).seconds
+    width, times = p99_interval_share(seconds), latency(seconds)
     if width <= row.p99_interval_share:
         return ()
     return (

@@ -121,6 +121,7 @@ def plan_of(
         warmup_seconds=row.warmup_seconds,
         seconds=row.seconds,
         max_seconds=row.max_seconds,
+        p99_interval_share=row.p99_interval_share,
         limits=Limits(
             steal_share=row.max_steal_share,
             others_share=row.max_others_share,

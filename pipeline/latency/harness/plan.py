@@ -49,6 +49,8 @@ class BenchmarkPlan(Record):
     """Quiet time that is wanted."""
     max_seconds: float
     """Time in all, quiet or not."""
+    p99_interval_share: float
+    """How wide the 95 % interval of the p99 that has a budget may be, as a part of it."""
     limits: Limits
     gpu: bool
     """Whether the engine runs on a GPU, which is watched then."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from engines.measure.latency import drift_share
@@ -26,11 +27,16 @@ def measure_calls(
     used_before: float | None,
     patience: Patience,
     call: Callable[[], object],
+    *,
+    sure: bool = False,
 ) -> None:
-    """Warm up for the plan's time, then call until its time was quiet, 300 times at least."""
+    """Warm up for the plan's time, then call until its time was quiet, 300 times at least; where it
+    has to be `sure`, until the p99 is known as well as the plan wants it."""
     sampler = StateSampler(gpu=plan.gpu)
     pace = warm_up(call, plan.warmup_seconds)
     wanted = patience.wanted(plan, LEAST_ROUNDS, pace)
+    if sure:
+        wanted = replace(wanted, p99_interval_share=plan.p99_interval_share)
     extra = run_quiet(benchmark, call, wanted, plan.limits, sampler, used_before)
     patience.saw(extra)
     extra.put(benchmark.extra_info)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines.measure.latency import p99_interval_share
 from engines.measure.windows import (
     HOPELESS_SECONDS,
     WINDOW_SECONDS,
@@ -96,6 +98,28 @@ def test_a_drift_of_the_engines_own_stays() -> None:
     )
     times = found.times()
     assert times[-1] > 1.5 * times[0]
+
+
+def some_slow(number: int) -> float:
+    """A call in 32 takes twice as long, and one in 256 twenty times: seconds."""
+    return SECOND_OF_CALL * (20 if number % 256 == 99 else 2 if number % 32 == 9 else 1)
+
+
+def test_it_goes_on_until_the_p99_is_sure() -> None:
+    unsure = wanted(calls=300, seconds=0.2, max_seconds=600)
+    few = run(Script(), unsure, some_slow).times()
+    assert p99_interval_share(few) > 1
+    found = run(Script(), replace(unsure, p99_interval_share=1.0), some_slow)
+    assert found.enough
+    assert p99_interval_share(found.times()) <= 1
+    assert len(few) < len(found.times())
+
+
+def test_without_a_sure_p99_it_ends_when_the_time_is_over() -> None:
+    never = replace(wanted(calls=300, max_seconds=30.0), p99_interval_share=0.0)
+    found = run(Script(), never, lambda number: SECOND_OF_CALL * (1 + number / 1e4))
+    assert found.enough  # of calls: the p99 is judged by whoever reads them
+    assert found.seconds >= 30.0
 
 
 def test_it_ends_when_the_time_is_over() -> None:

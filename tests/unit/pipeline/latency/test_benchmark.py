@@ -29,6 +29,7 @@ from pipeline.latency import attempts
 from pipeline.latency import record as recorded
 from pipeline.latency import results as figures
 from pipeline.latency.harness import rounds
+from pipeline.latency.harness.bench_engine import TestLatency as Latencies
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, BenchmarkPlan, SoakProgress
 from pipeline.latency.measurement import Extra, Measurement, WindowCounts
@@ -112,6 +113,7 @@ def plan() -> BenchmarkPlan:
         warmup_seconds=1,
         seconds=2,
         max_seconds=6,
+        p99_interval_share=0.25,
         limits=Limits(steal_share=0.05, others_share=0.05, wait_share=0.25),
         gpu=False,
         soak_seconds=0,
@@ -207,9 +209,9 @@ def test_a_power_mode_that_was_changed_meanwhile_is_measured_again(
     assert (len(asked), validity.valid) == (2, True)
 
 
-def test_an_uncertain_p99_is_measured_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_uncertain_p99_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, validity = run(monkeypatch, [whole(times(spread=1))] * ROW.max_attempts)
-    assert [one.seconds for one in asked] == [2, 4, ROW.max_seconds]
+    assert len(asked) == ROW.max_attempts
     assert not validity.valid
     assert "The p99 of frame at batch 1 is uncertain" in validity.reasons[0]
 
@@ -488,3 +490,25 @@ def test_the_gpu_time_is_compared_with_trtexec_s(monkeypatch: pytest.MonkeyPatch
 def test_an_engine_without_gpu_times_cannot_be_cross_checked() -> None:
     with pytest.raises(InputError, match="TensorRT engine on a GPU for --cross-check"):
         recorded.with_cross_check(record(), Path("engine.plan"), MANIFEST, (gpu_time(None),))
+
+
+@pytest.mark.parametrize(("batch", "sure"), [(1, True), (4, False)])
+def test_the_p99_that_has_a_budget_has_to_be_sure(batch: int, sure: bool) -> None:
+    asked: list[bool] = []
+    measure = lambda call, *, sure=False: asked.append(sure)  # noqa: E731
+    Latencies().test_frame(measure, cast(Any, None), [], batch)
+    assert asked == [sure]
+
+
+def test_a_measurement_that_has_to_be_sure_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+
+    def run_quiet(_: Any, __: Any, wanted: Any, *___: Any) -> Extra:
+        asked.append(wanted.p99_interval_share)
+        return Extra(memory_peak_mib=1.0)
+
+    monkeypatch.setattr(rounds, "run_quiet", run_quiet)
+    quick = plan().model_copy(update={"warmup_seconds": 0})
+    for sure in (True, False):
+        rounds.measure_calls(Rounds(), quick, None, Patience(), lambda: None, sure=sure)
+    assert asked == [quick.p99_interval_share, None]

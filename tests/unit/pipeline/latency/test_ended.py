@@ -55,6 +55,7 @@ def benchmark(folder: Path) -> None:
         warmup_seconds=0,
         seconds=0,
         max_seconds=1,
+        p99_interval_share=1.0,
         limits=Limits(steal_share=1, others_share=1, wait_share=1),
         gpu=False,
         soak_seconds=0,
