@@ -106,8 +106,8 @@ class BenchmarkRow(Part):
     """Height and width of the camera frame, in pixels."""
     warmup_seconds: Positive
     seconds: Positive
-    """Quiet time for each of the four latency figures at least; more while the p99 that has a budget
-    is not stable yet."""
+    """Quiet time for each of the four latency figures at least; more while the p99 of the frame by
+    itself, which has a budget, is not stable yet."""
     max_seconds: Positive
     p99_interval_share: NotNegative
     """The p99 is stable when its 95 % confidence interval is no wider than this part of it (which

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engines.detect.detections import Detections
+from pipeline.accuracy import bootstrap
 from pipeline.accuracy.bootstrap import drop_interval, iou_matrix, match, mean_average_precision
 from pipeline.accuracy.coco import Truth, accuracy
 from pipeline.accuracy.confidence import confidence_shift
@@ -100,7 +101,7 @@ def test_a_detection_of_another_class_does_not_count() -> None:
 @given(seed=st.integers(0, 10_000), pictures=st.integers(1, 15), noise=st.floats(0, 20))
 def test_the_bootstrap_s_figure_is_coco_s(seed: int, pictures: int, noise: float) -> None:
     truth, found = random_scene(seed, pictures, noise)
-    ours = mean_average_precision(match(truth, found), np.ones(pictures))
+    (ours,) = mean_average_precision(match(truth, found), np.ones((1, pictures)))
     assert ours == pytest.approx(accuracy(truth, found, CLASSES).map50_95, abs=1e-9)
 
 
@@ -110,7 +111,7 @@ def test_a_weight_of_two_is_the_picture_twice() -> None:
     drawn = [index for index, weight in enumerate(weights) for _ in range(int(weight))]
     twice_truth = {f"{i}": truth[f"{index}.jpg"] for i, index in enumerate(drawn)}
     twice_found = {f"{i}": found[f"{index}.jpg"] for i, index in enumerate(drawn)}
-    weighted = mean_average_precision(match(truth, found), weights)
+    (weighted,) = mean_average_precision(match(truth, found), weights[None])
     # Equal confidences of the copies may change places, which moves a precision step a little.
     assert weighted == pytest.approx(accuracy(twice_truth, twice_found, CLASSES).map50_95, abs=0.02)
 
@@ -123,6 +124,27 @@ def test_the_interval_holds_the_drop_and_is_the_same_every_time() -> None:
     interval = drop_interval(*pair, resamples=100)
     assert interval.low < drop < interval.high
     assert interval == drop_interval(*pair, resamples=100)
+
+
+def test_a_class_counts_in_the_resamples_that_have_objects_of_it() -> None:
+    truth, found = random_scene(3, 8, 6)
+    weights = np.eye(8)
+    together = mean_average_precision(match(truth, found), weights)
+    alone = [
+        accuracy({name: one}, {name: found[name]}, CLASSES).map50_95 for name, one in truth.items()
+    ]
+    assert together.tolist() == pytest.approx(alone, abs=1e-9)
+
+
+def test_resamples_are_the_same_whatever_fits_into_an_array(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truth, worse = random_scene(5, 40, 8)
+    _, better = random_scene(5, 40, 3)
+    pair = match(truth, better), match(truth, worse)
+    together = drop_interval(*pair, resamples=10)
+    monkeypatch.setattr(bootstrap, "MOST_NUMBERS", 1)
+    assert drop_interval(*pair, resamples=10) == together
 
 
 def test_no_change_has_no_drop() -> None:
