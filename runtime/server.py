@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
 MAX_HEADER_BYTES = 8192
@@ -36,10 +37,15 @@ class Response:
 Route = Callable[[], Response]
 
 
-class Server(ThreadingHTTPServer):
-    """Answers GET on a few paths, each by a function."""
+class Server(ThreadingMixIn, TCPServer):
+    """Answers GET on a few paths, each by a function.
+
+    No HTTPServer of the standard library: that one asks for its own name when it starts, and in a
+    pod that may ask nobody it would wait for a name server.
+    """
 
     daemon_threads = True
+    allow_reuse_address = True
     request_queue_size = MAX_CONNECTIONS
 
     def __init__(
@@ -49,11 +55,20 @@ class Server(ThreadingHTTPServer):
         *,
         seconds: float = MAX_REQUEST_S,
     ) -> None:
-        """`seconds` bounds a request, and its answer as well."""
+        """`seconds` bounds a request, and its answer as well. An empty host: every address of this
+        machine, of IPv6 and of IPv4, since a cluster has either or both."""
         self.routes = dict(routes)
         self.seconds = seconds
         self._free = threading.Semaphore(MAX_CONNECTIONS)
+        if not address[0] and socket.has_dualstack_ipv6():
+            self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Both families on one socket, whatever the node's `bindv6only` says."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     @property
     def port(self) -> int:
@@ -64,7 +79,11 @@ class Server(ThreadingHTTPServer):
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Frees the place of the connection at the end."""
