@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from release.image.describe import ARCHITECTURES
 TOOLS = ("buildah", "podman", "docker")
 PACKAGES = ("engines", "runtime")
 """Of ours: all that a pod imports."""
-GLIBC = range(17, 40)
-"""Minor versions that wheels name; the oldest base, Debian 12 and Ubuntu 22.04, has 35."""
+GLIBC = range(17, 36)
+"""Minor versions that wheels name; the oldest bases, on Ubuntu 22.04, have 35."""
 SCRIPT = "#!/usr/bin/env python3\nfrom runtime.cli import main\n\nmain()\n"
 
 
@@ -76,29 +76,52 @@ def build(name: str, row: BaseRow, context: Path, layout: Path, options: Sequenc
     return tool
 
 
-def _requirements(machine: str) -> list[str]:
+def _requirements(there: Mapping[str, str]) -> list[str]:
     """What `jetrail[runtime]` asks for on such a machine."""
     found = [Requirement(one) for one in requires("jetrail") or ()]
-    there = {"extra": "runtime", "platform_machine": machine, "platform_system": "Linux"}
-    needed = [one for one in found if one.marker is None or one.marker.evaluate(there)]
+    needed = [one for one in found if one.marker is None or one.marker.evaluate(dict(there))]
     return sorted(f"{one.name}{one.specifier}" for one in needed)
 
 
-def _install(workspace: Workspace, row: BaseRow, site: Path) -> None:
+def _pins(constraints: str, there: Mapping[str, str]) -> str:
+    """The lines of constraints.txt that count there, without their conditions: pip would ask the
+    Python that runs it, not the one that it installs for (pypa/pip#11010)."""
+    lines = (line.partition("#")[0].strip() for line in constraints.splitlines())
+    pins = [Requirement(line) for line in lines if line]
+    counting = [one for one in pins if one.marker is None or one.marker.evaluate(dict(there))]
+    return "".join(f"{one.name}{one.specifier}\n" for one in counting)
+
+
+def _environment(row: BaseRow) -> dict[str, str]:
+    """What conditions of requirements ask of the machine that the base is for."""
     go = row.platform.rpartition("/")[2]
-    machine = next(one for one, spelled in ARCHITECTURES.items() if spelled == go)
+    return {
+        "extra": "runtime",
+        "platform_machine": next(one for one, name in ARCHITECTURES.items() if name == go),
+        "platform_system": "Linux",
+        "sys_platform": "linux",
+        "python_version": row.python,
+        "python_full_version": f"{row.python}.0",
+    }
+
+
+def _install(workspace: Workspace, row: BaseRow, site: Path) -> None:
+    there = _environment(row)
+    machine = there["platform_machine"]
     platforms = [
         f"manylinux2014_{machine}",
-        *(f"manylinux_2_{x}_{machine}" for x in GLIBC if x < 36),
+        *(f"manylinux_2_{x}_{machine}" for x in GLIBC),
     ]
     constraints = workspace.root / "constraints.txt"
+    pins = site.with_name("pins.txt")
+    pins.write_text(_pins(constraints.read_text(), there) if constraints.is_file() else "")
     _run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
         *("--target", str(site), "--no-compile", "--only-binary=:all:", "--implementation", "cp"),
         *("--python-version", row.python),
         *(word for one in platforms for word in ("--platform", one)),
-        *(("--constraint", str(constraints)) if constraints.is_file() else ()),
-        *_requirements(machine),
+        *("--constraint", str(pins)),
+        *_requirements(there),
     )
 
 

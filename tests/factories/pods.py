@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from factories import served
 from factories.cluster_tools import cluster_tool
 from factories.containers import Podman
 from factories.signed import Signer
+from standins.registry import free_port
 
 CHART = Path(__file__).parents[2] / "release" / "charts" / "inference"
 PATIENCE_S = 120
@@ -60,6 +61,14 @@ class Played:
         done = self.tools.run("podman", "inspect", "--format", template, self.container)
         return json.loads(done.stdout)
 
+    def play(self) -> None:
+        """Start it; an image that is not here is pulled, from this machine without TLS."""
+        self.tools.run("podman", "kube", "play", "--quiet", "--tls-verify=false", self.objects)
+
+    def remove(self) -> None:
+        words = ("podman", "pod", "rm", "--force", "--time", "0", f"{self.name}-pod-0")
+        self.tools.run(*words, check=False)
+
     def wait_until_healthy(self) -> None:
         end = time.monotonic() + PATIENCE_S
         while (answer := self.get("/health/inference")) is None or answer[0] != 200:
@@ -102,21 +111,20 @@ class Pods:
     def play(self, name: str, image: str, **model: str) -> Played:
         """Roll out an image, with these values of `model`."""
         repository, _, tag = image.partition(":")
-        name = f"{name}-{os.getpid()}"
+        name, port = f"{name}-{os.getpid()}", free_port()
         values = {
             "image": {"repository": repository, "tag": tag},
             "model": {"path": "/models/engine.blob", "version": served.VERSION} | model,
-            "port": _free_port(),
+            "port": port,
             "healthcheck": {"deadlineMilliseconds": 20_000},
             "resources": {"limits": {"memory": "1Gi"}},
         }
-        one = Played(
-            tools=self.tools, name=name, port=values["port"], objects=self.folder / f"{name}.yaml"
-        )
+        file = self.folder / f"{name}.yaml"
+        one = Played(tools=self.tools, name=name, port=port, objects=file)
         keys = served.write_keys(self.folder / "keys", self.signer)
-        one.objects.write_text(_manifests(cluster_tool("helm"), name, values, keys, self.folder))
+        render(CHART, one, keys, "-f", write_values(self.folder / f"{name}-values.json", values))
         self.running.append(one)
-        self.tools.run("podman", "kube", "play", one.objects)
+        one.play()
         return one
 
     def __call__(self, name: str, models: Path, **model: str) -> Played:
@@ -132,21 +140,19 @@ class Pods:
             self.tools.run("podman", "rmi", "--force", *self.images, check=False)
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _manifests(helm: Path, name: str, values: Any, keys: Path, folder: Path) -> str:
-    """What helm renders, as far as podman knows it, and the ConfigMap that people make."""
-    path = folder / f"{name}-values.json"
-    path.write_text(json.dumps(values))
-    done = subprocess.run(
-        [helm, "template", name, CHART, "-f", path], capture_output=True, text=True, check=False
-    )
+def render(chart: str | Path, one: Played, keys: Path, *more: str | Path) -> None:
+    """Write what the real helm renders of a chart, as far as podman knows it, and the ConfigMap
+    with the trusted keys, which people make on a cluster. `more` goes to helm, values among it."""
+    helm = (cluster_tool("helm"), "template", one.name, chart)
+    done = subprocess.run([*helm, *more], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     parts = [part for part in done.stdout.split("\n---\n") if "kind: NetworkPolicy" not in part]
-    content = {one.name: one.read_text() for one in keys.iterdir()}
+    content = {one.name: one.read_text() for one in keys.glob("*.json")}
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "jetrail-keys"}}
-    return "\n---\n".join([*parts, json.dumps(config | {"data": content})])
+    one.objects.write_text("\n---\n".join([*parts, json.dumps(config | {"data": content})]))
+
+
+def write_values(path: Path, values: Mapping[str, Any]) -> Path:
+    """A file for helm's `-f`."""
+    path.write_text(json.dumps(values))
+    return path

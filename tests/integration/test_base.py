@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from factories import paper
-from factories.bases import ROOT, RealBase, lay_out_bases, use_base
+from factories.bases import ROOT, RealBase, debian, lay_out_bases, use_base
 from factories.containers import Podman
 from standins.registry import Proxy, running_registry
 
@@ -88,7 +88,14 @@ def test_its_sbom(x86_base: RealBase) -> None:
     assert document["metadata"]["component"]["version"] == x86_base.image.digest
     components = document["components"]
     found = {one["name"].lower().replace("_", "-"): one["version"] for one in components}
-    assert {"openvino", "numpy", "prometheus-client", "libc6", "python3"} <= found.keys()
+    assert {
+        "openvino",
+        "numpy",
+        "prometheus-client",
+        "nvidia-ml-py",
+        "libc6",
+        "python3",
+    } <= found.keys()
     assert not {name for name in found if name in NOT_IN_IT}
     pins = dict(
         line.split(";")[0].strip().split("==")
@@ -128,6 +135,33 @@ def test_it_runs(tools: Podman, runtime_image: str) -> None:
     checked = tools.run(*run, runtime_image, "runtime", "check", check=False)
     assert checked.returncode == 2
     assert "/etc/jetrail/keys" in checked.stdout
+
+
+@pytest.mark.parametrize("name", ["jetpack-6", "jetpack-7"])
+def test_a_containerfile_that_no_device_has_built(
+    tools: Podman, x86_base: RealBase, tmp_path: Path, name: str
+) -> None:
+    """buildah reads it and runs it, with Debian in place of NVIDIA's image and one module in place
+    of all that a pod needs."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "one.py").write_text("x = 1\n")
+    shutil.copyfile(ROOT / "release" / "bases" / name / "Containerfile", tmp_path / "Containerfile")
+    tag = f"localhost/jetrail-test-{name}"
+    words = ("buildah", "build", "--pull=never", "--layers=false", "--tag", tag)
+    tools.run(*words, f"--build-arg=FROM={debian(tmp_path, tools)}", tmp_path)
+    try:
+        done = tools.run("podman", "image", "inspect", "--format", "{{json .Config}}", tag)
+        config = json.loads(done.stdout)
+        assert config["User"] == "1000:1000"
+        assert config["Cmd"] == ["runtime", "serve"]
+        assert {"NVIDIA_VISIBLE_DEVICES=all", "PYTHONPATH=/opt/jetrail"} <= set(config["Env"])
+        assert "/opt/jetrail/bin:" in next(one for one in config["Env"] if one.startswith("PATH="))
+        run = ("podman", "run", "--read-only", "--cap-drop=all", "--network=none", "--rm", tag)
+        found = tools.run(*run, "python3", "-c", "import one; print(one.__cached__)").stdout
+        assert found.startswith("/opt/jetrail/__pycache__/")
+        assert tools.run(*run, "ls", "/opt/jetrail/__pycache__").stdout.startswith("one.")
+    finally:
+        tools.run("buildah", "rmi", "--force", tag)
 
 
 def test_an_image_on_it(x86_base: RealBase, released: tuple[Workspace, str]) -> None:

@@ -112,10 +112,19 @@ def test_what_is_laid_beside_the_containerfile(tmp_path: Path, site: list[tuple[
 
 @pytest.mark.parametrize(
     ("name", "python", "has", "has_not"),
-    [("x86", "3.11", "openvino", "cuda-bindings"), ("jetpack-7", "3.12", "cuda-bindings", "openv")],
+    [
+        ("x86", "3.11", "openvino nvidia-ml-py", "cuda-bindings"),
+        ("jetpack-6", "3.10", "cuda-bindings", "openv nvidia-ml-py"),
+        ("jetpack-7", "3.12", "cuda-bindings", "openv nvidia-ml-py"),
+    ],
 )
 def test_wheels_are_the_base_s(
-    tmp_path: Path, site: list[tuple[str, ...]], name: str, python: str, has: str, has_not: str
+    tmp_path: Path,
+    site: list[tuple[str, ...]],
+    name: str,
+    python: str,
+    has: str,
+    has_not: str,
 ) -> None:
     """And not this machine's."""
     lay_context(OURS, name, load_bases(OURS).row(name), tmp_path)
@@ -124,9 +133,26 @@ def test_wheels_are_the_base_s(
     machine = "x86_64" if name == "x86" else "aarch64"
     assert f"manylinux2014_{machine}" in words
     assert "--only-binary=:all:" in words
-    assert words[words.index("--constraint") + 1] == str(ROOT / "constraints.txt")
-    assert any(word.startswith(has) for word in words)
-    assert not any(word.startswith((has_not, "mlflow", "dvc", "torch")) for word in words)
+    for one in has.split():
+        assert any(word.startswith(one) for word in words)
+    assert not any(word.startswith((*has_not.split(), "mlflow", "dvc", "torch")) for word in words)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pins_are_those_of_the_base_s_python(
+    tmp_path: Path, site: list[tuple[str, ...]], name: str
+) -> None:
+    """pip asks conditions of the Python that runs it, so none is left to it."""
+    row = load_bases(OURS).row(name)
+    lay_context(OURS, name, row, tmp_path)
+    (words,) = site
+    pins = Path(words[words.index("--constraint") + 1]).read_text().splitlines()
+    assert not [one for one in pins if ";" in one or "#" in one]
+    assert len({one.partition("==")[0] for one in pins}) == len(pins) > 100
+    condition = f"python_version {'<' if row.python == '3.10' else '>='} '3.11'"
+    ours = (ROOT / "constraints.txt").read_text().splitlines()
+    (numpy,) = (one for one in ours if one.startswith("numpy==") and condition in one)
+    assert numpy.partition(" ;")[0] in pins
 
 
 @pytest.mark.parametrize("tool", ["buildah", "podman", "docker"])
