@@ -58,6 +58,13 @@ class ImageRecord(Record):
     """Where it was pushed to, sorted; for example `registry.example.com/jetrail/meter`."""
 
 
+NEW_VERSION = (
+    "A tag never moves: give the model a new `version` in its model.yaml, run `dvc repro`, push "
+    "and promote that release."
+)
+"""What to do where a release that was pushed would have to become another image."""
+
+
 def image_path(workspace: Workspace, release: str) -> Path:
     """`release/records/<release>/image.json`."""
     return workspace.records / release / ImageRecord.file

@@ -110,8 +110,11 @@ def build_base(
 
 @bases.command("push")
 @reports_errors
-def push_base(name: BaseName) -> None:
-    """Push a runtime image to its repository of release/bases.yaml, under its name as the tag.
+def push_base(name: BaseName, key: Key = None) -> None:
+    """Push a runtime image to its repository of release/bases.yaml, and sign it there.
+
+    Its tag is its name; what counts is the digest in release/bases.yaml. It is signed by that
+    digest in both of cosign's formats, with its SBOM, by the key that `release push` would take.
 
     Example:
 
@@ -121,4 +124,4 @@ def push_base(name: BaseName) -> None:
     from release.steps import base as step
     from release.terminal import line
 
-    step.push_base(find_workspace(), name, line)
+    step.push_base(find_workspace(), name, line, key)

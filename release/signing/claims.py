@@ -85,6 +85,11 @@ def sbom_claim(statement: Statement, base: str | None) -> Claim:
     return Claim(predicate_type=CYCLONEDX, predicate=predicate)
 
 
+def base_claim(sbom: bytes) -> Claim:
+    """What is in a base, as its own SBOM has it (sbom.cdx.json)."""
+    return Claim(predicate_type=CYCLONEDX, predicate=json.loads(sbom))
+
+
 def _base_component(base: str) -> dict[str, Any]:
     """`name@sha256:…`; its own SBOM has a serial number made of the digest."""
     name, _, digest = base.partition("@")

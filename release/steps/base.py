@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +14,18 @@ from release.image.base import open_base
 from release.image.base_build import build, lay_context
 from release.image.bases import layout_name, load_bases, write_digest
 from release.image.credentials import find_credentials
-from release.image.distribution import parse_repository
+from release.image.distribution import Client, parse_repository
 from release.image.foreign import take_over
 from release.image.layout import Layout
 from release.image.sbom import contents_of_image, cyclonedx_json
 from release.image.skopeo import push as copy
 from release.lock import exclusive
 from release.say import Say
+from release.signing.beside import sign_beside
+from release.signing.claims import base_claim
+from release.signing.cosign import Claim
+from release.signing.cosign import Image as Signed
+from release.signing.signer import open_key
 
 
 class Built(NamedTuple):
@@ -51,15 +57,16 @@ def build_base(workspace: Workspace, name: str, options: Sequence[str], say: Say
             layout.prepare()
             image = take_over(Layout(theirs), "base", layout, layout_name(name))
             contents = contents_of_image(layout, image)
-            sbom = workspace.root / "release" / "bases" / name / "sbom.cdx.json"
+            sbom = sbom_path(workspace, name)
             write_atomic(sbom, cyclonedx_json(name, image.digest, contents))
             write_digest(workspace, name, image.digest)
     say(f"base {name}: {image.digest}, {contents.size / 1e6:.0f} MB unpacked, by {tool}")
     return Built(name, image.digest, contents.size, sbom)
 
 
-def push_base(workspace: Workspace, name: str, say: Say) -> str:
-    """Push the base as release/bases.yaml names it to its repository; gives `repository@digest`.
+def push_base(workspace: Workspace, name: str, say: Say, key: str | None = None) -> str:
+    """Push the base as release/bases.yaml names it to its repository, and sign it there by its
+    digest with `key` (as `release push`), its SBOM beside it; gives `repository@digest`.
 
     Raises as `release push` does.
     """
@@ -67,6 +74,28 @@ def push_base(workspace: Workspace, name: str, say: Say) -> str:
     layout = Layout(workspace.images)
     image = open_base(workspace, layout, name, say)
     repository = parse_repository(row.repository)
-    copy(layout.path, layout_name(name), repository, find_credentials(str(repository)), say)
+    credentials = find_credentials(str(repository))
+    copy(layout.path, layout_name(name), repository, credentials, say)
     say(f"{repository}@{image.digest} pushed")
+    signing = open_key(workspace, key)
+    signed = Signed(repository=str(repository), digest=image.digest, size=image.descriptor.size)
+    client = Client(repository=repository, credentials=credentials, say=say)
+    claims = _claims(workspace, name, image.digest, say)
+    new = sign_beside(client, signed, signing, claims, datetime.now(timezone.utc))
+    say(f"base {name}: signed{'' if new else ' already,'} by {signing.record.name}")
     return f"{repository}@{image.digest}"
+
+
+def _claims(workspace: Workspace, name: str, digest: str, say: Say) -> list[Claim]:
+    """The SBOM, where it is that of this very image."""
+    path = sbom_path(workspace, name)
+    data = path.read_bytes() if path.is_file() else b""
+    if digest.encode() not in data:
+        say(f"base {name}: {workspace.relative(path)} is not of this image, so it stays here")
+        return []
+    return [base_claim(data)]
+
+
+def sbom_path(workspace: Workspace, name: str) -> Path:
+    """What is in the base, beside its Containerfile."""
+    return workspace.root / "release" / "bases" / name / "sbom.cdx.json"

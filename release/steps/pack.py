@@ -8,21 +8,21 @@ from __future__ import annotations
 from datetime import timezone
 
 from engines.config.workspace import Workspace
-from engines.errors import InputError, WrongEngine
+from engines.errors import Conflict, InputError, WrongEngine
 from engines.files import sha256_file
 from engines.records.attestation import FILE, Statement, verify_envelope
 from engines.records.manifest import Manifest
 from engines.records.signed_folder import check_hashes
 from release.contents import contents_of, why_kept
 from release.image.base import open_base
-from release.image.bases import base_name
+from release.image.bases import base_name, load_bases
 from release.image.compose import Composition, compose
 from release.image.describe import annotations_of, platform_of
 from release.image.layer import LayerFile, layer_chunks
 from release.image.layout import Image, Layout
 from release.image.oci import LAYER
 from release.lock import exclusive
-from release.packed import Base, ImageRecord, Layer, image_path, read_image
+from release.packed import NEW_VERSION, Base, ImageRecord, Layer, image_path, read_image
 from release.records import (
     Candidates,
     attestation_path,
@@ -41,15 +41,16 @@ def pack(
 ) -> list[ImageRecord]:
     """Pack `release`, or the candidates of `target`, or those of every target that are here.
 
-    What was pushed stays the image that it is. Raises InputError where something is missing, and
-    WrongEngine for files that are not those that were published.
+    What was pushed stays the image that it is. Raises InputError where something is missing,
+    WrongEngine for files that are not those that were published, and Conflict where `release` was
+    pushed and its target stands on another base by now.
     """
     refuse_old_layout(workspace)
     with exclusive(workspace):
         wanted = _wanted(workspace, release, target, say)
         layout = Layout(workspace.images)
         layout.prepare()
-        return [_pack(workspace, layout, one, say) for one in wanted]
+        return [_pack(workspace, layout, one, say, named=release is not None) for one in wanted]
 
 
 def _wanted(workspace: Workspace, release: str | None, target: str | None, say: Say) -> list[str]:
@@ -77,10 +78,17 @@ def _is_here(workspace: Workspace, release: str) -> bool:
     return folder.file(Manifest).is_file()
 
 
-def _pack(workspace: Workspace, layout: Layout, release: str, say: Say) -> ImageRecord:
+def _pack(
+    workspace: Workspace, layout: Layout, release: str, say: Say, *, named: bool
+) -> ImageRecord:
     known = read_image(workspace, release)
     if known and (why := why_kept(workspace, release)):
+        moved = _on_another_base(workspace, known) if known.repositories else None
+        if moved and named:
+            raise Conflict(f"Expected {release} to be as it was pushed, but {moved} {NEW_VERSION}")
         say(f"{release}@{known.digest} stays as it is packed, since {why}")
+        if moved:
+            say(f"{release}: {moved} {NEW_VERSION}")
         return known
     contents = contents_of(workspace, release)
     hashes = {name: sha256_file(path) for name, path in contents.files.items()}
@@ -115,6 +123,18 @@ def _pack(workspace: Workspace, layout: Layout, release: str, say: Say) -> Image
         record.write(image_path(workspace, release))
         say(f"{release}@{record.digest} packed")
     return record
+
+
+def _on_another_base(workspace: Workspace, image: ImageRecord) -> str | None:
+    """A sentence, where release/bases.yaml names another base than the one it was packed on."""
+    name = base_name(workspace, read_publication(workspace, image.release).target)
+    digest = load_bases(workspace).row(name).digest if name else None
+    same = digest == image.base.digest if image.base else name is None
+    if same:
+        return None
+    before = f"{image.base.name} {image.base.digest[:19]}…" if image.base else "no base"
+    now = f"{name} {digest[:19]}…" if digest else name or "none"
+    return f"it stands on {before}, and release/bases.yaml says {now} by now."
 
 
 def _statement(workspace: Workspace, release: str, hashes: dict[str, str]) -> Statement:

@@ -6,34 +6,26 @@ the registry has afterwards is read back, so that only what arrived whole is rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from engines.config.workspace import Workspace
-from engines.errors import Conflict, InputError, ServiceError, WrongEngine
+from engines.errors import Conflict, InputError, ServiceError
 from engines.files import sha256_file
 from engines.records.attestation import FILE, Verified, verify_envelope
-from engines.records.trusted_key import TrustedKey
 from release.image.chart import push_chart
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, Repository, parse_repository
 from release.image.layout import Layout
-from release.image.oci import INDEX, MANIFEST, digest_of
+from release.image.oci import digest_of
 from release.image.skopeo import push as copy
 from release.lock import exclusive
 from release.packed import ImageRecord, image_path, read_image
 from release.records import Publication, attestation_path, read_publication, refuse_old_layout
 from release.rollout.fleet_yaml import repository_of
 from release.say import Say
+from release.signing.beside import sign_beside
 from release.signing.claims import provenance_claim, sbom_claim, verdict_claim
-from release.signing.cosign import (
-    Artifact,
-    Image,
-    check_signature,
-    payloads_of,
-    referrers_index,
-    sign_image,
-)
+from release.signing.cosign import Image
 from release.signing.keys import trusted_keys, trying_key
 from release.signing.signer import open_key
 from release.tags import parse_tag
@@ -116,10 +108,7 @@ def _sign(
     key: str | None,
     say: Say,
 ) -> None:
-    """Put the image's signature and what is said of it beside it, in both of cosign's formats.
-
-    The tag `.sig` comes last: where it is, all the rest is.
-    """
+    """Put the image's signature and what is said of it beside it."""
     signing = open_key(workspace, key)
     if signing.trying and signing.record != signed.key:
         say(
@@ -130,9 +119,6 @@ def _sign(
     image = Image(
         repository=str(client.repository), digest=record.digest, size=record.manifest_bytes
     )
-    if _is_signed(client, image, signing.record):
-        say(f"{record.release}: the image is signed already, by {signing.record.name}")
-        return
     base = f"{record.base.name}@{record.base.digest}" if record.base else None
     statement = signed.statement
     claims = [
@@ -140,32 +126,9 @@ def _sign(
         verdict_claim(statement),
         sbom_claim(statement, base),
     ]
-    _put(client, image, sign_image(image, signing, claims, datetime.now(timezone.utc)))
-    say(f"{record.release}: the image is signed by {signing.record.name}")
-
-
-def _is_signed(client: Client, image: Image, key: TrustedKey) -> bool:
-    manifest = client.manifest(image.tag(".sig"))
-    if manifest is None:
-        return False
-    try:
-        payloads = [client.blob(one) for one in payloads_of(manifest)]
-        check_signature(manifest, payloads, image, [key])
-    except WrongEngine:
-        return False
-    return True
-
-
-def _put(client: Client, image: Image, artifacts: Iterable[Artifact]) -> None:
-    parts = list(artifacts)
-    referrers = [one for one in parts if one.tag is None]
-    for one in sorted(parts, key=lambda one: one.tag or ""):
-        if one.tag == image.tag(".sig") and not client.keeps_referrers(image.digest):
-            index = referrers_index(client.manifest(image.tag("")), referrers)
-            client.put_manifest(image.tag(""), index, INDEX)
-        for blob in one.blobs:
-            client.put_blob(blob)
-        client.put_manifest(one.tag or one.digest, one.manifest, MANIFEST)
+    new = sign_beside(client, image, signing, claims, datetime.now(timezone.utc))
+    how = "" if new else " already,"
+    say(f"{record.release}: the image is signed{how} by {signing.record.name}")
 
 
 def _repository(workspace: Workspace, publication: Publication, registry: str | None) -> Repository:

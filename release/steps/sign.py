@@ -10,13 +10,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from engines.config.workspace import Workspace
-from engines.errors import InputError, WrongEngine
+from engines.errors import Conflict, InputError, WrongEngine
 from engines.files import sha256_file, write_atomic
 from engines.records.attestation import Statement, Verified, verify_envelope
 from engines.records.trusted_key import TrustedKey
 from release.contents import contents_of, why_kept
 from release.lineage import data_set_hashes
 from release.lock import exclusive
+from release.packed import NEW_VERSION, read_image
 from release.records import (
     Candidates,
     Signed,
@@ -43,8 +44,9 @@ def sign_release(
     what any trusted key signed does.
 
     Raises InputError for a release that was not published, is not of `target`, or whose engine is
-    not here, WrongEngine for an engine that changed since or a key that does not count now, and
-    ServiceError when a token or a cloud does not do its part.
+    not here, WrongEngine for an engine that changed since or a key that does not count now,
+    Conflict for a release that was pushed and a `key` that did not sign it, and ServiceError when a
+    token or a cloud does not do its part.
     """
     refuse_old_layout(workspace)
     found = read_publication(workspace, release).target
@@ -54,6 +56,7 @@ def sign_release(
             "--target out."
         )
     with exclusive(workspace):
+        _refuse_another_key(workspace, release, key)
         return _sign(workspace, release, key, say)
 
 
@@ -75,6 +78,20 @@ def sign_candidates(
         releases = {one: sha256_file(path) for one, path in signed.items()}
         Signed(target=name, releases=releases).write(signed_path(workspace, name))
         return signed
+
+
+def _refuse_another_key(workspace: Workspace, release: str, key: str | None) -> None:
+    """The statement is in the image, so another one would make another image of a pushed tag."""
+    image, path = read_image(workspace, release), attestation_path(workspace, release)
+    if key is None or image is None or not image.repositories or not path.is_file():
+        return
+    wanted = open_key(workspace, key).record
+    if _verified(path, [wanted], None) is None:
+        raise Conflict(
+            f"Expected {wanted.name} to have signed the files of {release}, which was pushed to "
+            f"{image.repositories[0]}, but another key did, whose signature goes on counting there "
+            f"as long as its record is kept. {NEW_VERSION}"
+        )
 
 
 def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path:
@@ -111,7 +128,7 @@ def _signed_before(
     return verified.key
 
 
-def _verified(path: Path, keys: list[TrustedKey], now: datetime) -> Verified | None:
+def _verified(path: Path, keys: list[TrustedKey], now: datetime | None) -> Verified | None:
     if not path.is_file():
         return None
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from factories.bases import use_base
 from factories.paper import TARGET, edit, judge_again
 from typer.testing import CliRunner, Result
 
@@ -18,14 +19,16 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.records.signed_folder import verify_folder
 from release.cli import commands
+from release.image.bases import write_digest
 from release.image.layout import Layout
-from release.packed import image_path, read_image
+from release.packed import Base, ImageRecord, image_path, read_image
 from release.records import attestation_path, signed_path
 from release.signing.keys import trying_key
 from release.steps.pack import pack
 from release.steps.sign import sign_candidates, sign_release
 from tests.unit.release.publications import publish_on_paper, record
 
+ROOT = Path(__file__).parents[4]
 FILES = {"attestation.json", "engine.blob", "evaluation.json", "manifest.json", "verdict.json"}
 
 
@@ -187,6 +190,57 @@ def test_a_pushed_release_stays_what_it_is(workspace: Workspace, release: str) -
     assert "since it was pushed to registry.example.com/meter" in said[-1]
     sign_release(workspace, release, None, None, said.append)
     assert "stays signed as it is, since it was pushed" in said[-1]
+
+
+@pytest.fixture
+def pushed(workspace: Workspace, release: str) -> ImageRecord:
+    """The release, packed on no base, as `release push` records it."""
+    shutil.copyfile(ROOT / "release" / "bases.yaml", workspace.bases_file)
+    (one,) = pack(workspace, release, None, say)
+    one = one.model_copy(update={"repositories": ("registry.example.com/meter",)})
+    one.write(image_path(workspace, release))
+    return one
+
+
+@pytest.mark.parametrize(
+    ("base", "digest", "said"),
+    [
+        (None, None, "it stands on no base, and release/bases.yaml says x86 by now"),
+        (None, "d" * 64, "it stands on no base, and release/bases.yaml says x86 sha256:dddd"),
+        ("c" * 64, "d" * 64, "it stands on x86 sha256:cccccccccccc…, and release/bases.yaml"),
+    ],
+)
+def test_a_pushed_release_moves_to_no_other_base(
+    workspace: Workspace,
+    pushed: ImageRecord,
+    run: Callable[..., Result],
+    base: str | None,
+    digest: str | None,
+    said: str,
+) -> None:
+    """By its name it is refused, with the way; as a candidate, as in `dvc repro`, it stays."""
+    if base:
+        pushed = pushed.model_copy(update={"base": Base(name="x86", digest=f"sha256:{base}")})
+        pushed.write(image_path(workspace, pushed.release))
+    use_base(workspace, TARGET, "x86")
+    if digest:
+        write_digest(workspace, "x86", f"sha256:{digest}")
+    result = run(pushed.release)
+    assert result.exit_code == 7
+    assert said in result.stderr
+    assert "A tag never moves: give the model a new `version` in its model.yaml" in result.stderr
+    heard: list[str] = []
+    assert pack(workspace, None, TARGET, heard.append) == [pushed]
+    assert said in heard[-1]
+    assert read_image(workspace, pushed.release) == pushed
+
+
+def test_on_the_base_that_it_has_a_pushed_release_is_left_in_peace(
+    workspace: Workspace, pushed: ImageRecord
+) -> None:
+    said: list[str] = []
+    assert pack(workspace, pushed.release, None, said.append) == [pushed]
+    assert len(said) == 1
 
 
 def test_an_engine_that_was_measured_again_stays_packed_as_it_is(

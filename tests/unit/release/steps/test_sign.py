@@ -17,9 +17,10 @@ from engines.records.attestation import Verified, verify_envelope
 from engines.records.manifest import Manifest
 from engines.records.trusted_key import TrustedKey
 from release.cli import commands
+from release.packed import image_path
 from release.records import attestation_path
 from release.signing.keys import record_file, trusted_keys, trying_key
-from release.steps import keygen, sign
+from release.steps import keygen, pack, sign
 from tests.unit.release.publications import publish_on_paper, record
 
 AddEngine = Callable[..., str]
@@ -302,3 +303,24 @@ def test_the_record_is_what_it_is_called(workspace: Workspace) -> None:
     assert document.keys() == {
         *("schema", "name", "keyid", "public_key", "valid_from", "valid_until")
     }
+
+
+def test_a_pushed_release_is_signed_by_no_other_key(
+    workspace: Workspace, release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its statement is in the image, and the tag is that image's; the same key changes nothing."""
+    old, new = add_key(workspace, "old"), add_key(workspace, "new")
+    before = signed(workspace, release, old).read_bytes()
+    (image,) = pack.pack(workspace, release, None, lambda _: None)
+    pushed = image.model_copy(update={"repositories": ("registry.example.com/meter",)})
+    pushed.write(image_path(workspace, release))
+    result = run(workspace, monkeypatch, "sign", release, "--key", new)
+    assert result.exit_code == 7
+    assert f"Expected new to have signed the files of {release}, which was pushed" in result.stderr
+    assert "A tag never moves: give the model a new `version`" in result.stderr
+    for words in (("--key", old), ()):
+        result = run(workspace, monkeypatch, "sign", release, *words)
+        assert result.exit_code == 0
+        assert "stays signed as it is, since it was pushed" in result.stdout
+    assert run(workspace, monkeypatch, "sign", "--target", TARGET, "--key", new).exit_code == 0
+    assert attestation_path(workspace, release).read_bytes() == before
