@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import tarfile
@@ -12,15 +13,19 @@ import pytest
 from factories import paper
 from factories.bases import ROOT, RealBase, debian, lay_out_bases, use_base
 from factories.containers import Podman
-from standins.registry import Proxy, running_registry
+from standins.registry import Fault, Proxy, running_registry
 
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError, ServiceError, WrongEngine
 from release.image import retry
 from release.image.bases import load_bases
+from release.image.distribution import Client, parse_repository
 from release.image.layout import Layout
 from release.packed import read_image
+from release.signing.cosign import Image as Signed
+from release.signing.cosign import check_signature, payloads_of
+from release.signing.keys import trying_key
 from release.steps.base import build_base, push_base
 from release.steps.pack import pack
 from release.steps.push import push
@@ -218,6 +223,52 @@ def test_taken_from_a_registry(
     assert registry_with_base.sent_bytes - before <= packed.layers[-1].size + (64 << 10)
     assert pushed.repositories == (f"{registry_with_base.host}/jetrail/meter",)
     assert read_image(workspace, release) == pushed
+
+
+def test_it_is_signed_there(registry_with_base: Proxy, x86_base: RealBase) -> None:
+    """By its digest, with its SBOM, and once."""
+    name = load_bases(x86_base.workspace).row("x86").repository
+    client = Client(repository=parse_repository(name), credentials=None, say=quiet)
+    image = x86_base.image
+    signed = Signed(repository=name, digest=image.digest, size=image.descriptor.size)
+    manifest = client.manifest(signed.tag(".sig"))
+    assert manifest is not None
+    key = trying_key(x86_base.workspace)
+    assert key is not None
+    payloads = [client.blob(one) for one in payloads_of(manifest)]
+    assert check_signature(manifest, payloads, signed, [key]) == key
+    attached = client.manifest(signed.tag(".att"))
+    assert attached is not None
+    (layer,) = json.loads(attached)["layers"]
+    envelope = json.loads(client.blob(layer["digest"]))
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    assert statement["subject"][0]["digest"] == {"sha256": image.digest.removeprefix("sha256:")}
+    assert statement["predicate"] == json.loads(x86_base.built.sbom.read_text())
+    said: list[str] = []
+    push_base(x86_base.workspace, "x86", said.append)
+    assert said[-1] == f"base x86: signed already, by {key.name}"
+    assert client.manifest(signed.tag(".sig")) == manifest
+
+
+@pytest.mark.parametrize("path", ["manifests/sha256", "blobs/sha256"])
+def test_a_registry_that_gives_another_base(
+    registry_with_base: Proxy,
+    released: tuple[Workspace, str],
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    """Under the right digest."""
+    workspace, release = released
+    monkeypatch.setattr(retry, "FIRST_SECONDS", 0.01)
+    _in_registry(workspace, registry_with_base)
+    registry_with_base.faults = [Fault(method="GET", path=path, times=99, body=b"{}")]
+    try:
+        with pytest.raises(ServiceError, match="but it is not to be had"):
+            pack(workspace, release, None, quiet)
+    finally:
+        registry_with_base.faults = []
+    assert read_image(workspace, release) is None
+    assert Layout(workspace.images).images() == {}
 
 
 def test_the_base_is_gone(
