@@ -79,4 +79,6 @@ def explain(error: ValidationError) -> str:
 
 def _got(problem: Any) -> str:
     value = problem.get("input")
+    if isinstance(value, str) and ("://" in value or "@" in value):
+        return ""  # An address may have a password in it.
     return f", got {value!r}" if isinstance(value, str | int | float | bool | None) else ""

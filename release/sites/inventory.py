@@ -4,12 +4,14 @@
     dock-7,rtx-x86,canary,Rotterdam,0.4,gate=rtsp://10.0.7.10/1;belt=rtsp://10.0.7.11/1
 
 `cameras` are `name=address` with `;` between them, and `name=address@@secret` where a Secret has
-the credentials. `location`, `confidence` and `cameras` may be left out or empty.
+the credentials. `location`, `confidence` and `cameras` may be left out or empty. Columns may be
+parted by commas, semicolons or tabs, as spreadsheets write them in different countries.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from engines.records.record import explain
 NEEDED = ("site", "target", "ring")
 KNOWN = (*NEEDED, "location", "confidence", "cameras")
 MAX_ROWS = 100_000
+_COLUMN = re.compile(r"[a-z][a-z_ -]{0,30}")
 
 
 def read_table(path: Path) -> list[Site]:
@@ -30,9 +33,17 @@ def read_table(path: Path) -> list[Site]:
     is wrong, and for a site that is there twice."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(path, csv.DictReader(file)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"Expected a table in {path}, but it cannot be read: {error}.") from error
+            delimiter = _delimiter(file.readline())
+            file.seek(0)
+            rows = list(_rows(path, csv.DictReader(file, delimiter=delimiter, strict=True)))
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"Expected a table in {path} in UTF-8, got another encoding. Save it as CSV UTF-8."
+        ) from error
+    except (OSError, csv.Error) as error:
+        raise InputError(
+            f"Expected a table in {path}, but it cannot be read: {error}. Fix it and run again."
+        ) from error
     lines: dict[str, int] = {}
     for line, site in rows:
         before = lines.setdefault(site.site, line)
@@ -60,20 +71,28 @@ def make_site(where: str, fields: dict[str, Any]) -> Site:
         return Site.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        hidden = "url" in first["loc"]
         key = ".".join(str(part) for part in first["loc"])
-        problem = f"{key}: {first['msg']}" if hidden else explain(error)
+        # Whatever was taken for a part of a camera may be a part of its address.
+        problem = f"{key}: {first['msg']}" if "cameras" in first["loc"] else explain(error)
         raise InputError(f"{where}: {problem}. Fix it and run again.") from None
 
 
+def _delimiter(first: str) -> str:
+    """Of the first line: a comma, or what spreadsheets write elsewhere in the world."""
+    return max((",", ";", "\t"), key=first.count)
+
+
 def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[tuple[int, Site]]:
-    columns = list(reader.fieldnames or ())
+    reader.fieldnames = [one.strip().lower() for one in reader.fieldnames or ()]
+    columns = list(reader.fieldnames)
     unknown = [one for one in columns if one not in KNOWN]
     missing = [one for one in NEEDED if one not in columns]
-    if unknown or missing:
+    if unknown or missing or len(set(columns)) < len(columns):
+        # A first line without names is a site, whose cameras may hold passwords.
+        got = ", ".join(columns) if all(map(_COLUMN.fullmatch, columns)) else "a row of values"
         raise InputError(
             f"Expected the columns {', '.join(KNOWN)} in {path} (the first three at least), got "
-            f"{', '.join(columns) or 'none'}. Fix the first line."
+            f"{got or 'none'}. Fix the first line."
         )
     for count, row in enumerate(reader):
         where = f"{path}, line {reader.line_num}"

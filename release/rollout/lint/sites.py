@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from engines.config.site import Site
+from engines.config.site import USERS, Site, credentials_in
 from engines.config.yaml import parse_bytes
 from engines.errors import InputError
 from release.rollout.lint.finding import Finding, Rule
@@ -47,7 +47,7 @@ OTHER_RING = Rule(
 RULES = (PASSWORD, OTHER_SITE, NO_SITE, OTHER_RING)
 
 SITES = ("release", "fleet", "sites")
-_CREDENTIALS = re.compile(r"\b(?:rtsps?|https?|rtmps?)://[^\s/@:'\"]*:[^\s/@'\"]+@")
+_ADDRESS = re.compile(r"\b(?:rtsps?|https?|rtmps?|oci|file)://[^\s'\"]+", re.IGNORECASE)
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -62,10 +62,21 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _passwords(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
     for path in sorted(bundle.folder.glob("*.y*ml")):
         text = path.read_text(encoding="utf-8", errors="replace")
-        for match in _CREDENTIALS.finditer(text):
-            line = text[: match.start()].count("\n") + 1
-            where = match[0].split("://")[0]
-            yield subject.at(PASSWORD, path, line, f"a {where} address with user and password")
+        for match in _ADDRESS.finditer(text):
+            kind = _credentials(match[0])
+            if kind is not None:
+                line = text[: match.start()].count("\n") + 1
+                where = match[0].split("://")[0]
+                yield subject.at(PASSWORD, path, line, f"a {where} address with a {kind} in it")
+
+
+def _credentials(address: str) -> str | None:
+    """Names of users by themselves are no secret."""
+    try:
+        kind = credentials_in(address)
+    except ValueError:
+        return None
+    return None if kind in USERS else kind
 
 
 def _site(subject: Subject, bundle: Bundle, name: str) -> Iterator[Finding]:

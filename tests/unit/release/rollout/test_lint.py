@@ -366,6 +366,10 @@ CASES: list[Case] = [
         [swap("cameras: []", "cameras: ['rtsp://admin:secret@10.0.0.3/stream']")],
     ),
     (
+        *("password-in-git", None, "0.16"),
+        [swap("cameras: []", "cameras: ['rtsp://10.0.0.3/1?user=admin&password=secret']")],
+    ),
+    (
         *("site-selects-another", None, "0.16"),
         [
             write(

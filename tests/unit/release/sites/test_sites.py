@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 from typer.testing import CliRunner, Result
 
@@ -112,6 +115,18 @@ def test_people_s_edits_stay(workspace: Workspace) -> None:
         (("x" * 41,), "site: "),
         (("dock", "--camera", "rtsp://admin:hunter2@10.0.0.1/1"), "name a Secret"),
         (("dock", "--camera", "rtsp://admin@10.0.0.1/1"), "name a Secret"),
+        (("dock", "--camera", "rtsp://10.0.0.1/1?user=a&password=hunter2"), "expected no password"),
+        (("dock", "--camera", "rtsp://10.0.0.1/1?%70wd=hunter2"), "expected no pwd"),
+        (("dock", "--camera", "rtsp://10.0.0.1/user=a_password=hunter2_channel=1.sdp"), "password"),
+        (("dock", "--camera", "https://10.0.0.1/live?access_token=hunter2"), "no access_token"),
+        (("dock", "--camera", "RTSP://a:hunter2@10.0.0.1/1"), "name a Secret"),
+        (("dock", "--camera", "rtsp://a:hunter2@ss/w@10.0.0.1/1"), "name a Secret"),
+        (("dock", "--camera", "a:hunter2@10.0.0.1=rtsp://10.0.0.1/1"), "cameras.0.name"),
+        (("dock", "--camera", "rtsp://[::1/hunter2"), "expected an address"),
+        (("",), "site: "),
+        (("zürich",), "site: "),
+        (("a/b",), "site: "),
+        (("a\nb",), "site: "),
         (("dock", "--camera", "ftp://10.0.0.1/1"), "begins with one of rtsp"),
         (("dock", "--camera", "rtsp:///1"), "begins with one of rtsp"),
         (("dock", "--camera", "rtsp://10.0.0.1:99999/1"), "expected an address"),
@@ -210,6 +225,11 @@ def test_import(workspace: Workspace) -> None:
         ("site,target,ring\na,toaster,canary\n", "got 'toaster'"),
         ("site,target,ring\na,x86-openvino,staging\n", "got 'staging'"),
         ("site,target,ring,cameras\na,x86-openvino,canary,rtsp://u:hunter2@h/1\n", "name a Secret"),
+        ("a,x86-openvino,canary,g=rtsp://u:hunter2@h/1\n", "got a row of values"),
+        ("site,target,ring,ring\na,x86-openvino,canary,pilot\n", "Expected the columns"),
+        ('site,target,ring,location\na,x86-openvino,canary,"two\nlines"\n', "location: "),
+        ('site,target,ring,location\na,x86-openvino,canary,"open\n', "unexpected end of data"),
+        ("site,target,ring,confidence\na,x86-openvino,canary,high\n", "confidenceThreshold"),
     ],
 )
 def test_a_wrong_table_writes_nothing(workspace: Workspace, text: str, said: str) -> None:
@@ -218,6 +238,80 @@ def test_a_wrong_table_writes_nothing(workspace: Workspace, text: str, said: str
     assert said in result.stderr
     assert "hunter2" not in result.output
     assert not (workspace.root / FOLDER).exists()
+
+
+def test_tables_of_spreadsheets(workspace: Workspace) -> None:
+    """With a mark, CR LF, semicolons or tabs, and letters of all languages."""
+    text = (
+        "\ufeffSite; Target ;RING;location;confidence;cameras\r\n"
+        'dock-7;x86-openvino;canary;Zürich, Größe 東京;0.4;"a=rtsp://h/1;b=rtsp://h/2"\r\n'
+    )
+    (site,) = read_table(table(workspace.root, text))
+    assert (site.location, [one.name for one in site.cameras]) == ("Zürich, Größe 東京", ["a", "b"])
+    tabs = "site\ttarget\tring\tcameras\ndock-7\tx86-openvino\tcanary\ta=rtsp://h/1;b=rtsp://h/2\n"
+    assert len(read_table(table(workspace.root, tabs))[0].cameras) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_a_table_in_another_encoding(workspace: Workspace, encoding: str) -> None:
+    path = workspace.root / "inventory.csv"
+    text = "site,target,ring,location\na,x86-openvino,canary,Zürich\n"
+    path.write_bytes(text.encode(encoding))
+    result = run("sites", "import", str(path))
+    assert result.exit_code == 2
+    assert "in UTF-8, got another encoding. Save it as CSV UTF-8." in result.stderr
+
+
+def test_what_git_has_already_is_not_said_again(workspace: Workspace) -> None:
+    """The output of a CI job is read by more people than the repository."""
+    add("dock-7", "--camera", "gate=rtsp://10.0.7.10/1")
+    path = workspace.root / FOLDER / "dock-7" / "configmap.yaml"
+    path.write_text(path.read_text().replace("rtsp://10", "rtsp://admin:hunter2@10"))
+    result = run("sites")
+    assert result.exit_code == 2
+    assert "expected no password in it" in result.stderr
+    assert "hunter2" not in result.output
+
+
+# --- the schema in the chart ---------------------------------------------------------------------
+
+SCHEMA = Path(__file__).parents[4] / "release/charts/inference/site.schema.json"
+
+
+def test_the_chart_s_schema_is_the_model_s() -> None:
+    """For editors and for who writes site.yaml by other means."""
+    assert json.loads(SCHEMA.read_text()) == {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Site.model_json_schema(by_alias=True),
+    }
+
+
+SITE = {"schema": 1, "site": "a", "target": "b", "ring": "c"}
+
+
+@pytest.mark.parametrize(
+    ("change", "good"),
+    [
+        ({}, True),
+        ({"cameras": [{"name": "gate", "url": "rtsp://10.0.0.1:554/1?channel=2"}]}, True),
+        ({"cameras": [{"name": "gate", "url": "file:///videos/1.mp4", "secret": "login"}]}, True),
+        ({"cameras": [{"name": "gate", "url": "rtsp://a:b@10.0.0.1/1"}]}, False),
+        ({"cameras": [{"name": "gate", "url": "rtsp://a@10.0.0.1/1"}]}, False),
+        ({"cameras": [{"name": "gate", "url": "ftp://10.0.0.1/1"}]}, False),
+        ({"cameras": [{"name": "gate", "url": "rtsp://h/1", "secret": "Not_A_Secret"}]}, False),
+        ({"cameras": [{"name": "gate", "url": "rtsp://h/1", "password": "x"}]}, False),
+        ({"alerts": {"confidenceThreshold": 1.5}}, False),
+        ({"site": "../a"}, False),
+        ({"colour": "red"}, False),
+    ],
+)
+def test_schema_and_model_agree(change: dict[str, Any], good: bool) -> None:
+    content = SITE | change
+    schema = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    assert schema.is_valid(content) == good
+    with suppress(ValidationError) if not good else nullcontext():
+        Site.model_validate(content)
+        assert good
 
 
 def test_no_table(workspace: Workspace) -> None:
