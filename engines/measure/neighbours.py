@@ -36,6 +36,8 @@ class Limits(Part):
     """Of the processors' time, used by other programs."""
     wait_share: float
     """Of our threads' time, ready but waiting for a processor. They wait for each other too."""
+    clock_share: float | None = None
+    """Of the higher one, between the GPU's clocks at both ends; None: they are not compared."""
 
 
 class Neighbours:

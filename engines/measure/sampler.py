@@ -46,7 +46,7 @@ class StateSampler:
         """`cpus`: the processors to watch; those that this process may use, when not given. `gpu`:
         whether to watch the GPU too, which is idle where the engine does not run on it."""
         self._root = root
-        self._gpu = gpu
+        self.gpu = gpu
         watched = os.sched_getaffinity(0) if cpus is None else cpus
         self._sensors = open_sensors(root, watched, gpu=gpu)
         self._power_modes = [self._power_mode()]
@@ -79,9 +79,18 @@ class StateSampler:
         for sensor in self._sensors:
             sensor.close()
 
-    def state(self, drift: float) -> MachineState:
-        """What the machine did in the block; `drift` is the `drift_share` of the times."""
+    def read(self) -> Reading:
+        """What the sensors say at this moment."""
+        return read_all(self._sensors)
+
+    def state(self, drift: float, gpu: Sequence[Reading] = ()) -> MachineState:
+        """What the machine did in the block; `drift` is the `drift_share` of the times.
+
+        `gpu`: where only a part of the block counts, what was read in it; the GPU's clocks and
+        other programs are taken from there.
+        """
         start, end, readings = self._start, self._end, self.readings()
+        counted = gpu or readings
         clocks = [value for one in readings for value in one.clocks_mhz]
         # The card's own count holds what happens between two readings.
         power_w = _counted_power_w(start, end, self._seconds) or mean_power_w(readings)
@@ -97,16 +106,16 @@ class StateSampler:
             quota_throttles=rise(start.quota_throttles, end.quota_throttles),
             temperature_max_c=hottest_c(readings),
             gpu_temperature_max_c=highest(one.gpu_temperature_c for one in readings),
-            gpu_clock_min_mhz=lowest(one.gpu_clock_mhz for one in readings),
-            gpu_clock_max_mhz=highest(one.gpu_clock_mhz for one in readings),
-            memory_clock_min_mhz=lowest(one.memory_clock_mhz for one in readings),
-            memory_clock_max_mhz=highest(one.memory_clock_mhz for one in readings),
+            gpu_clock_min_mhz=lowest(one.gpu_clock_mhz for one in counted),
+            gpu_clock_max_mhz=highest(one.gpu_clock_mhz for one in counted),
+            memory_clock_min_mhz=lowest(one.memory_clock_mhz for one in counted),
+            memory_clock_max_mhz=highest(one.memory_clock_mhz for one in counted),
             power_mean_w=power_w,
             power_max_w=highest([power_w, *(one.power_w for one in readings)]),
             over_current_events=rise(start.over_currents, end.over_currents),
             throttle_reasons=_union(one.throttle_reasons for one in readings),
             gpu_memory_max_mib=highest(one.gpu_memory_mib for one in readings),
-            other_gpu_processes=_union(one.other_gpu_processes for one in readings),
+            other_gpu_processes=_union(one.other_gpu_processes for one in counted),
             power_mode=_one_after_the_other(self._power_modes),
         )
 
@@ -115,14 +124,14 @@ class StateSampler:
         return [reading for when, reading in self._samples if start <= when < end]
 
     def _power_mode(self) -> str | None:
-        return read_power_mode(self._root) if self._gpu else None
+        return read_power_mode(self._root) if self.gpu else None
 
     def _watch(self) -> None:
         while not self._stop.wait(SAMPLE_SECONDS):
             self._sample()
 
     def _sample(self) -> None:
-        self._samples.append((time.perf_counter(), read_all(self._sensors)))
+        self._samples.append((time.perf_counter(), self.read()))
 
 
 def worst_of(states: Sequence[MachineState]) -> MachineState:

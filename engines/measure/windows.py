@@ -39,6 +39,24 @@ class Watch(Protocol):
         """The window that took `seconds` is over: what disturbed it, in a word; None if nothing."""
 
 
+class Watches:
+    """Several watches as one; the first that was disturbed speaks, and those after it are not
+    asked."""
+
+    def __init__(self, *watches: Watch) -> None:
+        self._watches = watches
+
+    def begin(self) -> None:
+        """A window begins."""
+        for watch in self._watches:
+            watch.begin()
+
+    def end(self, seconds: float) -> str | None:
+        """What disturbed the window of `seconds`, in a word; None if nothing."""
+        said = (watch.end(seconds) for watch in self._watches)
+        return next((word for word in said if word is not None), None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """When there is enough."""

@@ -86,8 +86,8 @@ class MachineState(Part):
 
 
 class Quiet(Part):
-    """How much of the measuring time nobody else had the processors. Only the times of those
-    windows (`engines.measure.windows`) are in the figures."""
+    """How much of the measuring time nobody else had the processors or the GPU, whose clock stood
+    still. Only the times of those windows (`engines.measure.windows`) are in the figures."""
 
     share: float
     """Of the time that was measured, the part that was quiet, 0 to 1: of the measurement that
@@ -97,7 +97,7 @@ class Quiet(Part):
     seconds: float
     """Quiet time of all measurements."""
     set_aside: dict[str, int]
-    """What disturbed windows (`steal`, `others`, `wait`), and how many."""
+    """What disturbed windows (`steal`, `others`, `wait`; `gpu`, `clock`), and how many."""
 
 
 class Validity(Part):

@@ -11,6 +11,8 @@ WORDS = {
     "steal": "the hypervisor gave the processors to others",
     "others": "other programs used the processors",
     "wait": "the measuring threads waited for a processor",
+    "gpu": "another program computed on the GPU",
+    "clock": "the GPU's clock moved",
 }
 """What disturbs a window, in words."""
 
@@ -44,8 +46,10 @@ def _too_little_quiet(quiet: Quiet) -> Iterator[str]:
             f"{WORDS[name]} in {count} of the windows"
             for name, count in sorted(quiet.set_aside.items(), key=lambda item: -item[1])
         )
+        on_gpu = quiet.set_aside.keys() & {"gpu", "clock"}
+        had = "the processors or the GPU" if on_gpu else "the processors"
         yield (
-            f"Expected enough time in which nobody else had the processors, got {quiet.share:.0%} "
+            f"Expected enough time in which nobody else had {had}, got {quiet.share:.0%} "
             f"quiet ({why}). Stop other programs on this machine and measure again, or raise "
             "benchmark.max_seconds in params.yaml."
         )

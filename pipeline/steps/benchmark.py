@@ -126,6 +126,7 @@ def plan_of(
             steal_share=row.max_steal_share,
             others_share=row.max_others_share,
             wait_share=row.max_run_queue_wait_share,
+            clock_share=row.max_clock_drift_share,
         ),
         gpu=target.package.gpu,
         soak_seconds=0,

@@ -6,6 +6,10 @@ from engines.measure.windows import Wanted
 from pipeline.latency.harness.plan import BenchmarkPlan
 from pipeline.latency.measurement import Extra
 
+TIMES_THE_CALLS = 6
+"""A measurement may take, of the time that the wanted calls take: beside a program that works half
+of the time in bursts, a third of the windows is quiet."""
+
 
 class Patience:
     """Of one process of the harness. After a measurement that found too little quiet the verdict is
@@ -18,8 +22,8 @@ class Patience:
         """What the next measurement is to get, of calls of which `pace` fit into a second."""
         if not self._is_left:
             return Wanted(calls=1, seconds=0, max_seconds=0)
-        # A slow engine needs its calls all the same.
-        longest = max(plan.max_seconds, 3 * calls / pace)
+        # A slow engine needs its calls all the same, beside a neighbour too.
+        longest = max(plan.max_seconds, TIMES_THE_CALLS * calls / pace)
         return Wanted(calls=calls, seconds=plan.seconds, max_seconds=longest)
 
     def saw(self, measured: Extra) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from engines.measure.gpu import GpuNeighbours
 from engines.measure.latency import drift_share
 from engines.measure.memory import memory_peak_mib
 from engines.measure.neighbours import Limits, Neighbours
 from engines.measure.sampler import StateSampler
-from engines.measure.windows import Wanted, run_windows
+from engines.measure.windows import Wanted, Watches, run_windows
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import BenchmarkPlan
 from pipeline.latency.measurement import Extra, WindowCounts
@@ -51,12 +52,14 @@ def run_quiet(
     used_before: float | None,
 ) -> Extra:
     """Call in windows, and let pytest-benchmark have the quiet calls as its rounds."""
-    watch = Neighbours(limits, os.sched_getaffinity(0))
+    gpu = GpuNeighbours(sampler.read, limits.clock_share)
+    neighbours = Neighbours(limits, os.sched_getaffinity(0))
+    watch = Watches(neighbours, gpu) if sampler.gpu else neighbours
     with sampler:
         windows = benchmark.pedantic(run_windows, args=(call, wanted, watch), rounds=1)
     times = windows.times()
     benchmark.stats.stats.data[:] = times.tolist()
-    state = sampler.state(drift_share(times))
+    state = sampler.state(drift_share(times), gpu.quiet if windows.enough else ())
     return Extra(
         machine=state,
         windows=WindowCounts.of(windows),

@@ -157,6 +157,15 @@ def test_what_a_jetson_did_while_it_was_measured(nx: Path, monkeypatch: pytest.M
     assert found.memory_clock_max_mhz is None
 
 
+def test_where_a_part_counts_the_gpu_s_clocks_and_programs_are_those_of_the_part(nx: Path) -> None:
+    with StateSampler(nx, cpus=[0], gpu=True) as sampler:
+        _write(nx, "sys/class/devfreq/17000000.gpu/cur_freq", 612_000_000)
+        counted = [sampler.read()]
+    found = sampler.state(0.1, counted)
+    assert (found.gpu_clock_min_mhz, found.gpu_clock_max_mhz) == (612, 612)
+    assert found.temperature_max_c is not None  # of all the time
+
+
 def test_a_power_mode_that_was_changed_meanwhile_is_two(nx: Path) -> None:
     before = read_power_mode(nx)
     with StateSampler(nx, cpus=[0], gpu=True) as sampler:

@@ -14,6 +14,7 @@ from engines.measure.windows import (
     HOPELESS_SECONDS,
     WINDOW_SECONDS,
     Wanted,
+    Watches,
     Windows,
     run_windows,
 )
@@ -70,6 +71,18 @@ def test_an_idle_machine_gives_all_that_was_measured() -> None:
     assert found.quiet_seconds == found.seconds
     assert len(found.times()) == sum(len(one.times) for one in found.windows)
     assert not found.set_aside
+
+
+def test_of_several_watches_the_first_that_was_disturbed_speaks() -> None:
+    first, second = Script(None, "others", "wait"), Script("gpu", None)
+    watches = Watches(first, second)
+    said = []
+    for _ in range(4):
+        watches.begin()
+        said.append(watches.end(0.1))
+    # The second was not asked about windows that were disturbed already.
+    assert said == ["gpu", "others", "wait", None]
+    assert [one.count(0.1) for one in (first.seconds, second.seconds)] == [4, 2]
 
 
 def test_a_disturbed_window_is_set_aside_whole_and_made_up_for() -> None:

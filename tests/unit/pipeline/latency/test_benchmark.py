@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +20,10 @@ import pytest
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.machine.sensors.reading import Counters
+from engines.machine.sensors.reading import Counters, Reading
 from engines.measure import sampler as measure
 from engines.measure.neighbours import Limits
+from engines.measure.windows import Wanted
 from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
@@ -512,3 +514,63 @@ def test_a_measurement_that_has_to_be_sure_goes_on(monkeypatch: pytest.MonkeyPat
     for sure in (True, False):
         rounds.measure_calls(Rounds(), quick, None, Patience(), lambda: None, sure=sure)
     assert asked == [quick.p99_interval_share, None]
+
+
+class GpuSampler:
+    """Stands in for a sampler of a GPU on which another program computes at the readings named."""
+
+    gpu = True
+
+    def __init__(self, *others_at: int) -> None:
+        self.others_at, self.asked = others_at, 0
+        self.counted: list[Reading] = []
+
+    def __enter__(self) -> GpuSampler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self) -> Reading:
+        self.asked += 1
+        others = {7} if self.asked in self.others_at else set()
+        return Reading(gpu_clock_mhz=1000.0 + self.asked, other_gpu_processes=frozenset(others))
+
+    def state(self, drift: float, gpu: Any) -> MachineState:
+        self.counted = list(gpu)
+        return MachineState(**QUIET | {"drift_share": drift})
+
+
+def test_a_window_in_which_another_program_had_the_gpu_is_set_aside() -> None:
+    sampler = GpuSampler(3)
+    limits = Limits(steal_share=1, others_share=1, wait_share=1, clock_share=0.5)
+    wanted = Wanted(calls=1, seconds=0.25, max_seconds=60)
+    slow = lambda: time.sleep(0.1)  # noqa: E731
+    extra = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
+    assert extra.windows is not None
+    assert extra.windows.set_aside == {"gpu": 1}
+    # Readings 3 and 4 are those of the window that was set aside.
+    assert [one.gpu_clock_mhz for one in sampler.counted] == [1001, 1002, 1005, 1006, 1007, 1008]
+
+
+def test_without_enough_quiet_all_that_was_read_is_shown() -> None:
+    sampler = GpuSampler(*range(1, 9))
+    limits = Limits(steal_share=1, others_share=1, wait_share=1)
+    wanted = Wanted(calls=2, seconds=0, max_seconds=0.1)
+    slow = lambda: time.sleep(0.1)  # noqa: E731
+    extra = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
+    assert extra.windows is not None
+    assert not extra.windows.enough
+    assert sampler.counted == []
+
+
+def test_a_slow_engine_may_wait_for_quiet_until_a_sixth_of_the_time_was() -> None:
+    wanted = Patience().wanted(plan(), calls=300, pace=40)
+    assert wanted.max_seconds == pytest.approx(6 * 300 / 40)
+    assert Patience().wanted(plan(), calls=300, pace=1000).max_seconds == plan().max_seconds
+
+
+def test_after_too_little_quiet_nothing_is_waited_for() -> None:
+    patience = Patience()
+    patience.saw(Extra(memory_peak_mib=1.0, windows=windows(0.01, others=9)))
+    assert patience.wanted(plan(), calls=300, pace=40).max_seconds == 0
