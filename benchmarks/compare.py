@@ -2,7 +2,7 @@
 
     python benchmarks/compare.py
 
-takes about eight minutes on two cores, after `dvc repro`. docs/speed.md says what is compared.
+takes about twelve minutes on two cores, after `dvc repro`. docs/speed.md says what is compared.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Part(str, Enum):
     inference = "inference"
     export = "export"
     evaluate = "evaluate"
+    demo = "demo"
 
 
 def compare(
@@ -80,6 +81,7 @@ def _parts(only: str) -> list[Part]:
 
 
 def _functions() -> dict[Part, Callable[[Comparison], list[Figure]]]:
+    from demo import demo
     from evaluating import evaluating
     from exporting import exporting
     from in_process import throughput, whole_frame
@@ -91,6 +93,7 @@ def _functions() -> dict[Part, Callable[[Comparison], list[Figure]]]:
         Part.inference: inference,
         Part.export: exporting,
         Part.evaluate: evaluating,
+        Part.demo: demo,
     }
 
 

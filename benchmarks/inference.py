@@ -16,7 +16,7 @@ from engines.backends.openvino.options import OpenVINOOptions, Request
 from engines.backends.openvino.settings import compute_type
 from engines.machine.fingerprint import read_fingerprint
 
-LIMIT = 1.03
+LIMIT = 1.02
 ASYNC = ("-api", "async", "-nireq", "1")
 CHILD = Path(__file__).parent / "child_infer.py"
 APP = Path(sys.executable).parent / "benchmark_app"

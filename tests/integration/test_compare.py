@@ -13,13 +13,13 @@ pytestmark = pytest.mark.integration
 
 
 def test_every_part_is_compared(finished: Clone) -> None:
-    finished.run(
-        sys.executable, str(ROOT / "benchmarks" / "compare.py"), "--quick", "--json", "figures.json"
-    )
+    # But for the demo, which is what `finished` was made with.
+    parts = "frame,throughput,inference,export,evaluate"
+    compare = str(ROOT / "benchmarks" / "compare.py")
+    finished.run(sys.executable, compare, "--quick", "--only", parts, "--json", "figures.json")
     report = json.loads((finished.root / "figures.json").read_text())
     assert report["quick"] is True
-    parts = {figure["key"] for figure in report["figures"]}
-    assert parts == {"frame", "throughput", "inference", "export", "evaluate"}
+    assert {figure["key"] for figure in report["figures"]} == set(parts.split(","))
     for figure in report["figures"]:
         assert figure["ours"], figure["name"]
     beside = [figure for figure in report["figures"] if figure["theirs"]]
