@@ -26,7 +26,7 @@ def track(items: Iterable[Item], description: str, *, total: int | None = None) 
     count = len(items) if total is None and isinstance(items, Sized) else total
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.print(description if count is None else f"{description}: {count} images")
+        note(description if count is None else f"{description}: {count} images")
         yield from items
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -46,7 +46,7 @@ def spinner(description: str) -> Iterator[None]:
         with console.status(description):
             yield
     else:
-        console.print(description)
+        note(description)
         yield
 
 
@@ -58,7 +58,7 @@ def steps_bar(description: str) -> Iterator[Callable[[str, int, int], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.print(description)
+        note(description)
         yield lambda phase, done, total: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -83,9 +83,9 @@ def seconds_bar(description: str, seconds: float) -> Iterator[Callable[[float, s
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.print(f"{description}: {seconds:g} s")
+        note(f"{description}: {seconds:g} s")
         of = f"of {seconds:g} s"
-        yield lambda done, note: console.print(f"{description}: {done:.1f} {of}, {note}")
+        yield lambda done, more: note(f"{description}: {done:.1f} {of}, {more}")
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

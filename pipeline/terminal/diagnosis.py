@@ -9,6 +9,7 @@ from rich.table import Table
 from engines.machine.fingerprint import describe
 from engines.records.fingerprint import Fingerprint
 from pipeline.device.diagnosis import Diagnosis, TargetState
+from pipeline.terminal.tables import print_whole
 
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> None:
@@ -16,7 +17,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> Non
     console = console or Console()
     console.print(_machine(diagnosis))
     console.print(_parts(diagnosis))
-    console.print(_targets(diagnosis))
+    print_whole(_targets(diagnosis), console)
     for target in diagnosis.targets:
         for sentence in dict.fromkeys((*(target.build or ()), *(target.measure or ()))):
             # Not wrapped: commands are there to be copied.
@@ -71,7 +72,7 @@ def _parts(diagnosis: Diagnosis) -> Table:
 def _targets(diagnosis: Diagnosis) -> Table:
     table = Table(title="Targets", title_justify="left")
     for column in ("target", "for", "build here", "measure here"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column)
     for target in diagnosis.targets:
         answers = (_answer(target.build), _answer(target.measure))
         table.add_row(escape(target.name), escape(target.wants), *answers)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from pipeline.repository.listing import ListedModel
+from pipeline.terminal.tables import print_line
 
 
 def print_models(models: Iterable[ListedModel], console: Console | None = None) -> None:
@@ -40,7 +40,7 @@ def print_removed(name: str, rings: Sequence[str], others: Sequence[str]) -> Non
 
 def _print(lines: Iterable[str], console: Console) -> None:
     for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        print_line(line, console)
 
 
 def _lines(one: ListedModel) -> list[str]:
@@ -57,6 +57,6 @@ def _lines(one: ListedModel) -> list[str]:
             + "  ".join(f"{precision} {verdict or '-'}" for precision, verdict in rows.items())
             for target, rows in one.engines.items()
         ),
-        *([f"  runs in  {', '.join(one.rings)}"] if one.rings else []),
+        *(f"  runs in  {ring}" for ring in one.rings),
         *(f"  {problem}" for problem in one.problems),
     ]

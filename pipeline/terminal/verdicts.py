@@ -11,6 +11,7 @@ from engines.config.target import BudgetSource
 from engines.records.record import VerdictName
 from engines.records.verdict import Check, Verdict
 from pipeline.report.summary import Summary
+from pipeline.terminal.tables import fits, print_line, print_marked, print_whole
 
 COLOURS: dict[VerdictName, str] = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
 
@@ -20,10 +21,8 @@ def print_verdict(
 ) -> None:
     """One line a budget, the verdict in the title, what else was measured, and what explains it."""
     console = console or Console()
-    table = Table(
-        title=f"{verdict.engine} on {verdict.target}: {_coloured(verdict.verdict)}",
-        title_justify="left",
-    )
+    print_marked(f"{verdict.engine} on {verdict.target}: {_coloured(verdict.verdict)}", console)
+    table = Table()
     table.add_column("budget")
     table.add_column("measured", justify="right")
     table.add_column("limit", justify="right")
@@ -31,11 +30,11 @@ def print_verdict(
     for check in verdict.checks:
         limit = f"{'≤' if check.rule == 'at most' else '≥'} {check.limit:g} {check.unit}"
         table.add_row(check.name, _measured(check), limit.rstrip(), _word(check))
-    console.print(table)
+    print_whole(table, console)
     if summary and (more := ", ".join(_more(summary))):
-        console.print(f"  {more}", markup=False)
+        print_line(f"  {more}", console)
     for sentence in (*_explanations(verdict), *verdict.notes):
-        console.print(f"  {sentence}", markup=False)
+        print_line(f"  {sentence}", console)
 
 
 NOT_MEASURED: dict[BudgetSource, str] = {
@@ -59,38 +58,62 @@ def print_report(
     if not rows:
         console.print(f"{target} has no engine yet: bring a model with `pipeline add-model`")
         return
-    table = Table(title=f"Engines of {target}", title_justify="left")
-    table.add_column("engine")
-    for column in ("p50 ms", "p99 ms", "fps", "mAP50-95", "drop"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
-    for row, _ in rows:
-        table.add_row(
-            row.engine,
-            f"{row.frame_p50_ms:.2f}",
-            f"{row.frame_p99_ms:.2f}",
-            f"{row.throughput_fps:.0f}",
-            f"{row.map50_95:.4f}",
-            # Adding zero takes the sign off what was rounded to minus nothing.
-            f"{round(row.map50_95_drop, 4) + 0.0:+.4f}",
-            _coloured(row.verdict),
-        )
-    console.print(table)
-    for row, _ in rows:  # below it, since two more columns would not fit
-        if more := ", ".join(_more(row)):
-            console.print(f"  {row.engine}: {more}", markup=False)
-    for row, verdict in rows:
-        for sentence in (*_misses(verdict), *_causes(verdict)):
-            console.print(f"  {row.engine}: {sentence}", markup=False, soft_wrap=True)
-        if doubts := "; ".join(reason.partition(". ")[0] for reason in verdict.reasons):
-            console.print(f"  {row.engine}: {doubts}.", markup=False, soft_wrap=True)
-    for remedy in _remedies(rows):
-        console.print(f"  {remedy}", markup=False, soft_wrap=True)
+    table = _engines([row for row, _ in rows])
+    print_line(f"Engines of {target}", console)
+    if fits(table, console):
+        print_whole(table, console)
+    else:  # a long name has a line of its own above its figures
+        for row, _ in rows:
+            print_line(f"{row.engine}", console)
+            print_marked(f"  {_in_a_line(row)}", console)
+    for line in _below(rows):
+        print_line(f"  {line}", console)
     for sentence in executed:
-        console.print(f"  {sentence}", markup=False)
+        print_line(f"  {sentence}", console)
     for source, words in NOT_MEASURED.items():
         if engines := [row.engine for row, _ in rows if sources.get(row.engine) == source]:
-            console.print(f"  {', '.join(engines)}: budget: {words}", markup=False)
+            print_line(f"  {', '.join(engines)}: budget: {words}", console)
+
+
+def _engines(rows: Sequence[Summary]) -> Table:
+    table = Table()
+    table.add_column("engine")
+    for column in FIGURES:
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for row in rows:
+        table.add_row(row.engine, *_figures(row), _coloured(row.verdict))
+    return table
+
+
+FIGURES = ("p50 ms", "p99 ms", "fps", "mAP50-95", "drop")
+
+
+def _figures(row: Summary) -> tuple[str, ...]:
+    return (
+        f"{row.frame_p50_ms:.2f}",
+        f"{row.frame_p99_ms:.2f}",
+        f"{row.throughput_fps:.0f}",
+        f"{row.map50_95:.4f}",
+        # Adding zero takes the sign off what was rounded to minus nothing.
+        f"{round(row.map50_95_drop, 4) + 0.0:+.4f}",
+    )
+
+
+def _in_a_line(row: Summary) -> str:
+    named = [f"{name} {figure}" for name, figure in zip(FIGURES, _figures(row), strict=True)]
+    return ", ".join([*named, _coloured(row.verdict)])
+
+
+def _below(rows: Sequence[tuple[Summary, Verdict]]) -> list[str]:
+    """What does not fit into the table: what only some have, what missed its budget and by how
+    much, what is INVALID and why; then each remedy, once."""
+    more = [f"{row.engine}: {', '.join(figures)}" for row, _ in rows if (figures := _more(row))]
+    for row, verdict in rows:
+        more += [f"{row.engine}: {one}" for one in (*_misses(verdict), *_causes(verdict))]
+        if doubts := "; ".join(reason.partition(". ")[0] for reason in verdict.reasons):
+            more.append(f"{row.engine}: {doubts}.")
+    return [*more, *_remedies(rows)]
 
 
 def _more(summary: Summary) -> list[str]:
@@ -120,10 +143,9 @@ def _remedies(rows: Sequence[tuple[Summary, Verdict]]) -> list[str]:
 
 def _word(check: Check) -> str:
     """The verdict; of a FAIL, by how much it misses the limit."""
-    by = abs(check.measured - check.limit)
     if check.verdict != "FAIL":
         return _coloured(check.verdict)
-    return f"{_coloured('FAIL')} by {f'{by:.3g} {check.unit}'.rstrip()}"
+    return f"{_coloured('FAIL')} by {abs(check.measured - check.limit):.3g}"
 
 
 def _misses(verdict: Verdict) -> list[str]:
