@@ -63,6 +63,34 @@ def quantize(model: Model) -> None:
 
 @commands.command()
 @reports_errors
+def pull(
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Whose engines; repeat for more. Default: `target` of params.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Bring what this machine needs from DVC's remote.
+
+    Weights, data sets, ONNX files, and what was made for the target.
+
+    Example: pipeline pull --target jetson-orin-nx
+    """
+    from engines.config.default import target_or_default
+    from engines.config.workspace import find_workspace
+    from pipeline.steps.pull import pull
+
+    workspace = find_workspace()
+    for name in pull(workspace, target or [target_or_default(workspace, None)]):
+        print(f"{name}: no engine was kept yet; next: dvc repro engines/targets/{name}/dvc.yaml")
+
+
+@commands.command()
+@reports_errors
 def probe(target: Target = None) -> None:
     """Say which device this is; exit 5 if it is not the target's.
 

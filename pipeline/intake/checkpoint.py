@@ -105,7 +105,7 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
     if sha256 is not None and digest != sha256:
         raise InputError(
             f"Expected {path} with sha256 {sha256}, as model.yaml says, got {digest}. "
-            "Fetch the right file with `dvc pull`, or, if the new weights are meant, "
+            "Fetch the right file with `pipeline pull`, or, if the new weights are meant, "
             "put their sha256 into model.yaml."
         )
     check_archive(path, data)

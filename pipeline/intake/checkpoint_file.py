@@ -18,7 +18,7 @@ def read_file(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(
             f"Expected a checkpoint in {path}, but there is no such file. "
-            "Fetch it with `dvc pull`, or fix `weights:` in model.yaml."
+            "Fetch it with `pipeline pull`, or fix `weights:` in model.yaml."
         )
     if (size := path.stat().st_size) > MAX_BYTES:
         raise too_large(path, size)

@@ -59,7 +59,8 @@ def load_set(folder: Path, purpose: str) -> list[Sample]:
     if not images.is_dir():
         raise InputError(
             f"Expected the {purpose} set in {folder} with the folders images/ and labels/, "
-            f"but {images} is not there. Fetch it with `dvc pull`, or fix `data:` in model.yaml."
+            f"but {images} is not there. Fetch it with `pipeline pull`, or fix `data:` in "
+            "model.yaml."
         )
     samples = [
         Sample(

@@ -7,7 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engines.errors import InputError
+from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml
+from engines.errors import InputError, ServiceError
+
+_DVC = (sys.executable, "-m", "dvc")
 
 
 def tracked(path: Path) -> bool:
@@ -17,10 +21,62 @@ def tracked(path: Path) -> bool:
 
 def dvc_add(root: Path, paths: Sequence[Path]) -> None:
     """Put files or folders under DVC's control. Raises InputError with DVC's own words."""
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", *map(str, paths)]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = _asked(root, "add", "--quiet", *map(str, paths))
     if done.returncode:
         raise InputError(
             f"Expected `dvc add` to take {', '.join(map(str, paths))}, but it said: "
             f"{done.stderr.strip()}. Fix that and run `dvc add` yourself; the rest is done."
         )
+
+
+def added(workspace: Workspace) -> list[str]:
+    """What `dvc add` put under DVC's control below models/, as `dvc pull` is told of it."""
+    return sorted(
+        workspace.relative(path)
+        for pattern in ("*/*.dvc", "*/*/*.dvc")
+        for path in workspace.models.glob(pattern)
+        if path.is_file()
+    )
+
+
+def locked_stages(workspace: Workspace, folder: Path) -> list[str]:
+    """The stages of a folder's dvc.yaml that its dvc.lock has, as `dvc pull` is told of them: those
+    that never ran have nothing to bring. Raises InputError where DVC or YAML cannot read them."""
+    lock = folder / "dvc.lock"
+    if not lock.is_file():
+        return []
+    content = load_yaml(lock)
+    ran = set(content.get("stages") or ()) if isinstance(content, dict) else set()
+    done = _asked(
+        workspace.root, "stage", "list", "--name-only", workspace.relative(folder / "dvc.yaml")
+    )
+    if done.returncode:
+        raise InputError(
+            f"Expected DVC to read {folder / 'dvc.yaml'}, but it said: {done.stderr.strip()}. Fix "
+            "that and run again."
+        )
+    return [name for name in done.stdout.split() if name.rpartition(":")[2] in ran]
+
+
+def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
+    """Bring what `names` (stages, .dvc files) have in the remote, with DVC's own progress.
+
+    Raises InputError without a remote, and ServiceError where DVC did not bring all of it; what it
+    said stands above that.
+    """
+    if not _asked(workspace.root, "config", "core.remote").stdout.strip():
+        raise InputError(
+            "Expected a DVC remote to pull from, but this clone has no default one. Name it with "
+            "`dvc remote add --default origin URL`, commit .dvc/config, and run again."
+        )
+    done = subprocess.run([*_DVC, "pull", *names], cwd=workspace.root, check=False)
+    if done.returncode:
+        raise ServiceError(
+            "Expected DVC's remote to have what dvc.lock and the .dvc files name, but DVC could "
+            "not bring all of it, as it says above. Run `dvc push` where it was made, or `dvc "
+            "checkout --force` where files here stand in the way; then `pipeline pull` again."
+        )
+
+
+def _asked(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*_DVC, *words], cwd=root, capture_output=True, text=True, check=False)

@@ -25,6 +25,9 @@ def probe(workspace: Workspace, target_name: str) -> Fingerprint:
     path = workspace.device_file(target_name)
     if _read(path) != fingerprint:
         fingerprint.write(path)
+    # The stage `report` depends on these, which a target without engines has nothing to put into.
+    for folder in ("summary", "latency"):
+        (path.parent / folder).mkdir(exist_ok=True)
     return fingerprint
 
 

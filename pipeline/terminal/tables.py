@@ -1,4 +1,4 @@
-"""Tables and lines of which nothing is cut or broken: names, tags and budgets are copied from them."""
+"""Tables and lines of which nothing is cut or broken: names and budgets are copied from them."""
 
 from __future__ import annotations
 

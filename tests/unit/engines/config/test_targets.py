@@ -156,3 +156,11 @@ def test_every_job_of_a_device_takes_the_models_over_before_it_builds() -> None:
         built = next(i for i, line in enumerate(script) if line.startswith(BUILDS))
         assert "dvc commit export verify quantize" in script[:built]
         assert "models" in jobs[name]["needs"]
+
+
+def test_the_job_of_a_device_ends_with_the_commands_own_exit_codes() -> None:
+    """`dvc repro` ends with 255, whatever stopped it."""
+    script = gitlab()["device"]["script"]
+    repro = next(i for i, line in enumerate(script) if line.startswith("dvc repro"))
+    assert 'pipeline probe --target "$TARGET"' in script[:repro]
+    assert script[-1] == 'pipeline report --target "$TARGET"'

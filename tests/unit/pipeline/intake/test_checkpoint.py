@@ -77,7 +77,7 @@ def test_names_of_early_ultralytics(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_missing(tmp_path: Path) -> None:
-    assert "dvc pull" in refused(tmp_path / "weights.pt", "no such file")
+    assert "pipeline pull" in refused(tmp_path / "weights.pt", "no such file")
 
 
 @pytest.mark.parametrize("kept", [10, 1000, -1000, -1])

@@ -1,0 +1,34 @@
+"""`pipeline pull`: what a machine needs of DVC's remote, and nothing of what never was made.
+
+A bare `dvc pull` ends with exit 1 and a list of each file of each target that was never built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engines.config.target import load_target
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from pipeline.repository.dvc import added, dvc_pull, locked_stages
+
+
+def pull(workspace: Workspace, targets: Sequence[str]) -> list[str]:
+    """Bring weights, data sets and ONNX files, and what was made for `targets`.
+
+    Returns the targets that nothing was kept of yet. Raises InputError where a target is not there,
+    nothing was ever kept, or there is no remote, and ServiceError where DVC could not bring it.
+    """
+    made = {}
+    for name in targets:
+        load_target(workspace, name)
+        made[name] = locked_stages(workspace, workspace.target(name))
+    names = [*added(workspace), *locked_stages(workspace, workspace.root)]
+    names += [stage for stages in made.values() for stage in stages]
+    if not names:
+        raise InputError(
+            f"Expected {workspace.root / 'dvc.lock'} to say what there is to pull, but there is "
+            "none. Where `dvc repro` ran, commit each dvc.lock and run `dvc push`."
+        )
+    dvc_pull(workspace, names)
+    return [name for name, stages in made.items() if not stages]

@@ -1,0 +1,92 @@
+"""A second clone: what it brings from DVC's remote, and what DVC says where targets were never
+built, or have no engines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import BUDGETS, ENGINES, ROOT, TARGET, Clone
+
+pytestmark = pytest.mark.integration
+
+OTHER = "jetson-orin-nx"
+"""A target that nobody ever built."""
+
+
+@pytest.fixture
+def pushed(finished: Clone, tmp_path: Path) -> Clone:
+    """The finished clone with a remote that has everything, and one more target."""
+    folder = finished.workspace.target(OTHER)
+    shutil.copytree(ROOT / folder.relative_to(finished.root), folder)
+    finished.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    finished.run("git", "add", "--all")
+    finished.run("git", "commit", "--quiet", "--message=Pushed")
+    finished.run("dvc", "push")
+    return finished
+
+
+@pytest.fixture
+def second(pushed: Clone, tmp_path: Path) -> Clone:
+    """A fresh clone of it."""
+    pushed.run("git", "clone", "--quiet", str(pushed.root), str(tmp_path / "second"))
+    return Clone(root=tmp_path / "second")
+
+
+def test_pull_brings_what_this_machine_needs_and_speaks_of_nothing_else(
+    pushed: Clone, second: Clone
+) -> None:
+    said = second.run("pipeline", "pull")
+    assert OTHER not in said
+    for folder in (second.out, second.workspace.model_out("meter-yolov8n")):
+        other = pushed.root / folder.relative_to(second.root)
+        assert contents(folder) == contents(other)
+    second.run("pipeline", "report")
+    assert second.repro(f"engines/targets/{TARGET}/dvc.yaml") == ["probe"]
+
+    again = second.run("pipeline", "pull", "-t", TARGET, "-t", OTHER)
+    assert f"{OTHER}: no engine was kept yet; next: dvc repro engines/targets/{OTHER}" in again
+
+    without = second.command("pipeline", "pull", "-t", "nothing")
+    assert (without.returncode, without.stderr.count("\n")) == (2, 1)
+    second.run("dvc", "remote", "remove", "store")
+    without = second.command("pipeline", "pull")
+    assert (without.returncode, without.stderr.count("\n")) == (2, 1)
+    assert "dvc remote add --default" in without.stderr
+
+
+def test_what_was_never_pushed_is_said(second: Clone, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "store")
+    done = second.command("pipeline", "pull")
+    assert done.returncode == 6
+    assert done.stderr.splitlines()[-1].startswith("error: Expected DVC's remote to have what")
+    assert "Traceback" not in done.stderr
+
+
+def test_figures_and_plots_are_those_of_the_machine_at_hand(pushed: Clone) -> None:
+    shown = pushed.command("dvc", "metrics", "show", "--json")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    figures = next(iter(json.loads(shown.stdout).values()))["data"]
+    summary = f"engines/targets/{TARGET}/out/summary"
+    assert figures.keys() == {f"{summary}/{engine}.json" for engine in ENGINES}
+    assert all("error" not in one for one in figures.values())
+    assert "failed" not in pushed.run("dvc", "plots", "show")
+    with pushed.edited(f"engines/targets/{TARGET}/params.yaml") as row:
+        row["budgets"] = {**BUDGETS, "frame_p99_ms": 1e-3}
+    pushed.repro(f"engines/targets/{TARGET}/dvc.yaml")
+    changed = json.loads(pushed.command("dvc", "metrics", "diff", "--json").stdout)
+    assert changed[f"{summary}/{ENGINES[0]}.json"]["verdict"]["new"] == "FAIL"
+
+
+def test_a_target_without_engines_is_reproduced(clone: Clone) -> None:
+    clone.run("pipeline", "remove-model", "meter-yolov8n")
+    assert clone.repro(f"engines/targets/{TARGET}/dvc.yaml") == ["probe", "report"]
+    assert "has no engine yet" in clone.run("pipeline", "report")
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
