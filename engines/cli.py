@@ -65,6 +65,14 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
         except JetrailError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
+        except ModuleNotFoundError as error:
+            from engines.extras import missing_extra
+
+            sentence = missing_extra(error, command.__module__.partition(".")[0])
+            if sentence is None:
+                raise
+            print(f"error: {sentence}", file=sys.stderr)
+            raise typer.Exit(InputError.exit_code) from error
         except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
             print(
                 f"error: Expected to be able to use {error.filename}, but the system says: "

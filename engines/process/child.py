@@ -45,9 +45,9 @@ def run_in_child(
     """Call `work(argument)` in a new Python process and give its result.
 
     What the child says with `tell` is handed to `heard`. Raises what `work` raised where that is a
-    JetrailError, an OSError or a MemoryError, and ChildEnded where the child gave no result: after
-    any other exception, whose traceback it prints, or ended by a signal. `work`, argument and
-    result must be picklable.
+    JetrailError, an OSError, a MemoryError or a ModuleNotFoundError, and ChildEnded where the child
+    gave no result: after any other exception, whose traceback it prints, or ended by a signal.
+    `work`, argument and result must be picklable.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit locks and CUDA's state
     receiver, sender = context.Pipe(duplex=False)
@@ -123,7 +123,7 @@ def _serve(sender: Connection, work: Callable[[Argument], Result], argument: Arg
     Thread(target=_end_with_parent, daemon=True).start()
     try:
         outcome: tuple[str, Any] = ("return", work(argument))
-    except (JetrailError, MemoryError, OSError) as error:
+    except (JetrailError, MemoryError, OSError, ModuleNotFoundError) as error:
         outcome = ("raise", error)
     sender.send(outcome)
 

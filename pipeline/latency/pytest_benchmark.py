@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engines.errors import JetrailError
+from engines.extras import require
 from engines.process.orphans import ends_with_us
 from engines.records.folder import RAW_TIMES
 from pipeline.latency.harness.plan import PLAN_VARIABLE, BenchmarkPlan, SoakProgress
@@ -26,6 +27,8 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
     A process of its own, so that the memory is the engine's and nothing else warmed the caches.
     Raises JetrailError when the harness itself fails.
     """
+    for module in ("pytest", "pytest_benchmark"):
+        require(module)
     plan_file, raw, printed = folder / "plan.json", folder / RAW_TIMES, folder / "printed.txt"
     tests = [f"{HARNESS}::{test}" for test in plan.tests]
     command = [

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from engines.extras import require
+
 TIMEOUT_SECONDS = 120
 
 _CHILD = """
@@ -30,6 +32,7 @@ class Simplifier:
     """A child process that waits for one file to simplify."""
 
     def __init__(self, code: str | None = None) -> None:
+        require("onnxsim")
         self._child = subprocess.Popen(
             [sys.executable, "-c", code or _CHILD],
             stdin=subprocess.PIPE,

@@ -10,6 +10,7 @@ from pathlib import Path
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError, ServiceError
+from engines.extras import require
 
 _DVC = (sys.executable, "-m", "dvc")
 
@@ -79,4 +80,5 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
 
 
 def _asked(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    require("dvc")
     return subprocess.run([*_DVC, *words], cwd=root, capture_output=True, text=True, check=False)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.extras import require
 from pipeline.repository.dvc import added, dvc_pull, locked_stages
 
 
@@ -19,6 +20,7 @@ def pull(workspace: Workspace, targets: Sequence[str]) -> list[str]:
     Returns the targets that nothing was kept of yet. Raises InputError where a target is not there,
     nothing was ever kept, or there is no remote, and ServiceError where DVC could not bring it.
     """
+    require("dvc")
     made = {}
     for name in targets:
         load_target(workspace, name)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.errors import InputError, ServiceError
+from engines.extras import missing_extra
 from engines.files import atomic_path
 from release.registry.sqlite import is_disk_trouble
 from release.registry.trouble import missing_package, reason_of
@@ -75,14 +76,13 @@ def service_errors(uri: str) -> Iterator[None]:
         from requests import RequestException
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
-        raise InputError(
-            "Expected MLflow, which is not installed here. Publish from a machine that has it (`pip"
-            " install '.[release]'`): `release publish` needs the engine's folder, and no device."
-        ) from error
+        # An error of ours, since a move in git stands where MLflow cannot be told of it.
+        raise InputError(missing_extra(error, "release") or str(error)) from error
     try:
         yield
     except ImportError as error:
-        raise InputError(missing_package(error, uri)) from error
+        sentence = missing_extra(error, "release") or missing_package(error, uri)
+        raise InputError(sentence) from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
         shown, reason = without_credentials(uri), reason_of(error, uri)
         if not is_server(uri) and is_disk_trouble(error):

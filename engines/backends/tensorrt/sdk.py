@@ -64,15 +64,10 @@ def choose(package: str) -> None:
 def quiet_polygraphy() -> None:
     """What it would print is in our own messages, with what to do.
 
-    Raises WrongEngine where Polygraphy is not installed; running an engine does not need it.
+    Raises ModuleNotFoundError without Polygraphy; running an engine does not need it.
     """
-    try:
-        from polygraphy.logger import G_LOGGER
-    except ImportError as error:
-        raise WrongEngine(
-            "Expected the package polygraphy, which builds with TensorRT, but it is not installed. "
-            "Install it with `pip install --editable '.[device]'`."
-        ) from error
+    from polygraphy.logger import G_LOGGER
+
     G_LOGGER.module_severity = G_LOGGER.CRITICAL + 1
 
 
