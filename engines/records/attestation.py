@@ -240,7 +240,7 @@ def _check_dates(signed_at: datetime, key: TrustedKey, now: datetime | None, whe
                 f"{when} it was {_day(moment)}, so it is not valid yet. Sign the release with a "
                 "key that counts."
             )
-        if key.valid_until is not None and moment > key.valid_until:
+        if key.valid_until is not None and moment >= key.valid_until:
             raise WrongEngine(
                 f"The key {key.name!r} of {where} expired on {_day(key.valid_until)}; {when} it "
                 f"was {_day(moment)}. Sign the release again with a key that counts."

@@ -34,11 +34,11 @@ class TrustedKey(Record):
     """PEM, of an ECDSA key on P-256."""
     valid_from: AwareDatetime
     valid_until: AwareDatetime | None = None
-    """None: until somebody writes a date here."""
+    """At this moment it does no longer; None: until somebody writes a date here."""
 
     def counts(self, moment: datetime) -> bool:
         """Whether it counts at that moment."""
-        return self.valid_from <= moment and not (self.valid_until and moment > self.valid_until)
+        return self.valid_from <= moment and not (self.valid_until and moment >= self.valid_until)
 
 
 def read_keys(folder: Path) -> tuple[TrustedKey, ...]:

@@ -6,13 +6,13 @@ An image on no base has a real config, since container engines mount images and 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.errors import InputError
+from engines.errors import InputError, WrongEngine
 from release.image.layout import Image, Layout
-from release.image.oci import CONFIG, MANIFEST, Descriptor, Platform, to_bytes
+from release.image.oci import CONFIG, MANIFEST, Descriptor, Platform, digest_of, to_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,38 +33,87 @@ def compose(layout: Layout, parts: Composition) -> Descriptor:
 
     Raises InputError where the base is for another kind of machine.
     """
-    below = _config_of_base(parts)
-    config = {
-        **below,
-        **parts.platform.model_dump(exclude_none=True),
-        "created": parts.created,
-        "config": _settings(below, parts.annotations),
-        "rootfs": {
-            "type": "layers",
-            "diff_ids": [*below.get("rootfs", {}).get("diff_ids", ()), parts.layer.digest],
-        },
-        "history": [
-            *below.get("history", ()),
-            {"created": parts.created, "created_by": "release pack", "comment": "/models"},
-        ],
-    }
-    data = to_bytes(config)
-    layers = (*(parts.base.manifest.layers if parts.base else ()), parts.layer)
-    manifest = to_bytes(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, "digest": layout.add(data), "size": len(data)},
-            "layers": [one.to_json() for one in layers],
-            "annotations": dict(parts.annotations),
-        }
-    )
+    layers = parts.base.manifest.layers if parts.base else ()
+    config, manifest = _documents(parts, layers, _config_of_base(parts))
+    layout.add(config)
     return Descriptor(
         mediaType=MANIFEST,
         digest=layout.add(manifest),
         size=len(manifest),
         platform=parts.platform,
     )
+
+
+def check_composed(image: Image, platform: Platform, created: str, where: str) -> None:
+    """Raise WrongEngine unless the image's config and manifest are, byte for byte, what `compose`
+    writes of their parts: nothing more stands in them, and nothing that another reader could take
+    for something else. What a base says of itself is the base's."""
+    top = image.manifest.layers[-1]
+    parts = Composition(
+        base=None,
+        layer=Descriptor(mediaType=top.media_type, digest=top.digest, size=top.size),
+        platform=platform,
+        annotations=image.manifest.annotations,
+        created=created,
+    )
+    below = image.manifest.layers[:-1]
+    config, manifest = _documents(parts, below, _below(image) if below else {})
+    for name, expected, found in (
+        ("config", digest_of(config), image.manifest.config.digest),
+        ("manifest", digest_of(manifest), image.digest),
+    ):
+        if found != expected:
+            raise WrongEngine(
+                f"Expected the {name} {expected} in {where}, as `release pack` writes it of this "
+                f"release, got {found}: it was altered. Take the release's own image."
+            )
+
+
+def _documents(
+    parts: Composition, layers: Sequence[Descriptor], below: Mapping[str, Any]
+) -> tuple[bytes, bytes]:
+    """Config and manifest of the layer on those of a base."""
+    config = to_bytes(
+        {
+            **below,
+            **parts.platform.model_dump(exclude_none=True),
+            "created": parts.created,
+            "config": _settings(below, parts.annotations),
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [*below.get("rootfs", {}).get("diff_ids", ()), parts.layer.digest],
+            },
+            "history": [
+                *below.get("history", ()),
+                {"created": parts.created, "created_by": "release pack", "comment": "/models"},
+            ],
+        }
+    )
+    manifest = to_bytes(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": digest_of(config), "size": len(config)},
+            "layers": [one.to_json() for one in (*layers, parts.layer)],
+            "annotations": dict(parts.annotations),
+        }
+    )
+    return config, manifest
+
+
+def _below(image: Image) -> dict[str, Any]:
+    """What the config says besides what `_documents` puts into it: its base's."""
+    found: dict[str, Any] = json.loads(image.config_bytes)
+    history, settings = found.get("history"), dict(found.get("config") or {})
+    labels = settings.get("Labels") or {}
+    ours = image.manifest.annotations
+    settings["Labels"] = {key: value for key, value in labels.items() if key not in ours}
+    return {
+        **found,
+        "config": settings,
+        "rootfs": {"diff_ids": found["rootfs"]["diff_ids"][:-1]},
+        "history": history[:-1] if isinstance(history, list) else [],
+    }
 
 
 def _config_of_base(parts: Composition) -> dict[str, Any]:

@@ -6,8 +6,9 @@ container engines. https://github.com/opencontainers/image-spec/blob/v1.1.0/anno
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 from engines.records.manifest import Manifest
-from release.contents import Contents
 from release.image.oci import Platform
 
 OCI = "org.opencontainers.image"
@@ -17,9 +18,9 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """As Linux spells it, and as Go does, whose names the image spec takes."""
 
 
-def annotations_of(contents: Contents) -> dict[str, str]:
-    """Key to value; what is not known is left out."""
-    manifest = contents.judged.manifest
+def annotations_of(manifest: Manifest, release: str) -> dict[str, str]:
+    """Key to value; what is not known is left out. `release verify` holds images against these
+    words, so other ones would refuse all that was packed before."""
     found = {
         f"{OCI}.title": f"{manifest.model} {manifest.model_version} for {manifest.target}",
         f"{OCI}.description": (
@@ -28,7 +29,7 @@ def annotations_of(contents: Contents) -> dict[str, str]:
         ),
         f"{OCI}.version": manifest.model_version,
         f"{OCI}.revision": manifest.source.git_commit,
-        f"{OURS}.release": contents.publication.release,
+        f"{OURS}.release": release,
         f"{OURS}.model": manifest.model,
         f"{OURS}.target": manifest.target,
         f"{OURS}.precision": manifest.precision,
@@ -38,6 +39,11 @@ def annotations_of(contents: Contents) -> dict[str, str]:
         f"{OURS}.jetpack": manifest.device.jetpack or "",
     }
     return {key: value for key, value in sorted(found.items()) if value}
+
+
+def created_of(signed_at: datetime) -> str:
+    """When the image came to be, RFC 3339 in UTC: when its files were signed."""
+    return f"{signed_at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def platform_of(manifest: Manifest) -> Platform:

@@ -165,12 +165,17 @@ class Layout:
     def _index(self) -> Index:
         path = self.path / "index.json"
         try:
-            with path.open("rb") as file:
+            with _open_plain(path) as file:
                 data = file.read(MAX_DOCUMENT_BYTES + 1)
         except FileNotFoundError as error:
             raise InputError(
                 f"Expected an OCI layout in {self.path}, but there is no index.json. Make it with "
                 "`release pack`."
+            ) from error
+        except OSError as error:
+            raise WrongEngine(
+                f"Expected a plain file in {path}, but it cannot be read: {error.strerror}. Take "
+                "the layout again."
             ) from error
         if len(data) > MAX_DOCUMENT_BYTES:
             raise WrongEngine(
@@ -181,16 +186,14 @@ class Layout:
 
     @contextmanager
     def _open(self, descriptor: Descriptor) -> Iterator[BinaryIO]:
-        path = self.blob(descriptor.digest)
         try:
-            # A link may lead anywhere, a pipe would wait for ever.
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            opened = _open_plain(self.blob(descriptor.digest))
         except OSError as error:
             raise WrongEngine(
                 f"Expected the blob {descriptor.digest} in {self.path}, but it cannot be read: "
                 f"{error.strerror}. Make the image again with `release pack`, or take it again."
             ) from error
-        with os.fdopen(handle, "rb") as file:
+        with opened as file:
             yield file
 
     def _check_stream(self, descriptor: Descriptor, file: BinaryIO) -> None:
@@ -267,3 +270,8 @@ class Layout:
         path = self.path / "index.json"
         if not path.is_file() or path.read_bytes() != data:
             write_atomic(path, data)
+
+
+def _open_plain(path: Path) -> BinaryIO:
+    """Without following a link, which may lead anywhere, or waiting for a pipe."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")

@@ -42,7 +42,7 @@ AnyDocument = TypeVar("AnyDocument", bound="Document")
 class Document(BaseModel):
     """A document of the format, or a piece of one; keys that are not ours are left aside."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, populate_by_name=True)
 
 
 class Platform(Document):

@@ -5,8 +5,6 @@ The same files give the same image on any machine; a rerun writes nothing.
 
 from __future__ import annotations
 
-from datetime import timezone
-
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, WrongEngine
 from engines.files import sha256_file
@@ -17,7 +15,7 @@ from release.contents import contents_of, why_kept
 from release.image.base import open_base
 from release.image.bases import base_name, load_bases
 from release.image.compose import Composition, compose
-from release.image.describe import annotations_of, platform_of
+from release.image.describe import annotations_of, created_of, platform_of
 from release.image.layer import LayerFile, layer_chunks
 from release.image.layout import Image, Layout
 from release.image.oci import LAYER
@@ -103,8 +101,8 @@ def _pack(
         base=base,
         layer=layout.add_stream(lambda: layer_chunks(files), LAYER),
         platform=platform_of(manifest),
-        annotations=annotations_of(contents),
-        created=f"{statement.predicate.signed_at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+        annotations=annotations_of(manifest, release),
+        created=created_of(statement.predicate.signed_at),
     )
     image = compose(layout, parts)
     hashes = {name: file.sha256 for name, file in files.items()}

@@ -18,13 +18,17 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.files import TEMPORARY_PREFIX
 from engines.records.attestation import Predicate, Statement
+from engines.records.manifest import Manifest
 from engines.records.signed_folder import verify_folder
 from engines.records.trusted_key import TrustedKey, read_keys
+from release.image.compose import check_composed
 from release.image.credentials import find_credentials
-from release.image.describe import OURS
+from release.image.describe import OURS, annotations_of, created_of, platform_of
 from release.image.distribution import Client, parse_repository
 from release.image.layer import LayerFile, layer_chunks
 from release.image.layout import Image, Layout
+from release.image.oci import Manifest as ImageManifest
+from release.image.oci import parse
 from release.image.skopeo import pull
 from release.packed import read_image
 from release.say import Say
@@ -132,13 +136,16 @@ def _verify_remote(where: str, trust: Trust, say: Say) -> Checked:
     name, _, digest = where.partition("@")
     repository = parse_repository(name)
     credentials = find_credentials(name)
+    client = Client(repository=repository, credentials=credentials, say=say)
+    document = client.manifest(digest)
+    if document is not None:  # a list of images is none, and giant layers are not fetched
+        parse(ImageManifest, document, where)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         layout = Layout(Path(folder) / "image")
         pull(repository, digest, layout.path, credentials, say)
         image = layout.image(digest)
         checked = _verify_image(layout, image, trust, where=where)
         size = image.descriptor.size
-    client = Client(repository=repository, credentials=credentials, say=say)
     found = ImageInRegistry(repository=name, digest=digest, size=size)
     manifest = client.manifest(found.tag(".sig"))
     if manifest is None:
@@ -167,6 +174,7 @@ def _verify_image(
         checked = _verify_files(Path(folder), trust, where=where, digest=image.digest)
         files = {name: LayerFile(Path(folder) / name, one.sha256) for name, one in taken.items()}
         _check_layer(image, files, where)
+        manifest = Manifest.read(Path(folder) / Manifest.file)
     said = checked.statement.predicate
     if release not in (None, said.release):
         raise WrongEngine(
@@ -176,6 +184,8 @@ def _verify_image(
     labels = image.config.config.labels if image.config.config else None
     for name, found in (("annotations", image.manifest.annotations), ("labels", labels)):
         _check_labels(name, found or {}, said, where)
+    _check_words(image, annotations_of(manifest, said.release), where)
+    check_composed(image, platform_of(manifest), created_of(said.signed_at), where)
     return checked
 
 
@@ -201,6 +211,15 @@ def _check_labels(name: str, found: Mapping[str, str], said: Predicate, where: s
                 f"Expected {key}={expected} in the {name} of {where}, as its statement says, got "
                 f"{found.get(key, 'none')}: the two are of different images. Take the release's "
                 "own image."
+            )
+
+
+def _check_words(image: Image, expected: Mapping[str, str], where: str) -> None:
+    for key, value in image.manifest.annotations.items():
+        if expected.get(key) != value:
+            raise WrongEngine(
+                f"Expected {key}={expected.get(key, 'none')} among the annotations of {where}, got "
+                f"{value[:200]!r}: `release pack` did not write it. Take the release's own image."
             )
 
 

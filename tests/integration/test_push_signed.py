@@ -185,6 +185,18 @@ def test_a_statement_that_no_trusted_key_signed(clone: Clone) -> None:
         clone.push()
 
 
+def test_a_list_of_images(clone: Clone) -> None:
+    """By its digest: what it leads to depends on who asks."""
+    clone.push()
+    image = {"mediaType": MANIFEST, "digest": clone.digest, "size": 1}
+    document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [image]}
+    image["size"] = len(clone.client.manifest(clone.digest) or b"")
+    data = json.dumps(document).encode()
+    clone.client.put_manifest(digest_of(data), data, INDEX)
+    with pytest.raises(WrongEngine, match="is not an OCI manifest that can be read"):
+        verify.verify(clone.workspace, f"{clone.path}/meter@{digest_of(data)}", None, say)
+
+
 def test_a_digest_that_it_does_not_have(clone: Clone) -> None:
     clone.push()
     with pytest.raises(ServiceError, match="manifest unknown"):

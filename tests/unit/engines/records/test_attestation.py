@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -10,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from factories.signed import SIGNED_AT, Signer, new_year, payload_of, sign_folder, statement_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,10 +24,17 @@ from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer import SSlibKey
 
 from engines.errors import InputError, WrongEngine
-from engines.records.attestation import FILE, MAX_BYTES, Statement, verify_envelope
+from engines.records.attestation import (
+    FILE,
+    MAX_BYTES,
+    Statement,
+    pre_authentication,
+    verify_envelope,
+)
 from engines.records.trusted_key import TrustedKey, load_public_key, read_keys
 
 OURS, OTHER = Signer("ours"), Signer("other")
+INSTANT = timedelta(microseconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +175,73 @@ def test_it_does_not_name_itself(statement: Statement) -> None:
     assert "names itself" in refused(OURS.envelope(json.dumps(document).encode()))
 
 
-def test_another_kind_of_statement(statement: Statement) -> None:
-    document = json.loads(payload_of(statement)) | {"predicateType": "https://slsa.dev/x"}
-    assert "predicateType" in refused(OURS.envelope(json.dumps(document).encode()))
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("predicateType", "https://slsa.dev/provenance/v1"),
+        ("_type", "https://in-toto.io/Statement/v0.1"),
+        ("more", 1),
+    ],
+)
+def test_another_kind_of_statement(statement: Statement, key: str, value: Any) -> None:
+    document = json.loads(payload_of(statement)) | {key: value}
+    assert key in refused(OURS.envelope(json.dumps(document).encode()))
+
+
+def written(document: dict[str, Any]) -> bytes:
+    """An envelope as `release sign` would write it."""
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def test_envelopes_that_are_another_kind(envelope: bytes) -> None:
+    document = json.loads(envelope)
+    for kind in ("application/json", "text/plain", ""):
+        assert "payloadType" in refused(written(document | {"payloadType": kind}))
+    assert "signatures" in refused(written(document | {"signatures": []}))
+    assert "payload" in refused(written({k: v for k, v in document.items() if k != "payload"}))
+    assert "more" in refused(written(document | {"more": 1}))
+
+
+def test_a_good_signature_among_others(envelope: bytes, statement: Statement) -> None:
+    """One signature is what `release sign` writes: with more nobody knows which one counted."""
+    document, other = json.loads(envelope), json.loads(OTHER.envelope(statement))
+    for both in (
+        [*document["signatures"], *other["signatures"]],
+        [*other["signatures"], *document["signatures"]],
+    ):
+        assert "signatures" in refused(written(document | {"signatures": both}))
+
+
+def test_base64_that_is_cut_off_or_of_another_kind(envelope: bytes) -> None:
+    document = json.loads(envelope)
+    payload, (signature,) = document["payload"], document["signatures"]
+    for text in (payload[:-1], payload[:-2], payload + "=", payload + "\n", payload[:-4] + "-_-_"):
+        assert "base64 in it" in refused(written(document | {"payload": text}))
+    for text in (payload[:-4], ""):  # canonical, and not what was signed
+        assert "The signature" in refused(written(document | {"payload": text}))
+    for text in (signature["sig"][:-4], ""):
+        changed = [signature | {"sig": text}]
+        assert "The signature" in refused(written(document | {"signatures": changed}))
+
+
+def test_a_signature_that_is_none_of_ecdsa_over_p256(statement: Statement) -> None:
+    """Of another hash, another curve, or written in another way than DER."""
+    payload, pae = payload_of(statement), pre_authentication(payload_of(statement))
+    p384 = ec.generate_private_key(ec.SECP384R1())
+    r, s = decode_dss_signature(OURS.private.sign(pae, ec.ECDSA(hashes.SHA256())))
+    document = json.loads(OURS.envelope(payload))
+    for signature in (
+        OURS.private.sign(pae, ec.ECDSA(hashes.SHA384())),
+        OURS.private.sign(payload, ec.ECDSA(hashes.SHA256())),
+        p384.sign(pae, ec.ECDSA(hashes.SHA256())),
+        r.to_bytes(32, "big") + s.to_bytes(32, "big"),
+        encode_dss_signature(r, s) + b"\0",
+        encode_dss_signature(0, 0),
+        encode_dss_signature(r, 0),
+    ):
+        sig = base64.b64encode(signature).decode()
+        changed = [document["signatures"][0] | {"sig": sig}]
+        assert "The signature" in refused(written(document | {"signatures": changed}))
 
 
 class TestDates:
@@ -171,9 +249,22 @@ class TestDates:
 
     KEY = OURS.record(2026, 2028)
 
-    @pytest.mark.parametrize("now", [None, SIGNED_AT, new_year(2028)])
+    @pytest.mark.parametrize("now", [None, SIGNED_AT, new_year(2028) - INSTANT])
     def test_while_it_counts(self, envelope: bytes, now: datetime | None) -> None:
         assert verify_envelope(envelope, [self.KEY], now).key == self.KEY
+
+    def test_its_first_and_its_last_moment(self, statement: Statement) -> None:
+        """`--from DAY` counts from the start of that day, `--until DAY` until the start of that."""
+        for moment in (new_year(2026), new_year(2028) - INSTANT):
+            signed = OURS.envelope(changed(statement, signed_at=moment))
+            assert verify_envelope(signed, [self.KEY], moment).key == self.KEY
+            assert self.KEY.counts(moment)
+        before = OURS.envelope(changed(statement, signed_at=new_year(2026) - INSTANT))
+        assert "not valid yet" in refused(before, self.KEY)
+        after = OURS.envelope(changed(statement, signed_at=new_year(2028)))
+        assert "expired on 2028-01-01 00:00 UTC; when" in refused(after, self.KEY)
+        for moment in (new_year(2026) - INSTANT, new_year(2028)):
+            assert not self.KEY.counts(moment)
 
     @pytest.mark.parametrize("year", [1970, 2036])
     def test_a_pod_s_clock_is_not_asked(
@@ -250,8 +341,6 @@ class TestKeys:
             read_keys(tmp_path)
 
     def test_another_curve(self, tmp_path: Path) -> None:
-        from cryptography.hazmat.primitives.asymmetric import ec
-
         odd = Signer("odd")
         odd.__dict__["private"] = ec.generate_private_key(ec.SECP384R1())
         odd.record().write(tmp_path / "odd.json")

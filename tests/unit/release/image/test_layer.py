@@ -148,6 +148,23 @@ def _file(folder: Path) -> Path:
 
 
 REG, DIR = tarfile.REGTYPE, tarfile.DIRTYPE
+
+
+def pax_of(name: str, *, kind: bytes = tarfile.XHDTYPE, **keys: str) -> bytes:
+    """A file behind an extended header, which says other things of it."""
+    record = b"".join(pax_record(key.encode(), value.encode()) for key, value in keys.items())
+    return tar_of(("x", kind, record), (name, REG, b"1"))
+
+
+def pax_record(key: bytes, value: bytes) -> bytes:
+    """`LENGTH key=value\\n`, with the length of the whole."""
+    rest = b" %b=%b\n" % (key, value)
+    length = len(rest) + 1
+    while len(b"%d" % length + rest) != length:
+        length += 1
+    return b"%d" % length + rest
+
+
 HOSTILE = {
     "above": tar_of(("models/../etc/passwd", REG, b"x")),
     "absolute": tar_of(("/models/engine.blob", REG, b"x")),
@@ -159,6 +176,29 @@ HOSTILE = {
     "folder as a link": tar_of(("models", tarfile.SYMTYPE, "/etc"), ("models/x", REG, b"x")),
     "device": tar_of(("models/engine.blob", tarfile.CHRTYPE, b"")),
     "pipe": tar_of(("models/engine.blob", tarfile.FIFOTYPE, b"")),
+    "block device": tar_of(("models/engine.blob", tarfile.BLKTYPE, b"")),
+    "contiguous": tar_of(("models/engine.blob", tarfile.CONTTYPE, b"x")),
+    "sparse": tar_of(("models/engine.blob", tarfile.GNUTYPE_SPARSE, b"x")),
+    "long link": tar_of(("models/engine.blob", tarfile.GNUTYPE_LONGLINK, b"/etc/passwd\0")),
+    "another volume": tar_of(("models/engine.blob", b"M", b"x")),
+    "volume's name": tar_of(("models", b"V", b""), ("models/a", REG, b"1")),
+    "pax path": pax_of("models/a", path="../../etc/passwd"),
+    "pax link": pax_of("models/a", linkpath="/etc/passwd"),
+    "pax size": pax_of("models/a", size="99999999999"),
+    "pax sparse": pax_of("models/a", **{"GNU.sparse.major": "1", "GNU.sparse.name": "/etc/passwd"}),
+    "pax for all": pax_of("models/a", kind=tarfile.XGLTYPE, path="/etc/passwd"),
+    "solaris' pax": pax_of("models/a", kind=tarfile.SOLARIS_XHDTYPE, path="/etc/passwd"),
+    "file as the folder": tar_of(("models", REG, b"x")),
+    "folder below": tar_of(("models", DIR, b""), ("models/deep", DIR, b"")),
+    "folder above": tar_of(("models", DIR, b""), ("..", DIR, b""), ("models/a", REG, b"1")),
+    "slash behind": tar_of(("models/a/", tarfile.AREGTYPE, b"1")),
+    "two slashes": tar_of(("models//a", REG, b"1")),
+    "dot between": tar_of(("models/./a", REG, b"1")),
+    "backslash": tar_of(("models/..\\a", REG, b"1")),
+    "line break": tar_of(("models/a\nb", REG, b"1")),
+    "letters that are no ASCII": tar_of(("models/\u202eblob", REG, b"1")),
+    "wrong checksum": tar_of(("models/a", REG, b"1")).replace(b"models/a", b"models/b"),
+    "second archive": tar_of(("models/a", REG, b"1")) + tar_of(("models/b", REG, b"1")),
     "whiteout": tar_of(("models/.wh.engine.blob", REG, b"")),
     "opaque": tar_of(("models/.wh..wh..opq", REG, b"")),
     "twice": tar_of(("models/a", REG, b"1"), ("models/a", REG, b"2")),

@@ -176,6 +176,20 @@ class TestReading:
         with pytest.raises(WrongEngine, match="It was altered"):
             layout.image(image.digest)
 
+    @pytest.mark.parametrize("kind", ["a pipe", "a link", "a folder"])
+    def test_an_index_that_is_no_file(self, layout: Layout, tmp_path: Path, kind: str) -> None:
+        """A pipe would be waited for, a link leads anywhere."""
+        path = layout.path / "index.json"
+        path.rename(tmp_path / "index.json")
+        if kind == "a pipe":
+            os.mkfifo(path)
+        elif kind == "a link":
+            path.symlink_to(tmp_path / "index.json")
+        else:
+            path.mkdir()
+        with pytest.raises(WrongEngine):
+            layout.images()
+
     def test_giant_documents(self, layout: Layout, tmp_path: Path) -> None:
         image = add_image(layout, layer_files(tmp_path / "in", CONTENTS))
         edit_index(layout, size=MAX_DOCUMENT_BYTES + 1)

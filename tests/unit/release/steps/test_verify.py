@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import shutil
@@ -22,8 +23,9 @@ from engines.config.workspace import Workspace
 from engines.errors import WrongEngine
 from engines.records.attestation import FILE, Statement, verify_envelope
 from release.cli import commands
+from release.image.describe import OCI
 from release.image.layout import Layout
-from release.image.oci import MANIFEST, Descriptor, digest_of, to_bytes
+from release.image.oci import LAYER, MANIFEST, Descriptor, digest_of, to_bytes
 from release.packed import image_path
 from release.records import attestation_path
 from release.signing.keys import private_file, record_file
@@ -383,6 +385,144 @@ class TestImagesThatAreNot:
         assert "device.name Another processor, manifest.json says A processor" in result.stderr
 
 
+Change = Callable[[dict[str, Any]], object]
+
+
+class TestDocumentsAlteredAround:
+    """Every digest is right, every file is what was signed, and something else was added."""
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda one: one.update(subject={"digest": "x"}), "Expected the manifest sha256:"),
+            (lambda one: one.update(artifactType="x/y"), "Expected the manifest sha256:"),
+            (lambda one: one.update(Layers=[]), "Expected the manifest sha256:"),
+            (lambda one: one["layers"][0].update(urls=["https://a.example/x"]), "manifest sha256:"),
+            (lambda one: one["layers"][0].update(data="AAAA"), "Expected the manifest sha256:"),
+            (lambda one: one["layers"][0].update(Digest=f"sha256:{'0' * 64}"), "manifest sha256:"),
+            (lambda one: one["layers"][0].update(annotations={"a": "b"}), "manifest sha256:"),
+            (lambda one: one["config"].update(urls=["file:///etc/passwd"]), "manifest sha256:"),
+            (lambda one: one["annotations"].update({"io.jetrail.more": "x"}), "did not write it"),
+            (lambda one: one["annotations"].update({f"{OCI}.title": "x"}), "did not write it"),
+            (lambda one: one["annotations"].pop("io.jetrail.model"), "io.jetrail.model=meter"),
+        ],
+    )
+    def test_a_manifest(
+        self, run: Verify, layout: Layout, release: str, change: Change, said: str
+    ) -> None:
+        document = document_of(layout, release)
+        change(document)
+        result = run(put(layout, "altered", document).digest)
+        assert result.exit_code == 5, result.output
+        assert said in result.stderr
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda one: one["config"].update(User="0"),
+            lambda one: one["config"].update(Env=["LD_PRELOAD=/models/engine.blob"]),
+            lambda one: one["config"].update(Entrypoint=["/bin/sh"]),
+            lambda one: one["config"]["Labels"].update(more="x"),
+            lambda one: one.update(created="1970-01-01T00:00:00Z"),
+            lambda one: one.update(author="somebody"),
+            lambda one: one.update(variant="v8"),
+            lambda one: one.update(Rootfs={"type": "layers", "diff_ids": []}),
+            lambda one: one["history"].insert(0, {"created_by": "somebody"}),
+            lambda one: one["history"][0].update(comment="x"),
+            lambda one: one.update(history="none"),
+            lambda one: one.pop("history"),
+        ],
+    )
+    def test_a_config(self, run: Verify, layout: Layout, release: str, change: Change) -> None:
+        config = json.loads(layout.image(release).config_bytes)
+        change(config)
+        result = run(configured(layout, release, to_bytes(config)).digest)
+        assert result.exit_code == 5, result.output
+        assert "Expected the config sha256:" in result.stderr
+
+    def test_a_key_twice(self, run: Verify, layout: Layout, release: str) -> None:
+        """Readers differ in which of the two counts."""
+        manifest = layout.blob(layout.image(release).digest).read_bytes()
+        forged = b'{"layers":[],' + manifest[1:]
+        descriptor = Descriptor(mediaType=MANIFEST, digest=layout.add(forged), size=len(forged))
+        layout.name("twice", descriptor)
+        result = run(descriptor.digest)
+        assert result.exit_code == 5
+        assert "Expected the manifest sha256:" in result.stderr
+        config = b'{"config":{"User":"0"},' + layout.image(release).config_bytes[1:]
+        assert run(configured(layout, release, config).digest).exit_code == 5
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"mode": 0o4755},
+            {"mode": 0o666},
+            {"gid": 1000},
+            {"uname": "root"},
+            {"mtime": 1},
+        ],
+        ids=str,
+    )
+    def test_a_header_of_the_layer(
+        self, run: Verify, layout: Layout, release: str, change: dict[str, Any]
+    ) -> None:
+        digest = layout.image(release).manifest.layers[-1].digest
+        layer = bytearray(layout.blob(digest).read_bytes())
+        header = tarfile.TarInfo.frombuf(bytes(layer[512:1024]), "utf-8", "strict")
+        for name, value in change.items():
+            setattr(header, name, value)
+        layer[512:1024] = header.tobuf(tarfile.USTAR_FORMAT)
+        result = run(forge(layout, release, bytes(layer)).digest)
+        assert result.exit_code == 5
+        assert "was altered around them" in result.stderr
+
+    @pytest.mark.parametrize("kind", ["gzip", "zstd"])
+    def test_a_layer_that_is_packed(
+        self, run: Verify, layout: Layout, release: str, kind: str
+    ) -> None:
+        """What it would grow to, nobody finds out."""
+        document, bomb = document_of(layout, release), gzip.compress(bytes(50 << 20))
+        digest = layout.add(bomb)
+        document["layers"][-1] |= {
+            "mediaType": f"{LAYER}+{kind}",
+            "digest": digest,
+            "size": len(bomb),
+        }
+        result = run(put(layout, "packed", document).digest)
+        assert result.exit_code == 5
+        assert "as a plain tar" in result.stderr
+
+    def test_a_layer_that_lies_elsewhere(self, run: Verify, layout: Layout, release: str) -> None:
+        """A foreign one, which a registry need not have."""
+        document = document_of(layout, release)
+        kind = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+        for media_type in (kind, f"{kind}+gzip", "application/vnd.docker.image.rootfs.foreign"):
+            document["layers"][0] |= {"mediaType": media_type, "urls": ["https://evil.example/x"]}
+            result = run(put(layout, "foreign", document).digest)
+            assert result.exit_code == 5
+            assert "expected an image's config and layers" in result.stderr
+
+    def test_a_base_may_say_of_itself_what_it_wants(
+        self, run: Verify, layout: Layout, release: str
+    ) -> None:
+        """And is bound by the image's digest, not by the statement."""
+        image, digest = layout.image(release), layout.add(bytes(10240))
+        config, document = json.loads(image.config_bytes), document_of(layout, release)
+        config["rootfs"]["diff_ids"].insert(0, digest)
+        config["history"].insert(0, {"created_by": "their builder"})
+        config["config"] |= {"User": "1000:1000", "Env": ["A=b"]}
+        config["config"]["Labels"]["theirs"] = "1"
+        config["variant"] = "v2"
+        data = to_bytes(config)
+        document["config"] |= {"digest": layout.add(data), "size": len(data)}
+        document["layers"].insert(0, document["layers"][0] | {"digest": digest, "size": 10240})
+        assert run(put(layout, "based", document).digest).exit_code == 0
+        config["history"][-1]["comment"] = "not /models"
+        data = to_bytes(config)
+        document["config"] |= {"digest": layout.add(data), "size": len(data)}
+        assert run(put(layout, "based", document).digest).exit_code == 5
+
+
 class TestHostileImages:
     @pytest.mark.parametrize(
         ("change", "said"),
@@ -395,6 +535,21 @@ class TestHostileImages:
             (lambda one: one["config"].update(digest="sha256:../../x"), "digest"),
             (lambda one: one["layers"].extend(one["layers"] * 127), "layers"),
             (lambda one: one.update(layers=[]), "layers"),
+            (lambda one: one["layers"][0].pop("size"), "layers.0.size"),
+            (lambda one: one["layers"][0].update(size=-1), "layers.0.size"),
+            (lambda one: one["layers"][0].update(size="1"), "layers.0.size"),
+            (lambda one: one["layers"][0].update(size=1.5), "layers.0.size"),
+            (lambda one: one["layers"][0].update(size=None), "layers.0.size"),
+            (lambda one: one["layers"][0].pop("digest"), "layers.0.digest"),
+            (lambda one: one["layers"][0].update(digest="sha512:" + "0" * 128), "layers.0.digest"),
+            (lambda one: one["layers"][0].update(digest="SHA256:" + "0" * 64), "layers.0.digest"),
+            (lambda one: one["config"].pop("size"), "config.size"),
+            (lambda one: one["config"].update(size=0), "another content"),
+            (lambda one: one.pop("config"), "config"),
+            (lambda one: one.pop("schemaVersion"), "schemaVersion"),
+            (lambda one: one.update(schemaVersion="2"), "schemaVersion"),
+            (lambda one: one.update(layers=[one["config"]]), "an image's config"),
+            (lambda one: one.update(layers={"0": one["layers"][0]}), "layers"),
             (lambda one: one.update(annotations={str(i): "" for i in range(999)}), "annotations"),
         ],
     )
@@ -460,6 +615,13 @@ def forge(layout: Layout, release: str, layer: bytes) -> Descriptor:
     document["config"] |= {"digest": layout.add(data), "size": len(data)}
     document["layers"][-1] |= {"digest": digest, "size": len(layer)}
     return put(layout, "forged", document)
+
+
+def configured(layout: Layout, release: str, config: bytes) -> Descriptor:
+    """The image of a release with another config."""
+    document = document_of(layout, release)
+    document["config"] |= {"digest": layout.add(config), "size": len(config)}
+    return put(layout, "configured", document)
 
 
 def signed_again(
