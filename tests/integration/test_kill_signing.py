@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from factories.killed import Killed
 from factories.paper import add_engine, lay_out
 
 from engines.config.workspace import Workspace
@@ -17,8 +17,6 @@ from engines.records.trusted_key import read_keys
 from release.records import attestation_path
 from release.signing.keys import private_file, read_private, trusted_keys, trying_key
 from release.steps import keygen, sign
-from tests.integration.conftest import BIN
-from tests.integration.test_kill import SITECUSTOMIZE
 from tests.unit.release.publications import publish_on_paper
 
 pytestmark = pytest.mark.integration
@@ -27,11 +25,8 @@ A_FILE = 4
 """Moments: half written, before it is synced, before and after it gets its name."""
 
 
-@pytest.fixture(scope="module")
-def hook(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hook")
-    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    return folder
+def say(_: str) -> None:
+    pass
 
 
 @pytest.fixture
@@ -41,22 +36,14 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def kill(workspace: Workspace, hook: Path, moment: int, *words: str) -> None:
-    """Run the command in a process group of its own, until it is killed at that moment."""
-    process = subprocess.Popen(
-        [str(BIN / "release"), *words],
-        cwd=workspace.root,
-        env={**os.environ, "PYTHONPATH": str(hook), "KILL_AT": str(moment)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    assert process.wait(120) == -signal.SIGKILL, f"moment {moment} did not come"
+def kill(work: Callable[[], object], moment: int) -> None:
+    """Until it is killed at that moment."""
+    assert Killed(work, at_moment=moment).wait() == -signal.SIGKILL, f"no moment {moment}"
 
 
 @pytest.mark.parametrize("moment", range(1, 2 * A_FILE + 1))
-def test_keygen(workspace: Workspace, hook: Path, moment: int) -> None:
-    kill(workspace, hook, moment, "keygen", "ours")
+def test_keygen(workspace: Workspace, moment: int) -> None:
+    kill(lambda: keygen.keygen(workspace, "ours"), moment)
     private = private_file(workspace, "ours")
     before = private.read_bytes() if private.exists() else None
     try:
@@ -71,14 +58,14 @@ def test_keygen(workspace: Workspace, hook: Path, moment: int) -> None:
 
 
 @pytest.mark.parametrize("moment", range(1, 3 * A_FILE + 1))
-def test_sign(workspace: Workspace, hook: Path, moment: int) -> None:
+def test_sign(workspace: Workspace, moment: int) -> None:
     """With the key for trying, whose two halves are written first."""
     add_engine(workspace, "fp16")
     release = publish_on_paper(workspace, "meter-fp16").release
     path = attestation_path(workspace, release)
-    kill(workspace, hook, moment, "sign", release)
+    kill(lambda: sign.sign_release(workspace, release, None, None, say), moment)
     before = path.read_bytes() if path.exists() else None
-    sign.sign_release(workspace, release, None, None, lambda _: None)
+    sign.sign_release(workspace, release, None, None, say)
     key = trying_key(workspace)
     assert key is not None
     assert len(read_keys(workspace.trust / "trying" / "keys")) == 1

@@ -7,11 +7,12 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from factories import paper
+from factories.killed import Killed
+from factories.paper import TARGET
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
@@ -20,8 +21,6 @@ from release.image.layout import Layout
 from release.packed import image_path, read_image
 from release.steps.pack import pack
 from release.steps.sign import sign_release
-from tests.integration.conftest import BIN
-from tests.integration.test_kill import SITECUSTOMIZE
 from tests.unit.release.publications import publish_on_paper, record
 
 pytestmark = pytest.mark.integration
@@ -61,33 +60,18 @@ def check_sane(workspace: Workspace, release: str) -> None:
         assert layout.image(release).digest == image.digest
 
 
-def kill(workspace: Workspace, hook: Path, at: str, seconds: float | None) -> None:
-    process = subprocess.Popen(
-        [str(BIN / "release"), "pack", "--target", paper.TARGET],
-        cwd=workspace.root,
-        env={**os.environ, "PYTHONPATH": str(hook), "KILL_AT": at},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    if seconds is not None:
-        time.sleep(seconds)
-        process.kill()
-    process.wait(60)
-
-
 def test_killed_twenty_times(tmp_path: Path) -> None:
     workspace, release = lay_out(tmp_path / "clone")
-    hook = tmp_path / "hook"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(SITECUSTOMIZE)
     draw = random.Random(7)
     for number, moment in enumerate(draw.sample(range(1, MOMENTS + 1), KILLS)):
         if number % 3 == 0:  # from the beginning again
             shutil.rmtree(workspace.images, ignore_errors=True)
             image_path(workspace, release).unlink(missing_ok=True)
         by_time = number % 5 == 4
-        kill(workspace, hook, "0" if by_time else str(moment), draw.random() if by_time else None)
+        process = Killed(
+            lambda: pack(workspace, None, TARGET, quiet), at_moment=0 if by_time else moment
+        )
+        process.kill_after(draw.random() / 20) if by_time else process.wait()
         check_sane(workspace, release)
     (packed,) = pack(workspace, release, None, quiet)
     check_sane(workspace, release)
@@ -102,21 +86,11 @@ def test_killed_twenty_times(tmp_path: Path) -> None:
 def test_the_kills_hit(tmp_path: Path) -> None:
     """That the last moment is one, and there is none behind it."""
     workspace, release = lay_out(tmp_path / "clone")
-    hook = tmp_path / "hook"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(SITECUSTOMIZE)
     for moment, ended in ((MOMENTS, -signal.SIGKILL), (MOMENTS + 1, 0)):
         shutil.rmtree(workspace.images, ignore_errors=True)
         image_path(workspace, release).unlink(missing_ok=True)
-        done = subprocess.run(
-            [str(BIN / "release"), "pack", release],
-            cwd=workspace.root,
-            env={**os.environ, "PYTHONPATH": str(hook), "KILL_AT": str(moment)},
-            capture_output=True,
-            check=False,
-            start_new_session=True,
-        )
-        assert done.returncode == ended, done.stderr
+        process = Killed(lambda: pack(workspace, release, None, quiet), at_moment=moment)
+        assert process.wait() == ended
 
 
 @pytest.mark.parametrize("free_kb", [0, 24])

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -119,6 +119,8 @@ class Proxy:
         self.requests: list[tuple[str, str, int]] = []
         """Method, path and status."""
         self.authorizations: list[str] = []
+        self.on_request: Callable[[str], object] = lambda _: None
+        """Told of each request before the registry is, as `PUT /v2/…`."""
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -163,6 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         proxy, fault = self.proxy, self.proxy.fault_for(self.command, self.path) or Fault()
+        proxy.on_request(f"{self.command} {self.path}")
         if word := self.headers.get("Authorization"):
             proxy.authorizations.append(word)
         if fault.cut_request:
