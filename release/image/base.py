@@ -29,7 +29,7 @@ def open_base(workspace: Workspace, layout: Layout, name: str, say: Say) -> Imag
             f"Expected the digest of the base {name} in release/bases.yaml, but it was never "
             f"built. Run `release base build {name}`, or let the target have `none`."
         )
-    if row.digest in {one.digest for one in layout.images().values()}:
+    if layout.has_image(row.digest):
         image = layout.image(row.digest)
         layout.check_layers(image)
         return image

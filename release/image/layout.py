@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ from release.image.oci import (
 )
 from release.image.reading import Taken, take_files
 
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -78,13 +80,16 @@ class Layout:
         return found
 
     def image(self, name: str) -> Image:
-        """The image with this name, or with this digest (`sha256:…`).
+        """The image with this name, or with this digest (`sha256:…`), which need not have a name.
 
         Its documents are read and held against their digests, its layers are not: `check_layers`
         and `files` do that. Raises InputError when it is not there, and WrongEngine for one that
         is altered or no image.
         """
         found = {one.digest: one for one in self._index().manifests} | self.images()
+        if name not in found and self.has_image(name):
+            size = self.blob(name).stat().st_size
+            return self.image_of(Descriptor(mediaType=MANIFEST, digest=name, size=size))
         if name not in found:
             raise InputError(
                 f"Expected the image {name} in {self.path}, got only "
@@ -148,6 +153,10 @@ class Layout:
             self._check_stream(layer, file)
             file.seek(0)
             return take_files(file, folder)
+
+    def has_image(self, digest: str) -> bool:
+        """Whether the manifest with this digest (`sha256:…`) lies here."""
+        return DIGEST.fullmatch(digest) is not None and self.blob(digest).is_file()
 
     def blob(self, digest: str) -> Path:
         """Where a blob lies."""

@@ -72,7 +72,10 @@ def push_base(workspace: Workspace, name: str, say: Say, key: str | None = None)
     """
     row = load_bases(workspace).row(name)
     layout = Layout(workspace.images)
-    image = open_base(workspace, layout, name, say)
+    with exclusive(workspace):
+        layout.prepare()
+        image = open_base(workspace, layout, name, say)
+        layout.name(layout_name(name), image.descriptor)
     repository = parse_repository(row.repository)
     credentials = find_credentials(str(repository))
     copy(layout.path, layout_name(name), repository, credentials, say)

@@ -92,6 +92,20 @@ class TestWriting:
         image = add_image(layout, layer_files(tmp_path / "in", {"engine.blob": b"another"}))
         assert {name: one.digest for name, one in layout.images().items()} == {NAME: image.digest}
 
+    def test_an_image_whose_name_is_another_s_by_now(self, layout: Layout, tmp_path: Path) -> None:
+        """A base that was built again: until bases.yaml names the new one, it is that one."""
+        image = add_image(layout, layer_files(tmp_path / "in", CONTENTS))
+        add_image(layout, layer_files(tmp_path / "in", {"engine.blob": b"another"}))
+        again = layout.image(image.digest)
+        assert (again.digest, again.manifest) == (image.digest, image.manifest)
+        assert layout.files(again).keys() == CONTENTS.keys()
+        layer = image.manifest.layers[0].digest
+        assert layout.has_image(layer)
+        with pytest.raises(WrongEngine):  # no manifest
+            layout.image(layer)
+        with pytest.raises(InputError):
+            layout.image("sha256:../../index.json")
+
     def test_an_altered_blob_is_written_again(self, layout: Layout, tmp_path: Path) -> None:
         files = layer_files(tmp_path / "in", CONTENTS)
         image = add_image(layout, files)
