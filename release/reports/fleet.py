@@ -10,44 +10,51 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from release.reports.report import Deployment, Report
+from release.reports.report import Deployment, Report, each_once
 
 CLUSTER = "fleet.cattle.io/cluster"
 BUNDLE = "fleet.cattle.io/bundle-name"
 COMMIT = "fleet.cattle.io/commit"
 
+CLUSTER_NAMESPACE = "fleet.cattle.io/cluster-namespace"
+DEFAULT_NAMESPACE = "fleet-default"
+
 KINDS = ("BundleDeployment", "Bundle", "Cluster")
+MONITORED = ("bundledeployments", "bundles", "clusters", "controller", "diagnostics", "gitrepos")
+"""Keys of `fleet monitor`, which leaves out those of which there is nothing."""
 
 
 def is_kubectl(content: Any) -> bool:
-    """Whether it is what `kubectl get … -o json` prints."""
-    return isinstance(content, dict) and isinstance(content.get("items"), list)
+    """Whether it is what `kubectl get … -o json` prints: a list, or one object by itself."""
+    if not isinstance(content, dict):
+        return False
+    return isinstance(content.get("items"), list) or content.get("kind") in KINDS
 
 
 def is_monitor(content: Any) -> bool:
     """Whether it is what `fleet monitor` prints."""
-    return isinstance(content, dict) and isinstance(content.get("bundledeployments"), list)
+    return isinstance(content, dict) and "timestamp" in content and bool(content.keys() & MONITORED)
 
 
 def from_kubectl(content: Mapping[str, Any], name: str, at: datetime) -> Report:
     """The report of Kubernetes objects."""
-    items = [one for one in content["items"] if isinstance(one, dict)]
+    items = [one for one in content.get("items", [content]) if isinstance(one, dict)]
     by_kind = {kind: [one for one in items if one.get("kind") == kind] for kind in KINDS}
     found = (_deployment(one) for one in by_kind["BundleDeployment"])
     paused = {_text(_map(one, "metadata"), "name") for one in _paused(by_kind["Bundle"])}
     return Report(
         name=name,
         at=at,
-        deployments=tuple(one for one in found if one is not None),
+        deployments=each_once(one for one in found if one is not None),
         paused_bundles=frozenset(paused),
         labels={
-            _text(_map(one, "metadata"), "name"): {
+            _cluster(one): {
                 str(key): str(value) for key, value in _map(one, "metadata", "labels").items()
             }
             for one in by_kind["Cluster"]
         },
         heard={
-            _text(_map(one, "metadata"), "name"): heard
+            _cluster(one): heard
             for one in by_kind["Cluster"]
             for heard in [moment(_map(one, "status", "agent").get("lastSeen"))]
             if heard is not None
@@ -57,14 +64,16 @@ def from_kubectl(content: Mapping[str, Any], name: str, at: datetime) -> Report:
 
 def from_monitor(content: Mapping[str, Any], name: str, at: datetime) -> Report:
     """The report of `fleet monitor`, which names a cluster by its namespace on Fleet's side."""
-    rows = [one for one in content["bundledeployments"] if isinstance(one, dict)]
+    listed = content.get("bundledeployments")
+    rows = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return Report(
         name=name,
         at=moment(content.get("timestamp")) or at,
-        deployments=tuple(
+        deployments=each_once(
             Deployment(
                 bundle=_text(one, "name"),
                 cluster=_text(one, "namespace"),
+                namespace=_text(one, "namespace"),
                 commit=_text(one, "commit"),
                 staged=_text(one, "stagedDeploymentID") or _text(one, "deploymentID"),
                 given=_text(one, "deploymentID"),
@@ -90,12 +99,14 @@ def _deployment(item: Mapping[str, Any]) -> Deployment | None:
     labels = {str(key): str(value) for key, value in _map(item, "metadata", "labels").items()}
     if BUNDLE not in labels or CLUSTER not in labels:
         return None
+    cluster = _named(labels.get(CLUSTER_NAMESPACE, ""), labels[CLUSTER])
     spec, status = _map(item, "spec"), _map(item, "status")
     ready, deployed = _condition(status, "Ready"), _condition(status, "Deployed")
     worst = deployed if deployed.get("status") == "False" else ready
     return Deployment(
         bundle=labels[BUNDLE],
-        cluster=labels[CLUSTER],
+        cluster=cluster,
+        namespace=_text(_map(item, "metadata"), "namespace") or cluster,
         commit=labels.get(COMMIT, ""),
         staged=_text(spec, "stagedDeploymentID") or _text(spec, "deploymentID"),
         given=_text(spec, "deploymentID"),
@@ -106,6 +117,15 @@ def _deployment(item: Mapping[str, Any]) -> Deployment | None:
         message=_text(worst, "message"),
         since=moment(worst.get("lastUpdateTime") or worst.get("lastTransitionTime")),
     )
+
+
+def _cluster(item: Mapping[str, Any]) -> str:
+    meta = _map(item, "metadata")
+    return _named(_text(meta, "namespace"), _text(meta, "name"))
+
+
+def _named(namespace: str, name: str) -> str:
+    return name if namespace in ("", DEFAULT_NAMESPACE) else f"{namespace}/{name}"
 
 
 def _paused(bundles: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from engines.errors import InputError, ServiceError
@@ -15,6 +17,7 @@ from release.reports.report import Report, together
 MAX_BYTES = 1 << 30
 """Of one report: 100,000 BundleDeployments are about 300 MB."""
 SECONDS = 30
+_NEXT = re.compile(r"\s*")
 QUERY = "/api/v1/query?query=model_version"
 """What is asked of a Prometheus whose address has no path."""
 
@@ -55,13 +58,7 @@ def _parse(content: bytes, name: str, at: datetime) -> Report:
     text = content.decode(errors="replace").lstrip("\ufeff")
     if metrics.is_exposition(text):
         return metrics.from_exposition(text, name, at)
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise InputError(
-            f"Expected a report in {name}, got something that is not JSON or ends early: {error}. "
-            "Make it again."
-        ) from error
+    found = _documents(text, name)
     if metrics.is_prometheus(found):
         return metrics.from_prometheus(found, name, at)
     if fleet.is_kubectl(found):
@@ -73,6 +70,32 @@ def _parse(content: bytes, name: str, at: datetime) -> Report:
         "`fleet monitor` prints, or metrics with `model_version`; got JSON of another kind. Make "
         "it with one of these."
     )
+
+
+def _documents(text: str, name: str) -> Any:
+    """The one document of a report, or of many, as `fleet monitor --watch` and `kubectl get -w`
+    print them, what they say together."""
+    if re.match(r"(---\s|apiVersion:|kind:|items:)", text):
+        raise InputError(f"Expected JSON in {name}, got YAML. Ask kubectl for `-o json`.")
+    found: list[Any] = []
+    decoder, at = json.JSONDecoder(), _NEXT.match(text).end()  # type: ignore[union-attr]
+    while at < len(text):
+        try:
+            one, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            if found and fleet.is_monitor(found[-1]):
+                break  # It is being written just now.
+            raise InputError(
+                f"Expected a report in {name}, got something that is not JSON or ends early: "
+                f"{error}. Make it again."
+            ) from error
+        found.append(one)
+        at = _NEXT.match(text, at).end()  # type: ignore[union-attr]
+    if not found:
+        raise InputError(f"Expected a report in {name}, got an empty file. Make it again.")
+    if len(found) > 1 and all(map(fleet.is_kubectl, found)):
+        return {"items": [item for one in found for item in one.get("items", [one])]}
+    return found[-1]
 
 
 def _download(address: str) -> bytes:

@@ -13,6 +13,10 @@ class Deployment:
 
     bundle: str
     cluster: str
+    """Its name; with its namespace before it where that is not Fleet's own, since two clusters may
+    have one name."""
+    namespace: str
+    """Of the cluster on Fleet's side: each has its own, the same in every kind of report."""
     commit: str
     """The commit that the bundle is made of; empty where the report does not say."""
     staged: str
@@ -74,14 +78,20 @@ class Report:
 
 
 def together(reports: Iterable[Report]) -> Report:
-    """Several reports as one, as old as the oldest. Raises ValueError where there is none."""
-    found = list(reports)
+    """Several reports as one, as old as the oldest; of a cluster that several speak of, the latest
+    counts. Raises ValueError where there is none."""
+    found = sorted(reports, key=lambda one: one.at)
     return Report(
         name=", ".join(one.name for one in found),
         at=min(one.at for one in found),
-        deployments=tuple(row for one in found for row in one.deployments),
-        told=tuple(row for one in found for row in one.told),
+        deployments=each_once(row for one in found for row in one.deployments),
+        told=tuple(dict.fromkeys(row for one in found for row in one.told)),
         paused_bundles=frozenset(name for one in found for name in one.paused_bundles),
         labels={cluster: labels for one in found for cluster, labels in one.labels.items()},
         heard={cluster: at for one in found for cluster, at in one.heard.items()},
     )
+
+
+def each_once(rows: Iterable[Deployment]) -> tuple[Deployment, ...]:
+    """Of each bundle on each cluster the last row: a cluster that is there twice counts once."""
+    return tuple({(one.bundle, one.namespace): one for one in rows}.values())

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from factories.fleet_reports import bundle, cluster, deployment, write_report
@@ -122,7 +123,14 @@ def test_an_address() -> None:
     ("content", "said"),
     [
         ('{"items": [', "not JSON or ends early"),
-        ("", "not JSON or ends early"),
+        ('{"items": []} {"items": [', "not JSON or ends early"),
+        ('{"items": [], "kind": "List"}}', "not JSON or ends early"),
+        ("[" * 100_000, "not JSON or ends early"),
+        ("", "an empty file"),
+        (" \n", "an empty file"),
+        ("apiVersion: v1\nitems: []\n", "got YAML. Ask kubectl for `-o json`"),
+        ("---\nkind: List\n", "got YAML"),
+        ('{"timestamp": 1}', "JSON of another kind"),
         ("[]", "JSON of another kind"),
         ('{"kind": "Pod"}', "JSON of another kind"),
         ("\0\xff", "not JSON"),
@@ -150,6 +158,106 @@ def test_several_are_as_old_as_the_oldest(tmp_path: Path) -> None:
     assert report is not None
     assert report.at == NOW
     assert [one.cluster for one in report.of("b")] == ["a", "b"]
+
+
+# --- clusters that are taken for others ----------------------------------------------------------
+
+
+def in_namespace(namespace: str, name: str, **how: object) -> dict[str, Any]:
+    """A cluster of another workspace of Fleet, with a name that is there already."""
+    one = deployment("b", name, COMMIT, **how)
+    one["metadata"]["namespace"] = f"cluster-{namespace}-{name}-0123456789ab"
+    one["metadata"]["labels"]["fleet.cattle.io/cluster-namespace"] = namespace
+    return one
+
+
+def test_two_clusters_of_one_name(tmp_path: Path) -> None:
+    other = cluster("dock", "2026-11-28T09:00:00Z", ring="pilot", site="other")
+    other["metadata"]["namespace"] = "vision"
+    items = [
+        in_namespace("fleet-default", "dock"),
+        in_namespace("vision", "dock", ready=False),
+        cluster("dock", "2026-11-28T11:00:00Z", ring="canary", site="dock-7"),
+        other,
+    ]
+    report = load_report(write_report(tmp_path / "sites.json", items))
+    assert [(one.cluster, one.ready) for one in report.of("b")] == [
+        ("dock", True),
+        ("vision/dock", False),
+    ]
+    assert report.labels["dock"]["site"] == "dock-7"
+    assert report.labels["vision/dock"]["site"] == "other"
+    assert report.heard["dock"] > report.heard["vision/dock"]
+
+
+def test_a_cluster_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    """In one report, or in several; the latest word counts."""
+    rows = [deployment("b", "one", COMMIT, ready=False), deployment("b", "one", COMMIT)]
+    twice = write_report(tmp_path / "twice.json", rows)
+    assert [one.ready for one in load_report(twice).of("b")] == [True]
+    old = write_report(tmp_path / "old.json", [deployment("b", "one", COMMIT, ready=False)])
+    os.utime(old, (NOW.timestamp(), NOW.timestamp()))
+    row = {"name": "b", "commit": COMMIT, "ready": True}
+    row["namespace"] = rows[0]["metadata"]["namespace"]
+    monitor = tmp_path / "monitor.json"
+    later = (NOW + timedelta(minutes=1)).isoformat()
+    monitor.write_text(json.dumps({"timestamp": later, "bundledeployments": [row]}))
+    report = load_reports([str(monitor), old, old])
+    assert report is not None
+    assert [one.ready for one in report.of("b")] == [True]
+    assert report.at == NOW
+
+
+# --- one object, many documents ------------------------------------------------------------------
+
+
+def test_one_object_by_itself(tmp_path: Path) -> None:
+    """`kubectl get bundledeployment NAME -o json`."""
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(deployment("b", "one", COMMIT)))
+    assert [one.cluster for one in load_report(str(path)).of("b")] == ["one"]
+
+
+def test_documents_one_after_the_other(tmp_path: Path) -> None:
+    """`kubectl get -o json -w` prints an object each time it changes."""
+    rows = [deployment("b", "one", COMMIT, ready=False), deployment("b", "two", COMMIT)]
+    path = tmp_path / "watched.json"
+    path.write_text(
+        "\n".join(json.dumps(one, indent=2) for one in [*rows, deployment("b", "one", COMMIT)])
+    )
+    assert [(one.cluster, one.ready) for one in load_report(str(path)).of("b")] == [
+        ("one", True),
+        ("two", True),
+    ]
+
+
+def test_fleet_monitor_that_runs_on(tmp_path: Path) -> None:
+    """One line each time, the last of which may be half there; and no deployments at all."""
+    path = tmp_path / "monitor.json"
+    row = {"namespace": "cluster-one", "name": "b", "commit": COMMIT, "ready": True}
+    lines = [
+        json.dumps({"timestamp": "2026-11-28T11:00:00Z", "bundledeployments": [row]}),
+        json.dumps({"timestamp": "2026-11-28T12:00:00Z", "diagnostics": {}}),
+    ]
+    path.write_text("\n".join(lines))
+    report = load_report(str(path))
+    assert (report.at, report.deployments) == (NOW, ())
+    path.write_text("\n".join([lines[0], lines[1][:40]]))
+    report = load_report(str(path))
+    assert report.at == NOW - timedelta(hours=1)
+    assert len(report.deployments) == 1
+    path.write_text(lines[0][:-1])
+    with pytest.raises(InputError, match="ends early"):
+        load_report(str(path))
+
+
+def test_an_older_fleet(tmp_path: Path) -> None:
+    """Without a staged id, without conditions, without the commit: nothing is claimed."""
+    old = deployment("b", "one", COMMIT)
+    del old["spec"]["stagedDeploymentID"], old["status"]["conditions"]
+    del old["metadata"]["labels"]["fleet.cattle.io/commit"]
+    (one,) = load_report(write_report(tmp_path / "sites.json", [old])).of("b")
+    assert (one.commit, one.has_it, one.held, one.since) == ("", True, False, None)
 
 
 json_values = st.recursive(
