@@ -129,6 +129,10 @@ class Quantize(Record):
     quantizer_version: str
     calibration_images: int
     tuning_images: int
+    calibration_sha256: Sha256
+    """Of the whole set, pictures and labels (`pipeline.intake.contents`)."""
+    tuning_sha256: Sha256
+    """As `calibration_sha256`."""
     sensitivity_images: int
     fp32_map50_95: float
     fp16: QuantizedFile

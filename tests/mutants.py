@@ -37,14 +37,16 @@ EQUAL = {
 
 
 def main() -> int:
-    """Run mutmut (`run`), or only tell what it found so far (`show`)."""
+    """Run mutmut (`run`, with names of modules to try no others), or only tell what it found so far
+    (`show`)."""
     mutators.mutation_operators[:] = [
         (kind, operator)
         for kind, operator in mutators.mutation_operators
         if operator.__name__ not in TEXTS
     ]
     if sys.argv[1:] != ["show"]:
-        cli(["run", "--max-children", "2"], standalone_mode=False)
+        modules = [f"{name}.*" for name in sys.argv[2:]]
+        cli(["run", "--max-children", "2", *modules], standalone_mode=False)
     return show()
 
 

@@ -61,6 +61,9 @@ class Evaluation(Accuracy, EngineRecord):
     file: ClassVar[str] = "evaluation.json"
     written_by: ClassVar[str] = "pipeline evaluate"
 
+    pictures_sha256: Sha256 | None = None
+    """Of the evaluation set, pictures and labels (`pipeline.intake.contents`): two engines can be
+    compared where it is the same. None in records that are older than this field."""
     reference_map50_95: float
     """Of the FP32 checkpoint on the same images."""
     map50_95_drop: float

@@ -5,7 +5,7 @@ checkpoint        a YOLOv8 checkpoint; `checkpoint_file` bounds it and
                   `checkpoint_scan` looks through its pickle first
 weights           whether a checkpoint fits, and a copy of just what was checked
 pictures          pictures found, bounded and decoded; labels: their label files
-dataset           pictures and labels of a set on the disk
+dataset           pictures and labels of a set on the disk; contents: which they are, by content
 data_yaml         the data.yaml of a training
 split             its splits dealt out into three disjoint sets; sets: each copied and counted
 """

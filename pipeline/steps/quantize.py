@@ -23,6 +23,7 @@ from engines.files import sha256_file
 from pipeline.accuracy.coco import Truth, accuracy, read_truth
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.config import QuantizeConfig, load_quantize
+from pipeline.intake.contents import contents, set_sha256
 from pipeline.intake.dataset import load_sets
 from pipeline.onnx import onnx_file, reading
 from pipeline.onnx.exported import read_export
@@ -96,6 +97,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     graph = read_export(file("fp32"), model)
     head = find_head(graph)
     sets = load_sets(workspace.model(model_name), model)
+    held = {name: set_sha256(contents(sets[name])) for name in ("calibration", "tuning")}
     calibration = spread(sets["calibration"], config.calibration_images)
     samples = spread(sets["tuning"], config.tuning_images)
     tuning = _tuning(
@@ -126,6 +128,8 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         quantizer_version=quantizer_version()[1],
         calibration_images=len(calibration),
         tuning_images=len(samples),
+        calibration_sha256=held["calibration"],
+        tuning_sha256=held["tuning"],
         sensitivity_images=min(config.sensitivity_images, len(samples)),
         fp32_map50_95=reference,
         fp16=_write(file("fp16"), fp16, tuning.judge(fp16, "float16"), reference),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
-from engines.detect.detections import Detections, save_detections
 from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.accuracy.coco import accuracy, read_truth
+from pipeline.accuracy.reference import Reference, write_reference
 from pipeline.intake.checkpoint import Checkpoint, load_checkpoint, versions
+from pipeline.intake.contents import contents
 from pipeline.intake.dataset import Sample, load_sets
 from pipeline.onnx import session as runtime
 from pipeline.onnx.exported import read_export
@@ -30,13 +31,15 @@ TOLERANCE = Tolerance(boxes_px=0.1, scores=0.001)
 def verify(workspace: Workspace, model_name: str) -> Verify:
     """Compare the ONNX file with the checkpoint on real images and write `verify.json`.
 
-    Writes the detections of the float32 network on the evaluation set to `reference.npz` first.
+    Writes what the float32 network finds in the evaluation set to `reference.npz` first, with the
+    content of the pictures and labels.
     Raises InputError when the two differ by more than the tolerance, when the ONNX file was made
     from other weights, or for bad weights or data.
     """
     model = load_model(workspace, model_name)
     file = workspace.onnx(model_name, "fp32")
     samples = load_sets(workspace.model(model_name), model)["evaluation"]
+    held = contents(samples)  # before they are read: what changes meanwhile shows later
     onnx = bytes(read_export(file, model).SerializeToString())
     checkpoint = load_checkpoint(
         workspace.model(model_name) / model.weights.path, model.weights.sha256
@@ -46,6 +49,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     truth = read_truth(samples, len(model.classes))
     found = detect_in_files(onnx, samples, model.imgsz, "detect with ONNX Runtime")
     reference = workspace.reference(model_name)
+    write_reference(reference, Reference(detections=found, contents=held))
     record = Verify(
         model=model.name,
         model_version=model.version,
@@ -55,7 +59,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         tolerance=TOLERANCE,
         reference=accuracy(truth, found, model.classes),
         reference_file=reference.name,
-        reference_sha256=_save(reference, found),
+        reference_sha256=sha256_file(reference),
         runtimes={"onnxruntime": runtime.version(), **versions()},
     )
     record.write(workspace.model_out(model_name) / Verify.file)
@@ -118,8 +122,3 @@ def _check(parity: Sequence[Parity], path: Path) -> None:
                     f"got a difference of {got:.3g} at batch {one.batch}. Export again; if it "
                     "stays, the versions of torch, onnxsim or onnxruntime do not fit together."
                 )
-
-
-def _save(path: Path, found: Mapping[str, Detections]) -> str:
-    save_detections(path, found)
-    return sha256_file(path)

@@ -63,8 +63,9 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     twice. A model of which every engine fails loses its candidate and alias; where measurements
     are INVALID, or this is about one `engine`, the candidate stays where it was.
 
-    Raises InputError for an engine that was not judged by the budgets of now, WrongEngine for files
-    that were changed after that, and ServiceError when MLflow does not do its part.
+    Raises InputError for an engine that was not judged by the budgets of now, or engines of a model
+    that were evaluated on different pictures, WrongEngine for files that were changed after that,
+    and ServiceError when MLflow does not do its part.
     """
     refuse_old_layout(workspace)
     config = load_target(workspace, target)
@@ -74,6 +75,7 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
         if verdict != "PASS":
             say(f"{name}: {verdict}, so it is not published")
     passed = [one for one in found.values() if one.verdict.verdict == "PASS"]
+    _check_pictures(passed)
     for judged in passed:
         _warn_of_lost_code(judged.manifest, say)
     with exclusive(workspace):
@@ -102,6 +104,21 @@ def _judged(
     """The engines that are wanted, with the gate's word on them and what it rests on."""
     wanted = [engine] if engine else list(config.engines)
     return {name: load_judged(workspace, config.target, name) for name in wanted}
+
+
+def _check_pictures(passed: Iterable[JudgedEngine]) -> None:
+    """Raise InputError where engines of a model were evaluated on different pictures: nobody knows
+    which of them is more accurate, and one is of other data than its release will name."""
+    first: dict[str, JudgedEngine] = {}
+    for judged in passed:
+        other = first.setdefault(judged.manifest.model, judged)
+        if judged.evaluation.pictures_sha256 != other.evaluation.pictures_sha256:
+            names = [one.manifest.engine for one in (other, judged)]
+            raise InputError(
+                f"Expected the engines of {judged.manifest.model} evaluated on the same pictures, "
+                f"but {' and '.join(names)} were not. Run `pipeline evaluate|gate "
+                f"{'|'.join(names)} --target {judged.manifest.target}`, or `dvc repro`."
+            )
 
 
 def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import Result
@@ -186,6 +187,14 @@ def unreadable(purpose: str) -> Spoil:
     return spoil
 
 
+def turned(purpose: str) -> Spoil:
+    def spoil(clone: Clone) -> None:
+        path = first(clone, purpose, "images")
+        cv2.imwrite(str(path), cv2.rotate(cv2.imread(str(path)), cv2.ROTATE_180))
+
+    return spoil
+
+
 def mislabelled(purpose: str, line: str) -> Spoil:
     def spoil(clone: Clone) -> None:
         first(clone, purpose, "labels").write_text(line)
@@ -274,6 +283,17 @@ CASES = {
     ),
     "unreadable image in evaluate": Case(
         spoil=unreadable("evaluation"), words=EVALUATE, said="an image that OpenCV can read"
+    ),
+    "image that was turned after verify": Case(
+        spoil=turned("evaluation"), words=EVALUATE, said=f"Run `pipeline verify {MODEL}` again"
+    ),
+    "label that was changed after verify": Case(
+        spoil=mislabelled("evaluation", "1 0.5 0.5 0.1 0.1\n"),
+        words=EVALUATE,
+        said="there are pictures 1 with other labels",
+    ),
+    "set that was changed after quantize": Case(
+        spoil=turned("calibration"), words=EVALUATE, said=f"Run `pipeline quantize {MODEL}` again"
     ),
     "unreadable image in benchmark": Case(
         spoil=unreadable("evaluation"), words=BENCHMARK, said="an image that OpenCV can read"

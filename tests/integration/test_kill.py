@@ -23,7 +23,6 @@ from pathlib import Path
 import pytest
 
 from engines.backends.loading import check_engine
-from engines.detect.detections import load_detections
 from engines.detect.golden import read_golden
 from engines.errors import InputError, JetrailError, WrongEngine
 from engines.files import sha256_file
@@ -34,6 +33,7 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from engines.records.record import Record
 from engines.records.verdict import Verdict
+from pipeline.accuracy.reference import read_reference
 from pipeline.latency.results import HISTOGRAM_BINS
 from pipeline.onnx.golden import read_golden_outputs
 from pipeline.onnx.onnx_file import read_onnx
@@ -229,7 +229,7 @@ def check_whole(path: Path) -> None:
     elif path.name == "golden.npz":
         read_golden_outputs(path, MODEL) if path.parent.parent.name == MODEL else read_golden(path)
     elif path.suffix == ".npz":
-        load_detections(path)
+        read_reference(path, MODEL)
     elif path.suffix == ".xml":
         ET.parse(path)
     elif path.suffix == ".csv":

@@ -14,7 +14,6 @@ import pytest
 
 from engines.backends.loading import check_engine
 from engines.config.yaml import load_yaml
-from engines.detect.detections import load_detections
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.benchmark import Benchmark
@@ -23,6 +22,7 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from engines.records.signed_folder import verify_folder
 from engines.records.verdict import Verdict
+from pipeline.accuracy.reference import read_reference
 from pipeline.records import Quantize, Verify
 from release.image.layout import Layout
 from release.packed import read_image
@@ -103,7 +103,8 @@ def test_model_side(first_run: tuple[Clone, str]) -> None:
     assert {path.name for path in out.glob("*.onnx")} == made
     verify, quantize = Verify.read(out / "verify.json"), Quantize.read(out / "quantize.json")
     assert read(out / "verify.json")["onnx_sha256"] == sha256_file(out / "model.fp32.onnx")
-    assert len(load_detections(out / verify.reference_file)) == verify.reference.images == 16
+    reference = read_reference(out / verify.reference_file, MODEL)
+    assert len(reference.detections) == verify.reference.images == 16
     assert {one.method for one in quantize.methods} == {"minmax", "entropy", "percentile", "mse"}
     assert quantize.int8.sha256 == sha256_file(out / "model.int8.onnx")
     assert quantize.golden_sha256 == sha256_file(out / "golden.npz")

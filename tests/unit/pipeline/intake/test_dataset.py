@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from engines.config.model import DataSets, ModelConfig, Weights
-from engines.detect.detections import Detections, load_detections, save_detections
 from engines.errors import InputError
 from pipeline.intake.dataset import Sample, load_set, load_sets
 
@@ -134,26 +133,3 @@ def test_a_picture_in_two_sets_is_found_under_any_name(tmp_path: Path) -> None:
     put_image(tmp_path / "data" / "calibration", "other.png", 2)
     with pytest.raises(InputError, match="calibration and evaluation sets to be disjoint, but 1 "):
         load_sets(tmp_path, model())
-
-
-def test_detections_survive_a_file(tmp_path: Path) -> None:
-    one = Detections(
-        boxes=np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32),
-        confidences=np.array([0.9, 0.1], np.float32),
-        classes=np.array([3, 0]),
-    )
-    path = tmp_path / "reference.npz"
-    save_detections(path, {"a.jpg": one, "none.jpg": Detections.empty()})
-    back = load_detections(path)
-    assert list(back) == ["a.jpg", "none.jpg"]
-    assert np.array_equal(back["a.jpg"].boxes, one.boxes)
-    assert back["a.jpg"].classes.tolist() == [3, 0]
-    assert len(back["none.jpg"]) == 0
-
-
-@pytest.mark.parametrize("content", [b"", b"PK", b"not a zip at all"])
-def test_a_damaged_reference_says_how_to_make_it_again(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "reference.npz"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match="pipeline verify MODEL"):
-        load_detections(path)

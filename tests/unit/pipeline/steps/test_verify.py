@@ -9,9 +9,11 @@ import onnx
 import pytest
 
 from engines.config.workspace import Workspace
-from engines.detect.detections import load_detections
 from engines.errors import InputError
 from engines.files import sha256_file
+from pipeline.accuracy.reference import read_reference
+from pipeline.intake.contents import contents
+from pipeline.intake.dataset import load_set
 from pipeline.records import Verify
 from pipeline.steps.verify import verify
 from tests.unit.pipeline.conftest import MODEL
@@ -26,8 +28,10 @@ def test_record_and_reference(workspace: Workspace, exported: Path) -> None:
     assert all(one.scores.largest < 1e-4 for one in record.parity)
     assert record.onnx_sha256 == sha256_file(exported)
     assert (record.reference.images, record.reference.objects) == (5, 5)
-    reference = load_detections(out / record.reference_file)
-    assert list(reference) == [f"evaluation-{number}.png" for number in range(5)]
+    reference = read_reference(out / record.reference_file, MODEL)
+    assert list(reference.detections) == [f"evaluation-{number}.png" for number in range(5)]
+    samples = load_set(workspace.model(MODEL) / "data" / "evaluation", "evaluation")
+    assert reference.contents == contents(samples)
     assert record.reference_sha256 == sha256_file(out / "reference.npz")
 
 
