@@ -76,14 +76,19 @@ def lay_out(workspace: Workspace) -> None:
 
 
 def add_engine(
-    workspace: Workspace, precision: str, p50_ms: float = 10.0, verdict: str = "PASS"
+    workspace: Workspace,
+    precision: str,
+    p50_ms: float = 10.0,
+    verdict: str = "PASS",
+    model: str = "meter",
 ) -> str:
     """Write the files of one engine, which then gets the verdict; gives its sha256."""
-    folder = workspace.engine(TARGET, f"meter-{precision}")
+    folder = workspace.engine(TARGET, f"{model}-{precision}")
     folder.path.mkdir(parents=True, exist_ok=True)
     content = f"engine in {precision}".encode()
     (folder.path / "engine.blob").write_bytes(content)
-    onnx = workspace.model_out("meter") / f"model.{precision}.onnx"
+    onnx = workspace.model_out(model) / f"model.{precision}.onnx"
+    onnx.parent.mkdir(parents=True, exist_ok=True)
     onnx.write_bytes(b"onnx")
     name, sha256 = folder.path.name, _sha256(content)
     about = {"engine": name, "target": TARGET, "engine_sha256": sha256}
@@ -93,7 +98,7 @@ def add_engine(
         valid["reasons"] = ["Others took 21 % of the processors."]
     drop = {"map50_95_drop": 0.5 if verdict == "FAIL" else 0.0}
     for kind, record in (
-        (Manifest, _manifest(precision, content, workspace.relative(onnx))),
+        (Manifest, _manifest(precision, content, workspace.relative(onnx)) | {"model": model}),
         (Benchmark, _benchmark(p50_ms) | {"validity": valid}),
         (Evaluation, EVALUATION | drop),
     ):

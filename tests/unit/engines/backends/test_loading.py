@@ -69,6 +69,10 @@ class TestCompatiblePlans:
             (_plan(hardware="same-compute-capability"), {"gpu", "driver", "cuda"}),
             (_plan(hardware="ampere+"), {"gpu", "compute_capability", "driver", "cuda"}),
             (_plan(version_compatible=True), {"driver", "cuda", "l4t", "jetpack"}),
+            (
+                _plan(version_compatible=True, hardware="ampere+"),
+                {"gpu", "compute_capability", "driver", "cuda", "l4t", "jetpack"},
+            ),
         ],
     )
     def test_device(
@@ -85,6 +89,7 @@ class TestCompatiblePlans:
         [
             ("10.3.0", "10.3.0", False, True),
             ("10.3.0", "10.7.0", False, False),
+            ("10.3.0", "10.3.0", True, True),
             ("10.3.0", "10.7.0", True, True),
             ("10.7.0", "10.16.0", True, True),
             ("10.7.0", "10.3.0", True, False),

@@ -3,22 +3,28 @@ itself is tried in tests/integration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from factories.paper import judge_again
+from factories.mlflow_double import MlflowDouble, put_in_place
+from factories.paper import edit, judge_again, row_yaml
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
+from engines.records.manifest import Manifest
 from engines.records.record import VerdictName
-from release.records import Candidate, Candidates, MlflowEntry, candidates_path
-from release.steps import publish as step
+from engines.records.verdict import Verdict
+from release.records import (
+    Candidate,
+    Candidates,
+    Figures,
+    candidates_path,
+    publication_path,
+    read_publication,
+)
 from release.steps.publish import publish
-from release.tags import make_tag
 
 TARGET = "x86-openvino"
 
@@ -76,44 +82,10 @@ def test_one_engine_says_nothing_of_the_others(
     assert now.skipped == {"meter-fp32": "INVALID", "meter-fp16": "FAIL"}
 
 
-class Store:
-    """MLflow, as far as publishing asks it."""
-
-    def version_of(self, name: str, release: str) -> int:
-        return 1
-
-    def has_files(self, submission: Any) -> bool:
-        return True
-
-    def publish(self, submission: Any) -> MlflowEntry:
-        return MlflowEntry(
-            tracking_uri="sqlite:///mlflow.db",
-            experiment="jetrail/meter",
-            run_id="0a",
-            registered_model=submission.registered_model,
-            version=1,
-        )
-
-    def point_alias(self, name: str, alias: str, version: int) -> None:
-        assert alias == "candidate"
-
-
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(monkeypatch: pytest.MonkeyPatch) -> MlflowDouble:
     """What publishing finds in place of MLflow."""
-    found = Store()
-
-    @contextmanager
-    def opened(root: Any) -> Iterator[Store]:
-        yield found
-
-    def described(workspace: Workspace, judged: Any, draw: Any) -> SimpleNamespace:
-        name = f"meter.{TARGET}"
-        return SimpleNamespace(registered_model=name, release=make_tag(judged.manifest).name)
-
-    monkeypatch.setattr(step, "open_store", opened)
-    monkeypatch.setattr(step, "describe", described)
-    return found
+    return put_in_place(monkeypatch)
 
 
 @pytest.mark.parametrize(("fp32_ms", "chosen"), [(9.95, "meter-fp16"), (9.0, "meter-fp32")])
@@ -121,7 +93,7 @@ def test_the_candidate_stays_unless_another_is_better_by_more_than_chance(
     workspace: Workspace,
     released: Candidate,
     add_engine: Any,
-    store: Store,
+    store: MlflowDouble,
     fp32_ms: float,
     chosen: str,
 ) -> None:
@@ -133,7 +105,7 @@ def test_the_candidate_stays_unless_another_is_better_by_more_than_chance(
 
 @pytest.mark.parametrize("verdict", ["FAIL", "INVALID"])
 def test_only_what_passed_is_published(
-    workspace: Workspace, add_engine: Any, store: Store, verdict: VerdictName
+    workspace: Workspace, add_engine: Any, store: MlflowDouble, verdict: VerdictName
 ) -> None:
     add_engine("fp16", p50_ms=10.0)
     add_engine("fp32", p50_ms=1.0, verdict=verdict)
@@ -148,7 +120,7 @@ def test_only_what_passed_is_published(
 
 
 def test_engines_that_were_evaluated_on_different_pictures_are_not_compared(
-    workspace: Workspace, add_engine: Any, store: Store
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
 ) -> None:
     for precision, digit in (("fp16", "1"), ("fp32", "2")):
         add_engine(precision)
@@ -170,3 +142,159 @@ def evaluated_on(workspace: Workspace, precision: str, digit: str) -> None:
     record = folder.read(Evaluation)
     folder.write(record.model_copy(update={"pictures_sha256": digit * 64}))
     judge_again(workspace, engine)
+
+
+# --- what MLflow is told --------------------------------------------------------------------------
+
+NAME = f"meter.{TARGET}"
+
+
+def told(workspace: Workspace, engine: str | None = None) -> tuple[Candidates, list[str]]:
+    """Publish; what the candidates are, and what was said."""
+    said: list[str] = []
+    return publish(workspace, TARGET, engine, said.append).candidates, said
+
+
+def test_a_release_is_made_once_and_completed(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    add_engine("fp16")
+    add_engine("fp32", verdict="FAIL")
+    now, said = told(workspace)
+    release = now.candidates["meter"].release
+    assert store.versions == {NAME: {release: 1}}
+    assert store.aliases == {NAME: {"candidate": 1}}
+    assert f"meter-fp16: published as {release}" in said
+    assert f"meter-fp16: published before as {release}" in told(workspace)[1]
+    store.files.clear()
+    again = told(workspace)[1]
+    assert f"meter-fp16: published before; files that were gone are back as {release}" in again
+    assert store.versions == {NAME: {release: 1}}
+
+
+def test_the_record_has_the_figures_and_how_sure_they_are(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    sha256 = add_engine("fp16", p50_ms=10.0)
+    folder = workspace.engine(TARGET, "meter-fp16")
+    interval = {"low": -0.002, "high": 0.006, "resamples": 100}
+    edit(folder.file(Evaluation), lambda one: one.update(map50_95_drop_interval=interval))
+    times = {"p50_noise_ms": 0.25, "p99_ms": 12.0}
+    edit(folder.file(Benchmark), lambda one: one["frame"]["1"].update(times))
+    judge_again(workspace, "meter-fp16")
+    (found,) = publish(workspace, TARGET, "meter-fp16", lambda _: None).publications
+    assert found.figures == Figures(
+        frame_p50_ms=10.0,
+        frame_p99_ms=12.0,
+        map50_95=0.7,
+        engine_bytes=len(b"engine in fp16"),
+        frame_p50_noise_ms=0.25,
+        map50_95_noise=0.004,
+    )
+    assert (found.engine_sha256, found.git_commit) == (sha256, "c" * 40)
+    assert (found.engine, found.model, found.target) == ("meter-fp16", "meter", TARGET)
+    assert (found.model_version, found.precision, found.verdict) == ("1.0", "fp16", "PASS")
+    assert (found.fleet_label, found.engine_file) == (TARGET, "engine.blob")
+    verdict = folder.read(Verdict)
+    assert (found.checks, found.judged) == (verdict.checks, verdict.judged)
+    assert (found.mlflow.registered_model, found.mlflow.version) == (NAME, 1)
+    assert read_publication(workspace, found.release) == found
+
+
+def test_a_record_of_another_mlflow_stays(
+    workspace: Workspace, add_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_place(monkeypatch)
+    for precision in ("fp16", "fp32"):
+        add_engine(precision)
+    first = publish(workspace, TARGET, "meter-fp16", lambda _: None).publications[0]
+    path = publication_path(workspace, first.release)
+    other = put_in_place(monkeypatch)
+    other.versions[NAME] = {"v0.9-of-another-time": 1}
+    before = path.read_bytes()
+    _, said = told(workspace)
+    (kept,) = (line for line in said if "its record stays as it is" in line)
+    assert first.release in kept
+    assert "names run 1a at sqlite:///mlflow.db; here it is run " in kept
+    assert path.read_bytes() == before
+    assert len(list(workspace.records.glob("v*/publication.json"))) == 2
+
+
+def test_the_alias_goes_where_nothing_passes_any_more(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    add_engine("fp16")
+    add_engine("fp32", verdict="FAIL")
+    told(workspace)
+    add_engine("fp16", verdict="FAIL")
+    now, said = told(workspace)
+    assert (now.candidates, store.aliases) == ({}, {NAME: {}})
+    assert f"meter: no engine passes any more, so {NAME} has no candidate now" in said
+    assert not [line for line in told(workspace)[1] if "no engine passes" in line]
+
+
+def test_mlflow_is_not_asked_where_nothing_of_the_target_was_published(
+    workspace: Workspace, add_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(root: Any) -> Any:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr("release.steps.publish.open_store", opened)
+    add_engine("fp16", verdict="FAIL")
+    add_engine("fp32", verdict="FAIL")
+    assert told(workspace)[0].candidates == {}
+
+
+def test_an_engine_is_compared_with_those_that_were_published(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    """And with no other: neither one that MLflow has not, nor one that fails by now."""
+    add_engine("fp16", p50_ms=5.0)
+    add_engine("fp32", p50_ms=10.0)
+    assert told(workspace, "meter-fp32")[0].candidates["meter"].engine == "meter-fp32"
+    told(workspace, "meter-fp16")
+    assert told(workspace, "meter-fp32")[0].candidates["meter"].engine == "meter-fp16"
+    (release,) = (name for name in store.versions[NAME] if "-fp16-" in name)
+    del store.versions[NAME][release]
+    assert told(workspace, "meter-fp32")[0].candidates["meter"].engine == "meter-fp32"
+
+
+def test_each_model_has_a_candidate_of_its_own(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    """The model before it in the alphabet passes, the one after it does not."""
+    row = workspace.target(TARGET) / "params.yaml"
+    row.write_text(row_yaml("meter-fp16", "aisle-fp16", "valve-fp16"))
+    verdicts = {"aisle": "FAIL", "meter": "PASS", "valve": "FAIL"}
+    for model, verdict in verdicts.items():
+        add_engine("fp16", verdict=verdict, model=model)
+    now, said = told(workspace)
+    assert list(now.candidates) == ["meter"]
+    store.aliases["valve.x86-openvino"] = {"candidate": 4}
+    store.aliases["aisle.x86-openvino"] = {"candidate": 5}
+    now, said = told(workspace)
+    assert [line.partition(":")[0] for line in said if "no engine passes" in line] == [
+        "aisle",
+        "valve",
+    ]
+    assert list(store.aliases[NAME]) == ["candidate"]
+
+
+@pytest.mark.parametrize(
+    ("commit", "said"),
+    [
+        ("c" * 40, None),
+        ("c" * 40 + "-dirty", f"uncommitted code ({'c' * 12}-dirty)"),
+        ("", "code without a commit"),
+    ],
+)
+def test_code_that_no_commit_holds_is_said(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble, commit: str, said: str | None
+) -> None:
+    add_engine("fp16")
+    folder = workspace.engine(TARGET, "meter-fp16")
+    edit(folder.file(Manifest), lambda one: one["source"].update(git_commit=commit))
+    judge_again(workspace, "meter-fp16")
+    found = [line for line in told(workspace, "meter-fp16")[1] if "built from" in line]
+    assert len(found) == (said is not None)
+    assert said is None or f"meter-fp16: built from {said}; commit and build" in found[0]
