@@ -8,6 +8,8 @@ Run by hand after `pipeline quantize`, in an environment with jetrail[export]; N
 ModelOpt take part where they are installed (pip install nncf, nvidia-modelopt[onnx]):
 
     python benchmarks/quantizers.py meter-yolov8n [MODEL ...] [--calibration 64] [--evaluation 320]
+
+`shapes.py` makes a second checkpoint to compare on.
 """
 
 from __future__ import annotations
@@ -110,7 +112,12 @@ def compare(workspace: Workspace, name: str, calibration: int, evaluation: int) 
     reference = detect(graph.SerializeToString(), images, "float32")
     score = accuracy(truth, reference, model.classes).map50_95
     times = latencies([one.graph for one in contenders if one.graph], model, images[0])
-    print(f"{name}: {len(given.calibration)} calibration, {len(images)} evaluation images")
+    device = read_fingerprint()
+    print(
+        f"{name}: float32 has mAP50-95 {score:.4f}; {len(given.calibration)} calibration, "
+        f"{len(images)} evaluation images; {device.name}, {device.cores} processors, of the kind "
+        f"{processor_kind(usable_isa(device.isa))}"
+    )
     print(f"{'':26}{'drop':>9}{'shift':>9}{'cpu s':>8}{'OpenVINO ms':>13}  TensorRT")
     for one in contenders:
         if one.graph is None:
