@@ -81,13 +81,16 @@ def benchmark(p99: float = 10, p50: float = 5, fps: float = 200, valid: bool = T
         max_ms=p99,
         count=400,
     )
+    # Of a whole batch no budget speaks: it takes longer than any.
+    names = (name for name in Latency.model_fields if name.endswith("_ms"))
+    whole_batch = latency.model_copy(update=dict.fromkeys(names, 1000.0))
     return Benchmark(
         engine="m-fp16",
         target="t",
         engine_sha256="a" * 64,
         frame_size=(720, 1280),
-        inference={"1": latency},
-        frame={"1": latency},
+        inference={"1": latency, "4": whole_batch},
+        frame={"1": latency, "4": whole_batch},
         throughput=Throughput(frames_per_second=fps, in_flight=4, count=500),
         memory_peak_mib=300,
         machine=MachineState(
