@@ -323,6 +323,29 @@ def test_their_prints_are_left_out_and_logging_is_as_before(
     assert capsys.readouterr().out == "ours\n"
 
 
+def test_they_are_asked_for_symmetric_int8_by_name(
+    graph: Any, head: Head, thresholds: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime 1.32 makes weights with a scale a channel symmetric whatever it is asked for; a
+    later one may not."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    asked: dict[str, Any] = {}
+    plain = QDQQuantizer.__init__
+
+    def noted(self: Any, model: Any, **options: Any) -> None:
+        asked.update(options)
+        plain(self, model, **options)
+
+    monkeypatch.setattr(QDQQuantizer, "__init__", noted)
+    to_int8(graph, thresholds, head.body)
+    more = asked["extra_options"]
+    assert (more["WeightSymmetric"], more["ActivationSymmetric"]) == (True, True)
+    assert (asked["per_channel"], asked["reduce_range"]) == (True, False)
+    assert asked["weight_qType"] == asked["activation_qType"] == QuantType.QInt8
+
+
 def test_who_quantizes_is_named() -> None:
     import onnxruntime
 
