@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engines.errors import InputError
 from engines.files import (
+    DISK_ERRNOS,
+    TEMPORARY_PREFIX,
+    YOUNG_SECONDS,
     atomic_folder,
     atomic_folders,
     atomic_path,
+    collect_left_over,
     remove_folder,
     sha256_file,
     write_atomic,
@@ -45,6 +52,100 @@ def test_the_disk_has_the_file_before_its_name_and_then_the_folder(
     monkeypatch.setattr(os, "fsync", fsync)
     write_atomic(target, "new")
     assert seen == [(False, False), (True, True)]
+
+
+def test_a_folder_is_on_the_disk_file_by_file_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link in it is left as it is, wherever it leads."""
+    target, seen = tmp_path / "model", []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        seen.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, target.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_folder(target) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "weights.pt").write_text("x")
+        (folder / "model.yaml").write_text("x")
+        (folder / "later").symlink_to("nowhere")
+    assert sorted(seen[:-1]) == [("deep", False), ("model.yaml", False), ("weights.pt", False)]
+    assert seen[-1] == (tmp_path.name, True)
+    assert (target / "later").is_symlink()
+
+
+def test_many_folders_are_on_the_disk_before_they_have_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, seen = tmp_path / "place", []
+
+    def fsync(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        seen.append((name, sorted(path.name for path in place.iterdir())))
+
+    monkeypatch.setattr(os, "sync", lambda: seen.append(("all", (place / "one").exists())))
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_folders(place) as new:
+        for name in ("one", "two"):
+            (new / name).mkdir()
+    assert seen[0] == ("all", False)
+    (name, there) = seen[-1]
+    assert (name, there[-2:]) == ("place", ["one", "two"])
+
+
+def test_the_temporary_keeps_the_ending(tmp_path: Path) -> None:
+    """Some libraries add one of their own to a name that they do not know."""
+    with atomic_path(tmp_path / "plot.svg") as temporary:
+        assert temporary.suffix == ".svg"
+        assert temporary.parent.parent == tmp_path
+        assert temporary.parent.name.startswith(TEMPORARY_PREFIX)
+        temporary.write_text("x")
+
+
+@pytest.mark.parametrize("writing", [atomic_path, atomic_folder, atomic_folders])
+@pytest.mark.parametrize(
+    ("number", "ours"),
+    [(code, True) for code in sorted(DISK_ERRNOS)] + [(errno.EIO, False), (errno.ENOENT, False)],
+)
+def test_what_users_can_put_right_is_said_in_a_sentence(
+    tmp_path: Path, writing: Any, number: int, ours: bool
+) -> None:
+    """Any other error is one of ours or of the hardware, and stays what it is."""
+    with pytest.raises(InputError if ours else OSError) as raised, writing(tmp_path / "out"):
+        raise OSError(number, os.strerror(number))
+    if ours:
+        said = f"Cannot write {tmp_path / 'out'}: {os.strerror(number)}. Nothing was changed."
+        assert str(raised.value).startswith(said)
+    assert list(tmp_path.rglob(f"{TEMPORARY_PREFIX}*")) == []
+
+
+def test_what_is_no_temporary_folder_is_not_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{TEMPORARY_PREFIX}file").write_text("somebody's")
+    (tmp_path / "folder").mkdir()
+    left = tmp_path / f"{TEMPORARY_PREFIX}left"
+    left.mkdir()
+    monkeypatch.setattr(time, "time", lambda: left.stat().st_mtime + YOUNG_SECONDS - 1)
+    collect_left_over(tmp_path)
+    assert left.is_dir()
+    monkeypatch.setattr(time, "time", lambda: 1e12)
+    collect_left_over(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{TEMPORARY_PREFIX}file", "folder"]
+
+
+def test_one_that_is_locked_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [tmp_path / f"{TEMPORARY_PREFIX}{name}" for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    lock = os.open(folders[1], os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "time", lambda: 1e12)
+    collect_left_over(tmp_path)
+    os.close(lock)
+    assert list(tmp_path.iterdir()) == [folders[1]]
 
 
 def test_a_link_and_a_mode_of_people_are_kept(tmp_path: Path) -> None:

@@ -232,6 +232,48 @@ def test_at_its_limit_a_machine_is_valid(row: BenchmarkRow, jetson_row: Benchmar
     assert disturbances(QUIET.model_copy(update=taken), row) == ()
 
 
+LIMITS = {
+    "drift_share": "max_drift_share",
+    "temperature_max_c": "max_temperature_c",
+    "steal_share": "max_steal_share",
+    "others_share": "max_others_share",
+    "run_queue_wait_share": "max_run_queue_wait_share",
+}
+
+
+@pytest.mark.parametrize(("figure", "limit"), LIMITS.items())
+def test_just_above_its_limit_it_is_not(row: BenchmarkRow, figure: str, limit: str) -> None:
+    """Neither in a soak nor elsewhere is there room beyond what the row says."""
+    judged = {"drift_share", "temperature_max_c"}
+    for part, reasons in ((1.0, 0), (1.1, 1)):
+        state = QUIET.model_copy(update={figure: part * getattr(row, limit)})
+        found = invalid_reasons(state, row) if figure in judged else disturbances(state, row)
+        assert len(found) == reasons
+
+
+@pytest.mark.parametrize("clock", ["gpu_clock", "memory_clock"])
+def test_a_clock_that_is_read_at_one_end_only_says_nothing(
+    jetson_row: BenchmarkRow, clock: str
+) -> None:
+    for low, high in ((100.0, None), (None, 900.0)):
+        ends = {f"{clock}_min_mhz": low, f"{clock}_max_mhz": high}
+        state = JETSON.model_copy(update={"gpu_clock_max_mhz": 918.0} | ends)
+        found = invalid_reasons(state, jetson_row)
+        assert not [reason for reason in found if "moved between" in reason]
+
+
+def test_a_lower_clock_of_the_gpu_does_not_hide_that_of_the_memory(
+    jetson_row: BenchmarkRow,
+) -> None:
+    """Each clock is looked at, and each that moved is a reason of its own."""
+    moved = {"gpu_clock_min_mhz": 612.0, "memory_clock_min_mhz": 9.0, "memory_clock_max_mhz": 99.0}
+    found = invalid_reasons(JETSON.model_copy(update=moved), jetson_row)
+    assert [reason.partition(" moved")[0] for reason in found] == [
+        "The GPU's clock",
+        "The GPU's memory clock",
+    ]
+
+
 def test_what_disturbed_most_is_said_first(row: BenchmarkRow) -> None:
     few = Quiet(share=0.1, enough=False, seconds=1, set_aside={"steal": 3, "wait": 9, "others": 5})
     (reason,) = invalid_reasons(QUIET, row, few)

@@ -65,6 +65,10 @@ def test_each_policy(policy: Policy, winner: Publication, reason: str) -> None:
         ("most-accurate", {"map50_95": 0.7}, {"map50_95": 0.701, "map50_95_noise": 0.004}, True),
         ("most-accurate", {"map50_95": 0.7}, {"map50_95": 0.705, "map50_95_noise": 0.004}, False),
         ("smallest", {"engine_bytes": 9000}, {"engine_bytes": 8999}, False),
+        # As small, and faster, which this policy does not ask for.
+        ("smallest", {"engine_bytes": 9000}, {"engine_bytes": 9000, "frame_p50_ms": 3.0}, True),
+        # Better by just the noise.
+        ("fastest", {"frame_p50_ms": 4.0}, {"frame_p50_ms": 3.5, "frame_p50_noise_ms": 0.5}, True),
     ],
 )
 def test_another_precision_has_to_be_better_by_more_than_chance(
