@@ -245,7 +245,7 @@ def test_judged_by_other_budgets(
     params = workspace.target(TARGET) / "params.yaml"
     params.write_text(params.read_text().replace(old, new))
     with pytest.raises(
-        InputError, match=f"other budgets.*{match}.*gate {ENGINE} --target {TARGET}"
+        InputError, match=rf"other budgets .* now: {match}\. Judge.*gate {ENGINE} --target {TARGET}"
     ):
         load_judged(workspace, TARGET, ENGINE)
 
