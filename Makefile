@@ -59,7 +59,7 @@ check: lint test
 # Twenty minutes at most; what is left is tried by the next run. Aside: mutmut wants a newer click
 # than DVC's other packages here, and runs with this one.
 mutants: .venv/.mutants
-	PYTHONPATH=$(CURDIR)/.venv/mutants timeout 1200 $(BIN)/python tests/mutants.py || \
+	PYTHONPATH=$(CURDIR)/.venv/mutants timeout 1200 $(BIN)/python tests/mutants.py run $(MODULES) || \
 	    PYTHONPATH=$(CURDIR)/.venv/mutants $(BIN)/python tests/mutants.py show
 
 .venv/.mutants: .venv/.dev
