@@ -206,8 +206,9 @@ def as_float32(value: Any) -> Any:
 def save(network: Any, path: Path) -> None:
     """Write a stripped float16 checkpoint, as Ultralytics does at the end of a training."""
     import torch
-    from ultralytics import __version__ as version
+    import ultralytics
 
+    version = ultralytics.__version__
     network.criterion = None
     network.args = {"task": "detect", "model": NETWORK, "imgsz": SIDE}
     for parameter in network.parameters():
