@@ -154,6 +154,8 @@ def show_site(workspace: Workspace, added: AddedSite) -> None:
 
 def show_sites(found: Sites) -> None:
     """A site a line, and what is wrong. Raises InputError where something is."""
+    if not found.sites and not found.problems:
+        line("There is no site yet. `release add-site NAME --target T --ring R` lays one out.")
     for one in found.sites:
         cameras = f"{len(one.cameras)} camera{'' if len(one.cameras) == 1 else 's'}"
         line(f"{one.site}: {one.target}, {one.ring}, {cameras}, {one.location or 'no location'}")

@@ -7,11 +7,6 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
-
-# How long an example takes says how busy the machine is.
-settings.register_profile("jetrail", deadline=None)
-settings.load_profile("jetrail")
 
 try:
     from hypothesis import settings

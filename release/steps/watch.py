@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -60,10 +61,15 @@ def watch_on(
     seconds: float,
     say: Say,
 ) -> None:
-    """Look again and again. What fails at one look is said, and is no reason to stop."""
-    while True:
+    """Look again and again. What fails at one look is said, and is no reason to stop.
+
+    Raises InputError where the first look does: of what was typed wrong, nothing comes later.
+    """
+    for number in itertools.count():
         try:
             watch(workspace, sources, telling, dry_run=False, say=say)
         except JetrailError as error:
+            if not number and isinstance(error, InputError):
+                raise
             say(f"error: {error}")
         time.sleep(seconds)

@@ -16,7 +16,10 @@ from factories.gitlab import Server
 from factories.gitops import GitOpsRepository, git
 from typer.testing import Result
 
+from engines.errors import InputError, ServiceError
+from release.moves.undo import Telling
 from release.records import publication_path
+from release.steps import watch as step
 from tests.unit.release.publications import PUBLICATION, TARGET, another
 
 Run = Callable[..., Result]
@@ -267,3 +270,46 @@ def test_nobody_hears(
     assert "glpat-secret" not in result.output
     assert gitlab.address not in result.stderr
     assert GOOD.release in repository.at(FILE)
+
+
+def test_a_report_that_is_not_there_at_the_first_look_ends_it(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    result = run("watch", "--report", "gone.json", "--interval", "3600")
+    assert result.exit_code == 2
+    assert "Expected a report in gone.json" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_what_fails_at_a_later_look_is_said_and_no_reason_to_stop(
+    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([None, InputError("half a report"), ServiceError("nobody answers")])
+    said: list[str] = []
+
+    def look(*_: Any, **__: Any) -> None:
+        if error := next(looks):
+            raise error
+
+    monkeypatch.setattr(step, "watch", look)
+    monkeypatch.setattr(step.time, "sleep", lambda seconds: None)
+    with pytest.raises(StopIteration):
+        step.watch_on(repository.workspace, [], Telling(), seconds=60, say=said.append)
+    assert said == ["error: half a report", "error: nobody answers"]
+
+
+def test_a_service_that_is_down_at_the_first_look_may_come_back(
+    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([ServiceError("nobody answers"), None])
+    said: list[str] = []
+
+    def look(*_: Any, **__: Any) -> None:
+        if error := next(looks):
+            raise error
+
+    monkeypatch.setattr(step, "watch", look)
+    monkeypatch.setattr(step.time, "sleep", lambda seconds: None)
+    with pytest.raises(StopIteration):
+        step.watch_on(repository.workspace, [], Telling(), seconds=60, say=said.append)
+    assert said == ["error: nobody answers"]

@@ -97,6 +97,12 @@ def test_a_new_site(workspace: Workspace) -> None:
     assert result.stdout == "dock-7: x86-openvino, canary, 2 cameras, Rotterdam, dock 7\n"
 
 
+def test_without_a_site_it_says_how_to_get_one(workspace: Workspace) -> None:
+    result = run("sites")
+    assert result.exit_code == 0
+    assert "There is no site yet. `release add-site NAME" in result.stdout
+
+
 def test_people_s_edits_stay(workspace: Workspace) -> None:
     add()
     path = workspace.root / FOLDER / "dock-7" / "configmap.yaml"
