@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole way on the machine at hand, `make test` runs the tests.
 # Both make .venv themselves; only Python 3.11, git and make must be there.
 .DELETE_ON_ERROR:
-.PHONY: demo test lint check mutants clean
+.PHONY: demo test test-unit test-integration lint check mutants clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -28,6 +28,9 @@ demo: .venv/.demo
 
 test: .venv/.dev
 	pytest tests/unit tests/integration
+
+test-unit test-integration: test-%: .venv/.dev
+	pytest tests/$*
 
 lint: .venv/.dev
 	ruff check .

@@ -543,7 +543,7 @@ class GpuSampler:
 
 def test_a_window_in_which_another_program_had_the_gpu_is_set_aside() -> None:
     sampler = GpuSampler(3)
-    limits = Limits(steal_share=1, others_share=1, wait_share=1, clock_share=0.5)
+    limits = Limits(steal_share=9, others_share=9, wait_share=9, clock_share=0.5)
     wanted = Wanted(calls=1, seconds=0.25, max_seconds=60)
     slow = lambda: time.sleep(0.1)  # noqa: E731
     extra = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
@@ -555,7 +555,7 @@ def test_a_window_in_which_another_program_had_the_gpu_is_set_aside() -> None:
 
 def test_without_enough_quiet_all_that_was_read_is_shown() -> None:
     sampler = GpuSampler(*range(1, 9))
-    limits = Limits(steal_share=1, others_share=1, wait_share=1)
+    limits = Limits(steal_share=9, others_share=9, wait_share=9)
     wanted = Wanted(calls=2, seconds=0, max_seconds=0.1)
     slow = lambda: time.sleep(0.1)  # noqa: E731
     extra = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
