@@ -42,6 +42,8 @@ class Basis:
     """What an engine is compared with."""
 
     reference: Reference
+    reference_map50_95: float
+    """Of the FP32 network on the evaluation set, as `pipeline verify` measured it."""
     own: OwnOutput
     quantize: Quantize
     """How the ONNX files were made."""
@@ -60,7 +62,12 @@ def read_basis(workspace: Workspace, model: ModelConfig, manifest: Manifest) -> 
     reference = _read_reference(workspace, verify, model.name)
     own = _read_own_output(workspace, quantize, manifest)
     _check_export(verify, quantize)
-    return Basis(reference=reference, own=own, quantize=quantize)
+    return Basis(
+        reference=reference,
+        reference_map50_95=verify.reference.map50_95,
+        own=own,
+        quantize=quantize,
+    )
 
 
 def check_sets(basis: Basis, sets: Sets, manifest: Manifest) -> None:

@@ -18,12 +18,11 @@ from engines.machine.fingerprint import read_fingerprint
 from engines.records.evaluation import Evaluation, OnnxShift
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
-from pipeline.accuracy.basis import OwnOutput, check_sets, read_basis
+from pipeline.accuracy.basis import Basis, OwnOutput, check_sets, read_basis
 from pipeline.accuracy.bootstrap import drop_interval, match
 from pipeline.accuracy.coco import Truth, accuracy, read_truth
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.accuracy.onnx_shift import onnx_shift
-from pipeline.accuracy.reference import Reference
 from pipeline.accuracy.worth import worth
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.device.turn import turn
@@ -71,7 +70,7 @@ def _evaluate(
         found = _detect(detector, samples)
     write_golden(golden, folder.golden)
     golden_sha256 = sha256_file(folder.golden)
-    record = _compare(target, model, manifest, truth, basis.reference, found, shift, golden_sha256)
+    record = _compare(target, model, manifest, truth, basis, found, shift, golden_sha256)
     folder.write(record)
     return record
 
@@ -99,13 +98,12 @@ def _compare(
     model: ModelConfig,
     manifest: Manifest,
     truth: Mapping[str, Truth],
-    reference: Reference,
+    basis: Basis,
     found: Mapping[str, Detections],
     from_onnx: OnnxShift,
     golden_sha256: str,
 ) -> Evaluation:
-    by_float32 = reference.detections
-    expected = accuracy(truth, by_float32, model.classes)
+    by_float32 = basis.reference.detections
     got = accuracy(truth, found, model.classes)
     sure = manifest.thresholds.confidences(manifest.classes)
     shift = confidence_shift(by_float32, found, sure)
@@ -114,9 +112,9 @@ def _compare(
         target=target.target,
         engine_sha256=manifest.engine_sha256,
         **dict(got),
-        pictures_sha256=set_sha256(reference.contents),
-        reference_map50_95=expected.map50_95,
-        map50_95_drop=expected.map50_95 - got.map50_95,
+        pictures_sha256=set_sha256(basis.reference.contents),
+        reference_map50_95=basis.reference_map50_95,
+        map50_95_drop=basis.reference_map50_95 - got.map50_95,
         map50_95_drop_interval=drop_interval(match(truth, by_float32), match(truth, found)),
         confidence_shift=shift.shift,
         confidence_threshold=manifest.thresholds.confidence,

@@ -16,6 +16,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.manifest import Manifest
 from pipeline.accuracy.basis import Basis, check_sets, read_basis
+from pipeline.accuracy.coco import accuracy, read_truth
 from pipeline.intake.dataset import load_sets
 from pipeline.records import Quantize, Verify
 from pipeline.steps.quantize import quantize
@@ -70,6 +71,15 @@ def test_what_belongs_together_is_read(repository: Workspace) -> None:
     assert len(basis.reference.detections) == len(own.frames) == len(own.output) == 5
     record = Quantize.read(repository.model_out(MODEL) / Quantize.file)
     assert own.map50_95_drop == record.fp16.map50_95_drop
+
+
+def test_the_reference_s_accuracy_is_that_of_its_detections(repository: Workspace) -> None:
+    basis = read(repository)
+    model = load_model(repository, MODEL)
+    samples = load_sets(repository.model(MODEL), model)["evaluation"]
+    truth = read_truth(samples, len(model.classes))
+    measured = accuracy(truth, basis.reference.detections, model.classes).map50_95
+    assert basis.reference_map50_95 == measured
 
 
 def other_picture(workspace: Workspace, purpose: str) -> None:
