@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft4Validator
 from typer.testing import CliRunner
 
 from engines.config.workspace import Workspace
@@ -597,10 +598,20 @@ def test_formats(root: Path) -> None:
     place = result["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == f"{FOLDER}/fleet.yaml"
     assert place["region"] == {"startLine": 13}
+    schema = json.loads((ROOT / "tests/documented/sarif-schema-2.1.0.json").read_text())
+    assert [one.message for one in Draft4Validator(schema).iter_errors(sarif)] == []
     rows = json.loads(lint(workspace, form="gitlab").text)
     assert {"description", "check_name", "fingerprint", "severity", "location"} == set(rows[0])
     assert rows[0]["severity"] == "critical"
     assert len({row["fingerprint"] for row in rows}) == 2
+    for (
+        row
+    ) in rows:  # https://docs.gitlab.com/ci/testing/code_quality, "Code Quality report format"
+        assert row["severity"] in ("info", "minor", "major", "critical", "blocker")
+        path = row["location"]["path"]
+        assert not path.startswith((".", "/"))
+        assert (root / path).is_file()
+        assert row["location"]["lines"]["begin"] >= 1
 
 
 def test_bad_input(root: Path) -> None:
