@@ -1,0 +1,273 @@
+"""Moves where git itself is in a bad way: the server's, the clone's, and the user's settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from factories.gitops import GitOpsRepository, environment, git, make_repository
+
+import release.gitops.git
+from engines.config.workspace import Workspace
+from engines.errors import InputError, JetrailError, ServiceError
+from release.moves.promotion import Wish
+from release.records import publication_path
+from release.steps.promote import promote
+from tests.unit.release.publications import PUBLICATION, TARGET, another
+
+pytestmark = pytest.mark.integration
+
+TWO = another("2.0", "b")
+PILOT = f"release/fleet/meter/{TARGET}/pilot/release.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in environment().items():
+        if key.startswith("GIT_"):
+            monkeypatch.setenv(key, value)
+    for key in ("MLFLOW_TRACKING_URI", "GITLAB_USER_LOGIN", "GITLAB_USER_EMAIL"):
+        monkeypatch.delenv(key, raising=False)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> GitOpsRepository:
+    """Canary runs the second release, pilot the first."""
+    made = make_repository(tmp_path, [PUBLICATION])
+    TWO.write(publication_path(made.workspace, TWO.release))
+    made.put(PUBLICATION, "pilot")
+    made.push("The first in pilot")
+    made.put(TWO, "canary")
+    made.push("The second in canary")
+    return made
+
+
+def to_pilot(workspace: Workspace) -> None:
+    wish = Wish(model="meter", target=TARGET, to="pilot")
+    promote(workspace, wish, dry_run=False, show=lambda _: None, say=lambda _: None)
+
+
+# --- the server ----------------------------------------------------------------------------------
+
+
+class _AsksForPassword(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="git"')
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_asks_for_a_password(repository: GitOpsRepository) -> None:
+    """Nobody is there to type one: it is said at once, and nothing waits."""
+    server = HTTPServer(("127.0.0.1", 0), _AsksForPassword)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/fleet.git"
+    git(repository.root, "remote", "set-url", "origin", address)
+    try:
+        with pytest.raises(ServiceError) as caught:
+            to_pilot(repository.workspace)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "terminal prompts disabled" in str(caught.value)
+
+
+def test_a_server_that_takes_for_ever(
+    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = repository.bare / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\nexec sleep 30\n")
+    hook.chmod(0o755)
+    real = subprocess.run
+
+    def impatient(command: list[str], **options: object) -> object:
+        return real(command, **{**options, "timeout": 2 if "push" in command else 60})  # type: ignore[call-overload]
+
+    monkeypatch.setattr(release.gitops.git.subprocess, "run", impatient)
+    with pytest.raises(ServiceError, match="`git push` to end within"):
+        to_pilot(repository.workspace)
+    hook.unlink()
+    monkeypatch.undo()
+    for key, value in environment().items():
+        if key.startswith("GIT_"):
+            monkeypatch.setenv(key, value)
+    to_pilot(repository.workspace)
+    assert repository.subjects().count(repository.subjects()[0]) == 1
+
+
+def test_the_server_s_head_is_elsewhere(repository: GitOpsRepository) -> None:
+    """The branch of rings.yaml counts, not what `git clone` would check out."""
+    git(repository.bare, "branch", "other", "main~")
+    git(repository.bare, "symbolic-ref", "HEAD", "refs/heads/other")
+    to_pilot(repository.workspace)
+    assert TWO.release in repository.at(PILOT)
+    assert len(repository.subjects("other")) == 2
+
+
+# --- the clone -----------------------------------------------------------------------------------
+
+
+def _shallow(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    return repository.clone(tmp_path / "shallow", "--depth=1")
+
+
+def _detached(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    git(repository.root, "checkout", "--quiet", "--detach", "HEAD~")
+    return repository.workspace
+
+
+def _on_another_branch(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    git(repository.root, "checkout", "--quiet", "-b", "mine", "HEAD~2")
+    return repository.workspace
+
+
+def _index_locked(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    (repository.root / ".git" / "index.lock").write_text("")
+    return repository.workspace
+
+
+def _rebase_under_way(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    root = repository.root
+    git(root, "checkout", "--quiet", "-b", "mine", "HEAD~")
+    (root / "release/fleet/meter" / TARGET / "canary/release.yaml").write_text("mine: 1\n")
+    git(root, "commit", "--quiet", "-am", "Mine")
+    done = subprocess.run(["git", "rebase", "main"], cwd=root, env=environment(), check=False,
+                          capture_output=True)  # fmt: skip
+    assert done.returncode != 0
+    return repository.workspace
+
+
+def _edited_by_a_person(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    (repository.root / PILOT).write_text("mine: 1\n")
+    git(repository.root, "add", PILOT)
+    return repository.workspace
+
+
+def _carriage_returns(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    git(repository.root, "config", "core.autocrlf", "true")
+    (repository.root / ".gitattributes").write_text("* text=auto eol=crlf\n")
+    return repository.workspace
+
+
+def _hooks(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    """Of the clone: they are about the clone's files, and one of them never ends well."""
+    for name in ("pre-commit", "commit-msg", "pre-push", "post-commit", "reference-transaction"):
+        hook = repository.root / ".git" / "hooks" / name
+        code = 0 if name == "reference-transaction" else 1
+        hook.write_text(f"#!/bin/sh\ncat >/dev/null\nexit {code}\n")
+        hook.chmod(0o755)
+    return repository.workspace
+
+
+def _worktree(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    git(repository.root, "worktree", "add", "--quiet", "-b", "mine", str(tmp_path / "worktree"))
+    return Workspace(root=tmp_path / "worktree")
+
+
+def _submodule(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    """The clone is one of another repository."""
+    outer = tmp_path / "outer"
+    git(tmp_path, "init", "--quiet", str(outer))
+    git(outer, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add",
+        str(repository.bare), "vision")  # fmt: skip
+    return Workspace(root=outer / "vision")
+
+
+CLONES = (
+    *(_shallow, _detached, _on_another_branch, _index_locked, _rebase_under_way),
+    *(_edited_by_a_person, _carriage_returns, _hooks, _worktree, _submodule),
+)
+
+
+@pytest.mark.parametrize("spoil", CLONES)
+def test_a_clone_in_any_state(
+    repository: GitOpsRepository,
+    tmp_path: Path,
+    spoil: Callable[[GitOpsRepository, Path], Workspace],
+) -> None:
+    """The move is of one file, on top of the branch, whatever lies in the clone; and that stays."""
+    workspace = spoil(repository, tmp_path)
+    env = environment() | {"GIT_OPTIONAL_LOCKS": "0"}
+
+    def state() -> str:
+        done = subprocess.run(["git", "status", "--porcelain"], cwd=workspace.root, env=env,
+                              capture_output=True, text=True, check=True)  # fmt: skip
+        return done.stdout
+
+    before, count = state(), len(repository.subjects())
+    to_pilot(workspace)
+    assert len(repository.subjects()) == count + 1
+    assert git(repository.bare, "diff", "--name-only", "main~", "main") == PILOT
+    # Byte for byte what the canary has: no line ending was changed on the way.
+    show = ["git", "cat-file", "blob"]
+    canary = f"main:release/fleet/meter/{TARGET}/canary/release.yaml"
+    bytes_of = [subprocess.check_output([*show, one], cwd=repository.bare)
+                for one in (f"main:{PILOT}", canary)]  # fmt: skip
+    assert bytes_of[0] == bytes_of[1]
+    assert state() == before
+    to_pilot(workspace)
+    assert len(repository.subjects()) == count + 1
+
+
+# --- the user's settings -------------------------------------------------------------------------
+
+
+def test_a_signing_key_that_is_not_there(repository: GitOpsRepository, tmp_path: Path) -> None:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no ssh-keygen to sign with: install openssh-client")
+    for name, value in {
+        "commit.gpgSign": "true",
+        "gpg.format": "ssh",
+        "user.signingKey": str(tmp_path / "gone"),
+    }.items():
+        git(repository.root, "config", name, value)
+    before = repository.subjects()
+    with pytest.raises(InputError, match="Expected git to make the commit"):
+        to_pilot(repository.workspace)
+    assert repository.subjects() == before
+
+
+def test_nobody_s_name(repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    for who in ("AUTHOR", "COMMITTER"):
+        for what in ("NAME", "EMAIL"):
+            monkeypatch.delenv(f"GIT_{who}_{what}")
+    git(repository.root, "config", "user.useConfigOnly", "true")
+    with pytest.raises(JetrailError, match="git config user.name NAME"):
+        to_pilot(repository.workspace)
+
+
+def test_names_that_differ_by_case(repository: GitOpsRepository) -> None:
+    """On a branch from a machine that tells them apart; nothing of ours is taken for the other."""
+    other = repository.root / f"release/fleet/meter/{TARGET}/Pilot"
+    shutil.copytree(repository.root / PILOT.rpartition("/")[0], other)
+    repository.push("Another case")
+    to_pilot(repository.workspace)
+    assert TWO.release in repository.at(PILOT)
+    assert PUBLICATION.release in repository.at(PILOT.replace("/pilot/", "/Pilot/"))
+
+
+def test_somebody_else_s_configuration(
+    repository: GitOpsRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings that change what git prints or does by itself."""
+    mine = tmp_path / "gitconfig"
+    mine.write_text(
+        "[color]\n ui = always\n[core]\n pager = false\n quotePath = true\n"
+        "[push]\n default = nothing\n followTags = true\n[fetch]\n prune = true\n"
+        "[pull]\n rebase = true\n[merge]\n ff = false\n[log]\n showSignature = true\n"
+        "[format]\n pretty = oneline\n[status]\n short = true\n[submodule]\n recurse = true\n"
+        "[i18n]\n commitEncoding = ISO-8859-1\n[user]\n name = Zoë\n email = zoe@example.com\n"
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(mine))
+    to_pilot(repository.workspace)
+    assert TWO.release in repository.at(PILOT)
+    assert os.environ["GIT_CONFIG_GLOBAL"] == str(mine)
