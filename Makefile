@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole way on the machine at hand, `make test` runs the tests.
 # Both make .venv themselves; only Python 3.11, git and make must be there.
 .DELETE_ON_ERROR:
-.PHONY: demo test test-unit test-integration lint check mutants clean
+.PHONY: demo fleet test test-unit test-integration lint check mutants clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -25,6 +25,29 @@ demo: .venv/.demo
 	@echo "  . .venv/bin/activate"
 	@echo "  dvc plots show                # latency and accuracy, as a page"
 	@echo "  pipeline add-model NAME --weights best.pt --data data.yaml --imgsz 640"
+	@echo "  make fleet                    # a clone and a bare repository to try release promote in"
+
+# A release manager's clone of what the demo released, and in place of a server a bare repository that
+# it pushes to. Nothing of it gets into this clone, and a second run begins anew.
+FLEET := .fleet
+fleet: .venv/.demo
+	@test -d release/records || { echo "error: Nothing is released yet. Run make demo." >&2; exit 2; }
+	@rm -rf $(FLEET)
+	@git init --quiet --bare --initial-branch=main $(FLEET)/fleet.git
+	@git clone --quiet . $(FLEET)/clone
+	@cp -R release/records release/fleet $(FLEET)/clone/release/
+	@cd $(FLEET)/clone && git checkout --quiet -B main && git add --all && \
+	    git remote set-url origin "$(CURDIR)/$(FLEET)/fleet.git" && \
+	    { git config user.email >/dev/null || git config user.email you@example.com; } && \
+	    { git config user.name >/dev/null || git config user.name You; } && \
+	    git commit --quiet --no-verify --message="The demo's releases" && \
+	    git push --quiet --no-verify --set-upstream origin main
+	@echo "Next:"
+	@echo "  cd $(FLEET)/clone"
+	@echo "  release status"
+	@echo "  release promote MODEL --target T --to pilot --dry-run"
+	@echo "What a demo cannot have (a registry, sites, an hour in the canary, a key that people trust)"
+	@echo "is asked all the same: --override all --why \"trying\""
 
 test: .venv/.dev
 	pytest tests/unit tests/integration

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -29,13 +28,15 @@ def bundle(workspace: Workspace, site: str, out: Path | None, key: str | None, s
     """
     found, deployed = deployed_at(workspace, site)
     path = out or Path(f"jetrail-{site}.tar")
-    with exclusive(workspace), tempfile.TemporaryDirectory(dir=path.resolve().parent) as scratch:
-        files = files_of(workspace, site, deployed, Path(scratch), say)
-        signer = open_key(workspace, key)
+    signer = open_key(workspace, key)
+    with exclusive(workspace), atomic_path(path.resolve()) as temporary:
+        # Beside it, so that it goes with it, also after a kill: an image may have gigabytes.
+        scratch = temporary.parent / "images"
+        scratch.mkdir()
+        files = files_of(workspace, site, deployed, scratch, say)
         sums = sums_of(files)
         signed = {**files, SUMS: sums, SIGNATURE: signer.sign(sums)}
-        with atomic_path(path.resolve()) as temporary:
-            write_archive(temporary, f"jetrail-{site}", signed)
+        write_archive(temporary, f"jetrail-{site}", signed)
     if signer.trying:
         say(f"Signed with {signer.record.name}, a key of this clone for trying: no site trusts it")
     for one in deployed:
