@@ -17,6 +17,8 @@ BUNDLES = 20
 """Bundles that are shown one by one."""
 ROWS = 12
 """Partitions that are shown of one bundle."""
+NAME, NAME_MOST = 22, 29
+"""Columns for a partition's name: Fleet's own, such as `Partition 75000 - 100000`, are not cut."""
 
 _COLUMNS = {
     "ready": "ready",
@@ -98,10 +100,13 @@ def _partitions(outcome: Outcome) -> Iterator[str]:
     rows = Counter((one.partition, _COLUMNS.get(one.state, "apart")) for one in outcome.fates)
     columns = [one for one in dict.fromkeys(_COLUMNS.values()) if any(c == one for _, c in rows)]
     head = "".join(f"{name:>8}" for name in ("all", "may", *columns))
-    yield f"  {'partition':22}{head}"
-    for one in outcome.played.partitions[:ROWS]:
+    shown = outcome.played.partitions[:ROWS]
+    wide = max(NAME, *(min(len(one.name), NAME_MOST) + 1 for one in shown))
+    yield f"  {'partition':{wide}}{head}"
+    for one in shown:
         numbers = [len(one.members), one.limit, *(rows[one.name, name] for name in columns)]
-        yield f"  {one.name[:21] or '(no name)':22}" + "".join(f"{n:>8}" for n in numbers)
+        name = one.name if len(one.name) < wide else f"{one.name[: wide - 2]}…"
+        yield f"  {name or '(no name)':{wide}}" + "".join(f"{n:>8}" for n in numbers)
     more = len(outcome.played.partitions) - ROWS
     if more > 0:
         yield f"  and {more} partitions more"

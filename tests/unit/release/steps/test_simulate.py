@@ -266,3 +266,18 @@ def test_what_is_wrong_is_said_with_exit_code_2(
 ) -> None:
     done = command(monkeypatch, repository, "--minutes", "0")
     assert done.exit_code == 2
+
+
+def test_names_of_partitions_are_whole_or_say_that_they_are_not(repository: Path) -> None:
+    path = repository / FOLDER / "fleet.yaml"
+    names = ["Partition 75000 - 100000", "a name that nobody would ever give to a partition", ""]
+    rows = "".join(
+        f"    - {{name: '{one}', clusterSelector: {{matchLabels: {{ring: canary}}}}}}\n"
+        for one in names
+    )
+    path.write_text(path.read_text().replace("{maxUnavailable: 1}", f"\n  partitions:\n{rows}"))
+    write(repository, "v2")
+    said = list(table.lines(run(repository)))
+    assert any(line.startswith("  Partition 75000 - 100000 ") for line in said)
+    assert any(line.startswith("  a name that nobody would eve…") for line in said)
+    assert any(line.startswith("  (no name) ") for line in said)
