@@ -93,7 +93,12 @@ def test_a_jetson_that_holds_its_clock_and_mode_is_valid(jetson_row: BenchmarkRo
     [
         (
             {"gpu_clock_min_mhz": 612.0},
-            ("between 612 and 918 MHz", "33.3%", "limit is 5.0%", "sudo jetson_clocks", "-lgc"),
+            (
+                "between 612 and 918 MHz, 33.3% of the higher",
+                "limit is 5.0%",
+                "sudo jetson_clocks",
+                "-lgc",
+            ),
         ),
         ({"over_current_events": 3}, ("rose by 3", "limit is 0", "power supply", "nvpmodel -m")),
         (
@@ -279,6 +284,21 @@ def test_what_disturbed_most_is_said_first(row: BenchmarkRow) -> None:
     (reason,) = invalid_reasons(QUIET, row, few)
     places = [reason.index(validity.WORDS[name]) for name in ("wait", "others", "steal")]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("what", "had"),
+    [
+        ("wait", "nobody else had the processors, got"),
+        ("gpu", "nobody else had the processors or the GPU, got"),
+        ("clock", "nobody else had the processors or the GPU, got"),
+    ],
+)
+def test_whose_quiet_was_too_little_is_said(row: BenchmarkRow, what: str, had: str) -> None:
+    (reason,) = invalid_reasons(
+        QUIET, row, Quiet(share=0.1, enough=False, seconds=1, set_aside={what: 3})
+    )
+    assert had in reason
 
 
 def test_a_quota_that_cannot_be_read_is_not_named(row: BenchmarkRow) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -141,3 +142,90 @@ def test_the_search_begins_with_the_method_that_errs_least(methods: tuple[Method
     if methods == ("minmax",):
         assert chosen["activation"].candidate == "0.87 of minmax"
         assert chosen["activation"].error < 0.5 * errors["minmax"]
+
+
+# --- what is taken -------------------------------------------------------------------------------
+
+
+class Known:
+    """Trials whose errors are known: `error_of` the ranges on an image. Notes what was asked."""
+
+    def __init__(self, error_of: Callable[[Mapping[str, float], int], float]) -> None:
+        self.images = range(6)
+        self.asked: list[tuple[int, list[int]]] = []
+        self._error_of = error_of
+
+    def errors(self, variants: Any, images: Any) -> Any:
+        self.asked.append((len(variants), list(images)))
+        return np.array([[self._error_of(one, image) for image in images] for one in variants])
+
+
+def searched(trials: Known, *tensors: str) -> dict[str, Choice]:
+    start = {name: Choice(threshold=1.0, candidate="mse", error=1.0) for name in tensors}
+    return descend(cast(Trials, trials), start)
+
+
+@pytest.mark.parametrize(("gain", "taken"), [(0.004, False), (0.006, True), (0.5, True)])
+def test_half_a_percent_must_be_saved(gain: float, taken: bool) -> None:
+    """Less is chance on so few images."""
+    found = searched(Known(lambda ranges, _: 1 - gain * (ranges["a"] == 1.15)), "a")["a"]
+    if not taken:
+        assert found == Choice(threshold=1.0, candidate="mse", error=1.0)
+        return
+    assert (found.threshold, found.candidate) == (1.15, "1.15 of mse")
+    assert found.error == pytest.approx(1 - gain)
+
+
+def test_a_third_of_the_images_chooses_and_all_of_them_decide() -> None:
+    """0.75 looks best on every third image, and is worse on all."""
+
+    def error_of(ranges: Mapping[str, float], image: int) -> float:
+        return {0.75: 0.1 if image % 3 == 0 else 2.0, 0.87: 0.9}.get(ranges["a"], 1.0)
+
+    trials = Known(error_of)
+    assert searched(trials, "a")["a"].candidate == "mse"
+    assert trials.asked == [(1, [0, 1, 2, 3, 4, 5]), (4, [0, 3]), (1, [1, 2, 4, 5])]
+
+
+def test_what_is_worse_on_a_third_of_them_is_tried_no_further() -> None:
+    trials = Known(lambda ranges, _: 1.0 + (ranges["a"] != 1.0))
+    assert searched(trials, "a")["a"].candidate == "mse"
+    assert trials.asked == [(1, [0, 1, 2, 3, 4, 5]), (4, [0, 3])]
+
+
+def test_each_tensor_is_compared_with_what_was_taken_before_it() -> None:
+    def error_of(ranges: Mapping[str, float], image: int) -> float:
+        first = 0.8 if ranges["a"] == 1.3 else 1.0
+        return first + {0.87: 0.1, 0.75: -0.05}.get(ranges["b"], 0.0) + 0.01 * image
+
+    found = searched(Known(error_of), "a", "b")
+    assert [one.candidate for one in found.values()] == ["1.3 of mse", "0.75 of mse"]
+    assert found["a"].error == pytest.approx(0.825)
+    assert found["b"].error == pytest.approx(0.775)
+    worse = searched(Known(lambda ranges, _: 0.8 if ranges["a"] == 1.3 else 0.9), "a", "b")
+    assert [one.candidate for one in worse.values()] == ["1.3 of mse", "mse"]
+
+
+def raw(*anchors: tuple[float, ...]) -> Any:
+    """A raw output: for each anchor cx, cy, w, h and the scores of two classes."""
+    return np.array(anchors, np.float32).T
+
+
+def test_only_where_float32_sees_an_object() -> None:
+    plain = raw((10, 10, 4, 4, 0.25, 0.1), (50, 50, 8, 8, 0.24, 0.2), (90, 90, 8, 8, 0.3, 0.9))
+    seen = Seen.of(plain, 100)
+    assert seen.anchors.tolist() == [0, 2]
+    assert seen.error(plain) == 0
+    other = plain.copy()
+    other[:, 1] = 99  # where nothing was seen
+    other[4, 2] = 0.0  # of the class that it is not
+    assert seen.error(other) == 0
+    other[5, 2] -= 0.2
+    assert seen.error(other) == pytest.approx(0.1)
+    other[:4, 0] += 8
+    assert seen.error(other) == pytest.approx(0.1 + 4 / 100)
+
+
+def test_where_it_sees_none_its_best_anchor_counts() -> None:
+    plain = raw((10, 10, 4, 4, 0.01, 0.02), (50, 50, 8, 8, 0.2, 0.1))
+    assert Seen.of(plain, 100).anchors.tolist() == [1]
