@@ -31,7 +31,20 @@ UNNOTICED = (0, 33)
 EQUAL = {
     "astype(None)": "float64 is what numpy takes for it",
     "endpoint=None": "as False to numpy",
+    "reshape(-2": "as -1 to numpy",
     "jetson: bool = True": "every caller in the product says which it is",
+    "out=None": "saves an array, nothing else",
+    "np.maximum(width, 0, )": "saves an array, nothing else",
+    "np.maximum(height, 0, )": "saves an array, nothing else",
+    "boxes - (classes": "classes lie apart in the other direction then",
+    "range(0, len(boxes), )": "a block that begins earlier holds what was kept or removed already",
+    "np.arange(min(start": "a block that begins earlier holds what was kept or removed already",
+    "if len(kept) > limit": "looks at one more block, and cuts it off",
+    "fill_diagonal(overlap, ": "a box is compared only with those after it",
+    "divide=None": "where something is shared the union is not 0",
+    'errstate(invalid="ignore")': "where something is shared the union is not 0",
+    "copy.copy(model)": "a protobuf message is copied whole either way",
+    "op_block_list=[],": "a YOLOv8 has none of the operators that would stay float32",
 }
 """A part of a change that changes nothing, and why."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -203,3 +204,53 @@ def test_a_confidence_for_each_class(multi_label: bool, seed: int, classes: int)
     )
     anchors = np.round((found.boxes[:, 0] + found.boxes[:, 2] - 20) / 40).astype(int)
     assert set(zip(anchors.tolist(), found.classes.tolist(), strict=True)) == expected
+
+
+def anchors(*rows: tuple[float, ...]) -> np.ndarray:
+    """A raw output: cx, cy, w, h and the scores of each anchor."""
+    return np.array(rows, np.float32).T
+
+
+def test_a_score_at_the_threshold_is_not_above_it() -> None:
+    """As in Ultralytics; 0.25 and 0.5 have no rounding."""
+    raw = anchors((40, 40, 20, 20, 0.25, 0.1), (90, 90, 20, 20, 0.1, 0.5))
+    ways = {"iou": 0.7, "max_detections": 300}
+    assert decode(raw, SAME_SIZE, confidence=0.25, **ways).classes.tolist() == [1]
+    assert len(decode(raw, SAME_SIZE, confidence=0.5, **ways)) == 0
+    for_each = np.float32([0.25, 0.4])
+    assert decode(raw, SAME_SIZE, confidence=for_each, **ways).classes.tolist() == [1]
+    assert len(decode(raw, SAME_SIZE, confidence=np.float32([0.25, 0.5]), **ways)) == 0
+
+
+def test_an_anchor_is_one_object_unless_it_is_asked_for_more() -> None:
+    raw = anchors((40, 40, 20, 20, 0.6, 0.9))
+    ways = {"confidence": 0.25, "iou": 0.7, "max_detections": 300}
+    assert decode(raw, SAME_SIZE, **ways).classes.tolist() == [1]
+    assert decode(raw, SAME_SIZE, **ways, multi_label=True).classes.tolist() == [1, 0]
+
+
+def test_equal_scores_come_in_the_order_of_the_anchors() -> None:
+    """So that a rerun, and another backend, gives the same list."""
+    raw = np.zeros((5, 60), np.float32)
+    raw[0], raw[1], raw[2:4] = 3 + 5 * np.arange(60), 100, 4
+    raw[4] = np.where(np.arange(60) % 3, 0.5, 0.75)
+    found = decode(raw, SAME_SIZE, confidence=0.25, iou=0.7, max_detections=300)
+    order = [*range(0, 60, 3), *(index for index in range(60) if index % 3)]
+    assert (found.boxes[:, 0] // 5).astype(int).tolist() == order
+
+
+def test_boxes_of_one_pixel_beside_each_other_both_stay() -> None:
+    side_by_side = np.float32([[10, 10, 11, 11], [12, 10, 13, 11], [10, 12, 11, 13]])
+    assert suppress(side_by_side, 0.5, 300).tolist() == [0, 1, 2]
+
+
+def test_an_overlap_of_just_the_limit_is_not_more_than_it() -> None:
+    half = np.float32([[0, 0, 12, 4], [4, 0, 16, 4], [1, 0, 13, 4]])  # 1/2 and 11/13
+    assert suppress(half, 0.5, 300).tolist() == [0, 1]
+
+
+def test_boxes_without_area_are_told_apart_in_silence() -> None:
+    points = np.float32([[5, 5, 5, 5], [5, 5, 5, 5], [0, 0, 10, 10]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert suppress(points, 0.5, 300).tolist() == [0, 1, 2]
