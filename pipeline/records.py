@@ -81,7 +81,7 @@ class TensorRange(Part):
     """The method or candidate that was taken."""
     error: float
     """Of the output once it was taken, the tensors after it being as they were: mean change of the
-    score where float32 finds an object, plus that of its box as a part of the longer side."""
+    score where float32 finds an object, plus what its box lacks of an IoU of 1."""
 
 
 class LayerSensitivity(Part):

@@ -30,6 +30,8 @@ FOUND = 0.25
 """Score from which on float32 sees an object at an anchor; where it sees none, its best counts."""
 LEAST_GAIN = 0.005
 """Part of the error that a change must save: less is chance on so few images."""
+TINY = 1e-9
+"""In place of a union of 0."""
 FEW = 3
 """All candidates of a tensor run on one of so many images."""
 
@@ -61,7 +63,7 @@ class Trials:
         graph, self._scales = with_scale_inputs(int8, tensors)
         self._model = OnnxModel(graph.SerializeToString())
         self._inputs = [planes(image[None]) for image in images]
-        self._targets = [Seen.of(raw, max(images.shape[1:3])) for raw in expected]
+        self._targets = [Seen.of(raw) for raw in expected]
         self._pool = ThreadPoolExecutor(threads)
 
     def __enter__(self) -> Trials:
@@ -102,21 +104,30 @@ class Seen:
 
     anchors: NDArray[np.int64]
     raw: NDArray[np.float32]
-    side: int
 
     @classmethod
-    def of(cls, raw: NDArray[np.float32], side: int) -> Seen:
-        """From float32's raw output (4 + classes, anchors); `side` is the input's longer one."""
+    def of(cls, raw: NDArray[np.float32]) -> Seen:
+        """From float32's raw output (4 + classes, anchors)."""
         best = raw[4:].max(axis=0)
         anchors = np.flatnonzero(best >= min(FOUND, float(best.max())))
-        return cls(anchors=anchors, raw=raw[:, anchors], side=side)
+        return cls(anchors=anchors, raw=raw[:, anchors])
 
     def error(self, raw: NDArray[np.float32]) -> float:
-        """Mean change of each anchor's best score, plus that of its box as a part of the side."""
-        apart = np.abs(raw[:, self.anchors] - self.raw)
+        """Mean change of each anchor's best score, plus what its box lacks of an IoU of 1: a pixel
+        of a small box costs more mAP than one of a large box."""
+        found = raw[:, self.anchors]
         best = self.raw[4:].argmax(axis=0)
-        scores = apart[4:][best, np.arange(len(best))].mean()
-        return float(scores + apart[:4].mean() / self.side)
+        scores = np.abs(found - self.raw)[4:][best, np.arange(len(best))].mean()
+        return float(scores + (1 - _ious(found[:4], self.raw[:4])).mean())
+
+
+def _ious(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """IoU of each box with the one of the same column: cx, cy, w, h in rows, shape (4, n)."""
+    low = np.maximum(one[:2] - one[2:] / 2, other[:2] - other[2:] / 2)
+    high = np.minimum(one[:2] + one[2:] / 2, other[:2] + other[2:] / 2)
+    shared = np.prod(np.maximum(high - low, 0), axis=0)
+    union = np.prod(one[2:], axis=0) + np.prod(other[2:], axis=0) - shared
+    return np.asarray(shared / np.maximum(union, TINY), dtype=np.float32)
 
 
 def with_scale_inputs(int8: Any, tensors: Sequence[str]) -> tuple[Any, dict[str, str]]:

@@ -62,7 +62,7 @@ def test_scales_as_inputs_compute_what_the_file_does(graph: Any) -> None:
     expected = [reference.run(image[None])[0] for image in IMAGES]
     file = OnnxModel(to_int8(graph, ranges, head.body).SerializeToString())
     errors = [
-        Seen.of(raw, max(IMGSZ)).error(file.run(image[None])[0])
+        Seen.of(raw).error(file.run(image[None])[0])
         for raw, image in zip(expected, IMAGES, strict=True)
     ]
     with Trials(other, list(ranges), IMAGES, expected, threads=2) as trials:
@@ -213,7 +213,7 @@ def raw(*anchors: tuple[float, ...]) -> Any:
 
 def test_only_where_float32_sees_an_object() -> None:
     plain = raw((10, 10, 4, 4, 0.25, 0.1), (50, 50, 8, 8, 0.24, 0.2), (90, 90, 8, 8, 0.3, 0.9))
-    seen = Seen.of(plain, 100)
+    seen = Seen.of(plain)
     assert seen.anchors.tolist() == [0, 2]
     assert seen.error(plain) == 0
     other = plain.copy()
@@ -222,10 +222,21 @@ def test_only_where_float32_sees_an_object() -> None:
     assert seen.error(other) == 0
     other[5, 2] -= 0.2
     assert seen.error(other) == pytest.approx(0.1)
-    other[:4, 0] += 8
-    assert seen.error(other) == pytest.approx(0.1 + 4 / 100)
+    other[0, 0] += 2  # half of its width
+    assert seen.error(other) == pytest.approx(0.1 + (1 - 1 / 3) / 2)
+    other[0, 2] += 2  # a quarter of that one's
+    assert seen.error(other) == pytest.approx(0.1 + (1 - 1 / 3) / 2 + (1 - 0.6) / 2)
+    other[:2] += 1000
+    assert seen.error(other) == pytest.approx(0.1 + 1)
 
 
 def test_where_it_sees_none_its_best_anchor_counts() -> None:
     plain = raw((10, 10, 4, 4, 0.01, 0.02), (50, 50, 8, 8, 0.2, 0.1))
-    assert Seen.of(plain, 100).anchors.tolist() == [1]
+    assert Seen.of(plain).anchors.tolist() == [1]
+
+
+def test_a_box_without_area_is_an_error_and_no_failure() -> None:
+    plain = raw((10, 10, 0, 0, 0.9, 0.1), (50, 50, 8, 8, 0.9, 0.1))
+    other = plain.copy()
+    other[2:4, 1] = 4, 4
+    assert Seen.of(plain).error(other) == pytest.approx((1 + 0.75) / 2)
