@@ -1,10 +1,13 @@
-"""kill -9 in the middle of `sites import`, `bundle` and `watch`: nothing is half there, and the
-next run does the rest."""
+"""kill -9 in the middle of `sites import`, `bundle` and `watch`, and a full disk: nothing is half
+there, and the next run does the rest."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -141,3 +144,64 @@ def test_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(repository.subjects()) == before + 2
     assert git(repository.root, "status", "--porcelain") == ""
     assert moment > 12
+
+
+FULL = """
+import json, os, pathlib, subprocess, sys
+from factories import paper
+from factories.airgapped import lay_out_site
+from engines.config.workspace import Workspace
+
+disk = pathlib.Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], check=True)
+workspace = Workspace(root=disk / "clone")
+paper.lay_out(workspace)
+workspace.ring("meter", paper.TARGET, "canary").mkdir(parents=True)
+workspace.rings_file.write_text("schema: 1\\nrings: [{name: canary}]\\n")
+os.chdir(workspace.root)
+lay_out_site(workspace, engine=bytes(2 << 20))
+rows = "".join(f"dock-{one},{paper.TARGET},canary\\n" for one in range(500, 1000))
+pathlib.Path("inventory.csv").write_text("site,target,ring\\n" + rows)
+
+def release(*words):
+    done = subprocess.run(["release", *words], capture_output=True, text=True)
+    places = (disk, workspace.fleet / "sites")
+    left = [one.name for place in places for one in place.glob(".jetrail-*")]
+    return [done.returncode, done.stderr, left]
+
+said = []
+for words in json.loads(sys.argv[2]):
+    filler = disk / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+    except OSError:
+        pass
+    os.truncate(filler, filler.stat().st_size - 200_000)
+    said.append(release(*words))
+    filler.unlink()
+    said.append(release(*words))
+print(json.dumps(said))
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """For real, on a small tmpfs in a namespace of its own."""
+    root = Path(__file__).parents[2]
+    words = [["bundle", "--site", "dock-7"], ["sites", "import", "inventory.csv"]]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    child = [sys.executable, "-c", FULL, str(tmp_path), json.dumps(words)]
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", *child],
+        env={**os.environ, "PATH": path, "PYTHONPATH": f"{root}:{root / 'tests'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for full, again in zip(*[iter(json.loads(done.stdout.splitlines()[-1]))] * 2, strict=True):
+        assert full[0] == 2, full
+        assert full[1].startswith("error: Cannot write "), full
+        assert "No space left on device" in full[1]
+        assert full[2] == []
+        assert again == [0, "", []]
