@@ -1,4 +1,4 @@
-"""A release that does harm is quarantined, its ring rolled back, and people are told."""
+"""A release that does harm is quarantined and its ring rolled back; and people are told."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, ServiceError
-from release.gitops.branch import GitOps, Snapshot, open_gitops
+from release.gitops.branch import GitOps, Snapshot
 from release.gitops.gitlab import open_issue
 from release.moves.perform import perform, perform_in_ring
 from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine, plan_quarantine
 from release.moves.rollback import plan_rollback
-from release.moves.watching import Trouble
+from release.moves.watching import Message, Trouble
 from release.say import Say
 
 
@@ -28,10 +28,8 @@ class Telling:
     """An issue in the project of the GitOps repository."""
 
 
-def undo(
-    workspace: Workspace, trouble: Trouble, telling: Telling, now: datetime, say: Say
-) -> list[str]:
-    """Quarantine the release, roll the ring back and tell; gives why somebody was not told.
+def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> str:
+    """Quarantine the release and roll the ring back; gives what was done, in words.
 
     The quarantine comes first: from then on nobody promotes the release, and a rollback passes over
     it. A command that is killed in between does the rest when it runs again. Raises InputError, and
@@ -60,20 +58,23 @@ def undo(
         done += ["It could not be rolled back: there is nothing before it."] if done else []
     for text in done:
         say(text)
-    return _tell(open_gitops(workspace), trouble, " ".join(done), telling) if done else []
+    return " ".join(done)
 
 
-def _tell(gitops: GitOps, trouble: Trouble, done: str, telling: Telling) -> list[str]:
-    title = f"{trouble.release} was taken out of {trouble.place.ring}"
-    untold = []
-    if telling.webhook:
-        untold += _post(telling.webhook, {"text": f"{title}. {trouble.why}. {done}"})
-    if telling.issue:
+def tell(gitops: GitOps, message: Message, telling: Telling) -> tuple[Message, list[str]]:
+    """Tell those of `telling` who have not heard it; gives who has by now, and why others not."""
+    untold, chat, issue = [], message.chat_told, message.issue_told
+    title, why, done = message.title, message.why, message.done
+    if telling.webhook and not chat:
+        failed = _post(telling.webhook, {"text": f"{title}. {why}. {done}".rstrip()})
+        untold, chat = failed, not failed
+    if telling.issue and not issue:
         try:
-            open_issue(gitops, title, f"{trouble.why}.\n\n{done}")
+            open_issue(gitops, title, f"{why}.\n\n{done}".rstrip())
+            issue = True
         except (InputError, ServiceError) as error:
             untold.append(str(error))
-    return untold
+    return message.model_copy(update={"chat_told": chat, "issue_told": issue}), untold
 
 
 def _post(address: str, content: dict[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ from engines.config.rings import Rings, Watch
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import TEMPORARY_PREFIX
-from engines.records.record import Record
+from engines.records.record import Part, Record
 from release.gitops.branch import Snapshot
 from release.gitops.history import Commit
 from release.moves.ledger import since
@@ -27,14 +27,26 @@ AHEAD = timedelta(minutes=10)
 """By which a report may be of a later time than this machine's clock."""
 
 
+class Message(Part):
+    """What people are to hear of a rollback, and who did."""
+
+    title: str
+    why: str
+    done: str = ""
+    chat_told: bool = False
+    issue_told: bool = False
+
+
 class Memory(Record):
     """Since when each cluster fails with each release: Fleet's own time begins anew with every
-    message, and a pod that crashes again and again has many."""
+    message, and a pod that crashes again and again has many. And whom nobody told yet."""
 
     written_by: ClassVar[str] = "release watch"
 
     failing: dict[str, datetime] = Field(default_factory=dict)
     """`<folder of the ring> <release> <cluster>` to when it was seen failing first."""
+    untold: dict[str, Message] = Field(default_factory=dict)
+    """`<folder of the ring> <release>` to what people have not heard yet."""
 
 
 def memory_file(workspace: Workspace) -> Path:
@@ -50,6 +62,16 @@ class Trouble:
     release: str
     clusters: tuple[str, ...]
     why: str
+
+    @property
+    def key(self) -> str:
+        """Of the ring and the release."""
+        return f"{self.place.folder} {self.release}"
+
+    @property
+    def message(self) -> Message:
+        """What people are told, before it is known what was done."""
+        return Message(title=f"{self.release} was taken out of {self.place.ring}", why=self.why)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +128,7 @@ def look(
     return Watched(
         troubles=tuple(troubles),
         seen=tuple(seen),
-        memory=Memory(failing=dict(sorted(failing.items()))),
+        memory=Memory(failing=dict(sorted(failing.items())), untold=memory.untold),
         left_alone=tuple(alone),
     )
 

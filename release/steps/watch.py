@@ -6,12 +6,13 @@ import itertools
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError, ServiceError
-from release.gitops.branch import open_gitops
+from release.gitops.branch import GitOps, open_gitops
 from release.moves.place import rings_of
-from release.moves.undo import Telling, undo
+from release.moves.undo import Telling, tell, undo
 from release.moves.watching import Memory, Trouble, look, memory_file
 from release.reports.load import load_reports
 from release.say import Say
@@ -34,6 +35,7 @@ def watch(
     snapshot = gitops.fetch()
     path = memory_file(workspace)
     memory = Memory.read(path) if path.is_file() else Memory()
+    before = memory.model_copy(deep=True)
     found = look(snapshot, rings_of(snapshot, workspace), report, memory, now)
     for text in found.left_alone:
         say(text)
@@ -44,13 +46,36 @@ def watch(
         for trouble in found.troubles:
             say(f"Would quarantine {trouble.release} and roll back: {trouble.why}")
         return found.troubles
-    found.memory.write(path)
-    untold = [
-        told for trouble in found.troubles for told in undo(workspace, trouble, telling, now, say)
-    ]
-    if untold:
-        raise ServiceError(f"Rolled back, but nobody else was told: {untold[0]}")
+    kept = found.memory
+    for trouble in found.troubles:
+        # Before anything is done, and written again after it: a command that is killed in between
+        # tells people when it runs again.
+        kept.untold.setdefault(trouble.key, trouble.message)
+    kept.write(path)
+    for trouble in found.troubles:
+        done = undo(workspace, trouble, now, say)
+        if done:
+            kept.untold[trouble.key] = trouble.message.model_copy(update={"done": done})
+        elif trouble.key not in before.untold:
+            del kept.untold[trouble.key]
+        kept.write(path)
+    _tell(gitops, kept, path, telling)
     return found.troubles
+
+
+def _tell(gitops: GitOps, kept: Memory, path: Path, telling: Telling) -> None:
+    """Whoever could not be told stays in the memory, for the next look."""
+    failed: list[str] = []
+    for key, message in list(kept.untold.items()):
+        kept.untold[key], untold = tell(gitops, message, telling)
+        if not untold:
+            del kept.untold[key]
+        failed += untold
+        kept.write(path)
+    if failed:
+        raise ServiceError(
+            f"Rolled back, but nobody else was told: {failed[0]} The next look tries again."
+        )
 
 
 def watch_on(

@@ -270,6 +270,35 @@ def test_nobody_hears(
     assert "glpat-secret" not in result.output
     assert gitlab.address not in result.stderr
     assert GOOD.release in repository.at(FILE)
+    # The next look tries again, although it finds nothing to do; who was told hears it once.
+    gitlab.status = 201
+    again = run(*watch(path, more=("--webhook", gitlab.address, "--gitlab-issue")))
+    assert again.exit_code == 0, again.output
+    (_, chat), (_, issue) = gitlab.posted
+    assert "Rolled canary of meter" in chat["text"]
+    assert "Rolled canary of meter" in issue["description"]
+    assert run(*watch(path, more=("--webhook", gitlab.address))).exit_code == 0
+    assert len(gitlab.posted) == 2
+
+
+def test_killed_before_anybody_was_told(
+    repository: GitOpsRepository,
+    run: Run,
+    reporter: Reporter,
+    bad_since: Callable[[float], None],
+    gitlab: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad_since(30)
+    path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))
+    with monkeypatch.context() as killed:
+        killed.setattr("release.steps.watch._tell", lambda *_: (_ for _ in ()).throw(SystemExit(9)))
+        run(*watch(path, more=("--webhook", gitlab.address)))
+    assert GOOD.release in repository.at(FILE)
+    assert gitlab.posted == []
+    run(*watch(path, more=("--webhook", gitlab.address)))
+    ((_, chat),) = gitlab.posted
+    assert chat["text"].startswith(f"{BAD.release} was taken out of canary. 2 of 2 clusters")
 
 
 def test_a_report_that_is_not_there_at_the_first_look_ends_it(
