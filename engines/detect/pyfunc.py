@@ -1,12 +1,16 @@
-"""The loader that MLflow calls for a released engine: images in, a table of boxes out.
+"""The loader that MLflow calls for a released engine: pictures in, a table of boxes out.
 
     model = mlflow.pyfunc.load_model("models:/meter-yolov8n.x86-openvino@candidate")
-    model.predict(images)   # uint8 BGR, shape (n, height, width, 3), any height and width
+    model.predict(pictures)
 
-gives a DataFrame with a row for each box: `image` (index into the batch), `x1`, `y1`, `x2`, `y2`
-(pixels of that image), `confidence`, `class_id`, `class_name`. It runs `engines.detect.detector`,
-which is what was measured, and only on the device that the engine was built for (WrongEngine
-elsewhere). Thresholds are those of the manifest; `load_model(uri,
+`pictures`: one, uint8 BGR of shape (height, width, 3), or the path of a file; a list of those, of
+any sizes; or a batch of shape (n, height, width, 3). MLflow's signature names no input, since it
+has no word for that and would refuse all but one of them before this code sees it.
+
+The answer is a DataFrame with a row for each box: `image` (index into the pictures), `x1`, `y1`,
+`x2`, `y2` (pixels of that image), `confidence`, `class_id`, `class_name`. It runs
+`engines.detect.detector`, which is what was measured, and only on the device that the engine was
+built for (WrongEngine elsewhere). Thresholds are those of the manifest; `load_model(uri,
 model_config={"confidence": 0.1})` replaces one.
 """
 
@@ -14,11 +18,14 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engines.errors import InputError
 
 if TYPE_CHECKING:
     from engines.detect.detections import Detections
@@ -52,11 +59,68 @@ class EngineModel:
             )
         )
 
-    def predict(self, images: NDArray[np.uint8], params: dict[str, Any] | None = None) -> Any:
-        """Boxes in `images`, uint8 BGR, shape (n, height, width, 3), as a DataFrame."""
+    def predict(self, pictures: Any, params: dict[str, Any] | None = None) -> Any:
+        """Boxes in `pictures` (see above) as a DataFrame. Raises InputError for anything else."""
+        frames = to_frames(pictures)
         with self._one_at_a_time:
-            found = self._detector.detect(list(images))
+            found = self._detector.detect(frames)
         return to_table(found, self._detector.manifest.classes)
+
+
+def to_frames(pictures: Any) -> list[NDArray[np.uint8]]:
+    """Each picture as uint8 BGR, shape (height, width, 3). Raises InputError with the number of the
+    one that is none."""
+    one = isinstance(pictures, str | PathLike) or _dimensions(pictures) == 3
+    every = [pictures] if one else pictures
+    if not isinstance(every, list | tuple) and _dimensions(every) != 4:
+        raise InputError(_expected(pictures))
+    return [_frame(picture, None if one else number) for number, picture in enumerate(every)]
+
+
+def _frame(picture: Any, number: int | None) -> NDArray[np.uint8]:
+    where = "" if number is None else f" at {number} of the list"
+    if isinstance(picture, str | PathLike):
+        return _read(Path(picture), where)
+    if _dimensions(picture) != 3 or picture.shape[2] != 3 or not picture.size:
+        raise InputError(_expected(picture, where))
+    if picture.dtype == np.uint8:
+        return np.asarray(picture)
+    # What comes as JSON is of int64 (`mlflow models serve`).
+    if not np.issubdtype(picture.dtype, np.integer) or picture.min() < 0 or picture.max() > 255:
+        raise InputError(_expected(picture, where))
+    return np.asarray(picture, np.uint8)
+
+
+def _read(path: Path, where: str) -> NDArray[np.uint8]:
+    import cv2
+
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f"Expected a picture{where} in {path}, got: {error.strerror}.") from error
+    try:
+        picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except cv2.error:  # larger than OpenCV reads
+        picture = None
+    if picture is None:
+        raise InputError(
+            f"Expected a picture{where} in {path}, but OpenCV reads none from it. Save it as JPEG "
+            "or PNG."
+        )
+    return np.asarray(picture, np.uint8)
+
+
+def _dimensions(value: Any) -> int | None:
+    return value.ndim if isinstance(value, np.ndarray) else None
+
+
+def _expected(value: Any, where: str = "") -> str:
+    array = isinstance(value, np.ndarray)
+    got = f"{value.dtype} of shape {value.shape}" if array else f"a {type(value).__name__}"
+    return (
+        f"Expected a picture{where} as uint8 BGR of shape (height, width, 3) with values from 0 to "
+        f"255, the path of one, a list of those or a batch (n, height, width, 3); got {got}."
+    )
 
 
 def to_table(found: list[Detections], classes: tuple[str, ...]) -> Any:

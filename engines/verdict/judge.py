@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engines.config.target import Budgets
+from engines.measure.latency import contradictions
 from engines.records.benchmark import Benchmark, Latency
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Manifest
@@ -100,10 +101,14 @@ def judge(
             check.model_copy(update={"cause": _cause(check, records, kept=kept)})
             for check in checks
         ),
-        reasons=(
-            *benchmark.validity.reasons,
-            *(reason for reasons in doubts.values() for reason in reasons),
-            *not_soaked,
+        reasons=tuple(
+            dict.fromkeys(
+                (
+                    *benchmark.validity.reasons,
+                    *(reason for reasons in doubts.values() for reason in reasons),
+                    *not_soaked,
+                )
+            )
         ),
         notes=evaluation.notes,
         judged=dict(judged),
@@ -115,6 +120,7 @@ def _doubts(
 ) -> dict[str, tuple[str, ...]]:
     """Budget to why its figure is not known well enough, whatever the machine did."""
     return {
+        "frame_p50_ms": contradictions(benchmark.inference, benchmark.frame),
         "frame_p99_ms": _undecided(
             "whole frame's p99", benchmark.frame["1"], budgets.frame_p99_ms, "benchmark.seconds"
         ),

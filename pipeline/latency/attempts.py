@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engines.config.target import BenchmarkRow, TargetConfig
-from engines.measure.latency import latency, p99_interval_share
+from engines.measure.latency import contradictions, latency, p99_interval_share
 from engines.records.benchmark import Validity
 from pipeline.latency import results as measured
 from pipeline.latency.harness.plan import BenchmarkPlan
@@ -35,10 +35,15 @@ def measure_until_valid(
             break
         # On a disturbed machine the p99 is unstable too.
         if not why:
-            why = _unstable(measurements, row)
+            why = _contradictions(measurements) or _unstable(measurements, row)
         if not why:
             break
     return measurements, Validity(valid=not why, reasons=why, attempts=attempt)
+
+
+def _contradictions(measurements: Sequence[Measurement]) -> tuple[str, ...]:
+    times = [measured.latencies(measurements, name) for name in ("test_inference", "test_frame")]
+    return contradictions(*times)
 
 
 def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:

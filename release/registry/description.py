@@ -69,7 +69,9 @@ repository once it is packed. It holds `/models/{engine_file}`.
 ```python
 import mlflow
 model = mlflow.pyfunc.load_model("models:/{registered_model}@candidate")
-boxes = model.predict(pictures)  # uint8 BGR, shape (n, height, width, 3)
+boxes = model.predict("picture.jpg")
+boxes = model.predict(picture)   # uint8 BGR, shape (height, width, 3)
+boxes = model.predict(pictures)  # a list of those, or a batch (n, height, width, 3)
 ```
 """
 

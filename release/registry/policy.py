@@ -15,7 +15,11 @@ class _Rule:
     """Smaller is better; later parts break ties."""
     words: Callable[[Figures], str]
     noise: Callable[[Figures, float], float]
-    """How much of the first part is chance, with the row's margin."""
+    """How much of the first part counts as none, with the row's margin."""
+    no_more: str = "better by no more than {noise:.2g}, which is chance"
+    alike: bool = False
+    """Whether those that lie no further apart than `noise` are equal for the first part: nobody
+    calls an engine the smaller one for a thousand bytes of twelve million."""
 
 
 _RULES: dict[Policy, _Rule] = {
@@ -33,8 +37,10 @@ _RULES: dict[Policy, _Rule] = {
     ),
     "smallest": _Rule(
         order=lambda one: (one.engine_bytes, one.frame_p50_ms, -one.map50_95),
-        words=lambda one: f"smallest engine, {one.engine_bytes} bytes",
-        noise=lambda _, __: 0.0,
+        words=lambda one: f"smallest engine file, {one.engine_bytes / 1e6:.3g} MB",
+        noise=lambda one, margin: margin * one.engine_bytes,
+        no_more="smaller by no more than the row's policy_margin",
+        alike=True,
     ),
 }
 
@@ -64,7 +70,7 @@ def _candidate(
     policy: Policy, passed: list[Publication], before: Candidate | None, margin: float
 ) -> Candidate:
     rule = _RULES[policy]
-    best = min(passed, key=lambda one: (rule.order(one.figures), one.engine))
+    best = _best(rule, passed, margin)
     count = f"of {len(passed)} that passed"
     held = next((one for one in passed if before and one.engine == before.engine), best)
     noise = max(rule.noise(one.figures, margin) for one in (best, held))
@@ -75,6 +81,16 @@ def _candidate(
     return Candidate(
         release=held.release,
         engine=held.engine,
-        reason=f"{policy}: stays, since {best.engine} ({rule.words(best.figures)}) is better by no "
-        f"more than {noise:.2g}, which is chance, {count}",
+        reason=f"{policy}: stays, since {best.engine} ({rule.words(best.figures)}) is "
+        f"{rule.no_more.format(noise=noise)}, {count}",
     )
+
+
+def _best(rule: _Rule, passed: list[Publication], margin: float) -> Publication:
+    """By the rule's order, then by name."""
+    first = min(passed, key=lambda one: (rule.order(one.figures), one.engine))
+    if not rule.alike:
+        return first
+    limit = rule.order(first.figures)[0] + rule.noise(first.figures, margin)
+    equal = [one for one in passed if rule.order(one.figures)[0] <= limit]
+    return min(equal, key=lambda one: (rule.order(one.figures)[1:], one.engine))

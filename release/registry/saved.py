@@ -24,12 +24,11 @@ def save_model(submission: Submission, folder: Path, model_id: str, run_id: str)
     import mlflow.pyfunc
     import numpy as np
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema
 
     from engines.detect.pyfunc import COLUMNS
 
     names = {"int64": "long", "float32": "float", "str": "string"}
-    frames = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), name=None)
     table = Schema([ColSpec(names[kind], column) for column, kind in COLUMNS.items()])
     link(submission.model_files, folder / "engine")
     code = copy_code(folder / "code")
@@ -39,7 +38,9 @@ def save_model(submission: Submission, folder: Path, model_id: str, run_id: str)
         data_path=str(folder / "engine"),
         code_paths=[code],
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
-        signature=ModelSignature(inputs=Schema([frames]), outputs=table),
+        # No input: MLflow's has no word for "one picture, a list of them or a batch", and would
+        # refuse all but one of them, with the whole picture in its message.
+        signature=ModelSignature(outputs=table),
         # A plain picture, since frames of a plant have no place in a registry.
         input_example=np.full((1, 64, 64, 3), 114, np.uint8),
         pip_requirements=list(submission.requirements),

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from factories import built
 from factories.built import BOX, SIDE, one_box_network
@@ -217,13 +219,51 @@ def test_publish_load_predict(workspace: Workspace) -> None:
 def test_model_has_signature_and_example(workspace: Workspace) -> None:
     publish(workspace, TARGET, None, _quiet)
     model = _load_candidate(workspace)
-    assert model.metadata.signature.inputs.inputs[0].shape == (-1, -1, -1, 3)
     assert "class_name" in model.metadata.signature.outputs.input_names()
-    example = model.input_example
-    assert example.dtype == np.uint8
-    assert len(model.predict(example)) == 1
-    with pytest.raises(Exception, match="uint8"):
-        model.predict(np.zeros((1, 64, 64, 3), np.float32))
+    assert len(model.predict(model.input_example)) == 1
+
+
+def test_a_loaded_model_takes_pictures_as_people_have_them(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    import cv2
+
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    model = _load_candidate(workspace)
+    small, wide = np.full((64, 64, 3), 90, np.uint8), np.full((48, 128, 3), 90, np.uint8)
+    files = [tmp_path / "wide.png", tmp_path / "schön.jpg"]
+    for file in files:
+        cv2.imencode(file.suffix, wide)[1].tofile(file)
+    batch = np.stack([small, small])
+    for pictures, images in (
+        (small, [0]),
+        (batch, [0, 1]),
+        ([small, wide, str(files[0]), files[1]], [0, 1, 2, 3]),
+        (files[1], [0]),
+        (str(files[0]), [0]),
+        (batch.astype(np.int64), [0, 1]),  # from JSON
+        ([], []),
+        (batch[:0], []),
+    ):
+        assert list(model.predict(pictures)["image"]) == images
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    for wrong, said in (
+        (small.astype(np.float32) / 255, "got float32 of shape (64, 64, 3)"),
+        (small[:, :, 0], "got uint8 of shape (64, 64)"),
+        ([small, small[:, :, :1]], "picture at 1 of the list"),
+        (small.transpose(2, 0, 1), "got uint8 of shape (3, 64, 64)"),
+        (small.astype(np.int64) * 100, "got int64"),
+        (None, "got a NoneType"),
+        ([small.tolist()], "at 0 of the list"),
+        (tmp_path / "broken.png", "OpenCV reads none"),
+        (str(tmp_path / "no.png"), "No such file"),
+        (tmp_path, "Is a directory"),
+        (pd.DataFrame({"a": [1]}), "got a DataFrame"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)) as raised:
+            model.predict(wrong)
+        assert "\n" not in str(raised.value)
+        assert len(str(raised.value)) < 400
 
 
 LOAD = """

@@ -89,6 +89,19 @@ def test_a_budget_within_the_interval_of_the_p99_is_undecided() -> None:
     assert "between 9.00 and 31.00 ms" in verdict.reasons[0]
 
 
+def test_inference_above_the_frame_is_no_measurement() -> None:
+    sound = benchmark()
+    slow = sound.inference["1"].model_copy(update={"p50_ms": sound.frame["1"].p50_ms + 0.01})
+    of = sound.model_copy(update={"inference": {"1": slow}})
+    verdict = judge(manifest(), of, evaluation(), BUDGETS)
+    assert verdict.verdict == "INVALID"
+    (reason,) = verdict.reasons
+    assert "Inference alone took 5.01 ms" in reason
+    said = sound.validity.model_copy(update={"valid": False, "reasons": verdict.reasons})
+    again = judge(manifest(), of.model_copy(update={"validity": said}), evaluation(), BUDGETS)
+    assert again.reasons == verdict.reasons  # once
+
+
 def test_a_slow_engine_on_a_busy_machine_is_not_blamed() -> None:
     verdict = judge(manifest(), benchmark(p99=500, valid=False), evaluation(), BUDGETS)
     assert verdict.verdict == "INVALID"

@@ -145,6 +145,25 @@ def test_a_quiet_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert validity.reasons == ()
 
 
+def test_inference_above_the_whole_frame_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The frame holds it, so somebody disturbed one of the two."""
+    slow, fast = tuple(2 * one for one in times()), times()
+    impossible = (
+        measured("test_inference", 1, slow),
+        measured("test_inference", 4, fast),
+        measured("test_frame", 1, fast),
+        *whole(fast)[3:],
+    )
+    asked, validity = run(monkeypatch, [impossible, whole(fast)])
+    assert (len(asked), validity.valid) == (2, True)
+    asked, validity = run(monkeypatch, [impossible] * 3)
+    assert (len(asked), validity.valid) == (TARGET.benchmark.max_attempts, False)
+    assert validity.reasons[0].startswith("Inference alone took ")
+    assert len(validity.reasons) == 1
+
+
 def test_what_others_did_in_windows_that_were_set_aside_does_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
