@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,20 +33,6 @@ def latency(times_s: Sequence[float] | NDArray[np.float64]) -> Latency:
         max_ms=float(times[-1]),
         count=len(times),
         p50_noise_ms=_median_noise(in_order),
-    )
-
-
-def contradictions(
-    inference: Mapping[str, Latency], frame: Mapping[str, Latency]
-) -> tuple[str, ...]:
-    """Batches at which inference alone took longer than whole frames, of which it is a part, a
-    sentence each: they were measured one after the other, and somebody disturbed the first."""
-    return tuple(
-        f"Inference alone took {inference[batch].p50_ms:.2f} ms at batch {batch} (p50) and whole "
-        f"frames, of which it is a part, {frame[batch].p50_ms:.2f} ms, so one of the two was "
-        "disturbed. Stop other programs on this machine and measure again."
-        for batch in sorted(inference.keys() & frame.keys(), key=int)
-        if inference[batch].p50_ms > frame[batch].p50_ms
     )
 
 

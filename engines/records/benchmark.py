@@ -5,6 +5,7 @@ Units stand in the names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -176,3 +177,17 @@ class Benchmark(EngineRecord):
     """Mean power times time of whole frames at batch 1. None where power cannot be read."""
     soak: Soak | None = None
     cross_check: CrossCheck | None = None
+
+
+def contradictions(
+    inference: Mapping[str, Latency], frame: Mapping[str, Latency]
+) -> tuple[str, ...]:
+    """Batches at which inference alone took longer than whole frames, of which it is a part, a
+    sentence each: they were measured one after the other, and somebody disturbed the first."""
+    return tuple(
+        f"Inference alone took {inference[batch].p50_ms:.2f} ms at batch {batch} (p50) and whole "
+        f"frames, of which it is a part, {frame[batch].p50_ms:.2f} ms, so one of the two was "
+        "disturbed. Stop other programs on this machine and measure again."
+        for batch in sorted(inference.keys() & frame.keys(), key=int)
+        if inference[batch].p50_ms > frame[batch].p50_ms
+    )

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engines.config.target import Budgets
-from engines.measure.latency import contradictions
-from engines.records.benchmark import Benchmark, Latency
+from engines.records.benchmark import Benchmark, Latency, contradictions
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Manifest
 from engines.records.record import Sha256, VerdictName

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engines.config.target import BenchmarkRow, TargetConfig
-from engines.measure.latency import contradictions, latency, p99_interval_share
-from engines.records.benchmark import Validity
+from engines.measure.latency import latency, p99_interval_share
+from engines.records.benchmark import Validity, contradictions
 from pipeline.latency import results as measured
 from pipeline.latency.harness.plan import BenchmarkPlan
 from pipeline.latency.measurement import Measurement

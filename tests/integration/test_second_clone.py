@@ -90,3 +90,35 @@ def test_a_target_without_engines_is_reproduced(clone: Clone) -> None:
 def contents(folder: Path) -> dict[Path, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_after_git_revert_of_a_release_one_command_puts_the_alias_right(
+    finished: Clone, tmp_path: Path
+) -> None:
+    """`release status` names it, and only it is run."""
+    finished.run("git", "init", "--quiet", "--bare", str(tmp_path / "origin"))
+    finished.run("git", "remote", "add", "origin", str(tmp_path / "origin"))
+    finished.run("git", "push", "--quiet", "origin", "main")
+    before = candidate(finished)
+    other = next(one for one in ENGINES if one != before)
+    with finished.edited(f"engines/targets/{TARGET}/params.yaml") as row:
+        for engine in set(ENGINES) - {other}:
+            del row["engines"][engine]
+    finished.run("release", "publish", "--target", TARGET)
+    assert candidate(finished) == other
+    finished.run("git", "commit", "--quiet", "--all", "--message=Another candidate")
+    finished.run("git", "revert", "--no-edit", "HEAD")
+    finished.run("git", "push", "--quiet", "origin", "main")
+
+    said = finished.run("release", "status")
+    (line,) = (one for one in said.splitlines() if "git's candidate is" in one)
+    assert line.endswith("Run `release status --repair`.")
+    finished.run("release", "status", "--repair")
+    assert "git's candidate" not in finished.run("release", "status")
+    assert candidate(finished) == before
+
+
+def candidate(clone: Clone) -> str:
+    """The engine that the record of candidates names."""
+    path = clone.workspace.records / "candidates" / f"{TARGET}.json"
+    return str(json.loads(path.read_text())["candidates"]["meter-yolov8n"]["engine"])
