@@ -81,9 +81,9 @@ def benchmark(p99: float = 10, p50: float = 5, fps: float = 200, valid: bool = T
         max_ms=p99,
         count=400,
     )
-    # Of a whole batch no budget speaks: it takes longer than any.
+    # Of a whole batch no budget speaks: it takes longer than any, and nobody knows how long.
     names = (name for name in Latency.model_fields if name.endswith("_ms"))
-    whole_batch = latency.model_copy(update=dict.fromkeys(names, 1000.0))
+    whole_batch = latency.model_copy(update=dict.fromkeys(names, 1000.0) | {"p99_low_ms": 0.1})
     return Benchmark(
         engine="m-fp16",
         target="t",
