@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from factories import served
 from factories.bases import RealBase
 from factories.containers import Podman
 from factories.images import add_image
+from factories.killed import Killed
 from factories.paper import TARGET, edit, lay_out
 from factories.signed import Signer
 
@@ -34,6 +38,9 @@ from tests.unit.release.publications import PUBLICATION
 pytestmark = pytest.mark.integration
 
 BASE = "base-x86"
+KILLS = 20
+WRITES = 4
+"""Moments at which smoke.json is written; the other kills are at random."""
 
 
 @pytest.fixture(scope="module")
@@ -228,3 +235,24 @@ def test_what_is_missing_is_named(release: Release) -> None:
     image_path(release.workspace, release.name).unlink()
     with pytest.raises(InputError, match="it is not packed"):
         smoke(release.workspace, release.name, None, lambda _: None)
+
+
+def test_killed_twenty_times(release: Release, tools: Podman) -> None:
+    """The record is old or new, and whole; the containers end, and the last run takes away what
+    the killed ones left in podman's storage."""
+    image = release.pack()
+    release.smoke()
+    path = smoke_path(release.workspace, release.name)
+    draw = random.Random(7)
+    for number in range(KILLS):
+        moment = number + 1 if number < WRITES else 0
+        process = Killed(release.smoke, at_moment=moment)
+        ended = process.wait() if moment else process.kill_after(draw.random())
+        assert ended == -signal.SIGKILL or (ended == 0 and not moment)
+        found = Smoke.read(path)
+        assert (found.digest, found.verdict) == (image.digest, "PASS")
+    end = time.monotonic() + 20  # a container goes on until its check is through
+    while tools.run("podman", "ps", "--quiet").stdout and time.monotonic() < end:
+        time.sleep(0.05)
+    tools.run("podman", "image", "prune", "--force")
+    assert release.smoke().verdict == "PASS"
