@@ -213,6 +213,8 @@ def show_checked(checked: Iterable[Checked]) -> None:
             line(f"  image    {one.digest}")
         trying = ", for trying only: no pod trusts it" if one.trying else ""
         line(f"  key      {one.key.name} ({one.key.keyid[:16]}…){trying}")
+        if one.image_key:
+            line(f"  registry {one.image_key.name} signed the image there")
         line(f"  signed   {said.signed_at:%Y-%m-%d %H:%M} UTC")
         line(f"  model    {said.model} {said.model_version}, {said.precision}")
         line(

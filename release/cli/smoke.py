@@ -25,8 +25,9 @@ def smoke(
 ) -> None:
     """Run the image of a release as a cluster would run it.
 
-    By podman, from release/images/ and by its digest: not as root, with a read-only root, no
-    capabilities, no network, and the memory that the row's budget allows. `runtime check` in it
+    By podman or docker, from release/images/ and by its digest: not as root, with a read-only root,
+    no capabilities, no network, and the memory that the row's budget allows. Docker mounts no
+    images, so one on no base wants podman. `runtime check` in it
     finds signature, device and golden boxes, and takes times: the p99 must keep the budget. The
     result is release/records/TAG/smoke.json. Exit 3: too slow; 5: refused.
 

@@ -72,7 +72,7 @@ def build(name: str, row: BaseRow, context: Path, layout: Path, options: Sequenc
         _run("skopeo", "copy", "--quiet", f"docker-archive:{archive}", f"oci:{layout}:base")
     else:
         _run(tool, "push", "--quiet", tag, f"oci:{layout}:base")
-        _run(tool, "rmi", tag)
+    _run(tool, "rmi", tag)
     return tool
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engines.errors import JetrailError, ServiceError, WrongEngine
 from release.records import Publication
-from release.smoke.container import Done
 from release.smoke.record import Boxes, SmokeTimes
+from release.smoke.tool import Done
 
 P99 = "frame_p99_ms"
 """The check of a verdict that times are held against."""

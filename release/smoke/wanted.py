@@ -9,8 +9,8 @@ from engines.machine.fingerprint import describe, differences, read_fingerprint
 from engines.records.attestation import Predicate, verify_envelope
 from engines.records.trusted_key import TrustedKey
 from release.records import attestation_path
-from release.smoke.container import PROGRAM, installed
 from release.smoke.record import Smoke, read_smoke
+from release.smoke.tool import installed
 
 
 def signed_predicate(
@@ -31,7 +31,7 @@ def why_not_here(predicate: Predicate) -> str | None:
         return (
             f"this machine is {describe(here)}, and the engine is for {describe(predicate.device)}"
         )
-    return None if installed() else f"{PROGRAM} is not installed here"
+    return None if installed() else "neither podman nor docker is installed here"
 
 
 def say_smoked(workspace: Workspace, predicate: Predicate, digest: str) -> str:

@@ -24,8 +24,10 @@ from release.packed import ImageRecord, read_image
 from release.records import Publication, read_publication
 from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
-from release.smoke.container import MOUNT, Run, run, taken_in, version
+from release.smoke.container import MOUNT, Run, check_mountable, run
 from release.smoke.record import Boxes, Smoke, SmokeTimes, smoke_path
+from release.smoke.taken import taken_in
+from release.smoke.tool import version
 from release.smoke.verdict import read_answer, shortcomings, times_of
 from release.smoke.wanted import in_words, signed_predicate, why_not_here
 from release.tags import parse_tag
@@ -62,7 +64,8 @@ def smoke(workspace: Workspace, tag: str, runtime: str | None, say: Say) -> Smok
 
     `runtime` names the runtime image in release/images/ for an image on no base. Raises InputError
     where something is missing or the engine is for another device, WrongEngine where the pod
-    refuses the engine, GateFailed where it is too slow, and ServiceError where podman fails.
+    refuses the engine, GateFailed where it is too slow, and ServiceError where podman or docker
+    fails.
     """
     release = parse_tag(tag).name
     subject = _subject(workspace, release)
@@ -71,6 +74,8 @@ def smoke(workspace: Workspace, tag: str, runtime: str | None, say: Say) -> Smok
     _check_here(signed_predicate(workspace, release, keys), release)
     packed = layout.image(subject.image.digest)
     layout.check_layers(packed)
+    if subject.image.base is None:
+        check_mountable()
     base = None if subject.image.base else _runtime(layout, subject.image, runtime)
     with ExitStack() as open_:
         image = open_.enter_context(

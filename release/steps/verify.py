@@ -10,7 +10,7 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -55,7 +55,10 @@ class Checked:
     """Of the image; None for a plain folder."""
     statement: Statement
     key: TrustedKey
+    """That signed the files."""
     trying: bool
+    image_key: TrustedKey | None = None
+    """That signed the image where it is in a registry."""
 
 
 def verify(workspace: Workspace | None, what: str, keys: Path | None, say: Say) -> list[Checked]:
@@ -155,8 +158,8 @@ def _verify_remote(where: str, trust: Trust, say: Say) -> Checked:
         )
     now = datetime.now(timezone.utc)
     payloads = [client.blob(one) for one in payloads_of(manifest)]
-    check_signature(manifest, payloads, found, [one for one in trust.keys if one.counts(now)])
-    return checked
+    counting = [one for one in trust.keys if one.counts(now)]
+    return replace(checked, image_key=check_signature(manifest, payloads, found, counting))
 
 
 def _verify_image(

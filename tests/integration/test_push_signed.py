@@ -139,6 +139,7 @@ def test_verified(clone: Clone) -> None:
     checked = clone.verify()
     assert checked.statement.predicate.release == clone.release
     assert (checked.digest, checked.key.name) == (clone.digest, "ours")
+    assert checked.image_key == checked.key
 
 
 def test_without_the_image_s_signature(clone: Clone) -> None:

@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import pytest
 from factories import served
 from factories.bases import RealBase
 from factories.containers import Podman
+from factories.docker import running_docker
 from factories.images import add_image
 from factories.killed import Killed
 from factories.paper import TARGET, edit, lay_out
@@ -172,6 +175,31 @@ def test_an_image_on_a_base(release: Release) -> None:
     assert read_smoke(release.workspace, release.name, image.digest) == found
     assert read_smoke(release.workspace, release.name, f"sha256:{'0' * 64}") is None
     assert json.loads(smoke_path(release.workspace, release.name).read_text())["schema"] == 1
+
+
+def test_by_docker(release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one, where there is no podman."""
+    short = Path(tempfile.mkdtemp(dir="/tmp"))  # the path of a socket has 108 letters at most
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("docker", "skopeo"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    image = release.pack(on_base=True)
+    with running_docker(short) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        monkeypatch.setenv("PATH", str(programs))
+        found = release.smoke()
+        assert found.container_engine.startswith("docker ")
+        assert (found.digest, found.verdict, found.reasons) == (image.digest, "PASS", ())
+        assert found.boxes is not None
+        assert (found.boxes.objects, found.boxes.missing, found.boxes.unexpected) == (3, 0, 0)
+        listed = subprocess.run(["docker", "images", "--quiet"], capture_output=True, text=True)
+        assert listed.stdout == "", "nothing is left in docker's storage"
+        release.pack()
+        with pytest.raises(InputError, match="got docker, which mounts no images"):
+            release.smoke()
+        monkeypatch.undo()
+    shutil.rmtree(short)
 
 
 def test_an_image_that_is_mounted(release: Release) -> None:

@@ -97,7 +97,9 @@ def test_from_the_engine_to_the_pod(
     assert image.base.digest == x86_base.image.digest
     (repository,) = image.repositories
     reference = f"{repository}@{image.digest}"
-    assert f"{release}: verified" in manager.run("release", "verify", reference)
+    verified = manager.run("release", "verify", reference)
+    assert f"{release}: verified" in verified
+    assert "registry plant signed the image there" in verified
 
     manager.run("release", "write")
     values = read_values(manager.root / CANARY)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engines.errors import JetrailError, ServiceError, WrongEngine
-from release.smoke.container import Done
+from release.smoke.tool import Done
 from release.smoke.verdict import read_answer, shortcomings, times_of
 from tests.unit.release.publications import PUBLICATION
 
