@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from release.image.oci import (
     to_bytes,
 )
 
+ROOT = Path(__file__).parents[4]
 CONTENTS = {"engine.blob": b"an engine", "manifest.json": b"{}"}
 
 
@@ -286,6 +289,32 @@ class TestReading:
         )
         with pytest.raises(WrongEngine):
             layout.image_of(descriptor)
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from engines.files import sha256_file
+from release.image.layer import LayerFile, layer_chunks
+from release.image.layout import Layout
+from release.image.oci import LAYER
+engine, layout = Path(sys.argv[1]), Layout(Path(sys.argv[2]))
+layout.prepare()
+files = {"engine.plan": LayerFile(engine, sha256_file(engine))}
+layer = layout.add_stream(lambda: layer_chunks(files), LAYER)
+assert layout.has(layer) and layer.size > engine.stat().st_size
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_a_large_engine_takes_no_memory(tmp_path: Path) -> None:
+    """It is a stream, so that 2 GB take what 256 MB take."""
+    engine = tmp_path / "engine.plan"
+    with engine.open("wb") as file:
+        file.truncate(256 << 20)
+    words = [sys.executable, "-c", MEMORY, engine, tmp_path / "images"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(done.stdout) < 128
 
 
 def test_documents_have_one_spelling() -> None:
