@@ -22,7 +22,7 @@ from runtime.server import (
     Server,
 )
 
-MUCH = 64 << 20
+MUCH = 16 << 20
 """Bytes: more than the buffers of a connection hold."""
 
 
@@ -90,6 +90,7 @@ def say(server: Server, *pieces: bytes) -> bytes:
         try:
             for piece in pieces:
                 client.sendall(piece)
+                time.sleep(0.002 * (len(pieces) > 1))  # so that they arrive by themselves
             found = b""
             while more := client.recv(1 << 16):
                 found += more
@@ -199,9 +200,11 @@ def test_so_many_bytes_and_no_more(server: Server) -> None:
 
 
 def test_so_many_bytes_in_small_pieces(server: Server) -> None:
-    whole = request_of(MAX_HEADER_BYTES + 1000)
     server.seconds = 30
-    assert say(server, *(whole[at : at + 500] for at in range(0, len(whole), 500))) == b""
+    for size, answered in ((MAX_HEADER_BYTES, True), (MAX_HEADER_BYTES + 1, False)):
+        whole = request_of(size)
+        pieces = (whole[at : at + 500] for at in range(0, size, 500))
+        assert say(server, *pieces).startswith(b"HTTP/1.0 200") is answered
 
 
 def test_headers_are_bounded(server: Server) -> None:
@@ -238,6 +241,43 @@ def test_who_does_not_take_the_answer_is_cut_off(
                 found += len(more)
         assert 0 < found < MUCH
     assert capsys.readouterr().err == ""
+
+
+def test_an_answer_has_as_long_again(server: Server) -> None:
+    """Whoever asked slowly is not hurried."""
+    server.seconds = 1.5
+    with connect(server) as client:
+        time.sleep(1.0)
+        client.sendall(b"GET /much HTTP/1.1\r\n")
+        time.sleep(0.2)
+        client.sendall(b"\r\n")
+        time.sleep(0.8)
+        found = 0
+        while more := client.recv(1 << 20):
+            found += len(more)
+    assert found > MUCH
+
+
+def test_the_port_is_free_at_once() -> None:
+    """A pod that was ended leaves connections behind, for which the kernel waits a minute."""
+    for server in running(Server(("127.0.0.1", 0), ROUTES)):
+        port = server.port
+        assert ask(server, "/well")[0] == 200
+    for server in running(Server(("127.0.0.1", port), ROUTES)):
+        assert ask(server, "/well")[0] == 200
+
+
+def test_its_end_waits_for_nobody() -> None:
+    server = Server(("127.0.0.1", 0), ROUTES, seconds=60)
+    began = time.monotonic()
+    for _ in running(server):
+        held = connect(server)
+        held.sendall(b"GET /well")
+        end = time.monotonic() + 30
+        while not any("process_request_thread" in one.name for one in threading.enumerate()):
+            assert time.monotonic() < end
+    assert time.monotonic() - began < 45
+    held.close()
 
 
 def test_who_goes_away_is_no_news(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
