@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from factories.killed import SITECUSTOMIZE
 
 from engines.backends.loading import check_engine
 from engines.detect.golden import read_golden
@@ -50,42 +51,6 @@ MODEL_OUT = f"models/{MODEL}/out"
 TARGET_OUT = f"engines/targets/{TARGET}/out"
 OUT = f"{TARGET_OUT}/{ENGINE}"
 CANDIDATES = f"release/records/candidates/{TARGET}.json"
-
-SITECUSTOMIZE = '''
-"""Counts the moments of atomic writing, and kills the process group at the one in KILL_AT.
-
-Only the command itself counts, not its children, and only files under a temporary name.
-"""
-import os, pathlib, signal
-
-moments = 0
-
-def moment(path):
-    global moments
-    if ".jetrail-" not in str(path) or os.getpid() != os.getpgrp():
-        return
-    moments += 1
-    if os.environ.get("KILL_AT") == str(moments):
-        os.killpg(0, signal.SIGKILL)
-
-real_fsync, real_replace, real_write = os.fsync, os.replace, pathlib.Path.write_bytes
-
-def fsync(file):
-    moment(os.readlink(f"/proc/self/fd/{file}"))
-    real_fsync(file)
-
-def replace(source, target, **kwargs):
-    moment(source)
-    real_replace(source, target, **kwargs)
-    moment(source)
-
-def write_bytes(self, data):
-    real_write(self, data[: len(data) // 2])
-    moment(self)
-    return real_write(self, data)
-
-os.fsync, os.replace, pathlib.Path.write_bytes = fsync, replace, write_bytes
-'''
 
 
 @dataclass(frozen=True, kw_only=True)
