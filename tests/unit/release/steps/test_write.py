@@ -246,11 +246,11 @@ def test_write_says_whether_an_image_was_smoked(
         (found,) = (line for line in lines if "smoked" in line)
         return found
 
-    monkeypatch.setattr(wanted, "installed", lambda: True)
+    monkeypatch.setattr(wanted, "installed", lambda: "podman")
     assert f"not smoked yet; run `release smoke {RELEASE}`" in said(here)
     other = here.model_copy(update={"architecture": "aarch64"})
     assert "not smoked, since this machine is" in said(other)
-    monkeypatch.setattr(wanted, "installed", lambda: False)
-    assert "not smoked, since podman is not installed here" in said(here)
+    monkeypatch.setattr(wanted, "installed", lambda: None)
+    assert "not smoked, since neither podman nor docker is installed here" in said(here)
     SMOKE.write(smoke_path(workspace, RELEASE))
     assert said(here).endswith("smoked with PASS")
