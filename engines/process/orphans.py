@@ -2,7 +2,7 @@
 
 The kernel frees the device's lock when its holder is killed. A measurement that went on without its
 parent would spoil the next one, which has the lock by then. `engines.process.child` does the same
-for work that is Python in this package.
+for work that is Python in this package, and `engines.process.stage` for the commands that DVC runs.
 
 Run as a program, this asks the kernel for the signal (PR_SET_PDEATHSIG in prctl(2), which outlives
 the exec) and becomes the command. Not `preexec_fn`, which may deadlock where other threads run.

@@ -358,8 +358,9 @@ def check_right(clone: Clone, name: str) -> None:
 # --- the whole pipeline ------------------------------------------------------------------------
 
 
-def test_killed_repro_goes_on(finished: Clone) -> None:
-    """DVC itself is killed while it builds, with all that it started; the next one completes."""
+@pytest.mark.parametrize("kill", [os.killpg, os.kill], ids=["with its group", "by itself"])
+def test_killed_repro_goes_on(finished: Clone, kill: Callable[[int, int], None]) -> None:
+    """DVC is killed while it builds; what it started ends too, and the next one completes."""
     with finished.edited(f"engines/targets/{TARGET}/params.yaml") as row:
         row["batch"]["max"] = 3
     goal = f"engines/targets/{TARGET}/dvc.yaml:gate@{ENGINE}"
@@ -375,8 +376,9 @@ def test_killed_repro_goes_on(finished: Clone) -> None:
     assert process.stdout is not None
     assert any(f"pipeline build {ENGINE}" in line for line in process.stdout)
     time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGKILL)
+    kill(process.pid, signal.SIGKILL)
     assert process.wait(60) == -signal.SIGKILL
+    assert not members_after(process.pid, seconds=30)
 
     check_engine_fits(finished.root / OUT)
     ran = finished.repro(goal)
@@ -384,3 +386,22 @@ def test_killed_repro_goes_on(finished: Clone) -> None:
     manifest = Manifest.read(finished.root / OUT / "manifest.json")
     assert manifest.batch.max == 3
     check_engine(finished.root / OUT, manifest, read_fingerprint())
+
+
+def members_after(group: int, seconds: float) -> list[str]:
+    """What still runs in a process group after so many seconds at most."""
+    end = time.monotonic() + seconds
+    while (found := members(group)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def members(group: int) -> list[str]:
+    """The commands of a process group that run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, its_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                found.append((folder / "cmdline").read_text())
+    return found

@@ -1,0 +1,160 @@
+"""A command that DVC runs ends with DVC, whatever shell stands between them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from engines.process.lock import device_lock
+
+COMMAND = """
+import os, tempfile, time
+from pathlib import Path
+
+from engines.cli import app, reports_errors
+from engines.process.lock import device_lock
+
+commands = app("")
+
+@commands.command()
+@reports_errors
+def build(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="scratch-"), device_lock("a", folder):
+        (folder / "pid.new").write_text(str(os.getpid()))
+        (folder / "pid.new").rename(folder / "pid")
+        time.sleep(600)
+
+commands()
+"""
+
+DVC = """
+import subprocess, sys
+subprocess.Popen(sys.argv[1:]).communicate()
+"""
+SHELLS = {
+    "sh": ("/bin/sh", "-c", "{}"),
+    "bash": ("/bin/bash", "--noprofile", "--norc", "-c", "{}"),
+    "a shell that stays": ("/bin/sh", "-c", "{}; true"),
+    "a shell in a shell": ("/bin/sh", "-c", "/bin/sh -c '{}; true'; true"),
+}
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true within half a minute."""
+    end = time.monotonic() + 30
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there and is no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], int]]]:
+    """A function that starts a stand-in for DVC; returns it and the process of its command."""
+    (tmp_path / "command.py").write_text(COMMAND)
+    started: list[tuple[subprocess.Popen[bytes], int]] = []
+
+    def make(shell: str, **variables: str) -> tuple[subprocess.Popen[bytes], int]:
+        words = f"{sys.executable} {tmp_path}/command.py build {tmp_path}"
+        command = [word.replace("{}", words) for word in SHELLS[shell]]
+        dvc = subprocess.Popen([sys.executable, "-c", DVC, *command], env=os.environ | variables)
+        assert until((tmp_path / "pid").exists)
+        started.append((dvc, int((tmp_path / "pid").read_text())))
+        return started[-1]
+
+    yield make
+    for dvc, command in started:
+        dvc.kill()
+        dvc.wait()
+        with suppress(ProcessLookupError):
+            os.kill(command, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_command_ends_with_dvc(
+    start: Callable[..., tuple[subprocess.Popen[bytes], int]],
+    tmp_path: Path,
+    shell: str,
+    number: signal.Signals,
+) -> None:
+    dvc, command = start(shell, DVC_STAGE="build@meter-fp16")
+    assert list(tmp_path.glob("scratch-*"))
+    dvc.send_signal(number)
+    assert dvc.wait(30) == -number
+    assert until(lambda: not runs(command))
+    assert not list(tmp_path.glob("scratch-*"))  # by SIGTERM, which cleans up
+    with device_lock("pipeline build meter-int8", tmp_path):
+        pass
+
+
+def test_a_command_by_hand_outlives_the_shell(
+    start: Callable[..., tuple[subprocess.Popen[bytes], int]],
+) -> None:
+    """As with `nohup`."""
+    shell, command = start("sh")
+    shell.kill()
+    shell.wait(30)
+    time.sleep(0.3)
+    assert runs(command)
+
+
+LATE = """
+import os, sys, time
+from engines.process import stage
+
+while os.getppid() == int(sys.argv[1]):
+    time.sleep(0.01)
+stage.end_with_dvc()
+time.sleep(600)
+"""
+
+
+def test_dvc_that_was_gone_before() -> None:
+    """The command had not looked yet when DVC was killed."""
+    code = (
+        "import os, subprocess, sys\n"
+        "command = [sys.executable, '-c', sys.argv[1], str(os.getpid())]\n"
+        "print(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid, flush=True)\nos._exit(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, LATE],
+        env=os.environ | {"DVC_STAGE": "build@meter-fp16"},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        timeout=60,
+        check=True,
+    )
+    assert until(lambda: not runs(int(done.stdout)))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(38, "no such call"), PermissionError(1, "not permitted")]
+)
+def test_a_kernel_that_cannot_tell(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    from engines.process import stage
+
+    def refuses(_: int) -> int:
+        raise error
+
+    monkeypatch.setenv("DVC_STAGE", "build@meter-fp16")
+    monkeypatch.setattr(os, "pidfd_open", refuses)
+    monkeypatch.setattr(stage, "Thread", lambda **_: pytest.fail("it would end"))
+    stage.end_with_dvc()
