@@ -56,6 +56,8 @@ class Verify(Record):
     reference_sha256: Sha256
     runtimes: dict[str, str]
     """Versions of what was compared."""
+    notes: tuple[str, ...] = ()
+    """What else to know of the network, for example activations that float16 cannot hold."""
 
 
 # --- quantize.json -----------------------------------------------------------------------------

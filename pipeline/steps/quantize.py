@@ -109,7 +109,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     histograms = collect(
         graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration")
     )
-    notes = float16_notes(histograms)
+    notes = float16_notes({name: one.largest for name, one in histograms.items()})
     for sentence in notes:
         note(sentence)
     reference = accuracy(tuning.truth, tuning.reference, tuning.classes).map50_95

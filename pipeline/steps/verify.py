@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config.model import ModelConfig, load_model
+from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
@@ -16,10 +16,12 @@ from pipeline.accuracy.coco import accuracy, read_truth
 from pipeline.accuracy.reference import Reference, write_reference
 from pipeline.intake.checkpoint import Checkpoint, load_checkpoint, versions
 from pipeline.intake.contents import contents
-from pipeline.intake.dataset import Sample, load_sets
+from pipeline.intake.dataset import load_sets
 from pipeline.onnx import session as runtime
 from pipeline.onnx.exported import read_export
-from pipeline.onnx.inference import detect_in_files, prepare_all, spread
+from pipeline.onnx.inference import Prepared, detect_in_files, prepare_all, spread
+from pipeline.onnx.overflow import float16_notes, largest_activations
+from pipeline.progress import note
 from pipeline.records import Deviation, Parity, Tolerance, Verify
 
 PARITY_IMAGES = 8
@@ -40,12 +42,19 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     file = workspace.onnx(model_name, "fp32")
     samples = load_sets(workspace.model(model_name), model)["evaluation"]
     held = contents(samples)  # before they are read: what changes meanwhile shows later
-    onnx = bytes(read_export(file, model).SerializeToString())
+    graph = read_export(file, model)
+    onnx = bytes(graph.SerializeToString())
     checkpoint = load_checkpoint(
         workspace.model(model_name) / model.weights.path, model.weights.sha256
     )
-    parity = _compare(checkpoint, onnx, spread(samples, PARITY_IMAGES), model)
+    images = prepare_all(
+        spread(samples, PARITY_IMAGES), model.imgsz, "compare ONNX with the checkpoint"
+    )
+    parity = _compare(checkpoint, onnx, images)
     _check(parity, file)
+    notes = float16_notes(largest_activations(graph, np.stack([one.pixels for one in images])))
+    for sentence in notes:
+        note(sentence)
     truth = read_truth(samples, len(model.classes))
     found = detect_in_files(onnx, samples, model.imgsz, "detect with ONNX Runtime")
     reference = workspace.reference(model_name)
@@ -61,16 +70,14 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         reference_file=reference.name,
         reference_sha256=sha256_file(reference),
         runtimes={"onnxruntime": runtime.version(), **versions()},
+        notes=notes,
     )
     record.write(workspace.model_out(model_name) / Verify.file)
     return record
 
 
-def _compare(
-    checkpoint: Checkpoint, onnx: bytes, samples: Sequence[Sample], model: ModelConfig
-) -> tuple[Parity, ...]:
+def _compare(checkpoint: Checkpoint, onnx: bytes, images: Sequence[Prepared]) -> tuple[Parity, ...]:
     """Deviation at each batch size, over the same images."""
-    images = prepare_all(samples, model.imgsz, "compare ONNX with the checkpoint")
     count = -(-len(images) // max(BATCHES)) * max(BATCHES)  # few images fill the batches again
     pixels = np.stack([images[index % len(images)].pixels for index in range(count)])
     expected = checkpoint.forward(pixels)

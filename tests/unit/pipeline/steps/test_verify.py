@@ -14,6 +14,7 @@ from engines.files import sha256_file
 from pipeline.accuracy.reference import read_reference
 from pipeline.intake.contents import contents
 from pipeline.intake.dataset import load_set
+from pipeline.onnx import overflow
 from pipeline.records import Verify
 from pipeline.steps.verify import verify
 from tests.unit.pipeline.conftest import MODEL
@@ -41,6 +42,28 @@ def test_twice_gives_the_same_files(workspace: Workspace, exported: Path) -> Non
         return [(exported.parent / name).read_bytes() for name in ("verify.json", "reference.npz")]
 
     assert files() == files()
+
+
+def test_activations_beyond_float16_are_said(
+    workspace: Workspace,
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert verify(workspace, MODEL).notes == ()
+    monkeypatch.setattr(overflow, "FLOAT16_MAX", 0.5)
+    (said,) = verify(workspace, MODEL).notes
+    assert "beyond the largest float16" in said
+    assert said in capsys.readouterr().err
+
+
+def test_largest_activations_are_those_of_every_image(exported: Path) -> None:
+    graph, images = onnx.load(str(exported)), np.zeros((2, 64, 96, 3), np.uint8)
+    images[1] = 255
+    both = overflow.largest_activations(graph, images)
+    each = [overflow.largest_activations(graph, image[None]) for image in images]
+    assert both == {name: max(one[name] for one in each) for name in both}
+    assert both["images"] == 1.0
 
 
 def test_another_network_in_the_file(workspace: Workspace, exported: Path) -> None:
