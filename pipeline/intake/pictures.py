@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,11 +96,21 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     data = np.fromfile(path, dtype=np.uint8)
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if pixels is not None and path.suffix.lower() in (".tif", ".tiff"):
+            pixels = _as_ultralytics(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), pixels)
     except cv2.error:
         pixels = None
     if pixels is None:
         raise _unreadable(path)
     return np.asarray(pixels, dtype=np.uint8)
+
+
+def _as_ultralytics(pixels: NDArray[Any] | None, converted: NDArray[Any]) -> NDArray[Any]:
+    """A TIFF with colours as Ultralytics takes it (`patches.imread`): the high byte of 16 bits,
+    where OpenCV's conversion rounds; and without alpha."""
+    if pixels is None or pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
+        return converted
+    return (pixels >> 8 if pixels.dtype == np.uint16 else pixels)[..., :3]
 
 
 def check_picture(path: Path) -> None:

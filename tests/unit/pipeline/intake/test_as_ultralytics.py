@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,64 +22,19 @@ from PIL import Image
 
 from engines.errors import InputError
 from pipeline.intake.data_yaml import DataYaml, read_data_yaml
-from pipeline.intake.pictures import ENDINGS, REFUSED, check_picture
-
-PLAIN = "train: images/train\nval: images/val\nnames: [a, b, c]\n"
-Make = Callable[[Path], None]
-CASES: dict[str, tuple[Make, str | None]] = {}
-"""The maker of each data set, and what the refusal says where ours refuses."""
-
-
-def case(refusal: str | None = None) -> Callable[[Make], Make]:
-    def add(make: Make) -> Make:
-        CASES[make.__name__.strip("_")] = (make, refusal)
-        return make
-
-    return add
-
-
-def picture(path: Path, **options: Any) -> Path:
-    """A picture of its own content, by its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(str(path)[-12:].encode(), "big") % 2**32
-    pixels = np.random.default_rng(seed).integers(0, 255, (24, 32, 3), np.uint8)
-    Image.fromarray(pixels).save(path, **options)
-    return path
-
-
-def label(path: Path, text: str | bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-
-
-def labelled(path: Path, beside: Path) -> None:
-    """A picture with one object of class c, in the label file `beside`."""
-    picture(path)
-    label(beside, "2 0.5 0.5 0.1 0.1\n")
-
-
-def plain(folder: Path, text: str = PLAIN) -> None:
-    for split in ("train", "val"):
-        for name in ("x", "y"):
-            picture(folder / "images" / split / f"{name}.png")
-            label(folder / "labels" / split / f"{name}.txt", "1 0.5 0.5 0.25 0.5\n")
-    (folder / "data.yaml").write_text(text)
-
-
-def rows(name: str, text: str | bytes, refusal: str | None = None) -> None:
-    """A case whose label file of val/x is `text`."""
-
-    def make(folder: Path) -> None:
-        plain(folder)
-        label(folder / "labels/val/x.txt", text)
-
-    CASES[f"rows_{name}"] = (make, refusal)
-
-
-def yaml(name: str, text: str, refusal: str | None = None) -> None:
-    """A case whose data.yaml is `text`."""
-    CASES[f"yaml_{name}"] = (lambda folder: plain(folder, text), refusal)
-
+from pipeline.intake.pictures import ENDINGS, REFUSED, check_picture, read_picture
+from tests.unit.pipeline.intake import more_data_sets
+from tests.unit.pipeline.intake.data_sets import (
+    CASES,
+    PLAIN,
+    case,
+    label,
+    labelled,
+    picture,
+    plain,
+    rows,
+    yaml,
+)
 
 rows("crlf", "0 0.5 0.5 0.1 0.1\r\n1 0.2 0.2 0.1 0.1\r\n")
 rows("old_mac_ends", "0 0.5 0.5 0.1 0.1\r1 0.2 0.2 0.1 0.1\r")
@@ -323,6 +278,7 @@ def kinds() -> None:
 
 
 kinds()
+more_data_sets.add()
 
 
 @pytest.fixture(scope="module")
@@ -364,9 +320,12 @@ def test_both_find_the_same_or_ours_refuses_by_name(
     assert ours.keys() == theirs["splits"].keys()
     for split, pictures in theirs["splits"].items():
         assert ours[split].keys() == pictures.keys()
-        for path, table in pictures.items():
-            assert table is not None, f"Ultralytics leaves out {path}"
-            np.testing.assert_allclose(ours[split][path], expected(table), atol=1e-6)
+        for path, read in pictures.items():
+            assert read is not None, f"Ultralytics leaves out {path}"
+            np.testing.assert_allclose(ours[split][path], expected(read["rows"]), atol=1e-6)
+            pixels = read_picture(Path(path))
+            assert list(pixels.shape) == read["shape"], path
+            assert sha256(pixels.tobytes()).hexdigest() == read["pixels"], path
 
 
 def found(data: DataYaml) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def read(file: str) -> dict[str, Any]:
 
 
 def pictures(utils: Any, base: Any, place: Any, classes: int) -> dict[str, Any]:
-    """Rows of class, cx, cy, w, h by path; None where Ultralytics leaves the picture out."""
+    """By path the rows of class, cx, cy, w, h, and shape and sha256 of the pixels as training reads
+    them; None where Ultralytics leaves the picture out."""
+    imread = ultralytics_module("ultralytics.utils.patches").imread
     reader = base.__new__(base)
     reader.prefix, reader.fraction = "", 1.0
     files = reader.get_img_files(place)
@@ -43,8 +46,14 @@ def pictures(utils: Any, base: Any, place: Any, classes: int) -> dict[str, Any]:
     for image, label in zip(files, utils.img2label_paths(files), strict=True):
         result = utils.verify_image_label((image, label, "", False, classes, 0, 0, False))
         place = os.path.normpath(Path.cwd() / image)
-        found[place] = None if result[0] is None else result[1].tolist()
+        pixels = None if result[0] is None else imread(image)
+        found[place] = None if pixels is None else described(result[1], pixels)
     return found
+
+
+def described(rows: Any, pixels: Any) -> dict[str, Any]:
+    digest = sha256(pixels.tobytes()).hexdigest()
+    return {"rows": rows.tolist(), "shape": pixels.shape, "pixels": digest}
 
 
 if __name__ == "__main__":
