@@ -55,3 +55,25 @@ class Conflict(JetrailError):
     """Somebody else changed what this command was about to change."""
 
     exit_code = 7
+
+
+# --- errors of others ----------------------------------------------------------------------------
+
+_LACKING = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to map segment",
+    "not enough memory",
+    "bad_alloc",
+)
+"""What torch, the linker and the system say in errors of their own kinds."""
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says that there is no more memory."""
+    while error is not None:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or any(one in text for one in _LACKING):
+            return True
+        error = error.__cause__
+    return False

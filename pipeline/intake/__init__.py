@@ -3,6 +3,8 @@
 names             the rule for names of models and targets
 checkpoint        a YOLOv8 checkpoint; `checkpoint_file` bounds it and
                   `checkpoint_scan` looks through its pickle first
+network           whether the network in it is whole, of YOLOv8's size, and runs
+memory            a bound on what reading it may take
 weights           whether a checkpoint fits, and a copy of just what was checked
 pictures          pictures found, bounded and decoded; labels: their label files
 dataset           pictures and labels of a set on the disk; contents: which they are, by content

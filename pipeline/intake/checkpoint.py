@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError
-from pipeline.intake.checkpoint_file import check_archive, read_file, too_large
+from pipeline.intake.checkpoint_file import check_archive, read_file
 from pipeline.intake.checkpoint_scan import (
-    MAX_BYTES,
     NAMESPACE,
     OLD_NAMES,
     PATHS,
@@ -34,6 +33,15 @@ from pipeline.intake.checkpoint_scan import (
     Scan,
     attributes,
     scan,
+)
+from pipeline.intake.memory import bounded_memory
+from pipeline.intake.network import (
+    check_kind,
+    check_numbers,
+    check_runs,
+    check_size,
+    class_names,
+    strides,
 )
 
 OPSET = 17
@@ -49,8 +57,22 @@ _TASKS = {
     "ultralytics.nn.tasks.RTDETRDetectionModel": "RT-DETR detect",
     "ultralytics.nn.tasks.WorldModel": "open-vocabulary detect",
 }
+_WRAPPERS = {
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+}
+"""Where each keeps the network that was given to it."""
+
 _NETWORK = ("torch.nn.modules.", "ultralytics.nn.")
-_BUILT_WRONG = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+_BUILT_WRONG = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+_MEMORY = (512 << 20) + (16 << 20) * (os.cpu_count() or 1)
+"""Bytes that reading may take besides four times the file, which are its bytes, what is unpacked of
+it, and float32 of float16; the stacks of torch's threads are in it."""
+
+_NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
+"""NumPy's kinds of the metrics of a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +109,10 @@ class Checkpoint:
             raw = self.network(torch.from_numpy(planes).float() / 255)
         return np.asarray((raw[0] if isinstance(raw, tuple) else raw).numpy(), dtype=np.float32)
 
+    def forward_empty(self, side: int) -> NDArray[np.float32]:
+        """As `forward`, on one black picture of `side` x `side` pixels."""
+        return self.forward(np.zeros((1, side, side, 3), np.uint8))
+
 
 def inspect_checkpoint(path: Path) -> CheckpointFacts:
     """The facts of a checkpoint. Raises InputError as `load_checkpoint` does."""
@@ -109,24 +135,31 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
             "put their sha256 into model.yaml."
         )
     check_archive(path, data)
-    with quiet():
-        _check_pickle(path, data)
-        content = _load(path, data)
-        try:
-            network = _network(path, content)
-            facts = CheckpointFacts(
-                sha256=digest,
-                classes=_classes(path, network),
-                strides=tuple(int(stride) for stride in network.stride.tolist()),
-                single_cls=bool(_arguments(content).get("single_cls")),
-                imgsz=_trained_imgsz(content),
-            )
-        except _BUILT_WRONG as error:
-            raise InputError(
-                f"Expected a YOLOv8 detect network in {path}, but it is not put together as one "
-                f"({type(error).__name__}: {error}). Export the weights again from Ultralytics."
-            ) from error
-    return Checkpoint(facts=facts, network=network)
+    ultralytics_module("ultralytics.nn.tasks")  # before the memory is bounded
+    with quiet(), bounded_memory(path, 4 * len(data) + _MEMORY):
+        return _loaded(path, data, digest)
+
+
+def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:
+    _check_pickle(path, data)
+    content = _load(path, data)
+    try:
+        network = _network(path, content)
+        facts = CheckpointFacts(
+            sha256=digest,
+            classes=class_names(path, network),
+            strides=strides(path, network),
+            single_cls=bool(_arguments(content).get("single_cls")),
+            imgsz=_trained_imgsz(content),
+        )
+    except _BUILT_WRONG as error:
+        raise InputError(
+            f"Expected a YOLOv8 detect network in {path}, but it is not put together as one "
+            f"({type(error).__name__}: {error}). Export the weights again from Ultralytics."
+        ) from error
+    checkpoint = Checkpoint(facts=facts, network=network)
+    check_runs(path, checkpoint.forward_empty, facts.strides, len(facts.classes))
+    return checkpoint
 
 
 def export_onnx(
@@ -190,6 +223,12 @@ def _check_pickle(path: Path, data: bytes) -> None:
 
 def _foreign(path: Path, found: Scan) -> str:
     for name in found.foreign:
+        if name in _WRAPPERS:
+            kind = name.rpartition(".")[2]
+            return (
+                f"Expected the network itself in {path}, got one in a {kind}, as a model is while "
+                f"it trains. Save its `.{_WRAPPERS[name]}`, or give the best.pt of the training."
+            )
         if name in _TASKS:
             return (
                 f"Expected a checkpoint for detect, got one for {_TASKS[name]}: {path} holds "
@@ -237,8 +276,7 @@ def _load(path: Path, data: bytes) -> dict[str, Any]:
     except (pickle.UnpicklingError, EOFError, *_BUILT_WRONG) as error:
         raise InputError(
             f"Expected a whole PyTorch checkpoint in {path}, but torch cannot load it "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). "
-            "Fetch it again."
+            f"({_reason(error)}). Fetch it again."
         ) from error
     if not isinstance(content, dict):
         raise InputError(
@@ -246,6 +284,12 @@ def _load(path: Path, data: bytes) -> dict[str, Any]:
             f"{type(content).__name__}. Give the .pt that Ultralytics saves."
         )
     return content
+
+
+def _reason(error: Exception) -> str:
+    """What torch found, without its advice to load the file unchecked."""
+    said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().splitlines()
+    return said[0] if said else type(error).__name__
 
 
 def _safe_globals() -> list[Any]:
@@ -259,11 +303,18 @@ def _safe_globals() -> list[Any]:
     numbers = {
         "numpy.core.multiarray.scalar": scalar,
         "numpy._core.multiarray.scalar": scalar,
-        "numpy.dtype": np.dtype,
+        "numpy.dtype": _number_kind,
     }
     texts = dict.fromkeys(PATHS, _path_text)
     kinds = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
     return [*((value, name) for name, value in (classes | old | numbers | texts).items()), *kinds]
+
+
+def _number_kind(name: object, *_: object) -> Any:
+    """A kind of numbers: other kinds of NumPy's may take any space."""
+    if name not in _NUMBERS:
+        raise pickle.UnpicklingError(f"{str(name)[:20]!r} is no kind of a metric")
+    return np.dtype(str(name))
 
 
 def _path_text(*parts: object) -> str:
@@ -296,58 +347,14 @@ def _network(path: Path, content: dict[str, Any]) -> Any:
             f"Expected float weights, got a network trained for quantization in {path}. "
             "Give the checkpoint before that; `pipeline quantize` makes INT8 from it."
         )
-    _check_shape(path, network)
+    check_size(path, network)
+    check_kind(path, network)
     network = network.float().eval().requires_grad_(False)
     for layer in network.modules():
         if type(layer).__name__ == "Upsample" and not hasattr(layer, "recompute_scale_factor"):
             layer.recompute_scale_factor = None  # checkpoints of torch before 1.11 lack it
-    _check_numbers(path, network)
+    check_numbers(path, network)
     return network
-
-
-def _check_shape(path: Path, network: Any) -> None:
-    """Before the weights become float32: a small storage can be shown as a huge tensor."""
-    size = 4 * sum(tensor.numel() for tensor in network.state_dict().values())
-    if size > MAX_BYTES:
-        raise too_large(path, size)
-    if (channels := network.model[0].conv.in_channels) != 3:
-        raise InputError(
-            f"Expected a network for colour pictures (3 channels), got one for {channels} in "
-            f"{path}. Jetrail serves YOLOv8 on colour pictures; train without `channels`."
-        )
-    if any(type(one).__name__ == "Conv" and not hasattr(one, "bn") for one in network.modules()):
-        raise InputError(
-            f"Expected the weights of a training, got {path}, which was saved after fusing its "
-            "layers. Give the best.pt of the training."
-        )
-
-
-def _check_numbers(path: Path, network: Any) -> None:
-    torch = _torch()
-    for name, tensor in network.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise InputError(
-                f"Expected finite weights in {path}, but {name} holds NaN or infinity: the "
-                "training diverged. Take an earlier checkpoint."
-            )
-
-
-def _classes(path: Path, network: Any) -> tuple[str, ...]:
-    given = network.names
-    table = dict(given) if isinstance(given, dict) else dict(enumerate(given))
-    count = int(network.model[-1].nc)
-    if sorted(table) != list(range(count)):
-        raise InputError(
-            f"Expected names for the classes 0 to {count - 1} in {path}, got {len(table)} names. "
-            "Save the checkpoint again with Ultralytics, with `names` for every class."
-        )
-    names = tuple(str(table[index]) for index in range(count))
-    if equal := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(
-            f"Expected different names for the classes in {path}, got {equal[0]!r} more than once. "
-            "Give each its own in the data.yaml, and save the checkpoint with these names."
-        )
-    return names
 
 
 def _arguments(content: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from engines.errors import InputError
 from pipeline.intake.checkpoint_scan import MAX_BYTES
 
-MAX_PICKLE = 64 << 20
+MAX_PICKLE = 16 << 20
 """Bytes. YOLOv8x's has 0.2 MB; objects take many times the space of their pickle."""
 
 

@@ -1,0 +1,134 @@
+"""Whether the network of a checkpoint is one that every later step can use.
+
+A checkpoint can describe any network out of YOLOv8's layers, one that cannot run or that fills the
+memory too. So its size is counted, and it runs once, on a small picture, before a thing is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engines.errors import InputError
+from pipeline.intake.checkpoint_file import too_large
+from pipeline.intake.checkpoint_scan import MAX_BYTES
+
+MAX_LAYERS = 10_000
+"""YOLOv8x has 400. A layer that stands in two places counts twice, as torch visits it."""
+
+MAX_STRIDE = 256
+"""Pixels per cell: YOLOv8 has 8 to 32, its P6 up to 64."""
+
+MAX_LEVELS = 8
+"""YOLOv8 has three, its P6 four."""
+
+
+def check_size(path: Path, network: Any) -> None:
+    """Raise InputError for more layers or weights than any YOLOv8 has: a small storage can be shown
+    as a huge tensor, and a few layers can hold each other a million times over."""
+    waiting, count = [network], 0
+    while waiting:
+        count += 1
+        if count > MAX_LAYERS:
+            raise InputError(
+                f"Expected a YOLOv8 detect network in {path}, got one of more than {MAX_LAYERS} "
+                "layers. Give the .pt that Ultralytics saves, or do not trust it."
+            )
+        waiting += [one for one in waiting.pop()._modules.values() if one is not None]
+    tensors = [*network.parameters(), *network.buffers()]
+    if (size := 4 * sum(tensor.numel() for tensor in tensors)) > MAX_BYTES:
+        raise too_large(path, size)
+
+
+def check_kind(path: Path, network: Any) -> None:
+    """Raise InputError unless it takes colour pictures and was saved before fusing."""
+    if (channels := network.model[0].conv.in_channels) != 3:
+        raise InputError(
+            f"Expected a network for colour pictures (3 channels), got one for {channels} in "
+            f"{path}. Jetrail serves YOLOv8 on colour pictures; train without `channels`."
+        )
+    if any(type(one).__name__ == "Conv" and not hasattr(one, "bn") for one in network.modules()):
+        raise InputError(
+            f"Expected the weights of a training, got {path}, which was saved after fusing its "
+            "layers. Give the best.pt of the training."
+        )
+
+
+def check_numbers(path: Path, network: Any) -> None:
+    """Raise InputError where a weight is NaN or infinite."""
+    for name, tensor in network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"Expected finite weights in {path}, but {name} holds NaN or infinity: the "
+                "training diverged. Take an earlier checkpoint."
+            )
+
+
+def class_names(path: Path, network: Any) -> tuple[str, ...]:
+    """Names in the order of the outputs. Raises InputError where some lack or two are equal."""
+    given = network.names
+    table = dict(given) if isinstance(given, dict) else dict(enumerate(given))
+    count = int(network.model[-1].nc)
+    if len(table) != count or any(index not in table for index in range(count)):
+        raise InputError(
+            f"Expected names for the classes 0 to {count - 1} in {path}, got {len(table)} names. "
+            "Save the checkpoint again with Ultralytics, with `names` for every class."
+        )
+    names = tuple(str(table[index]) for index in range(count))
+    if odd := [name for name in names if name.encode(errors="replace").decode() != name]:
+        raise InputError(
+            f"Expected names of classes that can be written as UTF-8 in {path}, got {odd[0]!r}. "
+            "Give it another in the data.yaml, and save the checkpoint with these names."
+        )
+    if equal := sorted(name for name, times in Counter(names).items() if times > 1):
+        raise InputError(
+            f"Expected different names for the classes in {path}, got {equal[0]!r} more than once. "
+            "Give each its own in the data.yaml, and save the checkpoint with these names."
+        )
+    return names
+
+
+def strides(path: Path, network: Any) -> tuple[int, ...]:
+    """Pixels per cell of each level. Raises InputError for anything but a few small numbers."""
+    given = network.stride
+    found = given.flatten().tolist() if given.numel() <= MAX_LEVELS else []
+    if not found or any(one not in range(1, MAX_STRIDE + 1) for one in found):
+        raise InputError(
+            f"Expected strides from 1 to {MAX_STRIDE} pixels of the network in {path}, got "
+            f"{found or given.numel()}. Give the .pt that Ultralytics saves."
+        )
+    return tuple(int(one) for one in found)
+
+
+def check_runs(
+    path: Path, forward: Callable[[int], Any], levels: tuple[int, ...], classes: int
+) -> None:
+    """Raise InputError unless the network finds boxes in an empty picture.
+
+    `forward` takes the side of that picture in pixels and gives the raw output, shape
+    (1, 4 + classes, anchors).
+    """
+    side = 2 * max(levels)
+    expected = (1, 4 + classes, sum((side // stride) ** 2 for stride in levels))
+    try:
+        output = forward(side)
+    except MemoryError:
+        raise
+    # Whatever PyTorch and Ultralytics make of weights and settings that do not fit together.
+    except Exception as error:
+        raise InputError(
+            f"Expected the network in {path} to run, but it does not ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}). Export the weights again from Ultralytics."
+        ) from error
+    if output.shape != expected:
+        raise InputError(
+            f"Expected an output of shape {expected} of the network in {path} on {side} pixels, "
+            f"got {tuple(output.shape)}. Give the .pt that Ultralytics saves."
+        )
+    if not bool(abs(output).max() < float("inf")):
+        raise InputError(
+            f"Expected finite numbers from the network in {path} on an empty picture, got NaN or "
+            "infinity: the training diverged. Take an earlier checkpoint."
+        )

@@ -1,0 +1,273 @@
+"""Checkpoints that would fill the memory, never end or fail later: refused by one sentence, in
+bounded memory, with nothing written. And sound ones of unusual kinds, which are taken."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.errors import InputError
+from pipeline.intake.checkpoint import inspect_checkpoint
+from tests.unit.pipeline.conftest import CLASSES, build_network, save
+
+GROWTH = 900 << 20
+"""Bytes: 512 MiB and four times the largest file below (16 MiB) are allowed, and the rest is what
+the test itself makes."""
+
+FILL = b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(X\x0b\x00\x00\x00V1000000000\x89\x88tRtR"
+"""A NumPy scalar of a gigabyte, in 70 bytes."""
+
+
+def archive(path: Path, pickled: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as to:
+        to.writestr("w/data.pkl", pickled)
+        to.writestr("w/version", "3\n")
+        to.writestr("w/byteorder", "little")
+
+
+PICKLES = {
+    "lists in lists": (b"\x80\x02" + b"]" * (15 << 20) + b".", "of memory"),
+    "empty sets": (b"\x80\x04" + b"\x8f" * (15 << 20) + b".", "of memory"),
+    "a long tuple": (b"\x80\x02(" + b"}" * (15 << 20) + b"t.", "of memory"),
+    "numbers of a gigabyte": (b"\x80\x02(" + 8 * FILL + b"t.", "no kind of a metric"),
+    "half of a pickle": (b"\x80\x02}(", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_hostile_pickle(tmp_path: Path, name: str) -> None:
+    pickled, said = PICKLES[name]
+    archive(tmp_path / "weights.pt", pickled)
+    refused(tmp_path / "weights.pt", said)
+
+
+def layers_in_layers(network: Any) -> None:
+    from torch import nn
+
+    one, other = nn.Sequential(nn.SiLU()), nn.Sequential(nn.SiLU())
+    for _ in range(40):
+        one, other = nn.Sequential(one, other), nn.Sequential(one, other)
+    network.model[0].extra = one
+
+
+def layer_in_itself(network: Any) -> None:
+    network.model[0].extra = network.model[0]
+
+
+def huge_buffer(network: Any) -> None:
+    import torch
+
+    shown = torch.zeros(1).half().expand(1 << 31)
+    network.model[0].register_buffer("more", shown, persistent=False)
+
+
+def huge_anchors(network: Any) -> None:
+    import torch
+
+    network.model[-1].anchors = torch.zeros(1).half().expand(1 << 31)
+
+
+def other_weight(change: Callable[[Any], Any]) -> Callable[[Any], None]:
+    def edit(network: Any) -> None:
+        import torch
+
+        conv = network.model[3].conv
+        conv.weight = torch.nn.Parameter(change(conv.weight.data), requires_grad=False)
+
+    return edit
+
+
+def strides(*values: float) -> Callable[[Any], None]:
+    def edit(network: Any) -> None:
+        import torch
+
+        network.stride = torch.tensor(values)
+
+    return edit
+
+
+def many_levels(network: Any) -> None:
+    import torch
+
+    network.stride = torch.zeros(1).expand(1 << 28)
+
+
+def many_classes(network: Any) -> None:
+    network.model[-1].nc = 100_000
+    network.names = {index: str(index) for index in range(100_000)}
+
+
+def attribute(path: str, value: Any) -> Callable[[Any], None]:
+    """Set an attribute of a layer, such as `0.conv.padding`."""
+
+    def edit(network: Any) -> None:
+        *layers, name = path.split(".")
+        target = network.model
+        for one in layers:
+            target = target[int(one)] if one.lstrip("-").isdigit() else getattr(target, one)
+        setattr(target, name, value)
+
+    return edit
+
+
+def without_weight(network: Any) -> None:
+    del network.model[3].conv._parameters["weight"]
+
+
+def negative_variance(network: Any) -> None:
+    network.model[3].bn.running_var.fill_(-5)
+
+
+NETWORKS: dict[str, tuple[Callable[[Any], None], str]] = {
+    "layers in layers": (layers_in_layers, "more than 10000 layers"),
+    "a layer in itself": (layer_in_itself, "more than 10000 layers"),
+    "a huge buffer": (huge_buffer, "at most 2 GiB, got 8.0 GiB"),
+    "huge anchors": (huge_anchors, "of memory"),
+    "whole numbers": (other_weight(lambda weight: weight.char()), "to run, but it does not"),
+    "complex numbers": (other_weight(lambda weight: weight.cfloat()), "torch.ComplexFloatStorage"),
+    "a weight of another shape": (other_weight(lambda weight: weight[:, :1]), "to run, but it"),
+    "a lost weight": (without_weight, "expected|Expected"),
+    "no strides": (strides(), "strides from 1 to 256"),
+    "strides of zero": (strides(0, 0, 0), "strides from 1 to 256"),
+    "infinite strides": (strides(8, 16, float("inf")), "strides from 1 to 256"),
+    "strides between": (strides(8, 16, 32.5), "strides from 1 to 256"),
+    "other strides": (strides(8, 16, 64), "an output of shape"),
+    "many levels": (many_levels, "strides from 1 to 256"),
+    "many classes": (many_classes, "to run, but it does not"),
+    "billions of classes": (attribute("-1.nc", 1 << 40), "names for the classes 0 to"),
+    "a wide border": (attribute("0.conv.padding", (50_000, 50_000)), "of memory"),
+    "a layer from nowhere": (attribute("5.f", 99), "to run, but it does not"),
+    "a variance below zero": (negative_variance, "finite numbers"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_hostile_network(tmp_path: Path, name: str) -> None:
+    edit, said = NETWORKS[name]
+    network = build_network()
+    edit(network)
+    refused(save(tmp_path / "weights.pt", network), said)
+
+
+def test_quantized_and_sparse_tensors(tmp_path: Path) -> None:
+    import torch
+
+    network = build_network()
+    network.more = torch.eye(3).to_sparse()
+    refused(save(tmp_path / "weights.pt", network), "names torch._utils._rebuild_sparse_tensor")
+
+
+@pytest.mark.parametrize("kind", ["DataParallel", "OptimizedModule"])
+def test_wrapped_for_training(tmp_path: Path, kind: str) -> None:
+    import torch
+
+    network = build_network()
+    wrapped = torch.nn.DataParallel(network) if kind == "DataParallel" else torch.compile(network)
+    refused(save(tmp_path / "weights.pt", wrapped), f"the network itself.*in a {kind}")
+
+
+@pytest.mark.parametrize("arguments", [{"imgsz": float("inf")}, {"imgsz": "640"}, [1], "none"])
+def test_odd_training_arguments(tmp_path: Path, arguments: Any) -> None:
+    path = save(tmp_path / "weights.pt", build_network(), train_args=arguments)
+    assert inspect_checkpoint(path).imgsz is None
+
+
+def test_trained_at_infinity(tmp_path: Path) -> None:
+    arguments = {"imgsz": [float("inf"), 64]}
+    refused(save(tmp_path / "weights.pt", build_network(), train_args=arguments), "infinity")
+
+
+# --- archives ------------------------------------------------------------------------------------
+
+
+def test_parts_that_lie_over_each_other(tmp_path: Path) -> None:
+    """Three thousand names of one megabyte."""
+    path = tmp_path / "weights.pt"
+    with zipfile.ZipFile(path, "w") as to:
+        to.writestr("w/data.pkl", b"\x80\x02}.")
+        to.writestr("w/data/0", bytes(1 << 20))
+        for number in range(1, 3000):
+            again = copy.copy(to.getinfo("w/data/0"))
+            again.filename = f"w/data/{number}"
+            to.filelist.append(again)
+        to._didModify = True  # type: ignore[attr-defined]
+    refused(path, "at most 2 GiB, got 2.9 GiB")
+
+
+def test_a_part_that_grows_a_thousand_times(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as to:
+        to.writestr("w/data.pkl", b"\x80\x02}.")
+        to.writestr("w/data/0", bytes(256 << 20))
+    refused(path, "uncompressed")
+
+
+def test_one_name_for_the_content_of_another(checkpoint: Path, tmp_path: Path) -> None:
+    source, path = io.BytesIO(checkpoint.read_bytes()), tmp_path / "weights.pt"
+    with zipfile.ZipFile(source, "a") as to:
+        first, second = [one for one in to.infolist() if "/data/" in one.filename][:2]
+        second.header_offset = first.header_offset
+        to._didModify = True  # type: ignore[attr-defined]
+    path.write_bytes(source.getvalue())
+    refused(path, "damaged")
+
+
+# --- sound ones ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["half", "float", "bfloat16", "double"])
+def test_weights_of_any_precision(tmp_path: Path, kind: str) -> None:
+    network = getattr(build_network(), kind)()
+    assert inspect_checkpoint(save(tmp_path / "weights.pt", network)).classes == CLASSES
+
+
+def test_only_averaged_weights(tmp_path: Path) -> None:
+    path = save(tmp_path / "weights.pt", None, ema=build_network())
+    assert inspect_checkpoint(path).classes == CLASSES
+
+
+def test_without_a_word_of_averaged_weights(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"model": build_network()}, tmp_path / "weights.pt")
+    assert inspect_checkpoint(tmp_path / "weights.pt").imgsz is None
+
+
+def test_weights_that_share_their_storage(tmp_path: Path) -> None:
+    import torch
+
+    network = build_network()
+    weight = network.model[0].conv.weight
+    shown = torch.zeros(12).half().as_strided(weight.shape, (1, 1, 1, 0))
+    network.model[0].conv.weight = torch.nn.Parameter(shown, requires_grad=False)
+    assert inspect_checkpoint(save(tmp_path / "weights.pt", network)).classes == CLASSES
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def refused(path: Path, said: str) -> None:
+    """Refused by one sentence or two, within bounded memory."""
+    gc.collect()
+    before = memory("VmRSS", reset=True)
+    with pytest.raises(InputError, match=said) as error:
+        inspect_checkpoint(path)
+    assert memory("VmHWM") - before < GROWTH
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 2
+
+
+def memory(key: str, *, reset: bool = False) -> int:
+    """Bytes of this process; the peak (VmHWM) since it was reset."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    text = Path(f"/proc/{os.getpid()}/status").read_text()
+    return int(text.split(f"{key}:")[1].split()[0]) << 10
