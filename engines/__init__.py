@@ -3,6 +3,7 @@
     errors, files, cli   exit codes, atomic files, an app that starts fast
     records/             what is written down: the JSON files between the steps
     extras               which extra brings what is not installed here
+    surroundings         what a machine lacks, in a sentence: a package, room on a disk, memory
     packages             the packages that backends run on: one table
     process/             child processes, orphans, and the lock of the device
     machine/             which machine this is, and what it says while it works

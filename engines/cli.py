@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -14,7 +13,8 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from engines.errors import InputError, JetrailError
-from engines.files import DISK_ERRNOS
+from engines.process.stage import end_with_dvc
+from engines.surroundings import in_a_sentence
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -52,12 +52,13 @@ def _say_version(asked: bool) -> None:
 
 def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Turn a JetrailError into its sentence on stderr and its exit code, and SIGTERM into an end
-    that cleans up."""
+    that cleans up; as a stage's command, end with DVC."""
 
     @wraps(command)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             with _ended_by_sigterm():
+                end_with_dvc()
                 result = command(*args, **kwargs)
                 if sys.stdout is not None and not sys.stdout.closed:
                     sys.stdout.flush()  # here, where a full disk can still be said
@@ -65,33 +66,11 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
         except JetrailError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
-        except ModuleNotFoundError as error:
-            from engines.extras import missing_extra
-
-            sentence = missing_extra(error, command.__module__.partition(".")[0])
+        except Exception as error:
+            sentence = in_a_sentence(error, command.__module__.partition(".")[0])
             if sentence is None:
                 raise
             print(f"error: {sentence}", file=sys.stderr)
-            raise typer.Exit(InputError.exit_code) from error
-        except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-            print(
-                f"error: Expected to be able to use {error.filename}, but the system says: "
-                f"{error.strerror}. Fix its kind, owner or permissions and run again.",
-                file=sys.stderr,
-            )
-            raise typer.Exit(InputError.exit_code) from error
-
-        except OSError as error:
-            if error.errno not in DISK_ERRNOS or error.filename is not None:
-                raise
-            print(
-                f"error: Expected to write the output, but the system says: {error.strerror}. What "
-                "the command does is done as far as it had come; free some space where its output "
-                "goes and run again.",
-                file=sys.stderr,
-            )
-            # What is left in the buffer would be tried again, with a traceback, at the very end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(InputError.exit_code) from error
 
     return wrapper

@@ -148,9 +148,23 @@ def _disk_errors(path: Path) -> Iterator[None]:
         if error.errno not in DISK_ERRNOS:
             raise
         raise InputError(
-            f"Cannot write {path}: {error.strerror}. Nothing was changed. "
+            f"Cannot write {path}: {error.strerror} ({disk_of(path)}). Nothing was changed. "
             "Free some space or fix the permissions of the folder, then run the same command again."
         ) from error
+
+
+def disk_of(path: Path) -> str:
+    """In words: where the disk that holds `path` is mounted, and how much of it is free."""
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        free = shutil.disk_usage(place)
+        while not place.is_mount():
+            place = place.parent
+    except OSError:
+        return "of a disk that does not say how full it is"
+    return f"the disk at {place} has {free.free >> 20} of {free.total >> 20} MiB free"
 
 
 def _sync(path: Path) -> None:

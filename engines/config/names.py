@@ -13,3 +13,10 @@ DVC's params, where a dot would part them."""
 VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
+
+
+def shown(name: str, most: int = 40) -> str:
+    """A class's name, which may be anything, for people: one line of at most `most` characters
+    without control characters."""
+    text = " ".join("".join(one if one.isprintable() else " " for one in name).split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"

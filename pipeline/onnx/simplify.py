@@ -6,6 +6,8 @@ early and imports while the parent traces, since onnxsim takes longer to import 
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.extras import require
+from engines.process.orphans import ends_with_us
 
 TIMEOUT_SECONDS = 120
 
@@ -34,7 +37,7 @@ class Simplifier:
     def __init__(self, code: str | None = None) -> None:
         require("onnxsim")
         self._child = subprocess.Popen(
-            [sys.executable, "-c", code or _CHILD],
+            ends_with_us([sys.executable, "-c", code or _CHILD]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -42,7 +45,8 @@ class Simplifier:
         )
 
     def simplify(self, before: Path, after: Path, timeout: float = TIMEOUT_SECONDS) -> str | None:
-        """Write the simplified form of `before` to `after`; None, or why that did not work."""
+        """Write the simplified form of `before` to `after`; None, or why that did not work. Raises
+        OSError when the disk is full."""
         try:
             output, _ = self._child.communicate(f"{before}\n{after}\n", timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -53,6 +57,8 @@ class Simplifier:
             return f"onnxsim could not be reached ({error})"
         if self._child.returncode == 0 and after.is_file():
             return None
+        if os.strerror(errno.ENOSPC) in output:  # a full disk must not decide what is exported
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(after))
         last = output.strip().splitlines()[-1:] or [f"exit status {self._child.returncode}"]
         return f"onnxsim failed: {last[0][:200]}"
 

@@ -1,0 +1,79 @@
+"""What a machine lacks, in a sentence: a package, a permission, room on a disk, memory.
+
+Such errors may come from anywhere, a library's depths too, so they are told where commands end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from engines.errors import lacks_memory
+from engines.files import DISK_ERRNOS, disk_of
+
+ROOM = 1 << 20
+"""Bytes: a disk with less is a full one."""
+
+
+def in_a_sentence(error: Exception, program: str) -> str | None:
+    """What to tell the user of `program`; None where the error is of another kind."""
+    if lacks_memory(error):
+        return (
+            "Expected enough memory for this command, but the system gives no more "
+            f"({_first_line(error)}). Free memory, or raise the limit (`ulimit -v`, the "
+            "container's), and run again."
+        )
+    if isinstance(error, ModuleNotFoundError):
+        from engines.extras import missing_extra
+
+        return missing_extra(error, program)
+    if isinstance(error, OSError):
+        return _of_the_system(error)
+    return None
+
+
+def _of_the_system(error: OSError) -> str | None:
+    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+        return (
+            f"Expected to be able to use {error.filename}, but the system says: "
+            f"{error.strerror}. Fix its kind, owner or permissions and run again."
+        )
+    if error.errno == errno.ENOENT and "temporary directory" in (error.strerror or ""):
+        return (
+            f"Expected a folder for temporary files, but the system says: {error.strerror}. Free "
+            "some space in one of them, or name another with TMPDIR, and run again."
+        )
+    if error.errno not in DISK_ERRNOS:
+        return None
+    if error.filename is not None:
+        path = Path(os.fsdecode(error.filename))
+        return (
+            f"Cannot write {path}: {error.strerror} ({disk_of(path)}). Free some space there and "
+            "run the same command again."
+        )
+    return _without_a_name(error)
+
+
+def _without_a_name(error: OSError) -> str:
+    """The system does not say which file: a temporary one, or the output."""
+    folder = Path(tempfile.gettempdir())
+    if shutil.disk_usage(folder).free < ROOM:
+        return (
+            f"Expected room for temporary files in {folder}, but the system says: "
+            f"{error.strerror} ({disk_of(folder)}). Free some space there, or name a folder on "
+            "another disk with TMPDIR, and run again."
+        )
+    # What is left in the buffer would be tried again, with a traceback, at the very end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return (
+        f"Expected to write the output, but the system says: {error.strerror}. What the command "
+        "does is done as far as it had come; free some space where its output goes and run again."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,67 @@
+"""What a machine lacks is said in a sentence, wherever the error comes from."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from engines import surroundings
+from engines.files import disk_of
+from engines.surroundings import in_a_sentence
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        ImportError("libx.so: failed to map segment from shared object"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ],
+)
+def test_no_more_memory(error: Exception) -> None:
+    assert "enough memory" in str(in_a_sentence(error, "pipeline"))
+
+
+def test_memory_that_lacked_below_another_error() -> None:
+    error = ValueError("cannot be read")
+    error.__cause__ = MemoryError()
+    assert "enough memory" in str(in_a_sentence(error, "pipeline"))
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "gone" / "x"))
+    said = str(in_a_sentence(error, "pipeline"))
+    assert str(tmp_path / "gone" / "x") in said
+    assert disk_of(tmp_path) in said
+
+
+def test_a_full_disk_of_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(surroundings, "ROOM", 1 << 62)
+    said = str(in_a_sentence(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "pipeline"))
+    assert f"temporary files in {tmp_path}" in said
+    assert "TMPDIR" in said
+
+
+def test_no_folder_for_temporary_files() -> None:
+    error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    assert "['/tmp']" in str(in_a_sentence(error, "pipeline"))
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "no", "x")])
+def test_other_errors_are_not_ours(error: Exception) -> None:
+    assert in_a_sentence(error, "pipeline") is None
+
+
+def test_where_a_disk_is_and_what_is_free(tmp_path: Path) -> None:
+    free = os.statvfs(tmp_path)
+    said = disk_of(tmp_path / "not" / "there")
+    total = free.f_blocks * free.f_frsize >> 20
+    mount = next(one for one in (tmp_path, *tmp_path.parents) if one.is_mount())
+    assert said.startswith(f"the disk at {mount} has ")
+    assert said.endswith(f" of {total} MiB free")
