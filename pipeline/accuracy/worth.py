@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engines.config.names import shown
+
 ENOUGH_PICTURES = 100
 ENOUGH_OBJECTS = 30
 
@@ -23,11 +25,11 @@ def worth(pictures: int, objects: Mapping[str, int]) -> tuple[str, ...]:
         )
     few = {name: count for name, count in objects.items() if count < ENOUGH_OBJECTS}
     if few:
-        shown = ", ".join(f"{name} {count}" for name, count in list(few.items())[:5])
+        first = ", ".join(f"{shown(name)} {count}" for name, count in list(few.items())[:5])
         more = f" and {len(few) - 5} more classes" if len(few) > 5 else ""
         least = max(1, min(few.values()))
         notes.append(
-            f"Fewer than {ENOUGH_OBJECTS} evaluation objects of {shown}{more}: the share found of "
+            f"Fewer than {ENOUGH_OBJECTS} evaluation objects of {first}{more}: the share found of "
             f"{least} object(s) is known to about ±{min(1.0, 0.98 / least**0.5):.2f} (95 %)."
         )
     return tuple(notes)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from engines.files import atomic_path
 from engines.records.verdict import Check, Verdict
+
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""All but `Char` of XML 1.0."""
 
 
 def write_junit(verdict: Verdict, path: Path) -> None:
@@ -17,6 +21,7 @@ def write_junit(verdict: Verdict, path: Path) -> None:
     is INVALID for what was not measured at all has a case of its own. Notes are what the accuracy's
     case says.
     """
+    verdict = _legal(verdict)
     suite = TestSuite(f"{verdict.target}/{verdict.engine}")
     for check in verdict.checks:
         suite.add_testcase(_case(verdict, check.name, _problem(verdict, check)))
@@ -31,6 +36,20 @@ def write_junit(verdict: Verdict, path: Path) -> None:
     document.add_testsuite(suite)
     with atomic_path(path) as temporary:
         document.write(str(temporary), pretty=True)
+
+
+def _legal(verdict: Verdict) -> Verdict:
+    """Without the characters that XML cannot hold, which a class's name may bring into sentences;
+    one of them makes GitLab drop the whole file."""
+    checks = tuple(
+        one.model_copy(update={"cause": _ILLEGAL.sub(" ", one.cause)}) if one.cause else one
+        for one in verdict.checks
+    )
+    texts = {
+        name: tuple(_ILLEGAL.sub(" ", text) for text in getattr(verdict, name))
+        for name in ("notes", "reasons")
+    }
+    return verdict.model_copy(update={"checks": checks, **texts})
 
 
 def _case(verdict: Verdict, name: str, problem: Error | Failure | None) -> TestCase:

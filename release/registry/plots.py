@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.config.names import shown
 from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 
@@ -44,15 +45,18 @@ def _latency(benchmark: Benchmark) -> Figure:
 def _accuracy(evaluation: Evaluation) -> Figure:
     """mAP50-95 of each class, with the mean over all as a line."""
     figure, axes = _figure(f"{evaluation.engine} on {evaluation.target}: accuracy")
-    most = sorted(evaluation.per_class.items(), key=lambda item: -item[1].objects)[:MOST_CLASSES]
-    shown = [item for item in evaluation.per_class.items() if item in most]
-    axes.bar([name for name, _ in shown], [one.map50_95 or 0.0 for _, one in shown])
+    chosen = sorted(evaluation.per_class, key=lambda name: -evaluation.per_class[name].objects)
+    chosen = chosen[:MOST_CLASSES]
+    most = [item for item in evaluation.per_class.items() if item[0] in chosen]
+    axes.bar(range(len(most)), [one.map50_95 or 0.0 for _, one in most])
+    # A class may be called "$": not to be read as a formula.
+    axes.set_xticks(range(len(most)), [shown(name, 24) for name, _ in most], parse_math=False)
     axes.axhline(
         evaluation.map50_95, color="black", linewidth=1, label=f"all: {evaluation.map50_95:.3f}"
     )
     axes.set_ylim(0, 1)
     axes.set_ylabel("mAP50-95")
-    axes.tick_params(axis="x", labelrotation=90 if len(shown) > 12 else 0)
+    axes.tick_params(axis="x", labelrotation=90 if len(most) > 12 else 0)
     figure.legend(loc="outside right upper")
     return figure
 

@@ -1,0 +1,23 @@
+"""Plots of a run, whatever its classes are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+from factories.records import benchmark, evaluation
+
+from engines.records.evaluation import ClassAccuracy
+from release.registry.plots import MOST_CLASSES, write_plots
+
+
+@pytest.mark.filterwarnings("ignore:Glyph .* missing")
+def test_classes_of_any_name(tmp_path: Path) -> None:
+    names = ["$\\frac{x}$", "$", "a\nb", "<b>", "🔩", "x" * 500, "\x1b[31m", *map(str, range(60))]
+    one = ClassAccuracy(map50_95=0.5, map50=0.7, objects=3)
+    judged = evaluation().model_copy(update={"per_class": dict.fromkeys(names, one)})
+    assert len(names) > MOST_CLASSES
+    write_plots(benchmark(), judged, tmp_path)
+    for file in ("latency.png", "accuracy.png"):
+        assert cv2.imread(str(tmp_path / file)) is not None
