@@ -14,9 +14,10 @@ NOT_CODE = (":(exclude)*dvc.lock", ":(exclude,glob)**/out/**", ":(exclude)releas
 
 def commit(root: Path) -> str:
     """Commit of the repository, with `-dirty` when the code differs from it; empty without git, or
-    in a folder that is not a repository with a commit."""
+    in a folder that is not a repository with a commit. A repository around it of which it is no
+    part, as of a home folder, does not count."""
     head = _git(root, "rev-parse", "HEAD")
-    if not head:
+    if not head or not _git(root, "ls-tree", "--name-only", "HEAD"):
         return ""
     changes = _git(root, "status", "--porcelain", "--", ".", *NOT_CODE)
     return f"{head}-dirty" if changes else head

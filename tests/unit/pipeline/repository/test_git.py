@@ -34,6 +34,25 @@ def test_a_detached_head_a_worktree_and_changes(root: Path, tmp_path: Path) -> N
     assert commit(root / "tree") == f"{head}-dirty"
 
 
+def test_a_shallow_clone_and_one_that_cannot_be_written(root: Path) -> None:
+    git(root, "commit", "--quiet", "--allow-empty", "--message=b")
+    head, shallow = commit(root), root / "Küche 検"
+    git(root, "clone", "--quiet", "--depth=1", f"file://{root}", str(shallow))
+    assert commit(shallow) == head
+    (shallow / ".git").chmod(0o555)
+    assert commit(shallow) == head
+    (shallow / ".git").chmod(0o755)
+
+
+def test_part_of_a_repository_and_a_folder_in_a_foreign_one(root: Path) -> None:
+    (root / "part").mkdir()
+    (root / "part" / "b").write_text("b")
+    assert commit(root / "part") == ""  # nothing of it is in that repository
+    git(root, "add", "part")
+    git(root, "commit", "--quiet", "--message=b")
+    assert commit(root / "part") == commit(root)
+
+
 def test_no_git_and_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(tmp_path, "init", "--quiet")
     assert commit(tmp_path) == ""
