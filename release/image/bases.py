@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -13,7 +14,7 @@ from engines.config.names import Name
 from engines.config.workspace import Workspace
 from engines.config.yaml import parse_file
 from engines.errors import InputError
-from engines.files import atomic_path
+from engines.files import write_kept
 from engines.records.record import Part
 from release.packed import ImageDigest
 
@@ -94,8 +95,10 @@ def write_digest(workspace: Workspace, name: str, digest: str) -> None:
     if content["bases"][name]["digest"] == digest:
         return
     content["bases"][name]["digest"] = digest
-    with atomic_path(workspace.bases_file) as temporary, temporary.open("w") as file:
-        yaml.dump(content, file)
+    text = io.StringIO()
+    yaml.dump(content, text)
+    ends = "\r\n" if b"\r\n" in workspace.bases_file.read_bytes() else "\n"
+    write_kept(workspace.bases_file, text.getvalue().replace("\n", ends).encode("utf-8"))
 
 
 def layout_name(name: str) -> str:

@@ -67,6 +67,19 @@ def test_only_the_digest_is_written(workspace: Workspace) -> None:
     assert workspace.bases_file.stat().st_mtime_ns == modified
 
 
+def test_link_mode_and_line_ends_stay(workspace: Workspace, tmp_path: Path) -> None:
+    real = workspace.bases_file.rename(tmp_path / "bases-of-the-site.yaml")
+    real.write_bytes(real.read_bytes().replace(b"\n", b"\r\n"))
+    real.chmod(0o640)
+    workspace.bases_file.symlink_to(real)
+    write_digest(workspace, "jetpack-6", DIGEST)
+    assert workspace.bases_file.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    content = real.read_bytes()
+    assert DIGEST.encode() in content
+    assert content.count(b"\n") == content.count(b"\r\n") > 10
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_runs_as_root_and_nothing_is_fetched(name: str) -> None:
     text = (ROOT / "release" / "bases" / name / "Containerfile").read_text()
