@@ -148,8 +148,9 @@ def _disk_errors(path: Path) -> Iterator[None]:
         if error.errno not in DISK_ERRNOS:
             raise
         raise InputError(
-            f"Cannot write {path}: {error.strerror} ({disk_of(path)}). Nothing was changed. "
-            "Free some space or fix the permissions of the folder, then run the same command again."
+            f"Cannot write {path}: {error.strerror}. Nothing was changed. Free some space "
+            f"({disk_of(path)}) or fix the permissions of the folder, then run the same command "
+            "again."
         ) from error
 
 
