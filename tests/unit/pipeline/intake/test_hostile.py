@@ -7,6 +7,7 @@ import copy
 import gc
 import io
 import os
+import resource
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -257,10 +258,11 @@ def test_weights_that_share_their_storage(tmp_path: Path) -> None:
 def refused(path: Path, said: str) -> None:
     """Refused by one sentence or two, within bounded memory."""
     gc.collect()
-    before = memory("VmRSS", reset=True)
+    before, limit = memory("VmRSS", reset=True), resource.getrlimit(resource.RLIMIT_DATA)
     with pytest.raises(InputError, match=said) as error:
         inspect_checkpoint(path)
     assert memory("VmHWM") - before < GROWTH
+    assert resource.getrlimit(resource.RLIMIT_DATA) == limit
     assert "\n" not in str(error.value)
     assert error.value.exit_code == 2
 
