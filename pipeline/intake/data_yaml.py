@@ -216,15 +216,15 @@ def _one_listed(file: Path, number: int, line: str) -> Path:
             f"{file}, line {number}: expected a path without blanks around it, got {line!r}; "
             "Ultralytics leaves such a line out. Take the blanks away."
         )
-    if line.startswith("images/") and "/images/" not in line:
+    beside = Path(os.path.normpath(file.parent / line))
+    # Ultralytics takes `./` from the list's folder, and all else from where it runs.
+    here = beside if line.startswith("./") else Path(os.path.normpath(Path.cwd() / line))
+    if here.exists() and line.startswith("images/") and "/images/" not in line:
         raise InputError(
             f"{file}, line {number}: expected a path with a folder before `images`, got {line!r}: "
             "of a line that begins with `images/` Ultralytics looks for the labels beside the "
             "picture. Begin the line with `./`, or write the whole path."
         )
-    beside = Path(os.path.normpath(file.parent / line))
-    # Ultralytics takes `./` from the list's folder, and all else from where it runs.
-    here = beside if line.startswith("./") else Path(os.path.normpath(Path.cwd() / line))
     if here != beside and here.exists() and beside.exists():
         raise InputError(
             f"{file}, line {number}: expected one picture {line}, but {here} (from the folder that "
