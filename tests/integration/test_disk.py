@@ -190,7 +190,8 @@ def test_temporary_files_on_a_full_disk_of_their_own(
 ) -> None:
     result = on_full_disk(CASES[name], "small_tmp", free=free, tmp=True)
     check(result, "No space left on device")
-    assert f"the disk at {tmp_path}/disk/tmp has 0 of " in result["said"]
+    # What was half written is gone by then, so how much is free depends on the case.
+    assert f"the disk at {tmp_path}/disk/tmp has " in result["said"]
 
 
 @pytest.mark.parametrize("free", [0, 4 << 20])
