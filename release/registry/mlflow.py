@@ -54,6 +54,10 @@ if TYPE_CHECKING:
 TAG = "jetrail.tag"
 LOGGED = "jetrail.logged"
 """Set on a run when all its figures and files are there: the sha256 of what they were."""
+MEASUREMENT = "jetrail.measurement"
+"""The sha256 of the records that a run holds."""
+AGAIN = "jetrail.measured-again"
+"""The release of which a run holds a later measurement."""
 
 NOTE = "mlflow.note.content"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -78,14 +82,22 @@ class Store:
         return int(found.version) if found else None
 
     def publish(self, submission: Submission) -> MlflowEntry:
-        """Make, or complete, run, model and version, their files too. Raises ServiceError."""
+        """Make, or complete, run, model and version, their files too. Raises ServiceError.
+
+        A release's run stays as it was published: what was measured later is a run of its own.
+        """
         experiment = self._experiment(submission)
         found = self._find_version(submission.registered_model, submission.release)
         run = self._run(submission, experiment, found)
-        self._log(submission, run)
+        later = _holds_another_measurement(run, submission)
+        if later:
+            self._log_later(submission, experiment)
+        else:
+            self._log(submission, run)
         model = self._model(submission, experiment, run)
         version = found or self._register(submission, model, run)
-        self._describe(submission, version)
+        if not later:
+            self._describe(submission, version)
         if run.info.status != "FINISHED":
             self._client.set_terminated(run.info.run_id, "FINISHED")
         return MlflowEntry(
@@ -95,6 +107,13 @@ class Store:
             registered_model=submission.registered_model,
             version=int(version.version),
         )
+
+    def is_measured_again(self, submission: Submission) -> bool:
+        """Whether the release was published with another measurement than this."""
+        version = self._find_version(submission.registered_model, submission.release)
+        if version is None or not version.run_id:
+            return False
+        return _holds_another_measurement(self._client.get_run(version.run_id), submission)
 
     def has_files(self, submission: Submission) -> bool:
         """Whether the files of a release that was published before are all there."""
@@ -180,6 +199,22 @@ class Store:
         tags = {**submission.tags, **_SOURCE, TAG: submission.release}
         return self._client.create_run(experiment, tags=tags, run_name=submission.release)
 
+    def _log_later(self, submission: Submission, experiment: str) -> None:
+        """A run for a measurement that was made after its release was published."""
+        marks = {AGAIN: submission.release, MEASUREMENT: submission.measurement}
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in marks.items())
+        found = self._client.search_runs([experiment], query, max_results=1)
+        run = found[0] if found else None
+        if run is None:
+            run = self._client.create_run(
+                experiment,
+                tags={**submission.tags, **_SOURCE, **marks},
+                run_name=f"{submission.release}, measured again",
+            )
+        self._log(submission, run)
+        if run.info.status != "FINISHED":
+            self._client.set_terminated(run.info.run_id, "FINISHED")
+
     def _log(self, submission: Submission, run: Run) -> None:
         run_id = run.info.run_id
         logged = run.data.tags.get(LOGGED) == submission.fingerprint
@@ -205,6 +240,7 @@ class Store:
             submission.draw(plots)
             self._client.log_artifacts(run_id, folder)
         self._client.log_inputs(run_id, inputs(submission))
+        self._client.set_tag(run_id, MEASUREMENT, submission.measurement)
         self._client.set_tag(run_id, LOGGED, submission.fingerprint)
 
     def _has_all(self, submission: Submission, run_id: str) -> bool:
@@ -277,6 +313,12 @@ class Store:
         if int(first.version) < int(ours.version):
             self._client.delete_model_version(name, str(ours.version))
         return first
+
+
+def _holds_another_measurement(run: Run, submission: Submission) -> bool:
+    """Whether a release's run is whole, and of other records than the submission's."""
+    held = run.data.tags.get(MEASUREMENT)
+    return run.info.status == "FINISHED" and held not in (None, submission.measurement)
 
 
 def _tagged(release: str) -> str:

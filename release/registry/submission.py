@@ -57,7 +57,9 @@ class Submission:
     draw: Callable[[Path], None]
     """Writes the run's plots into a folder; called only when they are needed."""
     fingerprint: str
-    """Sha256 over figures and records: another one means that the engine was measured again."""
+    """Sha256 over all that a run is told: another one means that something is missing there."""
+    measurement: str
+    """Sha256 over the records: another one means that the engine was measured again."""
     model_files: tuple[Path, ...]
     """Engine and manifest, which `engines.detect.pyfunc` loads."""
     thresholds: Mapping[str, Any]
@@ -95,6 +97,7 @@ def describe(
         files=(_onnx(workspace, judged), judged.engine_file, *records, *raw),
         draw=draw,
         fingerprint=_fingerprint(tags, metrics, records),
+        measurement=_fingerprint({}, {}, records),
         model_files=(judged.engine_file, folder.file(Manifest)),
         thresholds=manifest.thresholds.model_dump(),
         requirements=requirements(manifest),

@@ -229,10 +229,12 @@ def _publish_one(
 ) -> Publication:
     known = store.version_of(submission.registered_model, submission.release)
     whole = known is not None and store.has_files(submission)
+    later = known is not None and store.is_measured_again(submission)
     entry = store.publish(submission)
     how = "published"
     if known is not None:
         how = "published before" if whole else "published before; files that were gone are back"
+        how += ", and measured again since, which is a run of its own," if later else ""
     say(f"{judged.manifest.engine}: {how} as {submission.release}")
     return _publication(config, judged, entry)
 

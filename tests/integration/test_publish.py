@@ -318,20 +318,35 @@ def test_twice_makes_nothing_twice(workspace: Workspace) -> None:
     assert _state(workspace) == state
 
 
-def test_measured_again_updates_the_run(workspace: Workspace) -> None:
-    publish(workspace, TARGET, None, _quiet)
+def test_measured_again_is_a_run_of_its_own(workspace: Workspace) -> None:
+    first = publish(workspace, TARGET, None, _quiet)
     before = _state(workspace)
+    client = _client(workspace)
+    run = next(one for one in first.publications if one.engine == "tiny-fp16").mlflow.run_id
+    version = client.search_model_versions(f"name = '{NAME}' and run_id = '{run}'")[0]
     _change(workspace, "tiny-fp16", "benchmark.json", frame={"1": _latency(11.0)})
     records = _files(workspace)
-    published = publish(workspace, TARGET, None, _quiet)
+    said: list[str] = []
+    published = publish(workspace, TARGET, None, said.append)
     assert _candidate(published) == "tiny-fp32"
     changed = {path for path, content in _files(workspace).items() if records[path] != content}
     assert changed == {str(candidates_path(workspace, TARGET))}, "a record never changes"
-    client = _client(workspace)
-    run = published.publications[0].mlflow.run_id
-    assert client.get_run(run).data.metrics["frame_p50_ms"] == 11.0
-    assert _state(workspace)["versions"] == before["versions"]
+    assert [one for one in said if "measured again since" in one]
+    # What the release was published with, its figures and the files that its hashes name, stays.
+    assert client.get_run(run).data.metrics["frame_p50_ms"] == P50["fp16"]
+    state = _state(workspace)
+    assert state["versions"] == before["versions"]
+    assert state["models"] == before["models"]
+    after = client.get_model_version(NAME, version.version)
+    assert after.description == version.description
+    (later,) = [one for one in state["runs"] if one not in before["runs"]]
+    assert later[0].endswith(", measured again")
+    assert later[1] == "FINISHED"
+    assert '"frame_p50_ms": 11.0' in later[2]
     assert client.get_model_version_by_alias(NAME, "candidate").tags["engine"] == "tiny-fp32"
+
+    publish(workspace, TARGET, None, _quiet)
+    assert _state(workspace) == state, "a measurement is one run"
 
 
 def test_one_engine_then_the_other(workspace: Workspace) -> None:

@@ -67,6 +67,7 @@ def _quota(group: Path) -> float | None:
 
 
 def _throttled(stat: str) -> int | None:
-    values = dict(line.split(maxsplit=1) for line in stat.splitlines() if " " in line)
+    rows = (line.split() for line in stat.splitlines())
+    values = {row[0]: row[1] for row in rows if len(row) == 2}
     count = values.get("nr_throttled", "")
     return int(count) if count.isdecimal() else None
