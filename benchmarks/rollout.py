@@ -47,14 +47,14 @@ def measure(count: int) -> None:
     """Play `count` clusters in this process and print seconds and MiB."""
     from engines.config.workspace import Workspace
     from release.rollout.simulation import table
-    from release.rollout.simulation.result import Asked
+    from release.rollout.simulation.result import SimulationInput
     from release.steps.simulate import simulate
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         inventory = lay_out(root, count)
         start = time.perf_counter()
-        asked = Asked(clusters=inventory, minutes=100_000)
+        asked = SimulationInput(clusters=inventory, minutes=100_000)
         printed = "\n".join(table.lines(simulate(Workspace(root=root), asked)))
         seconds = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -24,7 +24,7 @@ from release.rollout.release_yaml import ReleaseValues
 from release.smoke.wanted import in_words
 from release.steps.add_site import AddedSite
 from release.steps.diff import Difference
-from release.steps.keygen import Key
+from release.steps.keygen import ActiveKey
 from release.steps.publish import Published
 from release.steps.sites import Sites
 from release.steps.status import Overview, RingStatus
@@ -193,7 +193,7 @@ def moment(at: datetime) -> str:
     return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
-def show_key(workspace: Workspace, key: Key) -> None:
+def show_key(workspace: Workspace, key: ActiveKey) -> None:
     """A new key: from when until when it counts, where its halves are, and what to do with them."""
     record = key.record
     until = f" until {record.valid_until:%Y-%m-%d}" if record.valid_until else ""

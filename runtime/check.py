@@ -23,7 +23,7 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.folder import GOLDEN, EngineFolder
 from engines.records.manifest import Manifest
 from engines.records.record import Part, Sha256
-from runtime.trust import Wanted, check_trust
+from runtime.trust import ExpectedRelease, check_trust
 
 
 class GoldenBoxes(Part):
@@ -94,7 +94,7 @@ def refusal(error: JetrailError) -> Refusal:
     return Refusal(exit_code=error.exit_code, problem=str(error))
 
 
-def admit(wanted: Wanted, *, rounds: int = 0) -> Admitted:
+def admit(wanted: ExpectedRelease, *, rounds: int = 0) -> Admitted:
     """Check all, load the engine and run it on its golden frames, and `rounds` frames more for
     their times.
 
@@ -118,7 +118,7 @@ def admit(wanted: Wanted, *, rounds: int = 0) -> Admitted:
     return Admitted(detector=detector, golden=golden, report=report)
 
 
-def _read_golden(wanted: Wanted) -> Golden:
+def _read_golden(wanted: ExpectedRelease) -> Golden:
     golden = read_golden(EngineFolder(wanted.folder).golden)
     if not golden.objects:
         raise WrongEngine(

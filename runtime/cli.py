@@ -11,7 +11,7 @@ import typer
 from engines.cli import app, reports_errors
 
 if TYPE_CHECKING:
-    from runtime.trust import Wanted
+    from runtime.trust import ExpectedRelease
 
 MODELS = Path("/models")
 KEYS = Path("/etc/jetrail/keys")
@@ -111,13 +111,13 @@ def serve(
     pod.serve(_wanted(folder, keys, expected), port=port, deadline_s=deadline_ms / 1e3)
 
 
-def _wanted(folder: Path | None, keys: Path, expected: str | None) -> Wanted:
+def _wanted(folder: Path | None, keys: Path, expected: str | None) -> ExpectedRelease:
     """The chart says where the engine is by MODEL_PATH, as a file of the folder."""
-    from runtime.trust import Wanted
+    from runtime.trust import ExpectedRelease
 
     path = os.environ.get("MODEL_PATH")
     engine = Path(path) if path and folder is None else None
-    return Wanted(
+    return ExpectedRelease(
         folder=folder or (engine.parent if engine else MODELS),
         keys=keys,
         version=expected,

@@ -14,14 +14,14 @@ from runtime.check import Admitted, admit
 from runtime.health import Examiner
 from runtime.metrics import Metrics
 from runtime.server import Response, Route, Server
-from runtime.trust import Wanted
+from runtime.trust import ExpectedRelease
 from runtime.worker import Worker
 
 CLOSE_S = 5.0
 """For the engine to end what it does and be freed; a wedged one is left to the system."""
 
 
-def serve(wanted: Wanted, *, port: int, deadline_s: float) -> None:
+def serve(wanted: ExpectedRelease, *, port: int, deadline_s: float) -> None:
     """Check the engine, then answer on `port` (0: any that is free) until SIGTERM or SIGINT.
 
     `deadline_s` is what a health inference may take. Raises what `admit` raises, and InputError
@@ -41,7 +41,7 @@ def serve(wanted: Wanted, *, port: int, deadline_s: float) -> None:
 
 
 def _routes(
-    admitted: Admitted, worker: Worker, wanted: Wanted, deadline_s: float
+    admitted: Admitted, worker: Worker, wanted: ExpectedRelease, deadline_s: float
 ) -> dict[str, Route]:
     metrics = Metrics(
         version=admitted.report.model_version,

@@ -14,7 +14,7 @@ from engines.records.trusted_key import read_keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ExpectedRelease:
     """What this pod was told to run, and whom to trust."""
 
     folder: Path
@@ -27,7 +27,7 @@ class Wanted:
     """The engine's name in the folder; None: the manifest's."""
 
 
-def check_trust(wanted: Wanted) -> tuple[Verified, Manifest]:
+def check_trust(wanted: ExpectedRelease) -> tuple[Verified, Manifest]:
     """The statement that was signed, with its key, and the manifest beside it.
 
     Raises WrongEngine where the folder is not what was signed or not what was asked for, and

@@ -118,11 +118,11 @@ def simulate(
       release simulate --clusters clusters.yaml --bad v1.1-x86-openvino-int8-… --offline 30%
     """
     from engines.config.workspace import find_workspace
-    from release.rollout.simulation.result import Asked
+    from release.rollout.simulation.result import SimulationInput
     from release.steps import simulate as step
     from release.terminal import line
 
-    asked = Asked(
+    asked = SimulationInput(
         clusters=clusters,
         bad=bad,
         offline=offline,

@@ -39,7 +39,7 @@ class Commit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class FileCommit:
     """A commit that changed one file."""
 
     path: str
@@ -48,7 +48,7 @@ class Change:
     """What the file is from then on; None where the commit removed it."""
 
 
-def changes(snapshot: Snapshot, *places: str) -> list[Change]:
+def changes(snapshot: Snapshot, *places: str) -> list[FileCommit]:
     """All changes of the files at or below `places`, the oldest first."""
     gitops = snapshot.gitops
     listed = git(
@@ -56,7 +56,7 @@ def changes(snapshot: Snapshot, *places: str) -> list[Change]:
         *("--no-renames", "--no-show-signature", f"--format={_FORMAT}", snapshot.commit, "--"),
         *(gitops.prefix + place for place in places),
     )
-    found: list[Change] = []
+    found: list[FileCommit] = []
     latest = datetime.fromtimestamp(0, timezone.utc)
     for part in listed.decode(errors="replace").split("\x01")[1:]:
         head, _, files = part.partition("\x02")
@@ -66,7 +66,7 @@ def changes(snapshot: Snapshot, *places: str) -> list[Change]:
     return found
 
 
-def latest_change(snapshot: Snapshot, path: str) -> Change | None:
+def latest_change(snapshot: Snapshot, path: str) -> FileCommit | None:
     """The commit that gave `path` what it holds now."""
     found = changes(snapshot, path)
     return found[-1] if found else None
@@ -95,12 +95,12 @@ def _commit(head: str, latest: datetime) -> Commit:
     )
 
 
-def _files(commit: Commit, text: str, prefix: str) -> list[Change]:
+def _files(commit: Commit, text: str, prefix: str) -> list[FileCommit]:
     """`:<mode> <mode> <blob> <blob> <letter>` and the path of each file, NUL between them."""
     parts = [part for part in text.split("\0") if part.strip()]
     found = []
     for facts, path in zip(parts[::2], parts[1::2], strict=True):
         _, mode, _, blob, _ = facts.strip().lstrip(":").split(" ")
         file = File(mode=mode, blob=blob) if blob.strip("0") else None
-        found.append(Change(path=path.removeprefix(prefix), commit=commit, file=file))
+        found.append(FileCommit(path=path.removeprefix(prefix), commit=commit, file=file))
     return found

@@ -22,7 +22,7 @@ METADATA = re.compile(r".*\.dist-info/METADATA")
 MAX_FILE_BYTES = 16 << 20
 
 
-class Contents(NamedTuple):
+class InstalledPackages(NamedTuple):
     """Name and version of each package, and the unpacked size of the image in bytes."""
 
     debian: dict[str, str]
@@ -30,7 +30,7 @@ class Contents(NamedTuple):
     size: int
 
 
-def contents_of_image(layout: Layout, image: Image) -> Contents:
+def contents_of_image(layout: Layout, image: Image) -> InstalledPackages:
     """What the layers hold; an upper layer's word counts. Raises WrongEngine for one that cannot be
     read."""
     debian: dict[str, str] = {}
@@ -52,10 +52,10 @@ def contents_of_image(layout: Layout, image: Image) -> Contents:
             raise WrongEngine(
                 f"The layer {layer.digest} of the base cannot be read: {error}. Build it again."
             ) from error
-    return Contents(dict(sorted(debian.items())), dict(sorted(python.items())), size)
+    return InstalledPackages(dict(sorted(debian.items())), dict(sorted(python.items())), size)
 
 
-def cyclonedx_json(name: str, digest: str, contents: Contents) -> str:
+def cyclonedx_json(name: str, digest: str, contents: InstalledPackages) -> str:
     """The SBOM of a base, the same text for the same image."""
     from uuid import NAMESPACE_URL, uuid5
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engines.errors import InputError
 from release.gitops.branch import Snapshot
-from release.gitops.history import Change, changes
+from release.gitops.history import FileCommit, changes
 from release.moves.place import Place
 from release.rollout.release_yaml import ReleaseValues, parse_values
 
@@ -19,7 +19,7 @@ class Held:
     values: ReleaseValues
     content: bytes
     """Its release.yaml: a rollback restores these bytes."""
-    change: Change
+    change: FileCommit
 
 
 def held_by(snapshot: Snapshot, place: Place) -> list[Held]:

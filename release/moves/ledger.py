@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engines.errors import InputError
 from release.gitops.branch import File, Snapshot
-from release.gitops.history import Change, Commit, changes
+from release.gitops.history import Commit, FileCommit, changes
 from release.moves.place import Place
 from release.rollout.release_yaml import ReleaseValues, parse_values
 
@@ -48,7 +48,7 @@ def since(snapshot: Snapshot, places: Iterable[Place]) -> dict[Place, Commit]:
     return latest
 
 
-def _values(change: Change, contents: dict[str, bytes]) -> ReleaseValues | None:
+def _values(change: FileCommit, contents: dict[str, bytes]) -> ReleaseValues | None:
     file: File | None = change.file
     if file is None:
         return None

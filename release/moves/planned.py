@@ -8,7 +8,7 @@ from engines.errors import JetrailError
 from release.gitops.history import Commit
 from release.moves.move import Move
 from release.moves.place import Place
-from release.moves.rules import Answer
+from release.moves.rules import RuleResult
 from release.rollout.release_yaml import ReleaseValues
 
 
@@ -25,7 +25,7 @@ class Planned:
     since: Commit | None
     """The commit that gave the ring what it runs."""
     will_run: ReleaseValues
-    answers: tuple[Answer, ...]
+    answers: tuple[RuleResult, ...]
     reach: tuple[str, ...] = ()
     """Whether Fleet will reach the ring's clusters, and if not, what holds it, by a report."""
     move: Move | None

@@ -17,7 +17,7 @@ from release.gitops.history import Commit, latest_change, tip
 from release.moves.move import Move, one_line, resting_on
 from release.moves.place import Place, place_of, rings_of, values_at
 from release.moves.planned import Planned
-from release.moves.rules import Answer, Asked, ask, overridden, refusal
+from release.moves.rules import RuleInput, RuleResult, ask, overridden, refusal
 from release.moves.seen import see
 from release.records import (
     Publication,
@@ -91,7 +91,7 @@ def _asked(
     source: Place,
     publication: Publication,
     view: Workspace,
-) -> Asked:
+) -> RuleInput:
     there_since, content = _since(snapshot, source), snapshot.read(source.path)
     values = values_at(snapshot, source)
     # The ring has a release, so there is all of it.
@@ -99,7 +99,7 @@ def _asked(
     assert content is not None
     assert values is not None
     report = wish.report
-    return Asked(
+    return RuleInput(
         ring=ring,
         below=source.ring,
         publication=publication,
@@ -178,7 +178,7 @@ def _move(
     planned: Planned,
     source: Place,
     view: Workspace,
-    answers: Sequence[Answer],
+    answers: Sequence[RuleResult],
     why: str | None,
 ) -> Move:
     place, tag = planned.place, planned.will_run.image.tag
@@ -215,5 +215,5 @@ def _move(
     )
 
 
-def _mark(answer: Answer) -> str:
+def _mark(answer: RuleResult) -> str:
     return " (overridden)" if answer.overridden else ""

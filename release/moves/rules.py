@@ -42,7 +42,7 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RuleInput:
     """What the rules look at."""
 
     ring: Ring
@@ -72,7 +72,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class RuleResult:
     """What one rule says."""
 
     rule: str
@@ -82,19 +82,19 @@ class Answer:
     overridden: bool = False
 
 
-def ask(asked: Asked) -> list[Answer]:
+def ask(asked: RuleInput) -> list[RuleResult]:
     """Every rule of the ring, and those that are always asked."""
     rules: list[tuple[str, tuple[bool, str]]] = [
         (CLOCK, _clock(asked)),
         (QUARANTINE, _quarantine(asked)),
         *((rule.rule, _RULES[rule.rule](rule, asked)) for rule in asked.ring.rules),
     ]
-    return [Answer(rule=name, holds=holds, said=said) for name, (holds, said) in rules]
+    return [RuleResult(rule=name, holds=holds, said=said) for name, (holds, said) in rules]
 
 
 def overridden(
-    answers: Iterable[Answer], overrides: Sequence[str], why: str | None
-) -> list[Answer]:
+    answers: Iterable[RuleResult], overrides: Sequence[str], why: str | None
+) -> list[RuleResult]:
     """The answers, those that somebody overrides marked. Raises InputError for a rule that there is
     not, or an override without a reason."""
     answers = list(answers)
@@ -112,14 +112,14 @@ def overridden(
     if ALL in overrides:
         overrides = known
     return [
-        Answer(rule=one.rule, holds=one.holds, said=one.said, overridden=True)
+        RuleResult(rule=one.rule, holds=one.holds, said=one.said, overridden=True)
         if not one.holds and one.rule in overrides
         else one
         for one in answers
     ]
 
 
-def refusal(answers: Iterable[Answer]) -> GateFailed | None:
+def refusal(answers: Iterable[RuleResult]) -> GateFailed | None:
     """Why the ring does not take the release: each rule that refuses and nobody overrides."""
     refused = [one for one in answers if not one.holds and not one.overridden]
     if not refused:
@@ -132,7 +132,7 @@ def refusal(answers: Iterable[Answer]) -> GateFailed | None:
     )
 
 
-def _clock(asked: Asked) -> tuple[bool, str]:
+def _clock(asked: RuleInput) -> tuple[bool, str]:
     here, there = f"{asked.now:%Y-%m-%d %H:%M} UTC", f"{asked.tip.at:%Y-%m-%d %H:%M} UTC"
     if asked.now < asked.tip.at - _CLOCKS_DIFFER:
         return False, (
@@ -142,7 +142,7 @@ def _clock(asked: Asked) -> tuple[bool, str]:
     return True, f"it is {here}, after the last commit of the branch"
 
 
-def _quarantine(asked: Asked) -> tuple[bool, str]:
+def _quarantine(asked: RuleInput) -> tuple[bool, str]:
     found = read_quarantine(asked.view, asked.publication.release)
     if found is None:
         return True, "the release is not quarantined"
@@ -151,7 +151,7 @@ def _quarantine(asked: Asked) -> tuple[bool, str]:
     )
 
 
-def _age(rule: AgeRule, asked: Asked) -> tuple[bool, str]:
+def _age(rule: AgeRule, asked: RuleInput) -> tuple[bool, str]:
     hours = (asked.now - asked.there_since.at).total_seconds() / 3600
     return hours >= rule.hours, (
         f"{asked.below} has the release for {hours:.1f} h, since {asked.there_since.who} put it "
@@ -159,7 +159,7 @@ def _age(rule: AgeRule, asked: Asked) -> tuple[bool, str]:
     )
 
 
-def _ready(rule: ReadyRule, asked: Asked) -> tuple[bool, str]:
+def _ready(rule: ReadyRule, asked: RuleInput) -> tuple[bool, str]:
     seen = asked.seen
     if seen is None:
         return False, (
@@ -177,7 +177,7 @@ def _ready(rule: ReadyRule, asked: Asked) -> tuple[bool, str]:
     )
 
 
-def _verdict(rule: VerdictRule, asked: Asked) -> tuple[bool, str]:
+def _verdict(rule: VerdictRule, asked: RuleInput) -> tuple[bool, str]:
     publication = asked.publication
     if publication.verdict != "PASS":
         return False, f"the verdict is {publication.verdict}"
@@ -213,7 +213,7 @@ def _same(label: str, measured: str) -> bool:
     return bool(measured) and all(one == other for one, other in zip(*parts, strict=False))
 
 
-def _signature(rule: SignatureRule, asked: Asked) -> tuple[bool, str]:
+def _signature(rule: SignatureRule, asked: RuleInput) -> tuple[bool, str]:
     try:
         found = check_signature(asked.view, asked.publication, asked.now)
     except (InputError, WrongEngine) as error:
@@ -221,7 +221,7 @@ def _signature(rule: SignatureRule, asked: Asked) -> tuple[bool, str]:
     return True, f"signed by {found.key.name} on {found.statement.predicate.signed_at:%Y-%m-%d}"
 
 
-def _image(rule: ImageRule, asked: Asked) -> tuple[bool, str]:
+def _image(rule: ImageRule, asked: RuleInput) -> tuple[bool, str]:
     if {rule.rule, ALL} & asked.overridden:
         return False, "the registry was not asked"
     digest = parse_tag(asked.tag).digest
@@ -244,7 +244,7 @@ def _image(rule: ImageRule, asked: Asked) -> tuple[bool, str]:
     return True, f"{address} has the image {digest}"
 
 
-def _lint(rule: LintRule, asked: Asked) -> tuple[bool, str]:
+def _lint(rule: LintRule, asked: RuleInput) -> tuple[bool, str]:
     found = errors_with(asked.view, asked.place, asked.content)
     if not found:
         return True, f"no error in {asked.place.folder}"
@@ -253,7 +253,7 @@ def _lint(rule: LintRule, asked: Asked) -> tuple[bool, str]:
     return False, f"{one.file}:{one.line} {one.rule.code}: {one.text.rstrip('.')}{more}"
 
 
-def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
+def _who(rule: WhoRule, asked: RuleInput) -> tuple[bool, str]:
     address = asked.author.rpartition("<")[2].rstrip(">")
     names = [address, os.environ.get("GITLAB_USER_LOGIN"), os.environ.get("GITLAB_USER_EMAIL")]
     known = [name for name in names if name]
@@ -264,7 +264,7 @@ def _who(rule: WhoRule, asked: Asked) -> tuple[bool, str]:
     )
 
 
-_RULES: dict[str, Callable[[Any, Asked], tuple[bool, str]]] = {
+_RULES: dict[str, Callable[[Any, RuleInput], tuple[bool, str]]] = {
     "age": _age,
     "image": _image,
     "lint": _lint,

@@ -27,7 +27,7 @@ MOUNT = "/models"
 """Where an image has its engine."""
 
 
-class Image(Part):
+class ImageValues(Part):
     tag: str
     """With the digest, once the image has one; empty until the first release."""
 
@@ -41,11 +41,11 @@ class Model(Part):
 class ReleaseValues(Part):
     """`release.yaml`."""
 
-    image: Image
+    image: ImageValues
     model: Model
 
 
-NOTHING = ReleaseValues(image=Image(tag=""), model=Model(path="", version=""))
+NOTHING = ReleaseValues(image=ImageValues(tag=""), model=Model(path="", version=""))
 """What a ring runs before its first release."""
 
 
@@ -54,7 +54,7 @@ def values_of(publication: Publication, digest: str | None = None) -> ReleaseVal
     Raises InputError where the two make no tag."""
     tag = f"{publication.release}@{digest}" if digest else publication.release
     return ReleaseValues(
-        image=Image(tag=str(parse_tag(tag))),
+        image=ImageValues(tag=str(parse_tag(tag))),
         model=Model(path=f"{MOUNT}/{publication.engine_file}", version=publication.model_version),
     )
 

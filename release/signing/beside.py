@@ -13,7 +13,7 @@ from release.signing.cosign import (
     MANIFEST,
     Artifact,
     Claim,
-    Image,
+    ImageReference,
     check_signature,
     payloads_of,
     referrers_index,
@@ -42,7 +42,11 @@ class Registry(Protocol):
 
 
 def sign_beside(
-    registry: Registry, image: Image, key: SigningKey, claims: Sequence[Claim], now: datetime
+    registry: Registry,
+    image: ImageReference,
+    key: SigningKey,
+    claims: Sequence[Claim],
+    now: datetime,
 ) -> bool:
     """Put the image's signature and the claims about it beside it, in both of cosign's formats;
     whether that was still to be done. Raises ServiceError as the registry and the key do."""
@@ -52,7 +56,7 @@ def sign_beside(
     return True
 
 
-def _is_signed(registry: Registry, image: Image, key: TrustedKey) -> bool:
+def _is_signed(registry: Registry, image: ImageReference, key: TrustedKey) -> bool:
     manifest = registry.manifest(image.tag(".sig"))
     if manifest is None:
         return False
@@ -64,7 +68,7 @@ def _is_signed(registry: Registry, image: Image, key: TrustedKey) -> bool:
     return True
 
 
-def _put(registry: Registry, image: Image, artifacts: Iterable[Artifact]) -> None:
+def _put(registry: Registry, image: ImageReference, artifacts: Iterable[Artifact]) -> None:
     """The tag `.sig` comes last: where it is, all the rest is."""
     parts = list(artifacts)
     referrers = [one for one in parts if one.tag is None]

@@ -42,7 +42,7 @@ SIGNED = "https://sigstore.dev/cosign/sign/v1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image:
+class ImageReference:
     """What is signed: an image by its digest, in a repository."""
 
     repository: str
@@ -81,7 +81,7 @@ class Artifact:
 
 
 def sign_image(
-    image: Image, key: SigningKey, claims: Sequence[Claim], now: datetime
+    image: ImageReference, key: SigningKey, claims: Sequence[Claim], now: datetime
 ) -> tuple[Artifact, ...]:
     """All that says that `key` stands behind the image, and the claims about it.
 
@@ -100,7 +100,7 @@ def sign_image(
 
 
 def check_signature(
-    manifest: bytes, payloads: Iterable[bytes], image: Image, keys: Iterable[TrustedKey]
+    manifest: bytes, payloads: Iterable[bytes], image: ImageReference, keys: Iterable[TrustedKey]
 ) -> TrustedKey:
     """The trusted key that signed the image, by what is at its tag `.sig`: the manifest there, and
     the blobs that it names. Raises WrongEngine where none did."""
@@ -145,7 +145,7 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _simple(image: Image, key: SigningKey) -> Artifact:
+def _simple(image: ImageReference, key: SigningKey) -> Artifact:
     payload = _json(
         {
             "critical": {
@@ -161,7 +161,9 @@ def _simple(image: Image, key: SigningKey) -> Artifact:
     return _legacy(image.tag(".sig"), (payload,), (layer,))
 
 
-def _attached(image: Image, claims: Sequence[Claim], envelopes: Sequence[bytes]) -> Artifact:
+def _attached(
+    image: ImageReference, claims: Sequence[Claim], envelopes: Sequence[bytes]
+) -> Artifact:
     layers = tuple(
         _descriptor(one, DSSE, {SIGNATURE_KEY: "", "predicateType": claim.predicate_type})
         for claim, one in zip(claims, envelopes, strict=True)
@@ -190,7 +192,7 @@ def _legacy(tag: str, blobs: tuple[bytes, ...], layers: tuple[dict[str, Any], ..
 
 
 def _referrer(
-    image: Image, claim: Claim, envelope: bytes, key: SigningKey, now: datetime
+    image: ImageReference, claim: Claim, envelope: bytes, key: SigningKey, now: datetime
 ) -> Artifact:
     bundle = _json(
         {
@@ -216,7 +218,7 @@ def _referrer(
     return Artifact(manifest=_json(manifest), blobs=(empty, bundle), tag=None)
 
 
-def _statement(image: Image, claim: Claim) -> bytes:
+def _statement(image: ImageReference, claim: Claim) -> bytes:
     subject = {
         "name": image.repository,
         "digest": {"sha256": image.digest.removeprefix("sha256:")},

@@ -23,8 +23,7 @@ from release.lock import exclusive
 from release.say import Say
 from release.signing.beside import sign_beside
 from release.signing.claims import base_claim
-from release.signing.cosign import Claim
-from release.signing.cosign import Image as Signed
+from release.signing.cosign import Claim, ImageReference
 from release.signing.signer import open_key
 
 
@@ -81,7 +80,9 @@ def push_base(workspace: Workspace, name: str, say: Say, key: str | None = None)
     copy(layout.path, layout_name(name), repository, credentials, say)
     say(f"{repository}@{image.digest} pushed")
     signing = open_key(workspace, key)
-    signed = Signed(repository=str(repository), digest=image.digest, size=image.descriptor.size)
+    signed = ImageReference(
+        repository=str(repository), digest=image.digest, size=image.descriptor.size
+    )
     client = Client(repository=repository, credentials=credentials, say=say)
     claims = _claims(workspace, name, image.digest, say)
     new = sign_beside(client, signed, signing, claims, datetime.now(timezone.utc))

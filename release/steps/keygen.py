@@ -23,7 +23,7 @@ from release.signing.keys import (
 )
 
 
-class Key(NamedTuple):
+class ActiveKey(NamedTuple):
     """A key whose signature counts now."""
 
     record: TrustedKey
@@ -40,7 +40,7 @@ def keygen(
     *,
     private: Path | None = None,
     public: Path | None = None,
-) -> Key:
+) -> ActiveKey:
     """Make the key `name` with its private half in `private` (default: release/trust/private), or
     write the record of the key whose public half is in `public`.
 
@@ -57,10 +57,10 @@ def keygen(
     record = record_file(workspace, name)
     with exclusive(workspace):
         if public:
-            return Key(record_public(name, public, record, validity), record, None)
+            return ActiveKey(record_public(name, public, record, validity), record, None)
         private = private or private_file(workspace, name)
         made = make_pair(name, private, record, validity, passphrase_given())
-        return Key(made, record, private)
+        return ActiveKey(made, record, private)
 
 
 def _validity(begin: datetime | None, end: datetime | None) -> Validity:

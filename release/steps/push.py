@@ -25,7 +25,7 @@ from release.rollout.fleet_yaml import repository_of
 from release.say import Say
 from release.signing.beside import sign_beside
 from release.signing.claims import provenance_claim, sbom_claim, verdict_claim
-from release.signing.cosign import Image
+from release.signing.cosign import ImageReference
 from release.signing.keys import trusted_keys, trying_key
 from release.signing.signer import open_key
 from release.tags import parse_tag
@@ -116,7 +116,7 @@ def _sign(
             "files is not here; push again with --key"
         )
         return
-    image = Image(
+    image = ImageReference(
         repository=str(client.repository), digest=record.digest, size=record.manifest_bytes
     )
     base = f"{record.base.name}@{record.base.digest}" if record.base else None

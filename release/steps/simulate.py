@@ -19,7 +19,7 @@ from release.rollout.reading.tree import Tree, read_tree
 from release.rollout.reading.version import FleetVersion, parse_version
 from release.rollout.simulation import page, plot, result, table
 from release.rollout.simulation.play import Conditions
-from release.rollout.simulation.result import Asked, Simulation
+from release.rollout.simulation.result import Simulation, SimulationInput
 from release.rollout.simulation.sync import Sync, plan
 
 FLEET = "release/fleet"
@@ -30,7 +30,7 @@ NOTHING = "nothing"
 """As a revision: clusters run nothing yet."""
 
 
-def simulate(workspace: Workspace, asked: Asked) -> Simulation:
+def simulate(workspace: Workspace, asked: SimulationInput) -> Simulation:
     """Play what Fleet does when it sees the files of this clone.
 
     Raises InputError for an inventory or a revision that is none, and for files that Fleet cannot
@@ -185,7 +185,11 @@ def _offline(text: str | None, inventory: Inventory) -> frozenset[str]:
 
 
 def _notes(
-    asked: Asked, after: Tree, inventory: Inventory, bad: Callable[[str], bool], sync: Sync
+    asked: SimulationInput,
+    after: Tree,
+    inventory: Inventory,
+    bad: Callable[[str], bool],
+    sync: Sync,
 ) -> list[str]:
     """What the reader should know of the play."""
     notes = []

@@ -32,8 +32,7 @@ from release.image.oci import parse
 from release.image.skopeo import pull
 from release.packed import read_image
 from release.say import Say
-from release.signing.cosign import Image as ImageInRegistry
-from release.signing.cosign import check_signature, payloads_of
+from release.signing.cosign import ImageReference, check_signature, payloads_of
 from release.signing.keys import trusted_keys, trying_key
 from release.tags import parse_tag
 
@@ -149,7 +148,7 @@ def _verify_remote(where: str, trust: Trust, say: Say) -> Checked:
         image = layout.image(digest)
         checked = _verify_image(layout, image, trust, where=where)
         size = image.descriptor.size
-    found = ImageInRegistry(repository=name, digest=digest, size=size)
+    found = ImageReference(repository=name, digest=digest, size=size)
     manifest = client.manifest(found.tag(".sig"))
     if manifest is None:
         raise WrongEngine(

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from release.rollout.simulation.partitions import Partition
-from release.rollout.simulation.reconcile import Change, Deployment, Gates
+from release.rollout.simulation.reconcile import Deployment, Gates, Reconciled
 
 
-def reconcile(rows: Sequence[Deployment], partitions: Sequence[Partition], gates: Gates) -> Change:
+def reconcile(
+    rows: Sequence[Deployment], partitions: Sequence[Partition], gates: Gates
+) -> Reconciled:
     """Change `rows` as one reconcile does, and say what it did."""
-    change = Change()
+    change = Reconciled()
     unavailable = sum(one.unavailable for one in rows)
     down = [sum(rows[at].unavailable for at in one.members) for one in partitions]
     stuck = 0

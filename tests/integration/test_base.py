@@ -23,7 +23,7 @@ from release.image.bases import load_bases
 from release.image.distribution import Client, parse_repository
 from release.image.layout import Layout
 from release.packed import read_image
-from release.signing.cosign import Image as Signed
+from release.signing.cosign import ImageReference as Signed
 from release.signing.cosign import check_signature, payloads_of
 from release.signing.keys import trying_key
 from release.steps.base import build_base, push_base

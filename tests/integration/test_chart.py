@@ -15,7 +15,7 @@ from factories.cluster_tools import cluster_tool
 from engines.config.yaml import load_yaml
 from engines.machine.fingerprint import NODE_FILE
 from pipeline.repository.fleet import release_name
-from release.rollout.release_yaml import NOTHING, Image, Model, ReleaseValues, dump
+from release.rollout.release_yaml import NOTHING, ImageValues, Model, ReleaseValues, dump
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +25,7 @@ RINGS = sorted((ROOT / "release" / "fleet").glob("*/*/*/fleet.yaml"))
 DIGEST = "sha256:" + "a" * 64
 TAG = f"v1.0-x86-openvino-fp16-0123456789ab@{DIGEST}"
 RELEASE = ReleaseValues(
-    image=Image(tag=TAG), model=Model(path="/models/engine.blob", version="1.0")
+    image=ImageValues(tag=TAG), model=Model(path="/models/engine.blob", version="1.0")
 )
 BASE: dict[str, Any] = {"image": {"repository": "registry.example.com/m"}}
 KUBERNETES = ("1.32", "1.34", "1.36")
@@ -263,7 +263,7 @@ def test_prometheus_is_told_of_the_pod(render: Render) -> None:
 
 
 def tagged(tag: str) -> ReleaseValues:
-    return RELEASE.model_copy(update={"image": Image(tag=tag)})
+    return RELEASE.model_copy(update={"image": ImageValues(tag=tag)})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from release.image import retry
 from release.image.distribution import Client, parse_repository
 from release.image.oci import digest_of
 from release.packed import ImageRecord, read_image
-from release.signing.cosign import Image, check_signature, payloads_of
+from release.signing.cosign import ImageReference, check_signature, payloads_of
 from release.signing.keys import trying_key
 from release.steps.pack import pack
 from release.steps.push import push
@@ -98,7 +98,7 @@ class Place:
 
     def check_signed(self) -> None:
         digest, size = self.image().digest, self.image().manifest_bytes
-        signed = Image(repository=self.repository, digest=digest, size=size)
+        signed = ImageReference(repository=self.repository, digest=digest, size=size)
         manifest, key = self.client.manifest(signed.tag(".sig")), trying_key(self.workspace)
         assert manifest is not None
         assert key is not None

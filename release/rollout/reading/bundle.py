@@ -12,7 +12,7 @@ from release.rollout.reading.content import Content, content_of
 from release.rollout.reading.decode import Decoded, decode
 from release.rollout.reading.fields import OPTIONS
 from release.rollout.reading.names import bundle_name
-from release.rollout.reading.text import Document, NotYaml, parse_document
+from release.rollout.reading.text import NotYaml, ParsedFile, parse_document
 from release.rollout.reading.values import Options, merge_maps
 from release.rollout.reading.version import FleetVersion
 
@@ -64,7 +64,7 @@ class Bundle:
     """The folder, from the repository's root."""
     file: Path
     """fleet.yaml, whether it is there or not."""
-    document: Document
+    document: ParsedFile
     decoded: Decoded
     options: Options
     targets: tuple[Target, ...]
@@ -168,16 +168,16 @@ def read_bundle(folder: Path, source: Source) -> Bundle:
     )
 
 
-def _document(file: Path) -> Document:
+def _document(file: Path) -> ParsedFile:
     if not file.is_file():
-        return Document()
+        return ParsedFile()
     try:
         return parse_document(read_text(file))
     except NotYaml as error:
         raise Unreadable(str(error), file, error.line) from error
 
 
-def _check(value: dict[str, Any], document: Document, file: Path, version: FleetVersion) -> None:
+def _check(value: dict[str, Any], document: ParsedFile, file: Path, version: FleetVersion) -> None:
     """What Fleet checks of the decoded file, and paths that no system has."""
     for one in _all(value):
         helm = one.get("helm") or {}
@@ -199,7 +199,7 @@ def _check(value: dict[str, Any], document: Document, file: Path, version: Fleet
 
 
 def _options(
-    value: dict[str, Any], folder: Path, document: Document, source: Source
+    value: dict[str, Any], folder: Path, document: ParsedFile, source: Source
 ) -> tuple[Options, Entries]:
     """The bundle's own options, and its targets with their values files read in."""
     files = _Files(source, folder)
@@ -231,7 +231,7 @@ def _options(
 
 
 def _with_files(
-    helm: Options, files: _Files, document: Document, place: tuple[str | int, ...]
+    helm: Options, files: _Files, document: ParsedFile, place: tuple[str | int, ...]
 ) -> Options:
     """`helm` with its valuesFiles merged over its values."""
     values = helm.get("values") or {}
@@ -265,7 +265,7 @@ def _all(value: dict[str, Any]) -> list[dict[str, Any]]:
 def _targets(
     value: dict[str, Any],
     entries: Entries,
-    document: Document,
+    document: ParsedFile,
     source: Source,
     file: Path,
 ) -> tuple[tuple[Target, ...], tuple[Criteria, ...]]:

@@ -17,7 +17,7 @@ from release.rollout.reading.bundle import (
     Unreadable,
     read_text,
 )
-from release.rollout.reading.text import Document, NotYaml, parse_document
+from release.rollout.reading.text import NotYaml, ParsedFile, parse_document
 from release.rollout.reading.version import FleetVersion
 
 PATHS = ("release/fleet/*/*/*",)
@@ -29,7 +29,7 @@ class GitRepo:
     """The GitRepo object, as far as a rollout depends on it."""
 
     file: Path
-    document: Document = field(default_factory=Document)
+    document: ParsedFile = field(default_factory=ParsedFile)
     name: str = "jetrail"
     namespace: str = NAMESPACE
     paths: tuple[str, ...] = PATHS

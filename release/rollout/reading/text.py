@@ -31,7 +31,7 @@ class NotYaml(Exception):
 
 
 @dataclass
-class Document:
+class ParsedFile:
     """A parsed file."""
 
     value: Any = None
@@ -64,9 +64,9 @@ class _Node:
     open: bool = False
 
 
-def parse_document(text: str) -> Document:
+def parse_document(text: str) -> ParsedFile:
     """The first document of `text`. Raises NotYaml."""
-    document = Document()
+    document = ParsedFile()
     try:
         node = _compose(text, document)
     except yaml.YAMLError as error:
@@ -83,7 +83,7 @@ def _events(text: str) -> Iterator[Any]:
     return iter(yaml.parse(text, Loader=loader))
 
 
-def _compose(text: str, document: Document) -> _Node | None:
+def _compose(text: str, document: ParsedFile) -> _Node | None:
     """The tree of the first document; later ones are only counted, as far as they parse."""
     first: _Node | None = None
     stack: list[_Node] = []
@@ -104,7 +104,7 @@ def _compose(text: str, document: Document) -> _Node | None:
 
 
 def _node_of(
-    event: Any, stack: list[_Node], anchors: dict[str, _Node], document: Document
+    event: Any, stack: list[_Node], anchors: dict[str, _Node], document: ParsedFile
 ) -> _Node | None:
     """The node that begins with `event`, put into the node on top of the stack."""
     line = event.start_mark.line + 1
@@ -142,7 +142,7 @@ def _close(stack: list[_Node]) -> None:
         )
 
 
-def _build(node: _Node, path: Path, document: Document) -> Any:
+def _build(node: _Node, path: Path, document: ParsedFile) -> Any:
     """Plain values of a tree: str, int, float, bool, None, dict with str keys, list."""
     document.lines.setdefault(path, node.line)
     if node.kind == "scalar":
@@ -166,13 +166,13 @@ def _build(node: _Node, path: Path, document: Document) -> Any:
     return found
 
 
-def _forget(document: Document, path: Path) -> None:
+def _forget(document: ParsedFile, path: Path) -> None:
     """What an earlier key of the same name had below it does not count."""
     for known in [one for one in document.lines if one[: len(path)] == path]:
         del document.lines[known]
 
 
-def _merged(node: _Node, path: Path, document: Document) -> dict[str, Any]:
+def _merged(node: _Node, path: Path, document: ParsedFile) -> dict[str, Any]:
     """What `<<` brings: a map, or of a list of maps the earlier ones first."""
     if node.kind == "map":
         return dict(_build(node, path, document))

@@ -10,7 +10,7 @@ from engines.files import write_atomic
 from release.rollout.simulation.outcome import STATES, Fate, Outcome
 from release.rollout.simulation.result import Simulation, reached
 from release.rollout.simulation.series import COLOURS, PHASES, counts, end_of, spans
-from release.rollout.simulation.sync import Change
+from release.rollout.simulation.sync import BundleChange
 from release.rollout.simulation.table import clock
 
 BUNDLES = 60
@@ -60,7 +60,7 @@ def _page(simulation: Simulation) -> Iterator[str]:
     yield f"<p>{simulation.sync.same} bundles more: nothing changes.</p></html>\n"
 
 
-def _change(change: Change, limit_s: int) -> Iterator[str]:
+def _change(change: BundleChange, limit_s: int) -> Iterator[str]:
     yield f"<h2>{escape(change.folder)}</h2>"
     if change.stops:
         yield f'<p class="bad">Fleet does nothing for any cluster of it: {escape(change.stops)}</p>'

@@ -8,7 +8,7 @@ from typing import Any
 from engines.files import atomic_path
 from release.rollout.simulation.result import Simulation
 from release.rollout.simulation.series import COLOURS, PHASES, counts, end_of
-from release.rollout.simulation.sync import Change
+from release.rollout.simulation.sync import BundleChange
 
 MOST = 6
 """Bundles in one picture."""
@@ -45,7 +45,7 @@ def _title(simulation: Simulation, more: int) -> str:
     return "\n".join(parts)
 
 
-def _bundle(axis: Any, change: Change, limit_s: int) -> None:
+def _bundle(axis: Any, change: BundleChange, limit_s: int) -> None:
     outcome = change.outcome
     assert outcome is not None
     seconds, rows = counts(outcome, end_of(outcome, limit_s))

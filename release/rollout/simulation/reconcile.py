@@ -46,7 +46,7 @@ class Deployment:
 
 
 @dataclass(slots=True)
-class Change:
+class Reconciled:
     """What one reconcile did."""
 
     created: list[int] = field(default_factory=list)
@@ -102,9 +102,9 @@ class Reconciler:
         for at in range(len(partitions)):
             self._sort(at)
 
-    def reconcile(self) -> Change:
+    def reconcile(self) -> Reconciled:
         """One reconcile: create, tell, and stop at the first partition that is not passed."""
-        change, unavailable = Change(), self._unavailable
+        change, unavailable = Reconciled(), self._unavailable
         # Fleet counts before it begins, which only shows where a cluster is in two partitions.
         down = list(self._down) if self._overlap else self._down
         at = self._next(-1, change, unavailable)
@@ -113,7 +113,7 @@ class Reconciler:
             at = self._next(at, change, unavailable)
         return change
 
-    def _next(self, at: int, change: Change, unavailable: int) -> int | None:
+    def _next(self, at: int, change: Reconciled, unavailable: int) -> int | None:
         """The next partition after `at` that is looked at and where something can be done."""
         if self._overlap:
             found = at + 1 if at + 1 < len(self.partitions) else None
@@ -126,7 +126,7 @@ class Reconciler:
         last = self._stuck.nth(self.gates.partitions)
         return None if found is None or (last is not None and last < found) else found
 
-    def _visit(self, at: int, change: Change, unavailable: int, here: int) -> int:
+    def _visit(self, at: int, change: Reconciled, unavailable: int, here: int) -> int:
         """Create and tell in one partition; gives how many of the bundle are unavailable then."""
         self._create(at, change)
         for member in sorted(self._broken[at]):
@@ -161,7 +161,7 @@ class Reconciler:
         """Whether more of the partition are not done than may be."""
         return self._open[at] > self.partitions[at].limit
 
-    def _create(self, at: int, change: Change) -> None:
+    def _create(self, at: int, change: Reconciled) -> None:
         members = self.partitions[at].members
         while self._next_new[at] < len(members) and len(change.created) < self.gates.new:
             member = members[self._next_new[at]]
@@ -171,7 +171,7 @@ class Reconciler:
                 change.created.append(member)
                 self._refresh(member)
 
-    def _tell(self, member: int, change: Change) -> None:
+    def _tell(self, member: int, change: Reconciled) -> None:
         one = self.deployments[member]
         if one.waits:
             one.told = one.want

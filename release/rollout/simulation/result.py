@@ -10,14 +10,14 @@ from release.rollout.clusters.inventory import Inventory
 from release.rollout.reading.version import FleetVersion
 from release.rollout.simulation.agent import DEPLOY_S, READY_S
 from release.rollout.simulation.outcome import Fate, Outcome
-from release.rollout.simulation.sync import Change, Sync
+from release.rollout.simulation.sync import BundleChange, Sync
 
 REACHED = ("broken", "retried")
 """States of clusters that a bad image reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SimulationInput:
     """What is played."""
 
     clusters: Path
@@ -35,7 +35,7 @@ class Asked:
 class Simulation:
     """A sync, and what it was played with."""
 
-    asked: Asked
+    asked: SimulationInput
     version: FleetVersion
     base: str
     """What clusters run before it, in words."""
@@ -52,7 +52,7 @@ class Simulation:
         )
 
 
-def reached(change: Change) -> list[Fate]:
+def reached(change: BundleChange) -> list[Fate]:
     """The clusters of a bundle on which a bad image was tried."""
     fates = change.outcome.fates if change.outcome else []
     return [fate for fate in fates if fate.state in REACHED]
@@ -76,7 +76,7 @@ def as_json(simulation: Simulation) -> dict[str, Any]:
     }
 
 
-def _bundle(change: Change) -> dict[str, Any]:
+def _bundle(change: BundleChange) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": change.name,
         "folder": change.folder,

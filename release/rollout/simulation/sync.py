@@ -20,7 +20,7 @@ Earlier = Callable[[Bundle], "tuple[Bundle | None, str]"]
 
 
 @dataclass
-class Change:
+class BundleChange:
     """One bundle that a sync changes."""
 
     name: str
@@ -40,7 +40,7 @@ class Change:
 class Sync:
     """All that a sync does."""
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[BundleChange] = field(default_factory=list)
     same: int = 0
     """Bundles for which it changes nothing."""
 
@@ -73,12 +73,12 @@ def _change(
     inventory: Inventory,
     conditions: Conditions,
     earlier: Earlier,
-) -> Change | None:
+) -> BundleChange | None:
     """What the sync does to one bundle; None where nothing."""
     held = _placed(was, inventory, conditions)
     bundle = becomes or was
     assert bundle is not None
-    change = Change(name, bundle.place)
+    change = BundleChange(name, bundle.place)
     if becomes is None:
         change.removed = [one.cluster.name for one in held or ()]
         return change if held else None
@@ -112,7 +112,7 @@ def _placed(
 
 
 def _standing(
-    change: Change,
+    change: BundleChange,
     was: Bundle | None,
     held: Sequence[Placement] | None,
     wanted: Sequence[Placement],

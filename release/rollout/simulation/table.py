@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from release.rollout.simulation.outcome import STATES, Outcome
 from release.rollout.simulation.play import Step
 from release.rollout.simulation.result import Simulation, reached
-from release.rollout.simulation.sync import Change
+from release.rollout.simulation.sync import BundleChange
 
 WIDTH = 80
 STEPS = 8
@@ -54,7 +54,7 @@ def lines(simulation: Simulation) -> Iterator[str]:
     yield from _end(simulation)
 
 
-def _others(changes: list[Change]) -> str:
+def _others(changes: list[BundleChange]) -> str:
     """Bundles that are not shown one by one: how their clusters end."""
     total: Counter[str] = Counter()
     for change in changes:
@@ -78,7 +78,7 @@ def _end(simulation: Simulation) -> Iterator[str]:
         )
 
 
-def _change(change: Change) -> Iterator[str]:
+def _change(change: BundleChange) -> Iterator[str]:
     yield change.folder
     if change.stops:
         yield from _wrapped(f"Fleet does nothing for any cluster of it: {change.stops}", "  ")
@@ -130,7 +130,7 @@ def _moments(outcome: Outcome) -> Iterator[str]:
         yield f"  {clock(outcome.done_s):>7}  all are ready"
 
 
-def _reasons(change: Change) -> Iterator[str]:
+def _reasons(change: BundleChange) -> Iterator[str]:
     assert change.outcome is not None
     tried = reached(change)
     if tried:

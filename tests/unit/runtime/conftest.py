@@ -8,7 +8,7 @@ import pytest
 from factories import served
 from factories.signed import Signer
 
-from runtime.trust import Wanted
+from runtime.trust import ExpectedRelease
 
 
 @pytest.fixture(scope="session")
@@ -36,5 +36,5 @@ def keys(tmp_path: Path, signer: Signer) -> Path:
 
 
 @pytest.fixture
-def wanted(models: Path, keys: Path) -> Wanted:
-    return Wanted(folder=models, keys=keys, version=served.VERSION)
+def wanted(models: Path, keys: Path) -> ExpectedRelease:
+    return ExpectedRelease(folder=models, keys=keys, version=served.VERSION)

@@ -22,15 +22,15 @@ from engines.records.folder import EngineFolder
 from engines.records.manifest import Manifest
 from runtime import cli
 from runtime.check import admit
-from runtime.trust import Wanted
+from runtime.trust import ExpectedRelease
 
 
-def refused(wanted: Wanted, said: str) -> None:
+def refused(wanted: ExpectedRelease, said: str) -> None:
     with pytest.raises(WrongEngine, match=said):
         admit(wanted)
 
 
-def test_what_was_signed_is_admitted(wanted: Wanted) -> None:
+def test_what_was_signed_is_admitted(wanted: ExpectedRelease) -> None:
     admitted = admit(wanted, rounds=5)
     admitted.detector.close()
     report = admitted.report
@@ -45,7 +45,7 @@ def test_what_was_signed_is_admitted(wanted: Wanted) -> None:
 
 
 def test_an_engine_that_finds_other_boxes_is_refused(
-    wanted: Wanted, signer: Signer, tmp_path: Path
+    wanted: ExpectedRelease, signer: Signer, tmp_path: Path
 ) -> None:
     """Signed with golden boxes that this engine does not find."""
     other = tmp_path / "other"
@@ -54,13 +54,13 @@ def test_an_engine_that_finds_other_boxes_is_refused(
     (other / "golden.npz").write_bytes(golden.read_bytes())
     served.judge_and_sign(other, signer)
     refused(
-        Wanted(folder=other, keys=wanted.keys),
+        ExpectedRelease(folder=other, keys=wanted.keys),
         "find the 3 boxes .* 3 of them are missing and 3 others are there",
     )
 
 
 def test_the_engine_is_closed_when_it_is_refused(
-    wanted: Wanted, signer: Signer, monkeypatch: pytest.MonkeyPatch
+    wanted: ExpectedRelease, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     golden = read_golden(EngineFolder(wanted.folder).golden)
     write_golden(
@@ -80,7 +80,7 @@ def reversed_boxes(golden: Golden) -> Any:
         yield one
 
 
-def test_golden_frames_without_a_box_prove_nothing(wanted: Wanted, signer: Signer) -> None:
+def test_golden_frames_without_a_box_prove_nothing(wanted: ExpectedRelease, signer: Signer) -> None:
     path = EngineFolder(wanted.folder).golden
     golden = read_golden(path)
     nothing = tuple(type(one).empty() for one in golden.found)
@@ -105,37 +105,37 @@ def _flip(path: Path) -> None:
         *("manifest.json", "verdict.json"),
     ],
 )
-def test_an_altered_byte_is_refused(wanted: Wanted, name: str) -> None:
+def test_an_altered_byte_is_refused(wanted: ExpectedRelease, name: str) -> None:
     _flip(wanted.folder / name)
     refused(wanted, name)
 
 
 @pytest.mark.parametrize("name", ["attestation.json", "golden.npz", "manifest.json"])
-def test_a_missing_file_is_refused(wanted: Wanted, name: str) -> None:
+def test_a_missing_file_is_refused(wanted: ExpectedRelease, name: str) -> None:
     (wanted.folder / name).unlink()
     refused(wanted, name)
 
 
-def test_a_file_more_is_refused(wanted: Wanted) -> None:
+def test_a_file_more_is_refused(wanted: ExpectedRelease) -> None:
     (wanted.folder / "more.so").write_bytes(b"")
     refused(wanted, r"more\.so")
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_an_empty_folder_is_refused(wanted: Wanted, tmp_path: Path, there: bool) -> None:
+def test_an_empty_folder_is_refused(wanted: ExpectedRelease, tmp_path: Path, there: bool) -> None:
     folder = tmp_path / "nothing"
     if there:
         folder.mkdir()
-    refused(Wanted(folder=folder, keys=wanted.keys), "an empty folder or none")
+    refused(ExpectedRelease(folder=folder, keys=wanted.keys), "an empty folder or none")
 
 
-def test_another_s_key_is_refused(wanted: Wanted, tmp_path: Path) -> None:
+def test_another_s_key_is_refused(wanted: ExpectedRelease, tmp_path: Path) -> None:
     keys = served.write_keys(tmp_path / "theirs", Signer("theirs"))
-    refused(Wanted(folder=wanted.folder, keys=keys), "none of the trusted keys")
+    refused(ExpectedRelease(folder=wanted.folder, keys=keys), "none of the trusted keys")
 
 
 def test_a_key_inside_the_image_is_not_trusted(
-    wanted: Wanted, signer: Signer, tmp_path: Path
+    wanted: ExpectedRelease, signer: Signer, tmp_path: Path
 ) -> None:
     """Whoever can alter the image could put theirs beside it."""
     theirs = Signer("theirs")
@@ -144,12 +144,12 @@ def test_a_key_inside_the_image_is_not_trusted(
     refused(wanted, "none of the trusted keys")
 
 
-def test_without_keys_it_is_said_where_they_belong(wanted: Wanted, tmp_path: Path) -> None:
+def test_without_keys_it_is_said_where_they_belong(wanted: ExpectedRelease, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Expected the public keys"):
-        admit(Wanted(folder=wanted.folder, keys=tmp_path / "none"))
+        admit(ExpectedRelease(folder=wanted.folder, keys=tmp_path / "none"))
 
 
-def test_keys_of_a_config_map_are_links(wanted: Wanted, tmp_path: Path) -> None:
+def test_keys_of_a_config_map_are_links(wanted: ExpectedRelease, tmp_path: Path) -> None:
     """The kubelet mounts each key as a link into a folder that it can swap."""
     mounted = tmp_path / "mounted"
     (mounted / "..2026").mkdir(parents=True)
@@ -157,24 +157,24 @@ def test_keys_of_a_config_map_are_links(wanted: Wanted, tmp_path: Path) -> None:
     for key in wanted.keys.iterdir():
         (mounted / "..2026" / key.name).write_bytes(key.read_bytes())
         (mounted / key.name).symlink_to(f"..data/{key.name}")
-    admit(Wanted(folder=wanted.folder, keys=mounted)).detector.close()
+    admit(ExpectedRelease(folder=wanted.folder, keys=mounted)).detector.close()
 
 
-def test_another_version_is_refused(wanted: Wanted) -> None:
+def test_another_version_is_refused(wanted: ExpectedRelease) -> None:
     refused(
-        Wanted(folder=wanted.folder, keys=wanted.keys, version="2.1"),
+        ExpectedRelease(folder=wanted.folder, keys=wanted.keys, version="2.1"),
         "Expected the model version 2.1, got 1.0",
     )
 
 
-def test_another_engine_file_is_refused(wanted: Wanted) -> None:
+def test_another_engine_file_is_refused(wanted: ExpectedRelease) -> None:
     refused(
-        Wanted(folder=wanted.folder, keys=wanted.keys, engine_file="engine.plan"),
+        ExpectedRelease(folder=wanted.folder, keys=wanted.keys, engine_file="engine.plan"),
         "Expected the engine file engine.plan, got engine.blob",
     )
 
 
-def test_another_device_s_engine_is_refused(wanted: Wanted, signer: Signer) -> None:
+def test_another_device_s_engine_is_refused(wanted: ExpectedRelease, signer: Signer) -> None:
     path = wanted.folder / Manifest.file
     edit(path, lambda one: one["device"].update(isa=["sve"]))
     served.judge_and_sign(wanted.folder, signer)
@@ -182,7 +182,7 @@ def test_another_device_s_engine_is_refused(wanted: Wanted, signer: Signer) -> N
 
 
 def test_nothing_is_deserialised_before_it_is_trusted(
-    wanted: Wanted, monkeypatch: pytest.MonkeyPatch
+    wanted: ExpectedRelease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _flip(wanted.folder / "verdict.json")
     monkeypatch.setattr(Detector, "open", lambda *_: pytest.fail("the engine was loaded"))
@@ -197,7 +197,7 @@ def run(*words: str, **environment: str) -> Any:
     return CliRunner().invoke(cli.commands, [*words], env=environment)
 
 
-def test_the_command_prints_json(wanted: Wanted) -> None:
+def test_the_command_prints_json(wanted: ExpectedRelease) -> None:
     done = run("check", str(wanted.folder), "--keys", str(wanted.keys), "--rounds", "2")
     assert done.exit_code == 0
     said = json.loads(done.stdout)
@@ -207,11 +207,11 @@ def test_the_command_prints_json(wanted: Wanted) -> None:
     assert said["device"].startswith(f"{read_fingerprint().name!r}")
 
 
-def _alter(wanted: Wanted) -> None:
+def _alter(wanted: ExpectedRelease) -> None:
     _flip(wanted.folder / "engine.blob")
 
 
-def _no_key(wanted: Wanted) -> None:
+def _no_key(wanted: ExpectedRelease) -> None:
     for path in wanted.keys.iterdir():
         path.unlink()
 
@@ -221,7 +221,7 @@ def _no_key(wanted: Wanted) -> None:
     [(_alter, 5, "engine.blob was altered"), (_no_key, 2, "Expected the public keys")],
 )
 def test_the_command_says_why_not(
-    wanted: Wanted, spoil: Callable[[Wanted], None], code: int, said: str
+    wanted: ExpectedRelease, spoil: Callable[[ExpectedRelease], None], code: int, said: str
 ) -> None:
     spoil(wanted)
     done = run("check", str(wanted.folder), "--keys", str(wanted.keys))
@@ -232,7 +232,7 @@ def test_the_command_says_why_not(
     assert answer["problem"] in done.stderr
 
 
-def test_the_chart_s_environment_is_taken(wanted: Wanted) -> None:
+def test_the_chart_s_environment_is_taken(wanted: ExpectedRelease) -> None:
     environment = {
         "MODEL_PATH": str(wanted.folder / "engine.blob"),
         "MODEL_VERSION_EXPECTED": "1.0",

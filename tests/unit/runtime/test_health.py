@@ -15,7 +15,7 @@ from engines.records.folder import EngineFolder
 from engines.records.manifest import Manifest
 from runtime.health import Examiner
 from runtime.metrics import Metrics
-from runtime.trust import Wanted
+from runtime.trust import ExpectedRelease
 from runtime.worker import Worker
 
 
@@ -40,7 +40,7 @@ class Engine:
 
 
 @pytest.fixture
-def engine(wanted: Wanted) -> Engine:
+def engine(wanted: ExpectedRelease) -> Engine:
     folder = EngineFolder(wanted.folder)
     return Engine(read_golden(folder.golden), folder.read(Manifest))
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from factories import served
 
-from runtime.trust import Wanted
+from runtime.trust import ExpectedRelease
 
 WEDGED = """\
 import sys, threading
@@ -37,7 +37,7 @@ main()
 
 
 @contextmanager
-def pod(wanted: Wanted, *words: str, script: str = "") -> Iterator[tuple[Any, int]]:
+def pod(wanted: ExpectedRelease, *words: str, script: str = "") -> Iterator[tuple[Any, int]]:
     """`runtime serve` in a process of its own, with its port, once it says that it serves."""
     command = ["-c", script] if script else ["-m", "runtime.cli"]
     arguments = ["serve", str(wanted.folder), "--keys", str(wanted.keys), "--port", "0", *words]
@@ -72,7 +72,7 @@ def end(process: Any) -> tuple[int, str]:
     return code, process.stderr.read()
 
 
-def test_it_serves_and_ends_in_order(wanted: Wanted) -> None:
+def test_it_serves_and_ends_in_order(wanted: ExpectedRelease) -> None:
     with pod(wanted, "--expected", "1.0", "--deadline-ms", "30000") as (process, port):
         assert get(port, "/health/live") == (200, "alive\n")
         status, body = get(port, "/health/inference")
@@ -91,7 +91,7 @@ def test_it_serves_and_ends_in_order(wanted: Wanted) -> None:
             get(port, "/health/live")
 
 
-def test_a_wedged_engine_is_seen_and_keeps_nobody_from_ending_it(wanted: Wanted) -> None:
+def test_a_wedged_engine_is_seen_and_keeps_nobody_from_ending_it(wanted: ExpectedRelease) -> None:
     with pod(wanted, "--deadline-ms", "200", script=WEDGED) as (process, port):
         status, body = get(port, "/health/inference")
         assert status == 503
@@ -103,7 +103,7 @@ def test_a_wedged_engine_is_seen_and_keeps_nobody_from_ending_it(wanted: Wanted)
         assert "the engine did not answer, and is left to the system" in said
 
 
-def test_what_may_not_run_opens_no_port(wanted: Wanted, tmp_path: Path) -> None:
+def test_what_may_not_run_opens_no_port(wanted: ExpectedRelease, tmp_path: Path) -> None:
     (wanted.folder / "engine.blob").write_bytes(b"another")
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -124,7 +124,7 @@ def test_what_may_not_run_opens_no_port(wanted: Wanted, tmp_path: Path) -> None:
         get(port, "/health/live")
 
 
-def test_a_port_that_is_taken(wanted: Wanted) -> None:
+def test_a_port_that_is_taken(wanted: ExpectedRelease) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
@@ -142,7 +142,7 @@ def test_a_port_that_is_taken(wanted: Wanted) -> None:
     assert f"Expected port {port} to be free" in done.stderr
 
 
-def test_sigterm_before_it_is_ready_ends_it(wanted: Wanted) -> None:
+def test_sigterm_before_it_is_ready_ends_it(wanted: ExpectedRelease) -> None:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "runtime.cli", "serve", str(wanted.folder)),

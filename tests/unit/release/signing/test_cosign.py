@@ -36,7 +36,7 @@ from release.signing.cosign import (
     SIGNED,
     Artifact,
     Claim,
-    Image,
+    ImageReference,
     check_signature,
     digest_of,
     referrers_index,
@@ -44,7 +44,9 @@ from release.signing.cosign import (
 )
 from release.signing.signer import SigningKey
 
-IMAGE = Image(repository="registry.example/inference", digest=f"sha256:{'1f' * 32}", size=733)
+IMAGE = ImageReference(
+    repository="registry.example/inference", digest=f"sha256:{'1f' * 32}", size=733
+)
 NOW = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 BASE = f"registry.example/base@sha256:{'b' * 64}"
 
@@ -144,7 +146,7 @@ class TestSimpleSigning:
 
     def test_of_another_image(self, artifacts: tuple[Artifact, ...]) -> None:
         artifact = tagged(artifacts, ".sig")
-        other = Image(repository=IMAGE.repository, digest=f"sha256:{'2' * 64}", size=733)
+        other = ImageReference(repository=IMAGE.repository, digest=f"sha256:{'2' * 64}", size=733)
         with pytest.raises(WrongEngine):
             check_signature(artifact.manifest, artifact.blobs, other, [OURS.record()])
 

@@ -13,7 +13,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.cli import commands
 from release.rollout.simulation import table
-from release.rollout.simulation.result import Asked, Simulation, as_json
+from release.rollout.simulation.result import Simulation, SimulationInput, as_json
 from release.steps.simulate import simulate
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "simulation"
@@ -58,7 +58,7 @@ def write(root: Path, tag: str, *, commit: bool = False) -> None:
 
 def run(root: Path, **asked: object) -> Simulation:
     clusters = root.parent / "clusters.yaml"
-    return simulate(Workspace(root=root), Asked(clusters=clusters, **asked))  # type: ignore[arg-type]
+    return simulate(Workspace(root=root), SimulationInput(clusters=clusters, **asked))  # type: ignore[arg-type]
 
 
 def counts(simulation: Simulation) -> list[dict[str, int]]:
