@@ -92,8 +92,8 @@ class LayerSensitivity(Part):
     layer: str
     """Name of the convolution in the graph."""
     error: float
-    """Mean absolute change where float32 sees something: of the scores, plus of the boxes as a
-    part of the longer side of the input."""
+    """Where float32 finds something: mean absolute change of the best score, plus what the box
+    lacks of an IoU of 1."""
 
 
 class FloatLayer(Part):

@@ -32,7 +32,7 @@ from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.inference import Prepared, cores, detect, evenly, prepare_all, spread
 from pipeline.onnx.overflow import float16_notes
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
-from pipeline.onnx.range_search import FOUND, choose_ranges
+from pipeline.onnx.range_search import FOUND, Seen, choose_ranges
 from pipeline.onnx.ranges import Histogram, add, histogram
 from pipeline.onnx.session import OnnxModel
 from pipeline.progress import note, track
@@ -44,9 +44,6 @@ from pipeline.records import (
     QuantizedFile,
     TensorRange,
 )
-
-SEEN = 0.01
-"""Score from which on an anchor counts towards a layer's sensitivity: others move no mAP."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +267,7 @@ class Search:
     def _measure(self) -> list[LayerSensitivity]:
         """Each layer's harm when it alone is quantized, the worst first."""
         images = evenly(self._tuning.images, self._config.sensitivity_images)
-        expected = OnnxModel(self._graph.SerializeToString()).run(images)
+        expected = [Seen.of(raw) for raw in OnnxModel(self._graph.SerializeToString()).run(images)]
 
         def one(layer: str) -> LayerSensitivity:
             return LayerSensitivity(layer=layer, error=self._error(layer, images, expected))
@@ -280,12 +277,9 @@ class Search:
             found = list(track(measured, "sensitivity of each layer", total=len(self._body)))
         return sorted(found, key=lambda one: one.error, reverse=True)
 
-    def _error(self, layer: str, images: NDArray[np.uint8], expected: NDArray[np.float32]) -> float:
+    def _error(self, layer: str, images: NDArray[np.uint8], expected: Sequence[Seen]) -> float:
         thresholds = {
             name: self._thresholds[name] for name in conv_inputs(self._graph, [layer]).values()
         }
         got = OnnxModel(to_int8(self._graph, thresholds, [layer]).SerializeToString()).run(images)
-        apart = np.abs(got - expected).transpose(0, 2, 1)
-        seen = expected[:, 4:].max(axis=1) >= min(SEEN, float(expected[:, 4:].max()))
-        boxes = apart[seen][:, :4].mean() / max(images.shape[1:3])
-        return float(boxes + apart[seen][:, 4:].mean())
+        return float(np.mean([one.error(raw) for one, raw in zip(expected, got, strict=True)]))
