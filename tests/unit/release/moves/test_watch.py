@@ -310,35 +310,32 @@ def test_a_report_that_is_not_there_at_the_first_look_ends_it(
     assert "Traceback" not in result.output
 
 
-def test_what_fails_at_a_later_look_is_said_and_no_reason_to_stop(
-    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        (
+            [None, InputError("half a report"), ServiceError("nobody answers")],
+            ["error: half a report", "error: nobody answers"],
+        ),
+        # One that is down at the first look may come back.
+        ([ServiceError("nobody answers"), None], ["error: nobody answers"]),
+    ],
+)
+def test_what_fails_at_a_look_is_said_and_no_reason_to_stop(
+    repository: GitOpsRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: list[Exception | None],
+    expected: list[str],
 ) -> None:
-    looks = iter([None, InputError("half a report"), ServiceError("nobody answers")])
+    left = iter(looks)
     said: list[str] = []
 
     def look(*_: Any, **__: Any) -> None:
-        if error := next(looks):
+        if error := next(left):
             raise error
 
     monkeypatch.setattr(step, "watch", look)
     monkeypatch.setattr(step.time, "sleep", lambda seconds: None)
     with pytest.raises(StopIteration):
         step.watch_on(repository.workspace, [], Telling(), seconds=60, say=said.append)
-    assert said == ["error: half a report", "error: nobody answers"]
-
-
-def test_a_service_that_is_down_at_the_first_look_may_come_back(
-    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks = iter([ServiceError("nobody answers"), None])
-    said: list[str] = []
-
-    def look(*_: Any, **__: Any) -> None:
-        if error := next(looks):
-            raise error
-
-    monkeypatch.setattr(step, "watch", look)
-    monkeypatch.setattr(step.time, "sleep", lambda seconds: None)
-    with pytest.raises(StopIteration):
-        step.watch_on(repository.workspace, [], Telling(), seconds=60, say=said.append)
-    assert said == ["error: nobody answers"]
+    assert said == expected
