@@ -98,18 +98,6 @@ class GitOps:
             ) from error
         return told.rpartition(">")[0] + ">"
 
-    def bring_here(self, commit: str) -> bool:
-        """Bring the clone to `commit` where it stands on the branch and lacks only what is there,
-        as `git pull` would; whether it stands there now. What lies changed in it stays, and where
-        git would have to touch that, nothing is done."""
-        try:
-            here = git(self.folder, "symbolic-ref", "--short", "HEAD").decode().strip()
-            if here == self.branch:
-                git(self.folder, "merge", "--ff-only", "--quiet", commit)
-        except GitFailed:
-            return False
-        return here == self.branch
-
     def _fetch(self, refspec: str, seconds: float) -> None:
         shallow = git(self.folder, "rev-parse", "--is-shallow-repository").strip() == b"true"
         # Ages and earlier releases are read from the history, which a shallow clone lacks.

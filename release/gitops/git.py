@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engines.errors import InputError, ServiceError
+from engines.files import disk_of
 
 SECONDS = 300
 """How long one call may take; a network that sends nothing is given up before (see `_calm`)."""
@@ -37,6 +38,20 @@ class GitFailed(Exception):
         return (told or lines or ["nothing"])[-1][:300].rstrip(".")
 
 
+class CannotWrite(InputError):
+    """The disk is full or may not be written."""
+
+    def __init__(self, folder: Path, reason: str, disks: str) -> None:
+        super().__init__(
+            f"Cannot write to the git repository of {folder}: {reason}. Nothing was changed. Free "
+            f"some space ({disks}) or fix the permissions, then run the same command again."
+        )
+        self.reason = reason
+        """What git says."""
+        self.disks = disks
+        """Which disks it wrote to, and how full they are."""
+
+
 def git(
     folder: Path,
     *arguments: str,
@@ -47,8 +62,8 @@ def git(
     """What `git <arguments>` prints in `folder`, with `content` as its input; with `index` in place
     of the clone's own.
 
-    Raises GitFailed when git refuses, InputError where there is no git or the disk is full, and
-    ServiceError when it takes longer than `seconds`.
+    Raises GitFailed when git refuses, CannotWrite where the disk is full, InputError where there
+    is no git, and ServiceError when it takes longer than `seconds`.
     """
     try:
         done = subprocess.run(
@@ -71,10 +86,8 @@ def git(
         return done.stdout
     failure = GitFailed(without_credentials(done.stderr.decode(errors="replace")))
     if _is_disk_trouble(failure.said):
-        raise InputError(
-            f"Cannot write to the git repository of {folder}: {failure.sentence}. Nothing was "
-            "changed. Free some space or fix the permissions, then run the same command again."
-        )
+        disks = dict.fromkeys(disk_of(one) for one in (folder, *([Path(index)] if index else [])))
+        raise CannotWrite(folder, failure.sentence, "; ".join(disks))
     raise failure
 
 
@@ -103,6 +116,7 @@ def _is_disk_trouble(said: str) -> bool:
     words = (
         *("No space left on device", "Read-only file system", "Disk quota exceeded"),
         *("insufficient permission for adding", "couldn't write '", "unable to write"),
+        *("Out of diskspace", "could not write", "failed to write", "cannot write"),
     )
     lines = [line for line in said.splitlines() if not line.startswith("remote:")]
     return any(word in line for line in lines for word in words)

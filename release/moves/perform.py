@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from engines.config.workspace import Workspace
 from engines.errors import JetrailError
 from release.gitops.branch import Snapshot, open_gitops
+from release.gitops.clone import bring_here
 from release.lock import exclusive
 from release.moves.aliases import follow
 from release.moves.carry_out import carry_out, propose
@@ -67,7 +68,7 @@ def perform(
         if planned.move is not None:
             snapshot = carry_out(snapshot, planned.move, say)
             say(f"Pushed {snapshot.commit[:12]} to {snapshot.gitops.shown}")
-        if not snapshot.gitops.bring_here(snapshot.commit):
+        if not bring_here(snapshot):
             say("This clone does not stand on it yet: `git pull`")
     return planned
 

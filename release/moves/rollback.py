@@ -20,6 +20,10 @@ from release.rollout.release_yaml import ReleaseValues
 from release.tags import parse_tag
 
 
+class NothingBefore(InputError):
+    """A ring has nothing to go back to."""
+
+
 def plan_rollback(
     snapshot: Snapshot,
     workspace: Workspace,
@@ -38,8 +42,9 @@ def plan_rollback(
 
     With `only_from` the ring goes back from that release and from no other.
 
-    Raises InputError for names that there are not and for a release that the ring never had, and
-    Conflict where the ring has another release than `only_from`.
+    Raises InputError for names that there are not and for a release that the ring never had,
+    NothingBefore without `to` where there is none, and Conflict where the ring has another release
+    than `only_from`.
     """
     rings = rings_of(snapshot, workspace)
     place = place_of(snapshot, rings, place.model, place.target, place.ring)
@@ -113,7 +118,7 @@ def _before(held: list[Held], banned: dict[str, Quarantine | None], place: Place
             return one
     left_out = [_name(one) for one in steps[:-1]]
     but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
-    raise InputError(
+    raise NothingBefore(
         f"Expected a release that {place.ring} of {place.model} on {place.target} had before the "
         f"one it has, but there is none{but}. Promote another release to it, or take its clusters "
         "out of the ring by their label."

@@ -13,7 +13,7 @@ from release.gitops.gitlab import open_issue
 from release.moves.perform import perform, perform_in_ring
 from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine, plan_quarantine
-from release.moves.rollback import plan_rollback
+from release.moves.rollback import NothingBefore, plan_rollback
 from release.moves.watching import Message, Trouble
 from release.say import Say
 
@@ -53,7 +53,7 @@ def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> str
         )
     except Conflict as error:
         say(str(error))
-    except InputError as error:
+    except NothingBefore as error:
         say(str(error))
         done += ["It could not be rolled back: there is nothing before it."] if done else []
     for text in done:

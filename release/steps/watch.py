@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -52,21 +52,35 @@ def watch(
         # tells people when it runs again.
         kept.untold.setdefault(trouble.key, trouble.message)
     kept.write(path)
+    failed: dict[str, JetrailError] = {}
     for trouble in found.troubles:
-        done = undo(workspace, trouble, now, say)
+        try:
+            done = undo(workspace, trouble, now, say)
+        except JetrailError as error:
+            # No reason to leave another ring as it is. The next look does the rest.
+            failed[trouble.key] = error
+            continue
         if done:
             kept.untold[trouble.key] = trouble.message.model_copy(update={"done": done})
         elif trouble.key not in before.untold:
             del kept.untold[trouble.key]
         kept.write(path)
-    _tell(gitops, kept, path, telling)
+    errors = list(failed.values())
+    for other in errors[1:]:
+        say(f"error: {other}")
+    _tell(gitops, kept, path, telling, but=failed)
+    if errors:
+        raise errors[0]
     return found.troubles
 
 
-def _tell(gitops: GitOps, kept: Memory, path: Path, telling: Telling) -> None:
-    """Whoever could not be told stays in the memory, for the next look."""
+def _tell(gitops: GitOps, kept: Memory, path: Path, telling: Telling, but: Container[str]) -> None:
+    """Whoever could not be told stays in the memory, for the next look, and so does what is not
+    done yet."""
     failed: list[str] = []
     for key, message in list(kept.untold.items()):
+        if key in but:
+            continue
         kept.untold[key], untold = tell(gitops, message, telling)
         if not untold:
             del kept.untold[key]

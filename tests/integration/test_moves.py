@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -428,7 +427,7 @@ def test_a_clone_without_a_store_gets_none(repository: GitOpsRepository) -> None
     assert not (repository.root / "mlflow.db").exists()
 
 
-# --- clocks and disks ----------------------------------------------------------------------------
+# --- clocks --------------------------------------------------------------------------------------
 
 
 def test_a_commit_from_the_future_is_not_old_enough(repository: GitOpsRepository) -> None:
@@ -445,42 +444,6 @@ def test_a_commit_from_the_future_is_not_old_enough(repository: GitOpsRepository
     assert caught.value.exit_code == 3
     assert "one of the two clocks is wrong" in str(caught.value)
     assert "age: canary has the release for -" in str(caught.value)
-
-
-def test_a_full_disk(repository: GitOpsRepository, tmp_path: Path) -> None:
-    """For real, on a small tmpfs in a namespace of its own."""
-    script = f"""
-import os, pathlib, subprocess, sys
-disk = pathlib.Path({str(tmp_path / "disk")!r})
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
-git = ["git", "clone", "--quiet", {str(repository.bare)!r}, str(disk / "clone")]
-subprocess.run(git, check=True)
-try:
-    with (disk / "filler").open("wb", buffering=0) as file:
-        while file.write(bytes(4096)):
-            pass
-except OSError:
-    pass
-os.chdir(disk / "clone")
-words = ["release", "promote", "meter", "--target", {TARGET!r}, "--to", "pilot"]
-done = subprocess.run(words, capture_output=True, text=True)
-print(done.returncode, done.stderr)
-(disk / "filler").unlink()
-done = subprocess.run(words, capture_output=True, text=True)
-print(done.returncode, done.stderr)
-"""
-    (tmp_path / "disk").mkdir()
-    done = subprocess.run(
-        ["unshare", "--mount", "--map-root-user", sys.executable, "-c", script],
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    first, *_, last = done.stdout.strip().splitlines()
-    assert first.startswith("2 error: Cannot write"), done.stdout
-    assert last.startswith("0"), done.stdout
-    assert len(repository.subjects()) == 4
 
 
 # --- kill -9 -------------------------------------------------------------------------------------

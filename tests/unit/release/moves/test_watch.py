@@ -33,6 +33,7 @@ rings:
   - {name: canary, watch: {clusters: 2, minutes: 10, hours: 24, report_minutes: 15}}
   - {name: pilot}
 """
+WATCHED = "watch: {clusters: 2, minutes: 10, hours: 24, report_minutes: 15}"
 CRASHING = {"ready": False, "message": "deployment.apps inference/meter [progressing] 0 of 1"}
 
 
@@ -339,3 +340,47 @@ def test_what_fails_at_a_look_is_said_and_no_reason_to_stop(
     with pytest.raises(StopIteration):
         step.watch_on(repository.workspace, [], Telling(), seconds=60, say=said.append)
     assert said == expected
+
+
+def test_one_ring_that_cannot_be_moved_keeps_no_other(
+    repository: GitOpsRepository,
+    run: Run,
+    reporter: Reporter,
+    bad_since: Callable[[float], None],
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What failed is done at the next look, and told only then."""
+    bad_since(30)
+    repository.workspace.rings_file.write_text(RINGS.replace("pilot}", f"pilot, {WATCHED}}}"))
+    worse = another("3.0", "c")
+    worse.write(publication_path(repository.workspace, worse.release))
+    repository.put(GOOD, "pilot")
+    repository.push("Pilot gets the good one", at=ago(40))
+    repository.put(worse, "pilot")
+    repository.push("Pilot gets a worse one", at=ago(29))
+    crashing = CRASHING | {"since": ago(20)}
+    commit = git(repository.bare, "rev-parse", "main")
+    pilot = [deployment(CANARY.replace("canary", "pilot"), one, commit, **crashing) for one in "de"]
+    words = watch(reporter({"a": crashing, "b": crashing}, *pilot))
+    real = step.undo
+
+    def undo(workspace: Any, trouble: Any, now: datetime, say: Any) -> str:
+        if trouble.place.ring == "canary":
+            raise ServiceError("The line broke.")
+        return real(workspace, trouble, now, say)
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(step, "undo", undo)
+        result = run(*words, "--webhook", server.address)
+    assert result.exit_code == 6
+    assert result.stderr == "error: The line broke.\n"
+    assert GOOD.release in repository.at(FILE.replace("canary", "pilot"))
+    assert BAD.release in repository.at(FILE)
+    assert len(server.posted) == 1
+    assert run(*words, "--webhook", server.address).exit_code == 0
+    assert GOOD.release in repository.at(FILE)
+    assert [message["text"].split()[0] for _, message in server.posted] == [
+        worse.release,
+        BAD.release,
+    ]
