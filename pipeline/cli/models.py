@@ -127,7 +127,7 @@ def add_target(
     name: Annotated[str, typer.Argument(help="Name of the new folder under engines/targets/.")],
     source: Annotated[str, typer.Option("--from", help="The target to copy the row of.")],
 ) -> None:
-    """Add a kind of device, with the row of a target that is there.
+    """Add a kind of device, with the row of another target.
 
     Example: pipeline add-target line-4-box --from x86-openvino
     """

@@ -4,4 +4,5 @@ ran        what really ran, in words
 summary    out/summary/<engine>.json, for DVC's metrics and plots
 junit      verdict.junit.xml, for GitLab
 drawn      boxes drawn on a picture
+again      how to measure again what is INVALID
 """

@@ -7,6 +7,7 @@ from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid
 from engines.records.verdict import Verdict
 from engines.verdict.evidence import judge_evidence, read_evidence
+from pipeline.report.again import measure_again
 from pipeline.report.junit import write_junit
 from pipeline.report.summary import Summary, summarise
 
@@ -28,8 +29,11 @@ def gate(workspace: Workspace, target_name: str, engine: str) -> tuple[Verdict, 
     return verdict, summary
 
 
-def raise_unless_pass(verdict: Verdict) -> None:
-    """Raise GateFailed or GateInvalid (exit codes 3 and 4) unless the verdict is PASS."""
+def raise_unless_pass(verdict: Verdict, *, bare: bool = False) -> None:
+    """Raise GateFailed or GateInvalid (exit codes 3 and 4) unless the verdict is PASS.
+
+    `bare`: whether `dvc repro` without a target is about this one.
+    """
     if verdict.verdict == "FAIL":
         missed = ", ".join(check.name for check in verdict.checks if check.verdict == "FAIL")
         raise GateFailed(
@@ -37,12 +41,8 @@ def raise_unless_pass(verdict: Verdict) -> None:
             f"better, or change `budgets:` in engines/targets/{verdict.target}/params.yaml."
         )
     if verdict.verdict == "INVALID":
-        # The stage alone: a bare commit stops at the first target that was never built here, with
-        # the lock files of others changed.
-        stages = f"engines/targets/{verdict.target}/dvc.yaml"
         raise GateInvalid(
             f"{verdict.engine} on {verdict.target} could not be judged: its measurement is "
-            "INVALID, for the reasons in verdict.json. Do what they say, then run in the "
-            f"repository's root `pipeline benchmark {verdict.engine} --target {verdict.target}`, "
-            f"`dvc commit --force {stages}:benchmark@{verdict.engine}` and `dvc repro {stages}`."
+            "INVALID, for the reasons in verdict.json. Do what they say, then measure again, in "
+            "the repository's root:\n" + measure_again(verdict.target, [verdict.engine], bare=bare)
         )

@@ -15,6 +15,7 @@ from engines.records.folder import EngineFolder
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.judged import JudgedEngine, load_judged
+from pipeline.report.again import measure_again
 from pipeline.report.ran import what_ran
 from pipeline.report.summary import Summary, summarise, table_text
 
@@ -109,14 +110,17 @@ def _latency_rows(judged: Iterable[JudgedEngine]) -> Iterable[dict[str, str]]:
         yield from csv.DictReader(io.StringIO(text))
 
 
-def raise_unless_one_passes(rows: Sequence[tuple[Summary, Verdict]]) -> None:
+def raise_unless_one_passes(rows: Sequence[tuple[Summary, Verdict]], *, bare: bool = False) -> None:
     """As `raise_unless_all_pass`, but content with one engine that may be released."""
     if all(verdict.verdict != "PASS" for _, verdict in rows):
-        raise_unless_all_pass(rows)
+        raise_unless_all_pass(rows, bare=bare)
 
 
-def raise_unless_all_pass(rows: Sequence[tuple[Summary, Verdict]]) -> None:
-    """Raise GateFailed if an engine fails, else GateInvalid if one is INVALID."""
+def raise_unless_all_pass(rows: Sequence[tuple[Summary, Verdict]], *, bare: bool = False) -> None:
+    """Raise GateFailed if an engine fails, else GateInvalid if one is INVALID.
+
+    `bare`: whether `dvc repro` without a target is about this one.
+    """
     failed = [summary.engine for summary, verdict in rows if verdict.verdict == "FAIL"]
     invalid = [summary.engine for summary, verdict in rows if verdict.verdict == "INVALID"]
     if failed:
@@ -127,5 +131,6 @@ def raise_unless_all_pass(rows: Sequence[tuple[Summary, Verdict]]) -> None:
     if invalid:
         raise GateInvalid(
             f"Expected measurements that can be trusted, but those of {', '.join(invalid)} cannot "
-            "be. Do what the reasons above say, then run `pipeline benchmark` again."
+            "be. Do what the reasons above say, then measure again, in the repository's root:\n"
+            + measure_again(rows[0][1].target, invalid, bare=bare)
         )

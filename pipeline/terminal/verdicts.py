@@ -136,9 +136,13 @@ def _causes(verdict: Verdict) -> list[str]:
 
 def _remedies(rows: Sequence[tuple[Summary, Verdict]]) -> list[str]:
     """What to do where measurements are INVALID, each once: a reason's first sentence says what is
-    wrong with one engine's, the others what to do."""
+    wrong with one engine's, the others what to do. One that another goes on from is in that."""
     said = [reason.partition(". ")[2] for _, verdict in rows for reason in verdict.reasons]
-    return [one for one in dict.fromkeys(said) if one]
+    return [
+        one
+        for one in dict.fromkeys(said)
+        if one and not any(longer != one and longer.startswith(one[:-1]) for longer in said)
+    ]
 
 
 def _word(check: Check) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 
 import pytest
@@ -65,9 +64,9 @@ def test_what_an_invalid_verdict_says_to_do_touches_no_other_target(
     verdict = Verdict.read(with_all_targets.workspace.engine(TARGET, FP16).path / "verdict.json")
     with pytest.raises(GateInvalid) as raised:
         raise_unless_pass(verdict.model_copy(update={"verdict": "INVALID"}))
-    benchmark, commit, repro = re.findall(r"`([^`]+)`", str(raised.value))
-    with_all_targets.run(*shlex.split(benchmark))
-    with_all_targets.run(*shlex.split(commit))
+    remove, repro = str(raised.value).splitlines()[1:]
+    with_all_targets.run(*shlex.split(remove))
     ran = stages(with_all_targets.run(*shlex.split(repro)))
-    assert ran == ["probe", f"gate@{FP16}", "report"]
+    assert ran[0] == "probe"
+    assert set(ran[1:]) == {f"benchmark@{FP16}", f"gate@{FP16}", "report"}
     assert made(with_all_targets) == []

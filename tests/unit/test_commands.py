@@ -48,6 +48,12 @@ def commands() -> list[tuple[str, click.Command]]:
     return found
 
 
+@pytest.mark.parametrize("name", APPS)
+def test_no_summary_of_a_command_is_cut_at_80_columns(name: str) -> None:
+    text = CliRunner().invoke(APPS[name], ["--help"], env={"COLUMNS": "80"}).stdout
+    assert [line for line in text.splitlines() if line.endswith("...") and "ARGS" not in line] == []
+
+
 @pytest.mark.parametrize("line", [*APPS, *(name for name, _ in commands())])
 def test_help_imports_nothing_heavy(line: str) -> None:
     name = line.split()[0]

@@ -112,6 +112,15 @@ def test_the_report_ends_as_its_engines_do(
     assert (folder / "tradeoff.csv").read_text().splitlines()[2] == "meter-fp16,10.0,0.7"
 
 
+def test_an_invalid_report_ends_with_the_commands_that_measure_again(
+    paper_workspace: Workspace,
+) -> None:
+    told = report(paper_workspace, "INVALID").stderr.splitlines()[-2:]
+    assert told == [f"  rm engines/targets/{TARGET}/out/meter-fp16/benchmark.json", "  dvc repro"]
+    named = CliRunner().invoke(commands, ["report", "--target", TARGET]).stderr.splitlines()
+    assert named[-1] == f"  dvc repro engines/targets/{TARGET}/dvc.yaml"
+
+
 @pytest.mark.parametrize("exit_zero", [[], ["--exit-zero"]])
 @pytest.mark.parametrize("name", paper.EDITS)
 def test_files_that_were_changed_after_the_gate(

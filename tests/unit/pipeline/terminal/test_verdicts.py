@@ -67,6 +67,16 @@ def test_of_engines_that_are_invalid_the_remedy_is_said_once() -> None:
     assert text.count("Stop other work on the machine.") == 1
 
 
+def test_a_remedy_that_another_goes_on_from_is_said_by_that() -> None:
+    console = Console(width=80, file=io.StringIO())
+    verdict = judge(manifest(), benchmark(valid=False), evaluation(), BUDGETS)
+    reasons = ("It was busy. Stop others and wait.", "It waited. Stop others and wait, or leave.")
+    row = _summary(benchmark(valid=False))
+    print_report("t", [(row, verdict.model_copy(update={"reasons": reasons}))], {}, console=console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "  m-fp16: It was busy; It waited.\n  Stop others and wait, or leave.\n" in text
+
+
 def test_what_a_small_evaluation_is_worth_goes_with_the_verdict() -> None:
     console = Console(width=80, file=io.StringIO())
     few = evaluation().model_copy(update={"notes": ("Only 40 evaluation pictures.",)})
