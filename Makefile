@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole way on the machine at hand, `make test` runs the tests.
 # Both make .venv themselves; only Python 3.11, git and make must be there.
 .DELETE_ON_ERROR:
-.PHONY: demo fleet test test-unit test-integration lint check mutants clean
+.PHONY: demo fleet test test-unit test-integration test-long lint check mutants clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -57,6 +57,10 @@ test: .venv/.dev
 
 test-unit test-integration: test-%: .venv/.dev
 	pytest tests/$*
+
+# By hand: what takes minutes by itself.
+test-long: .venv/.dev
+	pytest -m long tests/integration
 
 lint: .venv/.dev
 	ruff check .

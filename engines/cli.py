@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from engines.errors import InputError, JetrailError
+from engines.process.limited import give_back, run_in_a_fork, will_end_with
 from engines.process.stage import end_with_dvc
 from engines.surroundings import in_a_sentence
 
@@ -57,23 +58,34 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
     @wraps(command)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
+            if (status := run_in_a_fork()) is not None:
+                raise typer.Exit(status)
             with _ended_by_sigterm():
                 end_with_dvc()
                 result = command(*args, **kwargs)
                 if sys.stdout is not None and not sys.stdout.closed:
                     sys.stdout.flush()  # here, where a full disk can still be said
+                will_end_with(0)
                 return result
+        except (typer.Exit, typer.Abort):
+            raise
         except JetrailError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(error.exit_code) from error
+            raise _said(str(error), error.exit_code) from error
         except Exception as error:
+            give_back()
             sentence = in_a_sentence(error, command.__module__.partition(".")[0])
             if sentence is None:
                 raise
-            print(f"error: {sentence}", file=sys.stderr)
-            raise typer.Exit(InputError.exit_code) from error
+            raise _said(sentence, InputError.exit_code) from error
 
     return wrapper
+
+
+def _said(sentence: str, code: int) -> typer.Exit:
+    """The end of a command whose error was told."""
+    print(f"error: {sentence}", file=sys.stderr)
+    will_end_with(code)
+    return typer.Exit(code)
 
 
 @contextmanager

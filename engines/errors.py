@@ -60,20 +60,26 @@ class Conflict(JetrailError):
 # --- errors of others ----------------------------------------------------------------------------
 
 _LACKING = (
-    "can't allocate memory",
+    "can't alloc",
     "cannot allocate memory",
     "failed to map segment",
     "not enough memory",
     "bad_alloc",
+    "memoryerror",
 )
-"""What torch, the linker and the system say in errors of their own kinds."""
+"""What torch, OpenVINO, the linker and the system say in errors of their own kinds."""
 
 
 def lacks_memory(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, says that there is no more memory."""
     while error is not None:
-        text = str(error).lower()
-        if isinstance(error, MemoryError) or any(one in text for one in _LACKING):
+        if isinstance(error, MemoryError) or says_lack_of_memory(str(error)):
             return True
         error = error.__cause__
     return False
+
+
+def says_lack_of_memory(text: str) -> bool:
+    """Whether words of a library, or of a process of it, are of memory that it did not get."""
+    lower = text.lower()
+    return any(one in lower for one in _LACKING)

@@ -10,13 +10,18 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from engines.errors import lacks_memory
 from engines.files import DISK_ERRNOS, disk_of
+from engines.process.limited import limit_bytes
 
 ROOM = 1 << 20
 """Bytes: a disk with less is a full one."""
+
+LARGEST_BYTES = 512 << 20
+"""What a library may ask for at once: where less is left of a limit, memory is why it failed."""
 
 
 def in_a_sentence(error: Exception, program: str) -> str | None:
@@ -32,8 +37,30 @@ def in_a_sentence(error: Exception, program: str) -> str | None:
 
         return missing_extra(error, program)
     if isinstance(error, OSError):
-        return _of_the_system(error)
-    return None
+        return _of_the_system(error) or _of_little_memory(error)
+    return _of_little_memory(error)
+
+
+def _of_little_memory(error: Exception) -> str | None:
+    """A library that got no memory may go on without a part of itself and fail elsewhere, with
+    whatever error: so where little is left of a limit, that is what has to be said."""
+    limit, taken = limit_bytes(), _address_space_bytes()
+    if limit is None or limit - taken >= LARGEST_BYTES:
+        return None
+    return (
+        f"Expected enough memory for this command, but it may take {limit >> 20} MiB only "
+        f"(`ulimit -v`), took {taken >> 20}, and got an error where more was needed "
+        f"({type(error).__name__}: {_first_line(error)}). Raise the limit and run again."
+    )
+
+
+def _address_space_bytes() -> int:
+    """What this process took at most; none where Linux does not say."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmPeak:"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 def _of_the_system(error: OSError) -> str | None:

@@ -29,11 +29,11 @@ from pipeline.intake.checkpoint_scan import (
     PATHS,
     TORCH_LAYERS,
     ULTRALYTICS_LAYERS,
+    OtherNumbers,
     Refused,
-    Scan,
-    attributes,
     scan,
 )
+from pipeline.intake.foreign import not_ours
 from pipeline.intake.memory import bounded_memory
 from pipeline.intake.network import (
     check_kind,
@@ -49,22 +49,6 @@ OPSET = 17
 
 INPUT, OUTPUT = "images", "output0"
 
-_TASKS = {
-    "ultralytics.nn.tasks.SegmentationModel": "segment",
-    "ultralytics.nn.tasks.PoseModel": "pose",
-    "ultralytics.nn.tasks.ClassificationModel": "classify",
-    "ultralytics.nn.tasks.OBBModel": "obb",
-    "ultralytics.nn.tasks.RTDETRDetectionModel": "RT-DETR detect",
-    "ultralytics.nn.tasks.WorldModel": "open-vocabulary detect",
-}
-_WRAPPERS = {
-    "torch.nn.parallel.data_parallel.DataParallel": "module",
-    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
-    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
-}
-"""Where each keeps the network that was given to it."""
-
-_NETWORK = ("torch.nn.modules.", "ultralytics.nn.")
 _BUILT_WRONG = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 _MEMORY = (512 << 20) + (16 << 20) * (os.cpu_count() or 1)
@@ -207,6 +191,11 @@ def _check_pickle(path: Path, data: bytes) -> None:
         # Read through torch: another reader of archives might see another file of the same name.
         reader = _torch()._C.PyTorchFileReader(io.BytesIO(data))
         found = scan(reader.get_record("data.pkl"))
+    except OtherNumbers as error:
+        raise InputError(
+            f"Expected weights as floating-point numbers in {path}, got {error}. Give the best.pt "
+            "of the training; `pipeline quantize` makes INT8 from it."
+        ) from error
     except Refused as error:
         raise InputError(
             f"Refused to load {path}: {error}, and no checkpoint needs that. Nothing in it was "
@@ -218,51 +207,7 @@ def _check_pickle(path: Path, data: bytes) -> None:
             "Fetch it again."
         ) from error
     if found.foreign:
-        raise InputError(_foreign(path, found))
-
-
-def _foreign(path: Path, found: Scan) -> str:
-    for name in found.foreign:
-        if name in _WRAPPERS:
-            kind = name.rpartition(".")[2]
-            return (
-                f"Expected the network itself in {path}, got one in a {kind}, as a model is while "
-                f"it trains. Save its `.{_WRAPPERS[name]}`, or give the best.pt of the training."
-            )
-        if name in _TASKS:
-            return (
-                f"Expected a checkpoint for detect, got one for {_TASKS[name]}: {path} holds "
-                f"{name.rpartition('.')[2]}. Jetrail serves YOLOv8 detect (n, s, m, l, x)."
-            )
-    if set(found.foreign) <= {"builtins.getattr", "__builtin__.getattr"}:
-        return (
-            f"Expected the weights of a training, got {path}, which keeps bound methods, as a "
-            "model does that was saved after fusing. Nothing in it was run. Give the best.pt of "
-            "the training."
-        )
-    if all(name.startswith(_NETWORK) for name in found.foreign):
-        layers = ", ".join(name.rpartition(".")[2] for name in found.foreign[:4])
-        return (
-            f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), got another network"
-            f"{_origin(found)}: {path} holds the layers {layers}, which YOLOv8 does not have."
-        )
-    others = [name for name in found.foreign if not name.startswith(_NETWORK)]
-    return (
-        f"Refused to load {path}: its pickle names {', '.join(others[:4])}, which is not on the "
-        "list of what a YOLOv8 checkpoint needs, so loading it could run code. Nothing in it was "
-        "run. If you trained it yourself, save it stripped (best.pt at the end of a training run, "
-        "or ultralytics.utils.torch_utils.strip_optimizer); else do not trust it."
-    )
-
-
-def _origin(found: Scan) -> str:
-    """The name of the network's configuration, such as ` (yolo11n.yaml)`, where it says."""
-    content = found.tree if isinstance(found.tree, dict) else {}
-    for key in ("ema", "model"):
-        yaml = attributes(attributes(content.get(key)).get("yaml"))
-        if isinstance(file := yaml.get("yaml_file"), str):
-            return f" ({Path(file).name[:60]})"
-    return ""
+        raise InputError(not_ours(path, found))
 
 
 # --- loading -----------------------------------------------------------------------------------

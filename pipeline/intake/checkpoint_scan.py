@@ -92,11 +92,23 @@ STORAGES = frozenset(
     f"torch.{kind}Storage"
     for kind in ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long")
 )
+OTHER_STORAGES = {
+    **dict.fromkeys(
+        (f"torch.{kind}Storage" for kind in ("QInt8", "QInt32", "QUInt8", "QUInt4x2", "QUInt2x4")),
+        "quantized",
+    ),
+    **dict.fromkeys((f"torch.Complex{kind}Storage" for kind in ("Float", "Double")), "complex"),
+    "torch.storage.UntypedStorage": "of 8 bits, or another kind without a name of its own",
+}
 ALLOWED = LAYERS | CALLED | STORAGES
 
 
 class Refused(Exception):
     """The pickle does what no YOLOv8 checkpoint does; the text says what."""
+
+
+class OtherNumbers(Exception):
+    """The pickle keeps numbers of a kind that no training does; the text names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +179,8 @@ class _Scanner(pickle.Unpickler):
         """A tensor's storage: ("storage", type, key, device, elements)."""
         if not (isinstance(pid, tuple) and len(pid) == 5 and isinstance(pid[1], _Kind)):
             raise pickle.UnpicklingError("a storage is not described as torch.save does it")
+        if pid[1].path in OTHER_STORAGES:
+            raise OtherNumbers(f"some in {pid[1].path} ({OTHER_STORAGES[pid[1].path]})")
         if pid[1].path not in STORAGES:
             raise Refused(f"it keeps numbers in {pid[1].path}")
         kind = pid[1].path.removeprefix("torch.").removesuffix("Storage")
@@ -179,11 +193,12 @@ class _Scanner(pickle.Unpickler):
 
 
 def scan(data: bytes) -> Scan:
-    """Replay a pickle with stand-ins. Raises Refused, or pickle.UnpicklingError when damaged."""
+    """Replay a pickle with stand-ins. Raises Refused, OtherNumbers, or pickle.UnpicklingError when
+    damaged."""
     scanner = _Scanner(data)
     try:
         tree = scanner.load()
-    except (Refused, pickle.UnpicklingError):
+    except (Refused, OtherNumbers, pickle.UnpicklingError):
         raise
     except Exception as error:  # a hostile pickle may raise anything
         found = Scan(names=frozenset(scanner.names), tree=None)

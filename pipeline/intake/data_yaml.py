@@ -96,7 +96,8 @@ def _folder(path: Path, content: dict[Any, Any]) -> Path:
     """The folder that the entries are relative to.
 
     Ultralytics takes a relative `path` from the folder that it runs in, and without `path` the
-    folder of the file. Data sets travel, so the folder of the file is looked at as well.
+    folder of the file. Data sets travel, so the folder of the file is looked at as well. Raises
+    InputError where a `path` leads nowhere.
     """
     beside, named = path.resolve().parent, content.get("path")
     if not named:
@@ -113,8 +114,14 @@ def _folder(path: Path, content: dict[Any, Any]) -> Path:
             f"have {first}. Write the whole path."
         )
     there = [folder for folder in (*found, *reversed(choices)) if folder.is_dir()]
-    # A `path` of another machine usually means the folder of the file.
-    return there[0] if there else beside
+    if not there:
+        # As Ultralytics: what lies beside the file may be another data set by now.
+        raise InputError(
+            f"{path}: expected a folder at `path: {named}`, but there is none at "
+            f"{' or '.join(map(str, choices))}. Write where the data set lies on this machine, or "
+            "take `path` out where that is the folder of this file."
+        )
+    return there[0]
 
 
 def _names(path: Path, content: dict[Any, Any]) -> tuple[str, ...]:

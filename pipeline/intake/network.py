@@ -43,7 +43,8 @@ def check_size(path: Path, network: Any) -> None:
 
 
 def check_kind(path: Path, network: Any) -> None:
-    """Raise InputError unless it takes colour pictures and was saved before fusing."""
+    """Raise InputError unless it takes colour pictures, was saved before fusing, and has weights as
+    floating-point numbers."""
     if (channels := network.model[0].conv.in_channels) != 3:
         raise InputError(
             f"Expected a network for colour pictures (3 channels), got one for {channels} in "
@@ -54,6 +55,13 @@ def check_kind(path: Path, network: Any) -> None:
             f"Expected the weights of a training, got {path}, which was saved after fusing its "
             "layers. Give the best.pt of the training."
         )
+    for name, tensor in network.named_parameters():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(
+                f"Expected weights as floating-point numbers in {path}, got {name} in {kind}. Give "
+                "the best.pt of the training; `pipeline quantize` makes INT8 from it."
+            )
 
 
 def check_numbers(path: Path, network: Any) -> None:

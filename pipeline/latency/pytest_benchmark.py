@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from engines.errors import JetrailError
+from engines.errors import JetrailError, says_lack_of_memory
 from engines.extras import require
 from engines.process.orphans import ends_with_us
 from engines.records.folder import RAW_TIMES
@@ -25,7 +25,7 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
     """Run the plan in a process of its own; leaves the raw JSON and what it printed in `folder`.
 
     A process of its own, so that the memory is the engine's and nothing else warmed the caches.
-    Raises JetrailError when the harness itself fails.
+    Raises MemoryError when it gets none, and JetrailError when the harness itself fails.
     """
     for module in ("pytest", "pytest_benchmark"):
         require(module)
@@ -60,6 +60,8 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
         code = _exit_status(child, progress, tell)
     if code:
         lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
+        if says_lack_of_memory("\n".join(lines)):
+            raise MemoryError(f"the measurements of {plan.engine_folder.name} got none")
         tail = "\n".join(lines[-25:])
         raise JetrailError(
             f"Expected the measurements of {plan.engine_folder.name} to run, but the harness ended "

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engines.errors import JetrailError, WrongEngine
+from engines.errors import JetrailError, WrongEngine, lacks_memory
 
 
 @contextmanager
 def translated(kind: type[JetrailError], expected: str) -> Iterator[None]:
-    """OpenVINO raises RuntimeError for everything; make it ours, with the first lines of it."""
+    """OpenVINO raises RuntimeError for everything; make it ours, with the first lines of it, or
+    MemoryError where it got none: then neither the file nor the engine is to blame."""
     try:
         yield
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:400]
+        if lacks_memory(error):
+            raise MemoryError(reason) from error
         todo = "Build it again" if kind is WrongEngine else "Export the model again"
         raise kind(f"{expected}, but it says: {reason}. {todo} with `pipeline`.") from error

@@ -16,7 +16,7 @@ import pytest
 from engines.errors import InputError
 from pipeline.intake import checkpoint as adapter
 from pipeline.intake.checkpoint import inspect_checkpoint, load_checkpoint
-from tests.unit.pipeline.conftest import CLASSES, IMGSZ, build_network, save
+from tests.unit.pipeline.conftest import CLASSES, IMGSZ, build_network, rewritten, save
 
 
 class Calls:
@@ -260,15 +260,6 @@ def test_second_pickle_in_the_archive(checkpoint: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("weights/other/data.pkl", pickle.dumps(Calls(eval, "1")))
     refused(path, "Expected one pickle")
-
-
-def rewritten(source: Path, path: Path, change: Callable[[bytes], bytes]) -> Path:
-    """A copy of a checkpoint with another pickle."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
-        for name in old.namelist():
-            data = old.read(name)
-            new.writestr(name, change(data) if name.endswith("data.pkl") else data)
-    return path
 
 
 def test_damaged_pickle(checkpoint: Path, tmp_path: Path) -> None:

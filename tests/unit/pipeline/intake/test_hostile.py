@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib
 import io
 import os
 import resource
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 
 from engines.errors import InputError
 from pipeline.intake.checkpoint import inspect_checkpoint
-from tests.unit.pipeline.conftest import CLASSES, build_network, save
+from tests.unit.pipeline.conftest import CLASSES, build_network, rewritten, save
 
 GROWTH = 900 << 20
 """Bytes: 512 MiB and four times the largest file below (16 MiB) are allowed, and the rest is what
@@ -132,7 +134,7 @@ NETWORKS: dict[str, tuple[Callable[[Any], None], str]] = {
     "a layer in itself": (layer_in_itself, "more than 10000 layers"),
     "a huge buffer": (huge_buffer, "at most 2 GiB, got 8.0 GiB"),
     "huge anchors": (huge_anchors, "of memory"),
-    "whole numbers": (other_weight(lambda weight: weight.char()), "to run, but it does not"),
+    "whole numbers": (other_weight(lambda weight: weight.char()), "floating-point.*in int8"),
     "complex numbers": (other_weight(lambda weight: weight.cfloat()), "torch.ComplexFloatStorage"),
     "a weight of another shape": (other_weight(lambda weight: weight[:, :1]), "to run, but it"),
     "a lost weight": (without_weight, "expected|Expected"),
@@ -158,12 +160,91 @@ def test_hostile_network(tmp_path: Path, name: str) -> None:
     refused(save(tmp_path / "weights.pt", network), said)
 
 
-def test_quantized_and_sparse_tensors(tmp_path: Path) -> None:
+def first(network: Any) -> Any:
+    return network.model[0].conv
+
+
+def quantized(network: Any) -> None:
     import torch
 
-    network = build_network()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.more = torch.quantize_per_tensor(torch.ones(3), 0.01, 0, torch.qint8)
+
+
+def in_kind(kind: str) -> Callable[[Any], object]:
+    def change(network: Any) -> None:
+        import torch
+
+        weight = first(network).weight.detach().to(getattr(torch, kind))
+        first(network).weight = torch.nn.Parameter(weight, requires_grad=False)
+
+    return change
+
+
+def without_numbers(network: Any) -> None:
+    network.to("meta")
+
+
+def sparse(network: Any) -> None:
+    import torch
+
     network.more = torch.eye(3).to_sparse()
-    refused(save(tmp_path / "weights.pt", network), "names torch._utils._rebuild_sparse_tensor")
+
+
+def nested(network: Any) -> None:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.more = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+
+def pruned(network: Any) -> None:
+    prune = importlib.import_module("torch.nn.utils.prune")
+    prune.l1_unstructured(first(network), "weight", 0.5)
+
+
+OTHER_WEIGHTS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "quantized": (quantized, "floating-point.*QInt8Storage .quantized.*best.pt"),
+    "complex": (in_kind("complex64"), "floating-point.*complex"),
+    "float8": (in_kind("float8_e4m3fn"), "floating-point.*of 8 bits"),
+    "meta": (without_numbers, "plain weights.*device `meta`, without numbers"),
+    "sparse": (sparse, "plain weights.*sparse tensors .torch._utils._rebuild_sparse_tensor"),
+    "nested": (nested, "plain weights.*nested tensors"),
+    "pruned": (pruned, "plain weights.*being pruned"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_WEIGHTS)
+def test_weights_of_another_kind(tmp_path: Path, name: str) -> None:
+    edit, said = OTHER_WEIGHTS[name]
+    network = build_network()
+    edit(network)
+    refused(save(tmp_path / "weights.pt", network), said)
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat16", "double"])
+def test_weights_of_other_precisions_are_taken(tmp_path: Path, kind: str) -> None:
+    network = getattr(build_network(), kind)()
+    assert inspect_checkpoint(save(tmp_path / "weights.pt", network)).classes == CLASSES
+
+
+def test_averaged_weights_only_are_taken(tmp_path: Path) -> None:
+    path = save(tmp_path / "weights.pt", None, ema=build_network())
+    assert inspect_checkpoint(path).classes == CLASSES
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "mps:0", "xpu:0"])
+def test_weights_saved_on_another_device_are_taken(tmp_path: Path, device: str) -> None:
+    def moved(pickled: bytes) -> bytes:
+        here, there = (b"X" + len(one).to_bytes(4, "little") + one for one in (b"cpu", name))
+        assert here in pickled
+        return pickled.replace(here, there)
+
+    name = device.encode()
+    path = rewritten(save(tmp_path / "cpu.pt", build_network()), tmp_path / "weights.pt", moved)
+    assert inspect_checkpoint(path).classes == CLASSES
 
 
 @pytest.mark.parametrize("kind", ["DataParallel", "OptimizedModule"])

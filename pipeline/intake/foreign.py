@@ -1,0 +1,117 @@
+"""What a checkpoint is that is not a YOLOv8 detect network, by the names in its pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.intake.checkpoint_scan import Scan, attributes
+
+_TASKS = {
+    "ultralytics.nn.tasks.SegmentationModel": "segment",
+    "ultralytics.nn.tasks.PoseModel": "pose",
+    "ultralytics.nn.tasks.ClassificationModel": "classify",
+    "ultralytics.nn.tasks.OBBModel": "obb",
+    "ultralytics.nn.tasks.RTDETRDetectionModel": "RT-DETR detect",
+    "ultralytics.nn.tasks.WorldModel": "open-vocabulary detect",
+    "ultralytics.nn.tasks.YOLOEModel": "open-vocabulary detect",
+    "ultralytics.nn.tasks.YOLOESegModel": "open-vocabulary segment",
+}
+_WRAPPERS = {
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+}
+"""Where each keeps the network that was given to it."""
+
+_TENSORS = {
+    "torch._utils._rebuild_meta_tensor_no_storage": "tensors on the device `meta`, without numbers",
+    "torch._utils._rebuild_sparse_tensor": "sparse tensors",
+    "torch._utils._rebuild_nested_tensor": "nested tensors",
+    "torch._utils._rebuild_qtensor": "quantized tensors",
+}
+_PRUNED = "torch.nn.utils.prune."
+_NETWORK = ("torch.nn.modules.", "ultralytics.nn.")
+
+
+def not_ours(path: Path, found: Scan) -> str:
+    """What to say of a checkpoint that names what no YOLOv8 detect checkpoint does."""
+    return (
+        _wrapped(path, found)
+        or _other_task(path, found)
+        or _fused(path, found)
+        or _other_tensors(path, found)
+        or _other_network(path, found)
+        or _untrusted(path, found)
+    )
+
+
+def _wrapped(path: Path, found: Scan) -> str | None:
+    for name in found.foreign:
+        if name in _WRAPPERS:
+            kind = name.rpartition(".")[2]
+            return (
+                f"Expected the network itself in {path}, got one in a {kind}, as a model is while "
+                f"it trains. Save its `.{_WRAPPERS[name]}`, or give the best.pt of the training."
+            )
+    return None
+
+
+def _other_task(path: Path, found: Scan) -> str | None:
+    for name in found.foreign:
+        if name in _TASKS:
+            return (
+                f"Expected a checkpoint for detect, got one for {_TASKS[name]}: {path} holds "
+                f"{name.rpartition('.')[2]}. Jetrail serves YOLOv8 detect (n, s, m, l, x)."
+            )
+    return None
+
+
+def _fused(path: Path, found: Scan) -> str | None:
+    if set(found.foreign) <= {"builtins.getattr", "__builtin__.getattr"}:
+        return (
+            f"Expected the weights of a training, got {path}, which keeps bound methods, as a "
+            "model does that was saved after fusing. Nothing in it was run. Give the best.pt of "
+            "the training."
+        )
+    return None
+
+
+def _other_tensors(path: Path, found: Scan) -> str | None:
+    for name in found.foreign:
+        kind = "weights that are being pruned" if name.startswith(_PRUNED) else _TENSORS.get(name)
+        if kind:
+            return (
+                f"Expected plain weights in {path}, got {kind} ({name}). Nothing in it was run. "
+                "Give the best.pt of the training, or make the weights plain and save them again."
+            )
+    return None
+
+
+def _other_network(path: Path, found: Scan) -> str | None:
+    if not all(name.startswith(_NETWORK) for name in found.foreign):
+        return None
+    layers = ", ".join(name.rpartition(".")[2] for name in found.foreign[:4])
+    return (
+        f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), got another network"
+        f"{_origin(found)}: {path} holds the layers {layers}, which YOLOv8 does not have."
+    )
+
+
+def _untrusted(path: Path, found: Scan) -> str:
+    others = [name for name in found.foreign if not name.startswith(_NETWORK)]
+    return (
+        f"Refused to load {path}: its pickle names {', '.join(others[:4])}, which is not on the "
+        "list of what a YOLOv8 checkpoint needs, so loading it could run code. Nothing in it was "
+        "run. If you trained it yourself, save it stripped (best.pt at the end of a training run, "
+        "or ultralytics.utils.torch_utils.strip_optimizer); else do not trust it."
+    )
+
+
+def _origin(found: Scan) -> str:
+    """The name of the network's configuration, such as ` (yolo11n.yaml)`, where it says."""
+    content = found.tree if isinstance(found.tree, dict) else {}
+    for key in ("ema", "model"):
+        yaml = attributes(attributes(content.get(key)).get("yaml"))
+        if isinstance(file := yaml.get("yaml_file"), str):
+            return f" ({Path(file).name[:60]})"
+    return ""

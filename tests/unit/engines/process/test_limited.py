@@ -1,0 +1,215 @@
+"""A command whose address space is limited says how it ended, whatever it ended by."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from engines import surroundings
+from engines.process import limited
+from engines.surroundings import in_a_sentence
+
+LIMIT = 4 << 30
+COMMAND = """
+import ctypes, os, tempfile, time
+from pathlib import Path
+
+from engines.cli import app, reports_errors
+from engines.errors import GateFailed
+
+commands = app("")
+
+@commands.command()
+@reports_errors
+def pid() -> None:
+    print(os.getppid())
+
+@commands.command()
+@reports_errors
+def crash() -> None:
+    ctypes.string_at(0)
+
+@commands.command()
+@reports_errors
+def abort() -> None:
+    os._exit(127)
+
+class Library:
+    def __del__(self) -> None:
+        ctypes.string_at(0)
+
+@commands.command()
+@reports_errors
+def crash_at_the_end(code: int) -> None:
+    global library
+    library = Library()
+    if code:
+        raise GateFailed("It misses a budget.")
+
+@commands.command()
+@reports_errors
+def all_taken() -> None:
+    held = []
+    size = 1 << 20
+    try:
+        while True:
+            try:
+                held.append(bytearray(size))
+            except MemoryError:
+                if size == 64:
+                    raise ValueError
+                size //= 4
+    finally:
+        everything.extend(held)
+
+everything = []
+
+@commands.command()
+@reports_errors
+def fail() -> None:
+    raise GateFailed("It misses a budget.")
+
+@commands.command()
+@reports_errors
+def library() -> None:
+    raise ValueError("Invalid version: ''")
+
+@commands.command()
+@reports_errors
+def work(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="scratch-"):
+        (folder / "pid.new").write_text(str(os.getpid()))
+        (folder / "pid.new").rename(folder / "pid")
+        time.sleep(600)
+
+commands()
+"""
+
+
+def limit(size: int = LIMIT) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def command(*words: str, size: int = LIMIT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: limit(size),
+    )
+
+
+@pytest.fixture
+def working(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command at work under a limit, as it was started, and the process that does its work."""
+    started = subprocess.Popen([sys.executable, "-c", COMMAND, "work", tmp_path], preexec_fn=limit)
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.02)
+    worker = int((tmp_path / "pid").read_text())
+    yield started, worker
+    for one in (started.pid, worker):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+    started.wait()
+
+
+@pytest.mark.parametrize(("word", "how"), [("crash", "SIGSEGV"), ("abort", "exit status 127")])
+def test_a_crash_is_said(word: str, how: str) -> None:
+    done = command(word)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Expected enough memory for this command, which may take")
+    assert f"{LIMIT >> 20} MiB only (`ulimit -v`), but it crashed ({how})" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, ""), (3, "error: It misses a budget.\n")])
+def test_a_crash_when_all_is_said_changes_nothing(code: int, said: str) -> None:
+    done = command("crash-at-the-end", str(code))
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_where_no_memory_is_left_at_all() -> None:
+    done = command("all-taken", size=200 << 20)
+    assert done.returncode == 2
+    assert done.stderr.count("error: Expected enough memory for this command") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_the_exit_status_is_the_commands_own() -> None:
+    done = command("fail")
+    assert (done.returncode, done.stderr) == (3, "error: It misses a budget.\n")
+    assert command("pid").returncode == 0
+
+
+def test_a_library_that_fails_for_lack_of_memory() -> None:
+    """It says something else: 300 MB are too few for MLflow, which takes a version for wrong."""
+    done = command("library", size=300 << 20)
+    assert done.returncode == 2
+    assert "(ValueError: Invalid version: '')" in done.stderr
+    assert "may take 300 MiB only (`ulimit -v`)" in done.stderr
+    assert command("library").returncode == 1
+
+
+def test_sigterm_lets_it_clean_up(
+    working: tuple[subprocess.Popen[bytes], int], tmp_path: Path
+) -> None:
+    started, worker = working
+    started.terminate()
+    assert started.wait(30) == 128 + signal.SIGTERM
+    assert not [*tmp_path.glob("scratch-*")]
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_kill_ends_both(working: tuple[subprocess.Popen[bytes], int]) -> None:
+    started, worker = working
+    started.kill()
+    started.wait()
+    end = time.monotonic() + 30
+    while runs(worker) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not runs(worker)
+
+
+def runs(process: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+    return False
+
+
+def test_without_a_limit_there_is_one_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "pid"], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == os.getpid()
+
+
+@pytest.mark.parametrize(("left", "said"), [(surroundings.LARGEST_BYTES, False), (0, True)])
+def test_other_errors_stay_what_they_are_where_memory_is_left(
+    monkeypatch: pytest.MonkeyPatch, left: int, said: bool
+) -> None:
+    peak = next(
+        int(line.split()[1]) << 10
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmPeak:")
+    )
+    # A little more, for what this very test takes.
+    monkeypatch.setattr(surroundings, "limit_bytes", lambda: peak + left + (left and 64 << 20))
+    assert (in_a_sentence(ValueError("odd"), "pipeline") is not None) is said
+
+
+def test_where_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: unlimited)
+    assert limited.limit_bytes() is None
+    assert limited.run_in_a_fork() is None
