@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice, product
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -50,6 +51,25 @@ class Selector:
             for one in self.requirements
             if one.operator == "In" and len(one.values) == 1
         ]
+
+    def demanded(self) -> dict[str, str]:
+        """The labels that have to be there, each with a value that is taken."""
+        return {
+            one.key: min(one.values, default="any")
+            for one in self.requirements
+            if one.operator in ("In", "Exists")
+        }
+
+    def examples(self, most: int = 64) -> list[dict[str, str]]:
+        """Labels that it selects, one set for each choice among the values that it takes; `most`
+        at most. A label that only has to be there has no value to try."""
+        lines = [
+            [(one.key, value) for value in sorted(one.values)]
+            for one in self.requirements
+            if one.operator == "In"
+        ]
+        made = [dict(pairs) for pairs in islice(product(*lines), most)]
+        return [one for one in made if all(line.matches(one) for line in self.requirements)]
 
 
 def selector_of(entry: Mapping[str, Any] | None) -> Selector | None:

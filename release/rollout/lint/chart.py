@@ -46,7 +46,7 @@ NO_VERSION = Rule(
     "warning",
     "The chart has no version.",
     "Fleet takes the newest one each time, so that sites change without a commit.",
-    "Add `version`.",
+    "Add `version`: one, and not a range.",
 )
 LONG_NAME = Rule(
     "release-name",
@@ -103,7 +103,13 @@ RULES = (
     *(CANNOT_OFF, CLEARED, DEPENDS),
 )
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"{_PART}(\.{_PART})*")
+_EXACT = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]*)?")
+"""One version; Helm takes `1.2` and `1.x` for ranges."""
+_GETTER = re.compile(r"\w+::|[\w.-]+@[\w.-]+:|(github|gitlab|bitbucket)\.(com|org)/")
+"""Addresses without `://` that Fleet downloads from, as go-getter spells them."""
+_FLAGS = ("atomic", "force", "takeOwnership", "waitForJobs", "disableDNS", "disablePreProcess")
 
 Place = tuple[str | int, ...]
 
@@ -114,7 +120,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         rows = list(_helms(bundle))
         for path, helm in rows:
             yield from _chart(subject, bundle, path, helm)
-            yield from _wait(subject, bundle, path, helm)
+            yield from _wait(subject, bundle, path, _waits(bundle, path, helm))
         yield from _off(subject, bundle, rows)
         yield from _bundle(subject, bundle)
     yield from _same_release(subject)
@@ -135,18 +141,30 @@ def _chart(
     subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]
 ) -> Iterator[Finding]:
     chart, repo = helm.get("chart") or "", helm.get("repo") or ""
-    address = "://" in chart or bool(repo)
+    address = "://" in chart or bool(repo) or _GETTER.match(chart) is not None
     if repo.startswith("oci://") and not chart and not subject.version.at_least(0, 16):
         text = f"Fleet {subject.version} downloads no chart of `repo` without `chart`"
         yield subject.found(REPO_ALONE, bundle, (*path, "repo"), text)
     if chart and not address:
         yield from _local_chart(subject, bundle, path, chart)
-    if address and not helm.get("version") and path == ("helm",):
-        yield subject.found(NO_VERSION, bundle, (*path, "chart"), "expected `version`, got none")
+    if address and (path == ("helm",) or helm.get("version")):
+        yield from _version(subject, bundle, path, helm)
     name = helm.get("releaseName") or ""
     if name and (len(name) > MAX_NAME or not _NAME.fullmatch(name)):
         text = f"expected at most {MAX_NAME} of a-z, 0-9, `-` and `.`; got {len(name)}: {name!r}"
         yield subject.found(LONG_NAME, bundle, (*path, "releaseName"), text)
+
+
+def _version(
+    subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]
+) -> Iterator[Finding]:
+    chart, version = helm.get("chart") or "", helm.get("version") or ""
+    pinned = re.search(r"[:@][^/]+$|\.(tgz|tar\.gz|zip)$|[?&]ref=", chart.partition("://")[2] or chart)
+    if not version and not (pinned and not helm.get("repo")):
+        yield subject.found(NO_VERSION, bundle, (*path, "chart"), "expected `version`, got none")
+    elif version and not _EXACT.fullmatch(version):
+        text = f"expected one version, got {version!r}, which several match"
+        yield subject.found(NO_VERSION, bundle, (*path, "version"), text)
 
 
 def _local_chart(subject: Subject, bundle: Bundle, path: Place, chart: str) -> Iterator[Finding]:
@@ -158,6 +176,17 @@ def _local_chart(subject: Subject, bundle: Bundle, path: Place, chart: str) -> I
     elif not (place / "Chart.yaml").is_file():
         text = f"expected {chart}/Chart.yaml in the folder, but it is not there"
         yield subject.found(MISSING, bundle, (*path, "chart"), text)
+
+
+def _waits(bundle: Bundle, path: Place, helm: dict[str, Any]) -> dict[str, Any]:
+    """`atomic` and `timeoutSeconds` as they are on clusters: a target's with the bundle's below,
+    where the target says one of the two."""
+    own = {name: helm[name] for name in ("atomic", "timeoutSeconds") if helm.get(name)}
+    base = bundle.decoded.value.get("helm") or {}
+    if path == ("helm",) or not own:
+        return own
+    timeout = own.get("timeoutSeconds") or base.get("timeoutSeconds") or 0
+    return {"atomic": own.get("atomic") or base.get("atomic"), "timeoutSeconds": max(timeout, 0)}
 
 
 def _wait(subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]) -> Iterator[Finding]:
@@ -178,12 +207,21 @@ def _wait(subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]) -
 def _off(
     subject: Subject, bundle: Bundle, rows: list[tuple[Place, dict[str, Any]]]
 ) -> Iterator[Finding]:
-    base = bundle.decoded.value.get("helm") or {}
+    value = bundle.decoded.value
+    base = value.get("helm") or {}
     for path, helm in rows[1:] if rows and rows[0][0] == ("helm",) else ():
-        for name in ("atomic", "force", "takeOwnership", "waitForJobs", "disableDNS"):
+        for name in _FLAGS:
             if base.get(name) and helm.get(name) is False:
                 text = f"`{name}: false` does nothing, since it is true at the top"
                 yield subject.found(CANNOT_OFF, bundle, (*path, name), text)
+        if (base.get("timeoutSeconds") or 0) > 0 and helm.get("timeoutSeconds") == 0:
+            text = "`timeoutSeconds: 0` does nothing; -1 takes the one at the top away"
+            yield subject.found(CANNOT_OFF, bundle, (*path, "timeoutSeconds"), text)
+    for part in ("targets", "targetCustomizations"):
+        for at, one in enumerate(value.get(part) or ()):
+            if value.get("keepResources") and one.get("keepResources") is False:
+                text = "`keepResources: false` does nothing, since it is true at the top"
+                yield subject.found(CANNOT_OFF, bundle, (part, at, "keepResources"), text)
 
 
 def _bundle(subject: Subject, bundle: Bundle) -> Iterator[Finding]:

@@ -32,6 +32,13 @@ DROPPED = Rule(
     "Keys of later versions vanish without a word, so that the rollout is another one.",
     "Take it away, or update Fleet first.",
 )
+VALUE = Rule(
+    "value-unknown",
+    "error",
+    "Fleet knows no such value.",
+    "It is taken for the usual one without a word.",
+    "Spell it as Fleet does.",
+)
 OTHER_CASE = Rule(
     "key-case",
     "warning",
@@ -81,6 +88,13 @@ NOT_READ = Rule(
     "Fleet never sees it.",
     "Add a path to gitrepo.yaml, or take the folder away.",
 )
+NOT_LOOKED = Rule(
+    "bundles-not-looked-at",
+    "warning",
+    "gitrepo.yaml names its folders under `bundles`.",
+    "Fleet passes over `paths` then; neither `release lint` nor `simulate` reads `bundles`.",
+    "Name the folders under `paths`.",
+)
 LOOSE = Rule(
     "loose-files",
     "warning",
@@ -96,9 +110,11 @@ PAUSED = Rule(
     "Take `paused` away when it has done its work.",
 )
 
+MODES = ("FirstMatch", "AllMatches")
+
 RULES = (
-    *(UNREADABLE, UNKNOWN, DROPPED, OTHER_CASE, TWICE, DOCUMENTS, IGNORED, EVERYWHERE),
-    *(SAME_NAME, NOT_READ, LOOSE, PAUSED),
+    *(UNREADABLE, UNKNOWN, DROPPED, VALUE, OTHER_CASE, TWICE, DOCUMENTS, IGNORED, EVERYWHERE),
+    *(SAME_NAME, NOT_READ, NOT_LOOKED, LOOSE, PAUSED),
 )
 
 
@@ -120,7 +136,13 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _keys(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+    mode = bundle.decoded.value.get("targetCustomizationMode")
+    if mode not in (None, "", *MODES):
+        text = f"expected {' or '.join(MODES)}, got {mode!r}, which is FirstMatch"
+        yield subject.found(VALUE, bundle, ("targetCustomizationMode",), text)
     for path in bundle.decoded.unknown:
+        if len(path) == 1 and str(path[0]).startswith("x-"):
+            continue  # where people keep what anchors name
         yield subject.found(UNKNOWN, bundle, path, f"no Fleet knows `{_dotted(path)}`")
     for path, since in bundle.decoded.too_new:
         text = f"`{_dotted(path)}` is known from Fleet {'.'.join(map(str, since))} on, not in "
@@ -156,6 +178,15 @@ def _ignored_at(subject: Subject, bundle: Bundle, path: tuple[str | int, ...]) -
 
 def _gitrepo(subject: Subject) -> Iterator[Finding]:
     gitrepo = subject.tree.gitrepo
+    spec = gitrepo.document.value.get("spec") if gitrepo.document.value else None
+    if isinstance(spec, dict) and spec.get("bundles"):
+        line = gitrepo.document.line("spec", "bundles")
+        if subject.version.at_least(0, 13):
+            text = "the folders under `bundles` are what Fleet reads, and not looked at here"
+            yield subject.at(NOT_LOOKED, gitrepo.file, line, text)
+        else:
+            text = f"`bundles` is known from Fleet 0.13 on, not in {subject.version}"
+            yield subject.at(DROPPED, gitrepo.file, line, text)
     if gitrepo.paused:
         line = gitrepo.document.line("spec", "paused")
         yield subject.at(PAUSED, gitrepo.file, line, "`paused: true` holds every bundle")

@@ -8,7 +8,7 @@ from typing import Any
 
 from release.rollout.clusters.criteria import criteria_of
 from release.rollout.clusters.labels import BadSelector
-from release.rollout.lint.finding import Finding, Rule
+from release.rollout.lint.finding import Finding, Rule, Severity
 from release.rollout.lint.subject import Subject
 from release.rollout.reading.bundle import Bundle
 from release.rollout.simulation.partitions import BadAmount, Partition, limit, partitions
@@ -159,10 +159,7 @@ def _partitions(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
     if rollout.get("maxUnavailable") is not None:
         text = f"{rollout['maxUnavailable']} holds over all {len(rows)} partitions together"
         yield subject.found(BUNDLE_WIDE, bundle, ("rolloutStrategy", "maxUnavailable"), text)
-    passes = rollout.get("maxUnavailablePartitions", 0)
-    if _open(passes) or (isinstance(passes, int) and passes >= len(rows) > 1):
-        text = f"{passes} of {len(rows)} partitions may be unavailable, so that none holds any"
-        yield subject.found(NO_GATE, bundle, ("rolloutStrategy", "maxUnavailablePartitions"), text)
+    yield from _passes(subject, bundle, len(rows))
     rings = set()
     for at, row in enumerate(rows):
         here = ("rolloutStrategy", "partitions", at)
@@ -175,6 +172,21 @@ def _partitions(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
         yield subject.found(COUPLED, bundle, path, text)
 
 
+def _passes(subject: Subject, bundle: Bundle, count: int) -> Iterator[Finding]:
+    """So many partitions may be stuck before a later one waits."""
+    said = bundle.rollout.get("maxUnavailablePartitions")
+    try:
+        passes = limit(count, said) if said is not None else 0
+    except BadAmount:
+        return  # said already
+    if passes <= 0 or count < 2:
+        return
+    text = f"{said} lets {passes} of {count} partitions be unavailable, so the first hold nobody"
+    severity: Severity = "error" if passes >= count - 1 else "warning"
+    path = ("rolloutStrategy", "maxUnavailablePartitions")
+    yield subject.found(NO_GATE, bundle, path, text, severity)
+
+
 def _partition(
     subject: Subject, bundle: Bundle, path: Place, row: Mapping[str, Any], name: str
 ) -> Iterator[Finding]:
@@ -182,6 +194,10 @@ def _partition(
     last = path[-1] == len(bundle.rollout["partitions"]) - 1
     if most is None:
         yield subject.found(DEFAULT, bundle, path, f"partition {name} has none")
+        over = bundle.rollout.get("maxUnavailable")
+        if not last and (over is None or _open(over)):
+            text = f"partition {name} may be unavailable as a whole, since nothing else is said"
+            yield subject.found(NO_GATE, bundle, path, text)
     elif isinstance(most, int) and most <= 0:
         text = f"partition {name} has maxUnavailable {most}"
         yield subject.found(NEVER, bundle, (*path, "maxUnavailable"), text)

@@ -10,6 +10,7 @@ from engines.config.site import USERS, Site, credentials_in
 from engines.config.yaml import parse_bytes
 from engines.errors import InputError
 from release.rollout.lint.finding import Finding, Rule
+from release.rollout.lint.pod import manifests_in
 from release.rollout.lint.subject import Subject, wanted_labels
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.text import NotYaml, parse_document
@@ -17,7 +18,7 @@ from release.rollout.reading.text import NotYaml, parse_document
 PASSWORD = Rule(
     "password-in-git",
     "error",
-    "An address has a password in it.",
+    "A password is in git.",
     "Git keeps it for ever, and every cluster of the bundle gets it.",
     "Put it into a Secret on the site's cluster, name the Secret, and change the password.",
 )
@@ -60,8 +61,13 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _passwords(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
-    for path in sorted(bundle.folder.glob("*.y*ml")):
+    for path in sorted(bundle.folder.rglob("*.y*ml")):
+        if not path.is_file():
+            continue
         text = path.read_text(encoding="utf-8", errors="replace")
+        for line, row in manifests_in(text):
+            if row.get("kind") == "Secret" and (row.get("data") or row.get("stringData")):
+                yield subject.at(PASSWORD, path, line, "a Secret with what it keeps in it")
         for match in _ADDRESS.finditer(text):
             kind = _credentials(match[0])
             if kind is not None:

@@ -37,15 +37,11 @@ class Subject:
 
     @cached_property
     def clusters(self) -> Inventory:
-        """The inventory; without one a cluster for each folder, with the labels it asks for."""
+        """The inventory; without one clusters for each folder, with the labels it asks for."""
         if self.given is not None:
             return self.given
-        made = {
-            one.place: Cluster(one.place, labels)
-            for one in self.tree.bundles
-            if (labels := wanted_labels(one))
-        }
-        return Inventory(tuple(sorted(made.values(), key=lambda one: one.name)))
+        made = [one for bundle in self.tree.bundles for one in examples(bundle)]
+        return Inventory(tuple(sorted(made, key=lambda one: one.name)))
 
     @cached_property
     def selected(self) -> dict[str, list[Cluster]]:
@@ -83,6 +79,16 @@ class Subject:
         """A finding at a line of a file."""
         name = file.relative_to(self.tree.root).as_posix()
         return Finding(rule, name, line, text, severity or rule.severity)
+
+
+def examples(bundle: Bundle) -> list[Cluster]:
+    """Clusters that a folder is for, made up from its selectors: one for each choice of labels."""
+    rows = [one.selector.examples() for one in bundle.restrictions if one.selector is not None]
+    found = [labels for row in rows for labels in row if labels]
+    return [
+        Cluster(f"{bundle.place}#{at:03}" if at else bundle.place, labels)
+        for at, labels in enumerate(found)
+    ]
 
 
 def wanted_labels(bundle: Bundle) -> dict[str, str]:

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 
 from engines.config.target import load_target
 from engines.errors import InputError
+from release.rollout.clusters.inventory import Cluster
 from release.rollout.clusters.labels import bad_values
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.lint.subject import Subject, wanted_labels
-from release.rollout.reading.bundle import Bundle
+from release.rollout.reading.bundle import Bundle, Target
+from release.rollout.targets.cluster_values import ClusterValues
+from release.rollout.targets.go_template import CannotTell
+from release.rollout.targets.options import merge
 from release.rollout.targets.placement import BundleStops, place
+from release.rollout.targets.template_functions import TemplateFails
 
 NO_CRITERIA = Rule(
     "target-matches-nothing",
@@ -94,7 +99,7 @@ STOPS = Rule(
 MAY_STOP = Rule(
     "template-may-fail",
     "warning",
-    "A template names a label that the selector does not demand.",
+    "A template names what the selector does not demand of a cluster.",
     "One cluster without it stops the whole bundle, for all clusters.",
     'Use `${ get .ClusterLabels "x" | default "…" }`, or demand the label in the selector.',
 )
@@ -118,8 +123,6 @@ RULES = (
     *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, TWO_FOLDERS, NO_FOLDER, UNLABELLED, NOBODY),
     *(SAME_TARGET, BAD_NAME, STOPS, MAY_STOP, NEVER, BASE_VALUES),
 )
-
-_FIELD = re.compile(r"\.ClusterLabels\.(\w+)")
 
 
 def check(subject: Subject) -> Iterator[Finding]:
@@ -195,11 +198,31 @@ def _templates(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
             text = f"{error}, for the cluster {error.cluster}"
             yield subject.found(STOPS, bundle, ("helm", "values"), text)
         return
-    known = set(wanted_labels(bundle))
-    named = set(_FIELD.findall(str((bundle.options.get("helm") or {}).get("values", ""))))
-    for label in sorted(named - known):
-        text = f"the selector does not demand the label {label!r}"
-        yield subject.found(MAY_STOP, bundle, ("helm", "values"), text)
+    rows = [one.selector for one in bundle.restrictions if one.selector is not None]
+    labels, said = rows[0].demanded() if rows else {}, set()
+    for target in (None, *(one for one in bundle.targets if one.customization)):
+        place_of = (*target.place, "helm", "values") if target else ("helm", "values")
+        why = _fails(subject, bundle, target, labels)
+        if why and why not in said:
+            said.add(why)
+            text = f"{why}, for a cluster with no label but {', '.join(labels) or 'those of Fleet'}"
+            yield subject.found(MAY_STOP, bundle, place_of, text)
+
+
+def _fails(
+    subject: Subject, bundle: Bundle, target: Target | None, labels: dict[str, str]
+) -> str | None:
+    """Why values cannot be filled in for a cluster that has no label but those demanded."""
+    options, known = bundle.options, {**labels}
+    if target is not None:
+        options = merge(options, target.options, subject.version)
+        known |= target.criteria.selector.demanded() if target.criteria.selector else {}
+    try:
+        # Without any label at all Fleet fills nothing in.
+        ClusterValues(options).options_of(Cluster("a-cluster", known or {"name": "a-cluster"}))
+    except (TemplateFails, CannotTell) as error:
+        return str(error)
+    return None
 
 
 def _against_clusters(subject: Subject, bundle: Bundle) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from release.rollout.clusters.criteria import Criteria, criteria_of
 from release.rollout.clusters.labels import BadSelector
-from release.rollout.reading.content import Content, content_of
+from release.rollout.reading.content import BadLink, Content, content_of
 from release.rollout.reading.decode import Decoded, decode
 from release.rollout.reading.fields import OPTIONS
 from release.rollout.reading.names import bundle_name
@@ -143,14 +143,7 @@ def read_bundle(folder: Path, source: Source) -> Bundle:
     _check(value, document, file, source.version)
     options, entries = _options(value, folder, document, source)
     targets, restrictions = _targets(value, entries, document, source, file)
-    content = content_of(
-        folder,
-        values_files=[
-            name for one in _all(value) for name in (one.get("helm") or {}).get("valuesFiles") or ()
-        ],
-        helms=[one.get("helm") or {} for one in (options, *(entry for _, entry in entries))],
-        repo_alone=source.version.at_least(0, 16),
-    )
+    content = _content(folder, value, [options, *(entry for _, entry in entries)], source)
     return Bundle(
         name=value.get("name") or bundle_name(source.repo_name, folder.relative_to(source.root)),
         folder=folder,
@@ -166,6 +159,25 @@ def read_bundle(folder: Path, source: Source) -> Bundle:
         paused=bool(value.get("paused")) or source.paused,
         content=content,
     )
+
+
+def _content(
+    folder: Path, value: dict[str, Any], options: list[Options], source: Source
+) -> Content:
+    try:
+        return content_of(
+            folder,
+            values_files=[
+                name
+                for one in _all(value)
+                for name in (one.get("helm") or {}).get("valuesFiles") or ()
+            ],
+            helms=[one.get("helm") or {} for one in options],
+            repo_alone=source.version.at_least(0, 16),
+            links_out=not source.version.at_least(0, 16),
+        )
+    except BadLink as error:
+        raise Unreadable(str(error), error.path) from error
 
 
 def _document(file: Path) -> ParsedFile:

@@ -8,7 +8,7 @@
              a change of `diff` by itself is no new deployment
     0.16     targetCustomizationMode, maxNew; valuesFrom and comparePatches merged by key;
              downstreamResources merged; correctDrift is no new deployment; `helm.repo: oci://`
-             without `chart`
+             without `chart`; a link out of a folder fails
     0.16.1   createNamespace
 
 https://github.com/rancher/fleet, `internal/cmd/controller`, `internal/bundlereader` and `pkg/apis`
