@@ -159,7 +159,9 @@ def _version(
     subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]
 ) -> Iterator[Finding]:
     chart, version = helm.get("chart") or "", helm.get("version") or ""
-    pinned = re.search(r"[:@][^/]+$|\.(tgz|tar\.gz|zip)$|[?&]ref=", chart.partition("://")[2] or chart)
+    pinned = re.search(
+        r"[:@][^/]+$|\.(tgz|tar\.gz|zip)$|[?&]ref=", chart.partition("://")[2] or chart
+    )
     if not version and not (pinned and not helm.get("repo")):
         yield subject.found(NO_VERSION, bundle, (*path, "chart"), "expected `version`, got none")
     elif version and not _EXACT.fullmatch(version):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from factories.fleet import CHART, EVERYWHERE, bundle, inventory, values_of
 
-from release.rollout.reading.bundle import Unreadable
+from release.rollout.reading.bundle import Source, Unreadable, read_bundle
 from release.rollout.reading.gitrepo import read_gitrepo
 from release.rollout.reading.names import bundle_name
 from release.rollout.reading.tree import read_tree
@@ -168,3 +168,43 @@ def test_one_broken_folder_is_kept_beside_the_others(tmp_path: Path) -> None:
     tree = read_tree(tmp_path, parse_version(None))
     assert [one.place for one in tree.bundles] == ["release/fleet/m/t/b"]
     assert [one.line for one in tree.unreadable] == [2]
+
+
+def test_files_that_are_deployed(tmp_path: Path) -> None:
+    """By their whole names: values of a chart in the folder are its own."""
+    made = bundle(tmp_path, "helm: {chart: chart, valuesFiles: [release.yaml]}\n", release_yaml="")
+    for name in (
+        "chart/release.yaml",
+        "chart/fleet.yaml",
+        "chart/skip.yaml",
+        "old/a.yaml",
+        "a.yaml",
+    ):
+        (made.folder / name).parent.mkdir(exist_ok=True)
+        (made.folder / name).write_text("a: 1\n")
+    (made.folder / ".fleetignore").write_text("# what stays here\n\nold/*\n[^b].yaml  \n")
+    (made.folder / "chart" / ".fleetignore").write_text("skip.*\n")
+    again = read_bundle(made.folder, Source(root=tmp_path, version=parse_version("0.12")))
+    assert again.content.files == ("chart/fleet.yaml", "chart/release.yaml")
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "said"),
+    [
+        ("inside.yaml", "0.16", None),
+        ("../outside.yaml", "0.15", None),
+        ("../outside.yaml", "0.16", "leads out of the folder"),
+        ("../ring", "0.12", "leads to a folder"),
+        ("nowhere", "0.12", "leads nowhere"),
+    ],
+)
+def test_links(tmp_path: Path, target: str, version: str, said: str | None) -> None:
+    made = bundle(tmp_path, "helm: {releaseName: x}\n", inside_yaml="a: 1\n")
+    (made.folder.parent / "outside.yaml").write_text("a: 1\n")
+    (made.folder / "link.yaml").symlink_to(target)
+    source = Source(root=tmp_path, version=parse_version(version))
+    if said is None:
+        assert read_bundle(made.folder, source).content.files == ("inside.yaml", "link.yaml")
+        return
+    with pytest.raises(Unreadable, match=said):
+        read_bundle(made.folder, source)
