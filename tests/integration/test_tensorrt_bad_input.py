@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from factories.processes import PATIENCE_SECONDS, runs
 from typer.testing import CliRunner
 
 import pipeline.cli
@@ -38,7 +39,6 @@ OUT = f"engines/targets/{RTX}/out/{ENGINE}"
 BUILD = ("build", ENGINE, "--target", RTX)
 EVALUATE = ("evaluate", ENGINE, "--target", RTX)
 BENCHMARK = ("benchmark", ENGINE, "--target", RTX)
-PATIENCE_SECONDS = 30
 """For what takes a moment on an idle machine."""
 
 Spoil = Callable[[Clone], None]
@@ -349,15 +349,6 @@ def wait_for(what: Callable[[], Any]) -> Any:
         assert time.monotonic() < limit
         time.sleep(0.01)
     return found
-
-
-def runs(pid: int) -> bool:
-    """Whether there is such a process that is not just waiting to be forgotten."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 def test_a_builder_that_linux_kills_for_want_of_memory(spoiled: Clone) -> None:

@@ -6,10 +6,12 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from engines.files import (
     atomic_folders,
     atomic_path,
     collect_left_over,
+    disk_of,
     remove_folder,
     sha256_file,
     write_atomic,
@@ -134,6 +137,45 @@ def test_what_is_no_temporary_folder_is_not_collected(
     monkeypatch.setattr(time, "time", lambda: 1e12)
     collect_left_over(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{TEMPORARY_PREFIX}file", "folder"]
+
+
+def test_one_that_is_young_hides_no_other(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{TEMPORARY_PREFIX}{name}").mkdir()
+    young, *old = tmp_path.glob("*")  # in the order in which they will be looked at
+    for folder in old:
+        os.utime(folder, (0, 0))
+    collect_left_over(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_how_long_one_is_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / f"{TEMPORARY_PREFIX}left"
+    left.mkdir()
+    os.utime(left, (1000, 1000))
+    for age, there in ((YOUNG_SECONDS - 1, True), (YOUNG_SECONDS, False)):
+        monkeypatch.setattr(time, "time", lambda age=age: 1000 + age)
+        collect_left_over(tmp_path)
+        assert left.exists() == there
+
+
+def test_a_disk_is_named_by_its_mount_with_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a file in a folder that is not there yet."""
+    (tmp_path / "mount" / "models").mkdir(parents=True)
+    asked = []
+
+    def usage(path: Path) -> Any:
+        asked.append(path)
+        return SimpleNamespace(total=10 << 20, free=(4 << 20) - 1)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name in ("", "mount"))
+    mount = tmp_path / "mount"
+    said = disk_of(mount / "models" / "new" / "engine.blob")
+    assert said == f"the disk at {mount} has 3 of 10 MiB free"
+    assert asked == [mount / "models"]
 
 
 def test_one_that_is_locked_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

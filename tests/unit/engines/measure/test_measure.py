@@ -44,6 +44,12 @@ def test_interval_of_few_times_ends_at_the_largest() -> None:
     assert (found.p99_low_ms, found.p99_high_ms, found.count) == (1, 1, 1)
 
 
+def test_noise_of_the_median_is_how_far_those_of_the_tenths_lie_apart() -> None:
+    found = latency(np.repeat(np.arange(1, 11), 3) / 1e3)
+    assert found.p50_noise_ms == pytest.approx((10 - 1) / 2)
+    assert latency(np.arange(1, 20) / 1e3).p50_noise_ms == 0  # a tenth would be one time
+
+
 def test_no_times() -> None:
     with pytest.raises(ValueError, match="none"):
         latency([])

@@ -149,6 +149,20 @@ def test_without_a_quiet_window_it_soon_gives_up_and_shows_what_there_was() -> N
     assert len(found.times()) == sum(len(one.times) for one in found.windows)
 
 
+def test_calls_in_disturbed_windows_count_for_nothing() -> None:
+    found = run(Script(*["others"] * 5), wanted(calls=20, seconds=0, max_seconds=60))
+    assert found.enough
+    assert len(found.quiet) == 3  # of seven calls each
+    assert found.set_aside == {"others": 5}
+
+
+def test_a_fifth_of_quiet_time_is_no_reason_to_give_up() -> None:
+    mostly_busy = Script(*(["others"] * 4 + [None]) * 100)
+    found = run(mostly_busy, wanted(calls=100, max_seconds=60))
+    assert found.seconds > HOPELESS_SECONDS
+    assert found.enough
+
+
 def test_a_call_longer_than_a_window_is_a_window_of_its_own() -> None:
     watch = Script()
     found = run(watch, wanted(calls=3, seconds=0), lambda number: 0.5)

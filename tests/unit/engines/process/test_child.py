@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from factories.processes import PATIENCE_SECONDS, runs, until
 
 from engines.errors import InputError
 from engines.process.child import ChildEnded, run_in_child, tell
 
 ROOT = Path(__file__).parents[4]
-PATIENCE_SECONDS = 10
 """For what takes a moment on an idle machine."""
 
 
@@ -133,7 +133,7 @@ def test_a_listener_that_fails_ends_the_child() -> None:
 
     with pytest.raises(ValueError, match="enough"):
         run_in_child(say_and_sleep, None, fail)
-    assert not _runs(pids[0])
+    assert not runs(pids[0])
 
 
 PARENT = """
@@ -167,7 +167,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path, end: int) -> None:
     parent, child = start_parent(tmp_path)
     parent.send_signal(end)
     parent.wait()
-    ended = _ends(child)
+    ended = until(lambda: not runs(child))
     if not ended:
         os.kill(child, signal.SIGKILL)
     parent.communicate()
@@ -179,26 +179,10 @@ def test_ctrl_c_is_for_the_parent_which_ends_the_child(tmp_path: Path) -> None:
     parent, child = start_parent(tmp_path)
     os.kill(child, signal.SIGINT)
     time.sleep(0.3)
-    assert _runs(child)
+    assert runs(child)
     os.killpg(parent.pid, signal.SIGINT)
     _, said = parent.communicate(timeout=PATIENCE_SECONDS)
     assert said.rstrip().endswith("KeyboardInterrupt")
     assert "SpawnProcess" not in said
     assert said.count("Traceback") == 1
-    assert not _runs(child)
-
-
-def _runs(pid: int) -> bool:
-    """Whether there is such a process that is not just waiting to be forgotten."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def _ends(pid: int) -> bool:
-    limit = time.monotonic() + PATIENCE_SECONDS
-    while _runs(pid) and time.monotonic() < limit:
-        time.sleep(0.02)
-    return not _runs(pid)
+    assert not runs(child)

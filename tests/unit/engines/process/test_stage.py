@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from factories.processes import runs, until
 
 from engines.process.lock import device_lock
 
@@ -45,24 +46,6 @@ SHELLS = {
     "a shell that stays": ("/bin/sh", "-c", "{}; true"),
     "a shell in a shell": ("/bin/sh", "-c", "/bin/sh -c '{}; true'; true"),
 }
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within half a minute."""
-    end = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def runs(process: int) -> bool:
-    """Whether a process is there and is no zombie."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.fixture

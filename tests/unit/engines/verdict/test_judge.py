@@ -48,6 +48,12 @@ def test_each_missed_budget_fails_alone(missed: str, change: dict[str, Any]) -> 
     assert verdict.verdict == "FAIL"
 
 
+def test_the_mean_of_the_scores_decides_and_a_figure_at_its_budget_is_kept() -> None:
+    at_the_limit = evaluation(drop=0.01, shift=0.05, from_onnx=0.05)
+    assert at_the_limit.onnx_shift.scores_max > BUDGETS.onnx_shift
+    assert verdict_with(evaluation=at_the_limit).verdict == "PASS"
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_never_reaches_the_gate(value: float) -> None:
     with pytest.raises(ValueError, match="finite number"):

@@ -60,8 +60,21 @@ def test_where_nothing_is_found_the_best_of_it_counts() -> None:
     assert found.scores_mean == pytest.approx(0.04)
 
 
+def test_half_of_the_highest_is_the_least_that_counts_then() -> None:
+    expected = output((0.125, 0), (0.0625, 0), (0.06, 0))
+    assert shift(expected, expected).objects == 2
+
+
+@pytest.mark.parametrize("sure", [0.3, 0.7, np.float32(0.7)])
+def test_a_score_at_the_threshold_is_found(sure: Any) -> None:
+    """A threshold is as float32 has it, like the scores."""
+    both = output((0.9, 0), (float(np.float32(sure)), 0))
+    assert shift(both, both, sure).objects == 2
+
+
 def test_what_is_no_number_is_no_score() -> None:
-    came = output((np.nan, 0.1), (np.inf, 0.1), box=np.nan)
-    found = shift(output((0.9, 0.1), (0.8, 0.1)), came)
-    assert found.scores_mean == pytest.approx(0.85)
+    came = output((np.nan, 0.1), (np.inf, 0.1), (-np.inf, 0.1), box=np.nan)
+    found = shift(output((0.9, 0.1), (0.8, 0.1), (0.7, 0.1)), came)
+    assert found.scores_mean == pytest.approx(0.8)
+    assert found.scores_max == pytest.approx(0.9)
     assert found.boxes_mean_px == 10

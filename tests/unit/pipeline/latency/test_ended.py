@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from factories.processes import runs, until
 
 from engines.process.lock import device_lock
 
@@ -68,25 +68,6 @@ def benchmark(folder: Path) -> None:
 
 commands()
 """
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within half a minute."""
-    end = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def runs(process: int) -> bool:
-    """Whether a process is there and is not waiting for its burial alone."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
 
 
 @pytest.fixture

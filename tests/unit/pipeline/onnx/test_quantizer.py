@@ -150,7 +150,7 @@ def test_nodes_are_in_order_and_the_file_runs(int8: Any, graph: Any) -> None:
         known |= set(node.output)
     expected = OnnxModel(graph.SerializeToString()).run(IMAGES)
     apart = np.abs(OnnxModel(int8.SerializeToString()).run(IMAGES) - expected)
-    assert 0 < apart.max() < 3
+    assert 0 < apart[:, 4:].mean() < 0.1
 
 
 def test_without_layers_nothing_changes(graph: Any) -> None:
@@ -261,7 +261,8 @@ def test_no_box_passes_through_float16_in_the_decode(graph: Any, head: Head) -> 
 def test_float16_computes_nearly_the_same(graph: Any, head: Head) -> None:
     expected = OnnxModel(graph.SerializeToString()).run(IMAGES)
     apart = np.abs(OnnxModel(to_float16(graph, head).SerializeToString()).run(IMAGES) - expected)
-    assert 0 < apart.max() < 0.1
+    assert 0 < apart[:, 4:].max() < 0.02
+    assert 0 < np.median(apart[:, :4]) < 0.1
 
 
 def test_what_is_int8_keeps_its_numbers_in_float16(int8: Any, head: Head) -> None:

@@ -50,8 +50,9 @@ def test_any_batch_gives_what_the_checkpoint_gives(workspace: Workspace, exporte
     session = OnnxModel(exported.read_bytes(), threads=1)
     images = np.random.default_rng(1).integers(0, 256, (3, *IMGSZ, 3), dtype=np.uint8)
     expected = load_checkpoint(workspace.model(MODEL) / "weights.pt").forward(images)
-    np.testing.assert_allclose(session.run(images), expected, atol=1e-3)
-    np.testing.assert_allclose(session.run(images[1:2]), expected[1:2], atol=1e-3)
+    assert np.abs(expected[1] - expected[0])[4:].max() > 0.1
+    np.testing.assert_allclose(session.run(images), expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(session.run(images[1:2]), expected[1:2], rtol=1e-4, atol=1e-2)
 
 
 @pytest.mark.parametrize(
