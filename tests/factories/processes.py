@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
+"""For what takes a moment on an idle machine."""
 
 
 def until(condition: Callable[[], bool]) -> bool:

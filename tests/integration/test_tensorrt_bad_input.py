@@ -39,7 +39,6 @@ OUT = f"engines/targets/{RTX}/out/{ENGINE}"
 BUILD = ("build", ENGINE, "--target", RTX)
 EVALUATE = ("evaluate", ENGINE, "--target", RTX)
 BENCHMARK = ("benchmark", ENGINE, "--target", RTX)
-"""For what takes a moment on an idle machine."""
 
 Spoil = Callable[[Clone], None]
 

@@ -15,7 +15,6 @@ from engines.errors import InputError
 from engines.process.child import ChildEnded, run_in_child, tell
 
 ROOT = Path(__file__).parents[4]
-"""For what takes a moment on an idle machine."""
 
 
 # What children do; they import it from this file, which pytest keeps under this module's name.
@@ -155,7 +154,7 @@ def start_parent(folder: Path) -> tuple[subprocess.Popen[str], int]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         start_new_session=True,
     )
     assert parent.stdout is not None
