@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from engines.config.workspace import find_workspace
@@ -18,7 +18,7 @@ loop_seconds = 0.0
 stream = Detector.stream
 
 
-def timed(self: Detector, frames: Iterable[Frame]) -> Iterator[Detections]:
+def timed(self: Detector, frames: Iterable[Frame]) -> Generator[Detections, None, None]:
     """As `Detector.stream`; its consumer in `pipeline evaluate` only collects."""
     global loop_seconds
     started = time.perf_counter()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from itertools import cycle, islice
 from statistics import median
 
@@ -17,6 +17,7 @@ from peer import Peer, StandIn, exported
 from timing import Rounds, Side, alternate, frames_a_second, medians
 
 from engines.backends.loading import load_engine
+from engines.detect.detections import Detections
 from engines.detect.detector import Detector
 from engines.detect.letterbox import letterbox
 from engines.machine.fingerprint import read_fingerprint
@@ -100,7 +101,9 @@ def throughput(comparison: Comparison) -> list[Figure]:
         sides.append(_peer_side(peers[-1], frames, batch=PEER_BATCH))
         for precision in STREAM_LIMITS:
             detector = stack.enter_context(_open(comparison, precision, in_flight=in_flight))
-            sides.append(_stream_side(comparison, precision, detector, frames))
+            # One stream without an end: a turn's warm-up fills it again after the others' turns.
+            stream = stack.enter_context(closing(detector.stream(cycle(frames))))
+            sides.append(_stream_side(comparison, precision, stream))
             sides.append(_engine_side(comparison, precision, frames, in_flight=in_flight))
         taken = _alternate(comparison, sides)
     theirs = max((one.name for one in peers), key=lambda name: median(frames_a_second(taken[name])))
@@ -175,12 +178,10 @@ def _seconds(detector: Detector, frame: Frame) -> float:
     return time.perf_counter() - started
 
 
-def _stream_side(
-    comparison: Comparison, name: str, detector: Detector, frames: Sequence[Frame]
-) -> Side:
+def _stream_side(comparison: Comparison, name: str, stream: Iterator[Detections]) -> Side:
     def run(count: int) -> list[float]:
         started = time.perf_counter()
-        for _ in detector.stream(islice(cycle(frames), count)):
+        for _ in islice(stream, count):
             pass
         return [(time.perf_counter() - started) / count]
 
@@ -200,14 +201,14 @@ def _engine_side(
     )
     for slot in range(in_flight):
         letterbox(frames[slot % len(frames)], manifest.imgsz, session.input(slot, 1)[0])
+        session.start(slot)
+    slots = cycle(range(in_flight))
 
     def run(count: int) -> list[float]:
         started = time.perf_counter()
-        for number in range(count + in_flight):
-            if number >= in_flight:
-                session.wait(number % in_flight)
-            if number < count:
-                session.start(number % in_flight)
+        for slot in islice(slots, count):
+            session.wait(slot)
+            session.start(slot)
         return [(time.perf_counter() - started) / count]
 
     return Side(name=_by_itself(precision), run=run, opencv_threads=comparison.opencv_threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from types import TracebackType
@@ -87,7 +87,7 @@ class Detector:
             found += [self._decode(*pair) for pair in zip(raw, placements, strict=True)]
         return found
 
-    def stream(self, frames: Iterable[Frame]) -> Iterator[Detections]:
+    def stream(self, frames: Iterable[Frame]) -> Generator[Detections, None, None]:
         """Boxes frame by frame, in order, with as many frames in flight as the session has slots.
 
         Raises InputError for a frame that is not uint8 height x width x 3.

@@ -132,20 +132,22 @@ def run_windows(
     wanted: Wanted,
     watch: Watch,
     *,
+    settling_calls: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Windows:
     """Call until enough calls were quiet and their p99 is sure enough, the time is over, or it is
     hopeless.
 
-    The watch works between the windows, where nothing is timed; one call that is not timed either
-    then warms again what it cooled.
+    The watch works between the windows, where nothing is timed; `settling_calls` that are not timed
+    either then bring back what its pause changed (warm caches, a full pipeline).
     """
     done: list[Window] = []
     quiet_calls, quiet, total = 0, 0.0, 0.0
     while quiet_calls < wanted.calls or quiet < wanted.seconds or not _p99_is_sure(done, wanted):
         if done and (total >= wanted.max_seconds or _hopeless(quiet, total)):
             break
-        call()
+        for _ in range(settling_calls):
+            call()
         watch.begin()
         times, seconds = _calls(call, clock)
         one = Window(times=times, seconds=seconds, disturbance=watch.end(seconds))

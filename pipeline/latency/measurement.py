@@ -38,10 +38,8 @@ class Extra(Part):
     memory_peak_mib: float
     machine: MachineState | None = None
     windows: WindowCounts | None = None
-    frames: int | None = None
-    """In each round of the throughput."""
     in_flight: int | None = None
-    """Of them at once."""
+    """Frames at once, where the throughput was measured: each round is one of each slot."""
     gpu_p50_ms: float | None = None
     gpu_wait: str | None = None
     """How the processor waits for the GPU."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from itertools import cycle, islice
 from typing import Any
@@ -32,13 +33,11 @@ from pipeline.latency.measurement import Extra
 
 Measure = Callable[..., None]
 
-THROUGHPUT_ROUNDS = 3
-"""Enough to see whether the first and the last agree."""
-THROUGHPUT_SECONDS = 0.15
-"""Of one round, which is a window: it fits between the bursts of other programs. Filling and
-emptying the slots is in it, so that it is a little less than a stream without end gives."""
-LEAST_TURNS = 5
-"""Of each slot in a round."""
+THROUGHPUT_TURNS = 3
+"""At least: whether the first and the last agree. A turn is one frame of each slot."""
+SETTLING_TURNS = 2
+"""A pause finds all frames of a stream done: one turn starts them again, and with the next one they
+end as in a stream without a pause."""
 
 
 @pytest.fixture(scope="session")
@@ -136,25 +135,27 @@ def test_throughput(
     frames: list[Frame],
     in_flight: int,
 ) -> None:
-    with plan.open_detector(read_fingerprint(), in_flight=in_flight) as detector:
+    with (
+        plan.open_detector(read_fingerprint(), in_flight=in_flight) as detector,
+        closing(detector.stream(cycle(frames))) as stream,
+    ):
 
-        def run(count: int) -> int:
-            return sum(1 for _ in detector.stream(islice(cycle(frames), count)))
+        def turn() -> None:
+            for _ in range(in_flight):
+                next(stream)
 
         sampler = StateSampler(gpu=plan.gpu)
-        pace = 2 * in_flight * warm_up(partial(run, 2 * in_flight), plan.warmup_seconds)
-        frame_count = max(LEAST_TURNS * in_flight, math.ceil(pace * THROUGHPUT_SECONDS))
-        wanted = patience.wanted(plan, THROUGHPUT_ROUNDS, pace / frame_count)
+        pace = warm_up(turn, plan.warmup_seconds)
         # With more frames in flight than processors, waiting for one is the plan, and so is using
         # up a quota.
         limits = plan.limits.model_copy(update={"wait_share": 1.0})
+        wanted = patience.wanted(plan, THROUGHPUT_TURNS, pace)
         extra = run_quiet(
-            benchmark, partial(run, frame_count), wanted, limits, sampler, used_before
+            *(benchmark, turn, wanted, limits, sampler, used_before),
+            settling_calls=SETTLING_TURNS,
         )
         patience.saw(extra)
         own = extra.machine and extra.machine.model_copy(
             update={"run_queue_wait_share": None, "quota_throttles": None}
         )
-        extra.model_copy(
-            update={"machine": own, "frames": frame_count, "in_flight": in_flight}
-        ).put(benchmark.extra_info)
+        extra.model_copy(update={"machine": own, "in_flight": in_flight}).put(benchmark.extra_info)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from engines.measure.gpu import GpuNeighbours
@@ -50,13 +51,17 @@ def run_quiet(
     limits: Limits,
     sampler: StateSampler,
     used_before: float | None,
+    *,
+    settling_calls: int = 1,
 ) -> Extra:
-    """Call in windows, and let pytest-benchmark have the quiet calls as its rounds."""
+    """Call in windows (see `run_windows`), and let pytest-benchmark have the quiet calls as its
+    rounds."""
     gpu = GpuNeighbours(sampler.read, limits.clock_share)
     neighbours = Neighbours(limits, os.sched_getaffinity(0))
     watch = Watches(neighbours, gpu) if sampler.gpu else neighbours
     with sampler:
-        windows = benchmark.pedantic(run_windows, args=(call, wanted, watch), rounds=1)
+        measure = partial(run_windows, settling_calls=settling_calls)
+        windows = benchmark.pedantic(measure, args=(call, wanted, watch), rounds=1)
     times = windows.times()
     benchmark.stats.stats.data[:] = times.tolist()
     state = sampler.state(drift_share(times), gpu.quiet if windows.enough else ())

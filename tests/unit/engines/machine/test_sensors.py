@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,15 +49,22 @@ def test_a_process_that_ends_meanwhile_is_left_out(
 ) -> None:
     for process in (71, 72, 73):
         _write(tmp_path, f"proc/{process}/task/{process}/schedstat", "5 0 1")
-    scandir = os.scandir
+    _write(tmp_path, "proc/74/task/74/schedstat", "5 0 1")
+    listdir, open_file = os.listdir, os.open
 
-    def ending(path: str | Path | int) -> Any:
-        if "proc/72/task" in str(path):
+    def ending(path: str) -> list[str]:
+        if "proc/72/task" in path:
             raise gone
-        return scandir(path)
+        return listdir(path)
 
-    monkeypatch.setattr(os, "scandir", ending)
-    assert sorted(Path(path).name for path in read_other_threads(tmp_path)) == ["schedstat"] * 2
+    def ended(path: str, flags: int) -> int:
+        if "proc/74/task" in path:
+            raise gone
+        return open_file(path, flags)
+
+    monkeypatch.setattr(os, "listdir", ending)
+    monkeypatch.setattr(os, "open", ended)
+    assert read_other_threads(tmp_path) == {"71/71": 5, "73/73": 5}
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,18 @@ def test_the_engines_own_slow_calls_stay_in_the_p99() -> None:
     assert np.percentile(found.times(), 99) > 0.07
 
 
+def test_calls_that_settle_are_not_timed() -> None:
+    clock, durations = Clock(), iter([0.5, 0.25] + [0.015625] * 1000)
+
+    def call() -> None:
+        clock.now += next(durations)
+
+    found = run_windows(call, wanted(), Script(), settling_calls=2, clock=clock)
+    assert set(found.times()) == {0.015625}
+    # Two before each window, all others in one.
+    assert clock.now - found.seconds == 0.75 + 2 * 0.015625 * (len(found.windows) - 1)
+
+
 def test_a_drift_of_the_engines_own_stays() -> None:
     found = run(
         Script("wait"),
