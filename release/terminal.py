@@ -49,7 +49,12 @@ def show_published(published: Published) -> None:
         line(f"  {_entry(one.mlflow)}{alias}")
     for model, candidate in candidates.candidates.items():
         line(f"{model}: {candidate.engine} is the candidate ({candidate.reason})")
-    line(f"MLflow: {how_to_open(published.publications[0].mlflow.tracking_uri)}")
+    uri = published.publications[0].mlflow.tracking_uri
+    if uri.startswith(_SERVERS):
+        line(f"MLflow: {uri.rstrip('/')}/{published.page}")
+        return
+    line(f"MLflow: {how_to_open(uri)}")
+    line(f"  then    {_LOCAL}/{published.page}")
 
 
 def show_status(overview: Overview) -> None:
@@ -232,8 +237,13 @@ def _entry(entry: MlflowEntry) -> str:
     return f"{entry.registered_model} version {entry.version}, run {entry.run_id}"
 
 
+_SERVERS = ("http://", "https://")
+_LOCAL = "http://127.0.0.1:5000"
+"""Where `mlflow ui` serves, unless told otherwise."""
+
+
 def how_to_open(uri: str) -> str:
     """A server's address, or the command that serves a local store."""
-    if uri.startswith(("http://", "https://")):
+    if uri.startswith(_SERVERS):
         return uri
     return f"mlflow ui --backend-store-uri {uri}"

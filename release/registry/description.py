@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engines.config.names import Name
 from engines.records.verdict import Check
 from engines.verdict.judged import JudgedEngine
@@ -37,8 +39,45 @@ def heading(release: str) -> str:
     return f"### `{release}`"
 
 
-def of_version(judged: JudgedEngine, release: str, registered_model: str, engine_file: str) -> str:
+def of_version(judged: JudgedEngine, release: str, registered_model: str, version: str) -> str:
     """Of one version: verdict, device, where it comes from, and how to load it."""
+    manifest = judged.manifest
+    return f"""{_verdict(judged, release)}
+
+**Where it comes from**: model `{manifest.model}` version {manifest.model_version}, commit \
+`{manifest.source.git_commit or "none"}`, weights `{manifest.source.weights_sha256[:12]}`, \
+{manifest.source.onnx_file.rpartition("/")[2]} `{manifest.source.onnx_sha256[:12]}`. The data sets \
+are the run's inputs.
+
+**Image**: tag `{release}`; its digest is in `release/records/{release}/image.json` of the \
+repository once it is packed. It holds `/models/{judged.engine_file.name}`.
+
+**Load** (on such a device):
+
+```python
+import mlflow
+model = mlflow.pyfunc.load_model("models:/{registered_model}/{version}")
+boxes = model.predict("picture.jpg")
+boxes = model.predict(picture)   # uint8 BGR, shape (height, width, 3)
+boxes = model.predict(pictures)  # a list of those, or a batch (n, height, width, 3)
+```
+
+`models:/{registered_model}@candidate` is the version that is rolled out, whichever that is.
+"""
+
+
+def of_run(judged: JudgedEngine, release: str, lineage: Mapping[str, str]) -> str:
+    """Of one run: its verdict, and every hash by which git and DVC find what it is of."""
+    rows = "\n".join(f"| {name} | `{value}` |" for name, value in lineage.items())
+    return f"""{_verdict(judged, release)}
+
+| where it comes from |  |
+|---|---|
+{rows}
+"""
+
+
+def _verdict(judged: JudgedEngine, release: str) -> str:
     manifest = judged.manifest
     device = judged.benchmark.device or manifest.device
     rows = "\n".join(_row(check) for check in judged.verdict.checks)
@@ -54,26 +93,7 @@ def of_version(judged: JudgedEngine, release: str, registered_model: str, engine
 | budget | measured | limit |  |
 |---|---|---|---|
 {rows}
-{notes}
-
-**Where it comes from**: model `{manifest.model}` version {manifest.model_version}, commit \
-`{manifest.source.git_commit or "none"}`, weights `{manifest.source.weights_sha256[:12]}`, \
-{manifest.source.onnx_file.rpartition("/")[2]} `{manifest.source.onnx_sha256[:12]}`. The data sets \
-are the run's inputs.
-
-**Image**: tag `{release}`; its digest is in `release/records/{release}/image.json` of the \
-repository once it is packed. It holds `/models/{engine_file}`.
-
-**Load** (on such a device):
-
-```python
-import mlflow
-model = mlflow.pyfunc.load_model("models:/{registered_model}@candidate")
-boxes = model.predict("picture.jpg")
-boxes = model.predict(picture)   # uint8 BGR, shape (height, width, 3)
-boxes = model.predict(pictures)  # a list of those, or a batch (n, height, width, 3)
-```
-"""
+{notes}""".rstrip()
 
 
 def _row(check: Check) -> str:

@@ -14,6 +14,7 @@ a commit of their own and print addresses.
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -96,6 +97,7 @@ class Store:
             self._log(submission, run)
         model = self._model(submission, experiment, run)
         version = found or self._register(submission, model, run)
+        self._link_version(model, version)
         if not later:
             self._describe(submission, version)
         if run.info.status != "FINISHED":
@@ -128,6 +130,16 @@ class Store:
         return (
             bool(found) and self._has_model(found[0]) and self._has_all(submission, version.run_id)
         )
+
+    def page(self, experiment: str | None) -> str:
+        """Where a server shows the runs of an experiment, or all of them, behind its address.
+
+        The kind of experiment is said there once more: MLflow's pages of now go by the address and
+        by what a browser saw last, which is GenAI at first, and not by the experiment's tag.
+        """
+        found = self._client.get_experiment_by_name(experiment) if experiment else None
+        place = f"/{found.experiment_id}/runs" if found else ""
+        return f"#/experiments{place}?workflowType=machine_learning"
 
     def aliases(self, registered_model: str) -> dict[str, int]:
         """The model's aliases and the versions that they name; none where there is no model."""
@@ -196,7 +208,7 @@ class Store:
         found = self._client.search_runs([experiment], _tagged(submission.release), max_results=1)
         if found:
             return found[0]
-        tags = {**submission.tags, **_SOURCE, TAG: submission.release}
+        tags = {**_run_tags(submission), TAG: submission.release}
         return self._client.create_run(experiment, tags=tags, run_name=submission.release)
 
     def _log_later(self, submission: Submission, experiment: str) -> None:
@@ -208,7 +220,7 @@ class Store:
         if run is None:
             run = self._client.create_run(
                 experiment,
-                tags={**submission.tags, **_SOURCE, **marks},
+                tags={**_run_tags(submission), **marks},
                 run_name=f"{submission.release}, measured again",
             )
         self._log(submission, run)
@@ -231,7 +243,7 @@ class Store:
                 for key, value in submission.params.items()
                 if key not in run.data.params
             ],
-            tags=[RunTag(key, value) for key, value in submission.tags.items()],
+            tags=[RunTag(key, value) for key, value in _run_tags(submission).items()],
         )
         with tempfile.TemporaryDirectory() as folder:
             link(submission.files, Path(folder))
@@ -272,6 +284,16 @@ class Store:
         if model.model_id not in [one.model_id for one in outputs]:
             self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
 
+    def _link_version(self, model: LoggedModel, version: Any) -> None:
+        """Let the model's page name its version, as `mlflow.register_model` does; else it says that
+        it is not registered."""
+        from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+        if MLFLOW_MODEL_VERSIONS not in model.tags:
+            entry = {"name": version.name, "version": int(version.version)}
+            tags = {MLFLOW_MODEL_VERSIONS: json.dumps([entry])}
+            self._client.set_logged_model_tags(model.model_id, tags)
+
     def _describe(self, submission: Submission, version: Any) -> None:
         """Write the descriptions, unless people put their own in the place."""
         name, texts = submission.registered_model, submission.descriptions
@@ -279,8 +301,9 @@ class Store:
             self._client.update_registered_model(name, texts.model)
         before = version.description or ""
         ours = not before or before.startswith(heading(submission.release))
-        if ours and before != texts.version:
-            self._client.update_model_version(name, version.version, texts.version)
+        text = texts.version(str(version.version))
+        if ours and before != text:
+            self._client.update_model_version(name, version.version, text)
 
     def _create_model(self, submission: Submission, experiment: str, run: Run) -> LoggedModel:
         return self._client.create_logged_model(
@@ -304,7 +327,7 @@ class Store:
             name,
             source=f"models:/{model.model_id}",
             run_id=run.info.run_id,
-            tags={**submission.version_tags, TAG: submission.release},
+            tags={**submission.tags, TAG: submission.release},
             model_id=model.model_id,
         )
         # Somebody on another machine may have registered the same engine since we looked. Whoever
@@ -319,6 +342,15 @@ def _holds_another_measurement(run: Run, submission: Submission) -> bool:
     """Whether a release's run is whole, and of other records than the submission's."""
     held = run.data.tags.get(MEASUREMENT)
     return run.info.status == "FINISHED" and held not in (None, submission.measurement)
+
+
+def _run_tags(submission: Submission) -> dict[str, str]:
+    """What people filter by, and what MLflow shows in places of its own."""
+    shown = {
+        "mlflow.source.git.commit": submission.tags.get("git_commit", ""),
+        NOTE: submission.descriptions.run,
+    }
+    return {**submission.tags, **_SOURCE, **{key: text for key, text in shown.items() if text}}
 
 
 def _tagged(release: str) -> str:

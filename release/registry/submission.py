@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,6 @@ from release.registry import description
 from release.registry.portable import requirements
 from release.tags import make_tag
 
-VERSION_TAGS = ("verdict", "engine", "device", "git_commit", "dvc.weights_md5")
-"""The few of a run's tags that people filter versions by."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptions:
@@ -33,7 +31,9 @@ class Descriptions:
 
     experiment: str
     model: str
-    version: str
+    run: str
+    version: Callable[[str], str]
+    """By the number of the version, which says how to load just that one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,7 @@ class Submission:
     experiment: str
     registered_model: str
     tags: Mapping[str, str]
-    version_tags: Mapping[str, str]
-    """The few that people filter versions by."""
+    """The few that people filter runs, models and versions by."""
     descriptions: Descriptions
     data_sets: Mapping[str, tuple[str, str]]
     """Of the run's inputs: purpose to folder and DVC's hash."""
@@ -75,7 +74,8 @@ def describe(
     Raises InputError when the ONNX file is not the one that the engine was built from.
     """
     manifest = judged.manifest
-    tags, metrics = _tags(workspace, judged), _metrics(judged)
+    metrics, lineage = _metrics(judged), _lineage(workspace, judged)
+    tags = _tags(judged, lineage)
     folder = judged.folder
     records = [folder.path / name for name in (*RECORDS, Verdict.file)]
     raw = [folder.raw_times] if folder.raw_times.is_file() else []
@@ -85,18 +85,18 @@ def describe(
         experiment=f"jetrail/{manifest.model}",
         registered_model=name,
         tags=tags,
-        version_tags={key: tags[key] for key in VERSION_TAGS if key in tags},
         descriptions=Descriptions(
             experiment=description.of_experiment(manifest.model),
             model=description.of_model(manifest.model, manifest.target),
-            version=description.of_version(judged, release, name, judged.engine_file.name),
+            run=description.of_run(judged, release, lineage),
+            version=partial(description.of_version, judged, release, name),
         ),
-        data_sets=_data_sets(workspace, judged, tags),
+        data_sets=_data_sets(workspace, judged, lineage),
         params=_params(judged),
         metrics=metrics,
         files=(_onnx(workspace, judged), judged.engine_file, *records, *raw),
         draw=draw,
-        fingerprint=_fingerprint(tags, metrics, records),
+        fingerprint=_fingerprint({**tags, **lineage}, metrics, records),
         measurement=_fingerprint({}, {}, records),
         model_files=(judged.engine_file, folder.file(Manifest)),
         thresholds=manifest.thresholds.model_dump(),
@@ -180,27 +180,23 @@ def _latencies(name: str, batches: Mapping[str, Latency]) -> dict[str, float]:
     }
 
 
-def _tags(workspace: Workspace, judged: JudgedEngine) -> dict[str, str]:
-    """Where the engine comes from and what it runs on; an empty tag is left out."""
+def _tags(judged: JudgedEngine, lineage: Mapping[str, str]) -> dict[str, str]:
+    """What people filter by; an empty tag is left out. Every hash is in the run's description."""
     manifest = judged.manifest
     # Any x86 machine may build for TensorRT-RTX: what measured is what the figures are of.
     device = judged.benchmark.device or manifest.device
     tags = {
         "verdict": judged.verdict.verdict,
         "engine": manifest.engine,
-        "engine_sha256": manifest.engine_sha256,
-        "onnx_sha256": manifest.source.onnx_sha256,
-        "weights_sha256": manifest.source.weights_sha256,
-        "git_commit": manifest.source.git_commit,
-        "mlflow.source.git.commit": manifest.source.git_commit,
         "device": device.module or device.gpu or device.name,
-        **_dvc_hashes(workspace, judged),
+        "git_commit": manifest.source.git_commit,
+        "dvc.weights_md5": lineage.get("dvc.weights_md5", ""),
     }
     return {key: value for key, value in tags.items() if value}
 
 
-def _dvc_hashes(workspace: Workspace, judged: JudgedEngine) -> dict[str, str | None]:
-    """By which DVC finds again what the engine was made from and measured with."""
+def _lineage(workspace: Workspace, judged: JudgedEngine) -> dict[str, str]:
+    """By which git and DVC find again what the engine was made from and measured with."""
     manifest = judged.manifest
     model = load_model(workspace, manifest.model)
     locks = lock_files(workspace, manifest.target)
@@ -210,20 +206,25 @@ def _dvc_hashes(workspace: Workspace, judged: JudgedEngine) -> dict[str, str | N
         "dvc.engine_md5": judged.engine_file,
     }
     data_sets = data_set_hashes(workspace, manifest.model, manifest.target)
-    return {
+    found = {
+        "git_commit": manifest.source.git_commit,
+        "weights_sha256": manifest.source.weights_sha256,
+        "onnx_sha256": manifest.source.onnx_sha256,
+        "engine_sha256": manifest.engine_sha256,
         **{key: dvc_md5(path, locks) for key, path in files.items()},
         **{f"dvc.{name}_md5": one.removeprefix("md5:") for name, one in data_sets.items()},
     }
+    return {key: value for key, value in found.items() if value}
 
 
 def _data_sets(
-    workspace: Workspace, judged: JudgedEngine, tags: Mapping[str, str]
+    workspace: Workspace, judged: JudgedEngine, lineage: Mapping[str, str]
 ) -> dict[str, tuple[str, str]]:
     """Each data set's folder in the repository, and by which hash DVC knows it (empty: by none)."""
     model = load_model(workspace, judged.manifest.model)
     folder = workspace.relative(workspace.model(model.name))
     return {
-        name: (f"{folder}/{path}", tags.get(f"dvc.{name}_md5", ""))
+        name: (f"{folder}/{path}", lineage.get(f"dvc.{name}_md5", ""))
         for name, path in model.data.model_dump().items()
     }
 

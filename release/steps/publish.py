@@ -45,6 +45,8 @@ class Published(NamedTuple):
     publications: tuple[Publication, ...]
     """Of the engines that passed, by engine; as MLflow has them."""
     candidates: Candidates
+    page: str
+    """Where MLflow's server shows the runs, behind its address; empty where it was not asked."""
 
 
 class _Change(NamedTuple):
@@ -82,7 +84,7 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
         _check_records(workspace, passed)
         before = _candidates_before(workspace, config)
         change = _Change(before.candidates, ()) if engine else _change(config, verdicts, before)
-        publications, chosen = _tell_mlflow(
+        publications, chosen, page = _tell_mlflow(
             workspace, config, passed, verdicts, before.candidates, change, say
         )
         words = {**before.skipped, **verdicts}
@@ -95,7 +97,7 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
             },
         )
         _write(workspace, publications, candidates, say)
-    return Published(tuple(publications), candidates)
+    return Published(tuple(publications), candidates, page)
 
 
 def _judged(
@@ -172,14 +174,14 @@ def _tell_mlflow(
     before: Mapping[str, Candidate],
     change: _Change,
     say: Say,
-) -> tuple[list[Publication], dict[str, Candidate]]:
+) -> tuple[list[Publication], dict[str, Candidate], str]:
     """Publish what passed, point the alias at each model's best and take it off those that lost it.
 
     MLflow is not asked where nothing passes and nothing of the target was ever published.
     """
     others = _others(workspace, config, verdicts)
     if not passed and not others and not (change.lost and _was_published(workspace, config.target)):
-        return [], {}
+        return [], {}, ""
     submissions = [
         describe(workspace, one, partial(write_plots, one.benchmark, one.evaluation))
         for one in passed
@@ -200,7 +202,9 @@ def _tell_mlflow(
             if version is not None:
                 store.point_alias(name, ALIAS, version)
         _drop_aliases(store, config.target, change.lost, say)
-    return publications, chosen
+        experiments = {one.mlflow.experiment for one in publications}
+        page = store.page(experiments.pop() if len(experiments) == 1 else None)
+    return publications, chosen, page
 
 
 def _others(workspace: Workspace, config: TargetConfig, wanted: Iterable[str]) -> list[Publication]:

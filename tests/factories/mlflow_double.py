@@ -46,6 +46,9 @@ class MlflowDouble:
             version=version,
         )
 
+    def page(self, experiment: str | None) -> str:
+        return "#/experiments/1/runs" if experiment else "#/experiments"
+
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         assert version in self.versions[registered_model].values()
         self.aliases.setdefault(registered_model, {})[alias] = version

@@ -187,6 +187,7 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     assert not [value for value in version.tags.values() if "{" in value]
     assert version.description.startswith(f"### `{candidate.release}`")
     assert "| frame_p99_ms |" in version.description
+    assert f'load_model("models:/{NAME}/{version.version}")' in version.description
     assert f"`{MODEL}`" in client.get_registered_model(NAME).description
 
     run = client.get_run(version.run_id)
@@ -196,7 +197,19 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     purposes = {one.tags[0].value: one.dataset.name for one in run.inputs.dataset_inputs}
     assert purposes["evaluation"] == f"{MODEL}-evaluation"
     (model_id,) = [one.model_id for one in run.outputs.model_outputs]
-    assert client.get_logged_model(model_id).source_run_id == run.info.run_id
+    model = client.get_logged_model(model_id)
+    assert model.source_run_id == run.info.run_id
+    # By which the model's page says that it is registered.
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [
+        {"name": NAME, "version": int(version.version)}
+    ]
+    ours = {key for key in run.data.tags if not key.startswith("mlflow.")}
+    marks = {"jetrail.tag", "jetrail.logged", "jetrail.measurement"}
+    assert ours == {"verdict", "engine", "device", "git_commit", "dvc.weights_md5"} | marks
+    assert f"| dvc.weights_md5 | `{WEIGHTS_MD5}` |" in run.data.tags["mlflow.note.content"]
+    assert published.page == f"#/experiments/{run.info.experiment_id}/runs" + (
+        "?workflowType=machine_learning"
+    )
     assert run.info.status == "FINISHED"
     assert run.data.params["precision"] == "fp16"
     assert run.data.metrics["frame_p50_ms"] == 3.0
@@ -645,6 +658,7 @@ def test_commands(workspace: Workspace) -> None:
     assert process.returncode == 0, output
     assert "tiny-int8: FAIL, so it is not published" in output
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in output
+    assert "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning" in output
     for noise in ("INFO", "WARN", "🏃", "View run", "Traceback"):
         assert noise not in output
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def describe_fp16(workspace: Workspace) -> Submission:
     return describe(workspace, load_judged(workspace, TARGET, ENGINE), print)
 
 
+def lineage(submission: Submission) -> dict[str, str]:
+    """The hashes in the table of the run's description."""
+    return dict(re.findall(r"^\| (\S+) \| `(.*)` \|$", submission.descriptions.run, re.MULTILINE))
+
+
 def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) -> None:
     add_engine("fp16", p50_ms=12.0)
     (workspace.target(TARGET) / "dvc.lock").write_text(LOCK)
@@ -64,16 +70,20 @@ def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) 
     first = ["frame_p50_ms", "frame_p99_ms", "throughput_fps", "map50_95", "map50_95_drop"]
     assert list(publication.metrics)[:5] == first  # as the run's page shows them
     assert publication.metrics["frame_batch_4_p99_ms"] == 1000.0
-    assert {key: value for key, value in publication.tags.items() if "dvc." in key} == {
+    found = lineage(publication)
+    assert {key: value for key, value in found.items() if "dvc." in key} == {
         "dvc.onnx_md5": ONNX_MD5,
         "dvc.engine_md5": ENGINE_MD5,
         "dvc.calibration_md5": "4444.dir",
         "dvc.tuning_md5": "5555.dir",
         "dvc.evaluation_md5": "3333.dir",
     }
-    # Tags are read by people: the whole fingerprint is in manifest.json beside them.
+    hashes = {"git_commit", "weights_sha256", "onnx_sha256", "engine_sha256"}
+    assert hashes < found.keys()
+    assert publication.descriptions.run.count("| PASS |") == 8
+    # Tags are read by people: all hashes are in the run's description.
     assert not [value for value in publication.tags.values() if "{" in value or len(value) > 64]
-    assert publication.version_tags.keys() == {"verdict", "engine", "device", "git_commit"}
+    assert publication.tags.keys() == {"verdict", "engine", "device", "git_commit"}
     assert publication.data_sets["evaluation"] == ("models/meter/data/evaluation", "3333.dir")
     assert publication.thresholds == {
         **{"confidence": 0.25, "iou": 0.7, "max_detections": 300},
@@ -106,7 +116,15 @@ def test_the_device_is_the_one_that_measured(
     judge_again(workspace, ENGINE)
     submission = describe_fp16(workspace)
     assert submission.tags["device"] == "NVIDIA L4"
-    assert "on NVIDIA L4 (8.9), fp16" in submission.descriptions.version
+    assert "on NVIDIA L4 (8.9), fp16" in submission.descriptions.version("3")
+
+
+def test_a_version_says_how_to_load_just_that_one(
+    workspace: Workspace, add_engine: Callable[..., str]
+) -> None:
+    add_engine("fp16")
+    text = describe_fp16(workspace).descriptions.version("7")
+    assert 'load_model("models:/meter.x86-openvino/7")' in text
 
 
 def test_fingerprint_follows_the_measurement(
@@ -138,9 +156,9 @@ def test_lock_of_another_build(workspace: Workspace, add_engine: Callable[..., s
     add_engine("fp16")
     lock = LOCK.replace(ENGINE_MD5, "2" * 32)
     (workspace.target(TARGET) / "dvc.lock").write_text(lock)
-    tags = describe_fp16(workspace).tags
-    assert "dvc.engine_md5" not in tags
-    assert tags["dvc.onnx_md5"] == ONNX_MD5
+    found = lineage(describe_fp16(workspace))
+    assert "dvc.engine_md5" not in found
+    assert found["dvc.onnx_md5"] == ONNX_MD5
 
 
 def test_stages_that_ran_on_different_data(
@@ -149,9 +167,9 @@ def test_stages_that_ran_on_different_data(
     add_engine("fp16")
     (workspace.target(TARGET) / "dvc.lock").write_text(LOCK)
     (workspace.root / "dvc.lock").write_text(ROOT_LOCK.replace("3333", "6666"))
-    tags = describe_fp16(workspace).tags
-    assert "dvc.evaluation_md5" not in tags
-    assert tags["dvc.tuning_md5"] == "5555.dir"
+    found = lineage(describe_fp16(workspace))
+    assert "dvc.evaluation_md5" not in found
+    assert found["dvc.tuning_md5"] == "5555.dir"
 
 
 def test_file_that_the_lock_names_is_gone(tmp_path: Path) -> None:
