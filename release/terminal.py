@@ -104,7 +104,10 @@ def _show_ring(ring: str, found: RingStatus, branch: str | None) -> None:
 
 def show_history(entries: Iterable[Entry]) -> None:
     """A ring's step a paragraph, the latest first."""
-    for one in entries:
+    found = list(entries)
+    if not found:
+        line("None: no ring has got a release on the branch that Fleet reads")
+    for one in found:
         place, commit = one.place, one.commit
         line(f"{moment(commit.at)}  {place.model} on {place.target}: {place.ring}")
         line(f"  {_tag(one.before)} -> {_tag(one.after)}")

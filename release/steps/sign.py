@@ -32,6 +32,7 @@ from release.say import Say
 from release.signing.keys import trusted_keys
 from release.signing.signer import SigningKey, open_key
 from release.signing.statement import describe, says_the_same, seal
+from release.tags import parse_tag
 
 
 def sign_release(
@@ -49,6 +50,7 @@ def sign_release(
     token or a cloud does not do its part.
     """
     refuse_old_layout(workspace)
+    release = parse_tag(release).name
     found = read_publication(workspace, release).target
     if target not in (None, found):
         raise InputError(

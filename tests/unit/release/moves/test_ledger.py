@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,20 @@ def test_bad_input(
 # --- history, status, diff -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("arguments", "known"),
+    [
+        (("metre",), "models that .* release/fleet: meter; got 'metre'"),
+        (("--target", "x86"), f"targets that .* release/fleet: {TARGET}; got 'x86'"),
+        (("--ring", "prod"), "rings that .*: canary, pilot, production; got 'prod'"),
+    ],
+)
+def test_history_of_nothing_that_there_is(run: Run, arguments: tuple[str, ...], known: str) -> None:
+    result = run("history", *arguments)
+    assert result.exit_code == 2
+    assert re.search(known, result.stderr)
+
+
 def test_history(repository: GitOpsRepository, run: Run) -> None:
     run("promote", "meter", *PILOT, "--why", "soaked")
     publish(repository, "canary", name="Grace")
@@ -125,7 +140,11 @@ def test_history(repository: GitOpsRepository, run: Run) -> None:
         "  why: soaked",
     ]
     assert lines[7] == f"2026-01-01 10:00 UTC  meter on {TARGET}: canary"
-    assert run("history", "--ring", "production").stdout == ""
+    none = run("history", "--ring", "production")
+    assert (none.exit_code, none.stdout) == (
+        0,
+        "None: no ring has got a release on the branch that Fleet reads\n",
+    )
     assert run("history", "--limit", "1").stdout.splitlines() == lines[:3]
 
 

@@ -324,3 +324,11 @@ def test_a_pushed_release_is_signed_by_no_other_key(
         assert "stays signed as it is, since it was pushed" in result.stdout
     assert run(workspace, monkeypatch, "sign", "--target", TARGET, "--key", new).exit_code == 0
     assert attestation_path(workspace, release).read_bytes() == before
+
+
+def test_a_tag_with_its_digest_and_a_word_that_is_no_tag(
+    workspace: Workspace, release: str
+) -> None:
+    assert signed(workspace, f"{release}@sha256:{'a' * 64}") == attestation_path(workspace, release)
+    with pytest.raises(InputError, match="Expected a tag as v<model version>"):
+        signed(workspace, "../elsewhere")
