@@ -74,7 +74,18 @@ def explain(error: ValidationError) -> str:
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{key}: {first['msg']}{_got(first)}{more}"
+    return f"{key}: {_said(first)}{_got(first)}{more}"
+
+
+def _said(problem: Any) -> str:
+    """Pydantic's sentence, but not with a class of ours in it."""
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        found = problem["input"]
+        kind = (
+            "" if isinstance(found, str | int | float | None) else f", got a {type(found).__name__}"
+        )
+        return f"Input should be keys with values{kind}"
+    return str(problem["msg"])
 
 
 def _got(problem: Any) -> str:

@@ -109,6 +109,20 @@ def test_an_unknown_target_names_the_known_ones() -> None:
         load_target(REPOSITORY, "jetson")
 
 
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [("", "got None"), ("- a\n", "got a list"), ("just words\n", "got 'just words'")],
+)
+def test_a_file_without_keys_is_refused_in_plain_words(
+    workspace: Workspace, text: str, got: str
+) -> None:
+    path = workspace.model("helmets") / "model.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"the file: Input should be keys with values, {got}. Fix"):
+        load_model(workspace, "helmets")
+
+
 def test_what_is_no_yaml_is_refused(workspace: Workspace) -> None:
     path = workspace.model("helmets") / "model.yaml"
     path.parent.mkdir()
