@@ -1,10 +1,11 @@
 """`pipeline benchmark` beside a neighbour: is it valid, with the figures of an idle machine?
 
 Measures one engine in turns: without a neighbour of ours, and beside a process that takes one
-processor half of the time in bursts. In the end once with all processors taken all the time, which
-must be INVALID, and soon.
+processor half of the time in bursts. A run beside it is compared with the two that were alone
+before and after it, and these with each other: by so much the machine itself moves. In the end once
+with all processors taken all the time, which must be INVALID, and soon.
 
-Run by hand after `dvc repro`, on a machine that does nothing else; takes some ten minutes:
+Run by hand after `dvc repro`, on a machine that does nothing else; takes some fifteen minutes:
 
     python benchmarks/neighbours.py meter-yolov8n-fp16 [--runs 10]
 """
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -65,15 +67,15 @@ def main() -> None:
     options = parser.parse_args()
     workspace = find_workspace()
     target = load_target(workspace, options.target)
-    pairs = []
+    alone, beside = [measured(workspace, target, options.engine)], []
+    show("0: alone", alone[0])
     for number in range(1, options.runs + 1):
-        alone = measured(workspace, target, options.engine)
         with neighbours(1, busy=0.3, idle=0.3):
-            beside = measured(workspace, target, options.engine)
-        pairs.append((alone, beside))
-        show(f"{number}: alone", alone)
-        show(f"{number}: beside", beside)
-    summary(pairs)
+            beside.append(measured(workspace, target, options.engine))
+        show(f"{number}: beside", beside[-1])
+        alone.append(measured(workspace, target, options.engine))
+        show(f"{number}: alone", alone[-1])
+    summary(alone, beside)
     with neighbours(len(os.sched_getaffinity(0)), busy=3600.0, idle=0.0):
         taken = measured(workspace, target, options.engine)
     show("all processors taken", taken)
@@ -125,17 +127,32 @@ def show(name: str, run: Run) -> None:
         print(f"    {reason}", flush=True)
 
 
-def summary(pairs: Sequence[tuple[Run, Run]]) -> None:
-    """How many were valid, and how far the figures beside a neighbour are from those without."""
-    valid = sum(beside.valid for _, beside in pairs)
-    print(f"beside a neighbour: {valid} of {len(pairs)} valid")
+def summary(alone: Sequence[Run], beside: Sequence[Run]) -> None:
+    """How many were valid, and how far the figures beside a neighbour are from those around them."""
+    print(f"alone: {valid(alone)}; beside a neighbour: {valid(beside)}")
     for name, limit in (("p50_ms", P50_WITHIN), ("p99_ms", P99_WITHIN)):
-        alone = median(getattr(one, name) for one, _ in pairs)
-        apart = [getattr(beside, name) / alone - 1 for _, beside in pairs]
+        around = [(getattr(one, name), getattr(two, name)) for one, two in pairwise(alone)]
+        ratios = [
+            2 * getattr(run, name) / sum(pair) for run, pair in zip(beside, around, strict=True)
+        ]
         print(
-            f"{name}: alone {alone:.2f} (median), beside {min(apart):+.1%} to {max(apart):+.1%}, "
-            f"median {median(apart):+.1%} (wanted: within {limit:.0%})"
+            f"{name}: beside, of the two runs around it, {spread(ratios, limit)}\n"
+            f"        a run alone, of the one before, {spread([b / a for a, b in around], limit)}"
         )
+
+
+def valid(runs: Sequence[Run]) -> str:
+    """How many of them."""
+    return f"{sum(one.valid for one in runs)} of {len(runs)} valid"
+
+
+def spread(ratios: Sequence[float], limit: float) -> str:
+    """Where ratios lie, and how many of them within the limit."""
+    within = sum(abs(ratio - 1) <= limit for ratio in ratios)
+    return (
+        f"{min(ratios) - 1:+.1%} to {max(ratios) - 1:+.1%}, the middle one "
+        f"{median(ratios) - 1:+.1%}; {within} of {len(ratios)} within {limit:.0%}"
+    )
 
 
 if __name__ == "__main__":
