@@ -128,7 +128,7 @@ def show(name: str, run: Run) -> None:
 
 
 def summary(alone: Sequence[Run], beside: Sequence[Run]) -> None:
-    """How many were valid, and how far the figures beside a neighbour are from those around them."""
+    """How many were valid, and how far figures beside a neighbour are from those around them."""
     print(f"alone: {valid(alone)}; beside a neighbour: {valid(beside)}")
     for name, limit in (("p50_ms", P50_WITHIN), ("p99_ms", P99_WITHIN)):
         around = [(getattr(one, name), getattr(two, name)) for one, two in pairwise(alone)]
