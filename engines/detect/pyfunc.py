@@ -96,8 +96,9 @@ def _read(path: Path, where: str) -> NDArray[np.uint8]:
 
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise InputError(f"Expected a picture{where} in {path}, got: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"Expected a picture{where} in {path}, got: {why}.") from error
     try:
         picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     except cv2.error:  # larger than OpenCV reads

@@ -6,6 +6,7 @@ and `BaseDataset.get_img_files` read it.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def _folder(path: Path, content: dict[Any, Any]) -> Path:
     InputError where a `path` leads nowhere.
     """
     beside, named = path.resolve().parent, content.get("path")
-    if not named:
+    if named is None or named == "":
         return beside
     if not isinstance(named, str):
         raise InputError(f"{path}: expected `path` as text, got {named!r}. Put it in quotes.")
@@ -128,7 +129,7 @@ def _names(path: Path, content: dict[Any, Any]) -> tuple[str, ...]:
     names, count = content.get("names"), content.get("nc")
     if names is None and count is None:
         raise InputError(f"Expected {path} to have the keys `val` and `names`. Add `names`.")
-    if count is not None:
+    if "nc" in content:
         count = _count(path, count)
     if names is None:
         return tuple(f"class_{index}" for index in range(count or 0))
@@ -139,12 +140,24 @@ def _names(path: Path, content: dict[Any, Any]) -> tuple[str, ...]:
             f"{path}: expected `names` as a list, or as a map from 0 upward without gaps; "
             f"got {str(names)[:80]!r}. Fix the file and run again."
         )
+    _refuse_imagenet(path, result)
     if count not in (None, len(result)):
         raise InputError(
             f"{path}: expected as many `names` as `nc`, got {len(result)} names and `nc: {count}`."
             " Make the two the same."
         )
     return result
+
+
+def _refuse_imagenet(path: Path, names: tuple[str, ...]) -> None:
+    """Raise InputError for ImageNet's codes: Ultralytics trains under the words that they stand
+    for, where the first name begins so (`check_class_names`)."""
+    codes = [name for name in names if re.fullmatch(r"n\d{8}", name)]
+    if codes and names[0].startswith("n0"):
+        raise InputError(
+            f"{path}: expected `names` as the checkpoint has them, got ImageNet's code {codes[0]}, "
+            "of which Ultralytics makes a word when it trains. Write those words."
+        )
 
 
 def _count(path: Path, count: Any) -> int:

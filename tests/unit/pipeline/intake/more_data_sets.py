@@ -73,6 +73,11 @@ def _numbers() -> None:
 
 def _places() -> None:
     yaml("path_null", "path:\n" + PLAIN)
+    yaml("path_false", "path: false\n" + PLAIN, "`path` as text")
+    yaml("path_zero", "path: 0\n" + PLAIN, "`path` as text")
+    yaml("nc_null_beside_names", PLAIN + "nc:\n", "`nc` as a number of classes, got None")
+    yaml("names_of_imagenet", PLAIN.replace("[a, b, c]", "[n01440764, b, c]"), "code n01440764")
+    yaml("names_like_imagenet", PLAIN.replace("[a, b, c]", "[n0t, n01440764x, c]"))
     yaml("path_number", "path: 2024\n" + PLAIN, "`path` as text")
     yaml("trailing_slash", PLAIN.replace("images/val", "images/val/"))
     yaml("dot_slash", PLAIN.replace("images/val", "./images/val"))
@@ -197,6 +202,16 @@ def _files() -> None:
         plain(folder)
         for stem in ("a..b", " lead", "trail ", "1.2.3", "no_label.txt"):
             labelled(folder / f"images/val/{stem}.png", folder / f"labels/val/{stem}.txt")
+
+    @case()
+    def cache_of_a_training(folder: Path) -> None:
+        plain(folder)
+        (folder / "labels/val.cache").write_bytes(b"anything")
+
+    @case()
+    def folder_called_like_a_picture(folder: Path) -> None:
+        plain(folder, PLAIN.replace("images/val", "images/all.png"))
+        labelled(folder / "images/all.png/z.png", folder / "labels/all.png/z.txt")
 
     @case()
     def linked_labels(folder: Path) -> None:
