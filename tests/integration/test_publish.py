@@ -271,6 +271,7 @@ def test_a_loaded_model_takes_pictures_as_people_have_them(
         (tmp_path / "broken.png", "OpenCV reads none"),
         (str(tmp_path / "no.png"), "No such file"),
         (tmp_path, "Is a directory"),
+        ("a\0b", "embedded null"),
         (pd.DataFrame({"a": [1]}), "got a DataFrame"),
     ):
         with pytest.raises(InputError, match=re.escape(said)) as raised:
