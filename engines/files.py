@@ -112,7 +112,7 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
     """A new folder beside `path`, locked while it is used, which goes in the end; a folder that
     cannot be written shows here first. Those of processes that were killed go too."""
     with _disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         collect_left_over(path.parent)
         folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
     lock = os.open(folder, os.O_RDONLY)
@@ -123,6 +123,16 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"Expected {folder} to be a folder, or nothing yet, but it is a file or lies below "
+            "one. Name another place, or move the file away."
+        ) from error
 
 
 def collect_left_over(parent: Path) -> None:

@@ -64,10 +64,13 @@ def _address_space_bytes() -> int:
 
 
 def _of_the_system(error: OSError) -> str | None:
-    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+    names = (errno.ENAMETOOLONG, errno.ELOOP)
+    kinds = PermissionError | IsADirectoryError | NotADirectoryError
+    if isinstance(error, kinds) or error.errno in names:
+        what = "name" if error.errno in names else "kind, owner or permissions"
         return (
             f"Expected to be able to use {error.filename}, but the system says: "
-            f"{error.strerror}. Fix its kind, owner or permissions and run again."
+            f"{error.strerror}. Fix its {what} and run again."
         )
     if error.errno == errno.ENOENT and "temporary directory" in (error.strerror or ""):
         return (

@@ -292,3 +292,11 @@ def test_folders_appear_whole_or_not_at_all(tmp_path: Path) -> None:
         assert not (place / "one").exists()
     assert {path.name for path in place.iterdir()} == {"one", "two"}
     assert (place / "two" / "file").read_text() == "two"
+
+
+@pytest.mark.parametrize("below", ["file", "file/further"])
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=f"Expected .*{below} to be a folder"):
+        write_atomic(tmp_path / below / "new.json", b"{}")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -65,3 +65,10 @@ def test_where_a_disk_is_and_what_is_free(tmp_path: Path) -> None:
     mount = next(one for one in (tmp_path, *tmp_path.parents) if one.is_mount())
     assert said.startswith(f"the disk at {mount} has ")
     assert said.endswith(f" of {total} MiB free")
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too long") as raised:
+        (tmp_path / ("x" * 300)).write_bytes(b"")
+    said = str(in_a_sentence(raised.value, "pipeline"))
+    assert "File name too long. Fix its name and run again." in said

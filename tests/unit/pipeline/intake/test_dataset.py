@@ -98,6 +98,17 @@ def test_an_unreadable_image_is_refused_by_name(tmp_path: Path, content: bytes) 
         load_set(tmp_path, "evaluation")[0].read_image()
 
 
+def test_pictures_in_sub_folders_have_the_labels_of_their_sub_folder(tmp_path: Path) -> None:
+    for site, label in (("a", "0"), ("b/day", "1")):
+        put_image(tmp_path, f"{site}/x.png", ord(site[0]), None)
+        file = tmp_path / "labels" / site / "x.txt"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{label} 0.5 0.5 0.5 0.5\n")
+    found = load_set(tmp_path, "evaluation")
+    classes = {one.name: one.read_labels(classes=2).classes.tolist() for one in found}
+    assert classes == {"a/x.png": [0], "b/day/x.png": [1]}
+
+
 def test_a_missing_or_empty_set_is_refused_by_purpose(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Expected the calibration set in"):
         load_set(tmp_path, "calibration")

@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
 from engines.config.model import load_model
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from pipeline.cli import commands
 from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_sets
 from pipeline.intake.labels import label_path
@@ -127,6 +129,21 @@ def test_a_model_is_ready_for_the_pipeline(
     assert folders == {Path("helmets", "x86-openvino", ring) for ring in RINGS}
     params = (workspace.root / "params.yaml").read_text()
     assert params == "# ours\nmodels:\n  - meter-yolov8n\n  - helmets\n"
+
+
+def test_the_command_ends_with_a_table_of_the_sets(
+    tmp_path: Path, workspace: Workspace, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    (data.parent / "labels/val/0.txt").write_text("0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n")
+    words = ["add-model", "helmets", "--weights", str(tmp_path / "best.pt"), "--data", str(data)]
+    words += ["--imgsz", "384,640", "--track", "git", "--target", "x86-openvino"]
+    result = CliRunner().invoke(commands, words, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    assert "│ calibration │ train │       15 │      15 │" in result.stdout
+    assert "│ evaluation  │ val   │       10 │      10 │          0 │          1 │" in result.stdout
+    assert "Only 10 evaluation pictures" in result.stdout
+    assert result.stdout.endswith("Next: dvc repro\n")
 
 
 def test_people_s_comments_in_the_row_stay(
