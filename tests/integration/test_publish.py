@@ -912,7 +912,7 @@ def test_a_deleted_experiment_is_named_with_the_command(workspace: Workspace) ->
         publish(workspace, TARGET, None, _quiet)
 
 
-@pytest.mark.parametrize("answer", ["silent", "429"])
+@pytest.mark.parametrize("answer", ["silent", "429", "429 after a while"])
 def test_a_server_that_does_not_serve_is_given_up_soon(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
@@ -928,7 +928,8 @@ def test_a_server_that_does_not_serve_is_given_up_soon(
 
 @contextmanager
 def _bad_server(answer: str) -> Iterator[str]:
-    """A server that takes connections and says nothing, or that asks to come back in an hour."""
+    """A server that takes connections and says nothing, or that asks to come back in an hour, at
+    once or once it said that it is there."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         held: list[socket.socket] = []
 
@@ -937,7 +938,13 @@ def _bad_server(answer: str) -> Iterator[str]:
                 while True:
                     connection, _ = listening.accept()
                     held.append(connection)
-                    if answer == "429":
+                    if answer == "429 after a while" and len(held) == 1:
+                        connection.recv(65536)
+                        connection.sendall(
+                            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                            b"Content-Length: 2\r\nConnection: close\r\n\r\n{}"
+                        )
+                    elif answer.startswith("429"):
                         connection.recv(65536)
                         connection.sendall(
                             b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\n"
