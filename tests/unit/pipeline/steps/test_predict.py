@@ -1,0 +1,81 @@
+"""pipeline predict: a drawn picture for each that can be read, in its sub-folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from factories import paper
+from typer.testing import CliRunner
+
+from engines.config.workspace import Workspace
+from engines.detect.detections import Detections
+from pipeline.cli import commands
+from pipeline.steps import predict as step
+
+FOUND = Detections(
+    boxes=np.array([[4, 4, 20, 20], [8, 8, 28, 28]], np.float32),
+    confidences=np.array([0.9, 0.8], np.float32),
+    classes=np.array([1, 1]),
+)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with an engine that always finds two things, and a folder as people have it."""
+    workspace = Workspace(root=tmp_path)
+    paper.lay_out(workspace)
+    monkeypatch.chdir(tmp_path)
+
+    @contextmanager
+    def opened(*_: Any) -> Iterator[Any]:
+        yield SimpleNamespace(
+            manifest=SimpleNamespace(classes=("nut", "bolt")),
+            detect=lambda frames: [FOUND for _ in frames],
+        )
+
+    monkeypatch.setattr(step, "Detector", SimpleNamespace(open=opened))
+    folder = tmp_path / "photos"
+    (folder / "day 1").mkdir(parents=True)
+    for place in ("a.png", "day 1/b.JPG"):
+        cv2.imwrite(str(folder / place), np.full((32, 32, 3), 90, np.uint8))
+    (folder / "notes.txt").write_text("none")
+    (folder / "broken.jpg").write_bytes(b"none")
+    return folder
+
+
+def predict(*words: str) -> Any:
+    return CliRunner().invoke(commands, ["predict", *words, "--engine", "meter-fp16"])
+
+
+def test_a_folder_is_drawn_with_its_sub_folders(photos: Path) -> None:
+    result = predict("photos")
+    assert result.exit_code == 0, result.output
+    drawn = {path.relative_to("predictions") for path in Path("predictions").rglob("*.png")}
+    assert drawn == {Path("a.png.png"), Path("day 1/b.JPG.png")}
+    assert (cv2.imread("predictions/a.png.png") != 90).any()
+    assert "predictions/a.png.png: 2 bolt\n" in result.stdout
+    assert "left out: Expected an image" in result.stderr
+    assert "broken.jpg" in result.stderr
+
+
+def test_one_picture_and_what_is_none(photos: Path) -> None:
+    assert predict("photos/a.png", "--out", "drawn").exit_code == 0
+    assert [path.name for path in Path("drawn").iterdir()] == ["a.png.png"]
+    for wrong, said in (
+        ("photos/broken.jpg", "is damaged or of another kind"),
+        ("photos/notes.txt", "Expected a picture, or a folder with pictures"),
+        ("nowhere", "Expected a picture, or a folder with pictures"),
+    ):
+        result = predict(wrong)
+        assert result.exit_code == 2
+        assert said in result.stderr
+    result = predict("photos/a.png", "--out", "photos/notes.txt")
+    assert result.exit_code == 2
+    assert "Expected photos/notes.txt to be a folder" in result.stderr
