@@ -158,7 +158,7 @@ def promote(
     to: Annotated[str, typer.Option("--to", help="The ring that gets the release.")],
     override: Annotated[
         list[str] | None,
-        typer.Option("--override", help="Go past this rule, or `all`; with --why."),
+        typer.Option("--override", help="Go past this rule, or `all`, quarantine too; with --why."),
     ] = None,
     why: Why = None,
     report: Reports = None,

@@ -56,20 +56,7 @@ def plan_rollback(
         )
     held = held_by(snapshot, place)
     files = snapshot.export(view, *(f"release/records/{_name(one)}" for one in held))
-    banned = {_name(one): read_quarantine(files, _name(one)) for one in held}
-    if to:
-        chosen = _named(held, to, place)
-    elif runs and went_back(held) and banned[_name(held[-1])] is None:
-        chosen = held[-1]
-    else:
-        chosen = _before(held, banned, place)
-    found = banned[_name(chosen)]
-    if found is not None:
-        raise InputError(
-            f"Expected a release that is not quarantined, got {_name(chosen)}: {found.why} (said "
-            f"{found.by}). Choose another with --to, or lift it with `release quarantine "
-            f"{_name(chosen)} --lift --why TEXT`."
-        )
+    chosen = _chosen(held, files, place, to, runs)
     planned = Planned(
         action="roll back",
         place=place,
@@ -85,6 +72,27 @@ def plan_rollback(
         return planned
     move = _move(snapshot, planned, chosen, why)
     return replace(planned, move=move)
+
+
+def _chosen(
+    held: list[Held], files: Workspace, place: Place, to: str | None, runs: ReleaseValues | None
+) -> Held:
+    """What the ring goes back to, of all that it held; `files` has the records of those."""
+    banned = {_name(one): read_quarantine(files, _name(one)) for one in held}
+    if to:
+        chosen = _named(held, to, place)
+    elif runs and went_back(held) and banned[_name(held[-1])] is None:
+        chosen = held[-1]
+    else:
+        chosen = _before(held, banned, place)
+    found = banned[_name(chosen)]
+    if found is not None:
+        raise InputError(
+            f"Expected a release that is not quarantined, got {_name(chosen)}: {found.why} (said "
+            f"{found.by}). Choose another with --to, or lift it with `release quarantine "
+            f"{_name(chosen)} --lift --why TEXT`."
+        )
+    return chosen
 
 
 def _reach(

@@ -11,22 +11,34 @@ from pathlib import Path
 
 from factories.fleet_reports import deployment, write_report
 from factories.gitops import GitOpsRepository, git
+from factories.signed import Signer
 from rich.console import Console
 from rich.text import Text
 from typer.testing import Result
 
-from release.records import Candidate, Candidates, candidates_path, publication_path
+from engines.config.workspace import Workspace
+from release.packed import ImageRecord, image_path
+from release.records import (
+    Candidate,
+    Candidates,
+    attestation_path,
+    candidates_path,
+    publication_path,
+)
+from release.rollout.release_yaml import dump, release_file, values_of
+from tests.unit.release.moves.test_signed import statement
 from tests.unit.release.publications import PUBLICATION, TARGET, another
 
 PICTURE = Path(__file__).parents[4] / "docs" / "pictures" / "status.svg"
 TITLE = "$ release status --report sites.json"
 BAD = another("1.1", "b")
+DIGEST = f"sha256:{'5f0d1c2b3a49' * 5}5f0d"
 CRASHING = {"ready": False, "message": "deployment.apps inference/meter [progressing] 0 of 1"}
 
 
 def drawn(text: str) -> str:
     """As a terminal shows it; without the fonts that rich would fetch from elsewhere."""
-    console = Console(record=True, width=84, file=io.StringIO(), force_terminal=True)
+    console = Console(record=True, width=122, file=io.StringIO(), force_terminal=True)
     styles = (("ready with it", "green"), ("not ready", "red"), (r"\bmeter on .*", "bold"))
     shown = Text(text.rstrip("\n"))
     for words, style in styles:
@@ -41,6 +53,26 @@ def words_of(picture: str) -> list[str]:
     return [html.unescape(one) for one in re.findall(r"<text[^>]*>([^<]*)</text>", picture)]
 
 
+def sign_and_pack(workspace: Workspace) -> None:
+    """The second release as the demo leaves it, and pushed."""
+    signer = Signer("plant")
+    workspace.trusted_keys.mkdir(parents=True)
+    signer.record().write(workspace.trusted_keys / "plant.json")
+    about = {"release": BAD.release, "engine_sha256": BAD.engine_sha256, "model_version": "1.1"}
+    signed = statement(files=dict(BAD.judged), **about)
+    attestation_path(workspace, BAD.release).write_bytes(signer.envelope(signed))
+    ImageRecord(
+        release=BAD.release,
+        digest=DIGEST,
+        manifest_bytes=1,
+        platform="linux/amd64",
+        base=None,
+        layers=(),
+        files={},
+        repositories=("registry.example.com/jetrail/meter",),
+    ).write(image_path(workspace, BAD.release))
+
+
 def test_the_picture_is_true(
     repository: GitOpsRepository, run: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -51,9 +83,11 @@ def test_the_picture_is_true(
     Candidates(target=TARGET, policy="fastest", candidates={"meter": chosen}, skipped={}).write(
         candidates_path(workspace, TARGET)
     )
+    sign_and_pack(workspace)
     repository.put(PUBLICATION, "pilot")
     repository.push("The first in pilot", at="2026-11-16T01:13:00Z")
-    repository.put(BAD, "canary")
+    values = dump(values_of(BAD, DIGEST))
+    release_file(workspace, "meter", TARGET, "canary").write_text(values)
     repository.push("The second in canary", name="Grace", at="2026-11-27T07:13:00Z")
     commit = git(repository.bare, "rev-parse", "main")
     folder = f"jetrail-release-fleet-meter-{TARGET}"
