@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import signal
 import sys
 import threading
@@ -57,6 +60,7 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
 
     @wraps(command)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        _in_utf8()
         try:
             if (status := run_in_a_fork()) is not None:
                 raise typer.Exit(status)
@@ -79,6 +83,18 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
             raise _said(sentence, InputError.exit_code) from error
 
     return wrapper
+
+
+def _in_utf8() -> None:
+    """Start this process anew where Python takes names of files for something else than UTF-8: an
+    old locale, or PYTHONUTF8=0. What people call things would be other bytes then, or an error.
+    And what the terminal cannot show is written in escapes."""
+    if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _said(sentence: str, code: int) -> typer.Exit:

@@ -83,7 +83,7 @@ def _name(cpuinfo: dict[str, str], root: Path) -> str:
 def _present(path: Path) -> int | None:
     """The number of processors in a list like `0-7` or `0,2-5`."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError:
         return None
     ranges = re.findall(r"(\d{1,5})(?:-(\d{1,5}))?", text)

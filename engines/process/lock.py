@@ -34,7 +34,8 @@ def device_lock(
     Raises Conflict (exit 7) with the holder's work and process when the device stays taken.
     """
     path = (folder or Path(tempfile.gettempdir())) / FILE
-    with open(path, "a+", opener=_shared) as file:
+    # `surrogateescape`: the holder's folder may have a name that is no text.
+    with open(path, "a+", opener=_shared, encoding="utf-8", errors="surrogateescape") as file:
         _take(file, work, wait_seconds, waiting)
         file.truncate(0)
         file.write(f"`{work}` (process {os.getpid()} in {Path.cwd()})")

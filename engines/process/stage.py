@@ -66,4 +66,9 @@ def _is_shell_with_command(process: int) -> bool:
 
 def _parent(process: int) -> int:
     # The name of a program may hold blanks and brackets.
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(
+        Path(f"/proc/{process}/stat")
+        .read_text(encoding="utf-8", errors="replace")
+        .rpartition(")")[2]
+        .split()[1]
+    )

@@ -1,4 +1,4 @@
-"""One command at a time that changes which models there are."""
+"""One command at a time that changes models, targets or their rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from engines.config.workspace import Workspace
 
 @contextmanager
 def one_at_a_time(workspace: Workspace) -> Iterator[None]:
-    """Wait until no other command adds, updates or removes a model here, then hold it off.
+    """Wait until no other command changes models, targets or their rows here, then hold it off:
+    an edit of a file that another edits too would be lost.
 
     The kernel frees the lock when the process ends, by kill -9 too.
     """

@@ -7,6 +7,7 @@ from engines.config.workspace import Workspace
 from engines.files import atomic_folder
 from pipeline.intake.names import check_new_name
 from pipeline.repository.fleet import fleet_folders
+from pipeline.repository.lock import one_at_a_time
 from pipeline.repository.yaml_edit import edited_yaml
 
 
@@ -16,6 +17,11 @@ def add_target(workspace: Workspace, name: str, source: str) -> None:
 
     Raises InputError when the name is not one, is taken, or `source` does not exist.
     """
+    with one_at_a_time(workspace):
+        _add_target(workspace, name, source)
+
+
+def _add_target(workspace: Workspace, name: str, source: str) -> None:
     like = load_target(workspace, source)
     # Its own labels: jobs and tags of the two targets must not meet on one device or cluster.
     own = like.model_copy(update={"target": name, "fleet_label": name})

@@ -16,6 +16,7 @@ from engines.errors import InputError
 from engines.machine.fingerprint import describe
 from engines.records.benchmark import Benchmark
 from pipeline.device.recognition import mismatches
+from pipeline.repository.lock import one_at_a_time
 from pipeline.repository.yaml_edit import edited_yaml, put
 
 MOST = 10.0
@@ -34,7 +35,10 @@ def budgets(workspace: Workspace, target_name: str, measurement: Path, margin: f
     found = Benchmark.read(measurement)
     _check(target, found, measurement)
     limits = _limits(target, found, margin)
-    with edited_yaml(workspace.target(target_name) / "params.yaml") as content:
+    with (
+        one_at_a_time(workspace),
+        edited_yaml(workspace.target(target_name) / "params.yaml") as content,
+    ):
         row = content["engines"][found.engine]
         put(row, "budgets_from", "measured", _source(found))
         written = row.get("budgets") or CommentedMap()

@@ -93,7 +93,7 @@ def _auth_files() -> list[Path]:
 
 def _from_file(path: Path, repository: str) -> Credentials | None:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         auths, helpers = content.get("auths", {}), content.get("credHelpers", {})
         for key in _keys(repository):
             if key in helpers:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from pipeline.intake.dataset import load_sets
 from release.records import Candidates, candidates_path
 from release.rollout.release_yaml import read_values, release_file
 from release.tags import parse_tag
-from tests.integration.conftest import MODEL, ROOT, ROW, TARGET, Clone, only_fp16
+from tests.integration.conftest import BIN, MODEL, ROOT, ROW, TARGET, Clone, only_fp16
 
 pytestmark = pytest.mark.integration
 
@@ -31,6 +32,7 @@ NAME = "valves"
 CLASSES = ("open", "closed", "it's: stuck")
 IMGSZ = (64, 96)
 PRECISIONS = ("fp32", "fp16", "int8")
+PURPOSES = ("calibration", "tuning", "evaluation")
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +195,58 @@ def test_updated_then_removed(finished: Clone, checkpoint: Path, data: Path) -> 
     finished.run("pipeline", "remove-model", NAME)
     assert finished.run("git", "status", "--porcelain") == before
     assert finished.repro() == ["probe"]
+
+
+# --- at once -------------------------------------------------------------------------------------
+
+
+def at_once(clone: Clone, *commands: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Run commands of `pipeline` at the same time; how each ended, and what it said of errors."""
+    started = [
+        subprocess.Popen(
+            [str(BIN / "pipeline"), *words],
+            cwd=clone.root,
+            env=clone.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for words in commands
+    ]
+    said = [process.communicate()[1] for process in started]
+    return list(zip((process.returncode for process in started), said, strict=True))
+
+
+def words_of(name: str, checkpoint: Path, data: Path) -> tuple[str, ...]:
+    files = ("--weights", str(checkpoint), "--data", str(data))
+    return ("add-model", name, *files, "--imgsz", "64,96", "--track", "git")
+
+
+def test_two_of_one_name_at_once(empty: Clone, checkpoint: Path, data: Path) -> None:
+    words = words_of(NAME, checkpoint, data)
+    (first, quiet), (second, said) = sorted(at_once(empty, words, words))
+    assert (first, second) == (0, 2), quiet + said
+    assert f"error: Expected a new model, but {NAME} is there already." in said
+    check_models(empty, {NAME})
+
+
+def test_models_added_and_removed_at_once(clone: Clone, checkpoint: Path, data: Path) -> None:
+    added = [words_of(name, checkpoint, data) for name in ("pumps", "valves")]
+    target = ("add-target", "line-4", "--from", TARGET)
+    ended = at_once(clone, *added, ("remove-model", MODEL), target)
+    assert [code for code, _ in ended] == [0, 0, 0, 0], ended
+    check_models(clone, {"pumps", "valves"})
+    assert not clone.workspace.model(MODEL).exists()
+
+
+def check_models(clone: Clone, names: set[str]) -> None:
+    """Just these models are there, whole, and named everywhere."""
+    assert {path.parent.name for path in clone.workspace.models.glob("*/model.yaml")} == names
+    with clone.edited("params.yaml") as params:
+        assert set(params["models"]) == names
+    for name in names:
+        model = load_model(clone.workspace, name)
+        assert {*load_sets(clone.workspace.model(name), model)} == {*PURPOSES}
+        assert (clone.workspace.ring(name, TARGET, "canary") / "fleet.yaml").is_file()
+    engines = {f"{name}-{precision}" for name in names for precision in PRECISIONS}
+    assert load_target(clone.workspace, TARGET).engines.keys() == engines

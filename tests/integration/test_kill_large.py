@@ -298,7 +298,7 @@ def make_ready(clone: Clone) -> tuple[Path, Path]:
     with clone.edited(ROW) as row:
         row["engines"] = {}
         row["batch"].update(opt=1, max=1)
-        row["benchmark"].update(max_attempts=10)
+        row["benchmark"].update(max_attempts=4)
         row["budgets"].update(engine_size_mib=1024)
     (clone.root / "tmp").mkdir()
     return weights, data

@@ -130,7 +130,7 @@ def find(root: Path, pattern: str) -> list[Path]:
 def read_text(path: Path) -> str:
     """The content, or nothing: a thread may end, and a sensor may refuse, while we read."""
     try:
-        return path.read_text(errors="replace").strip("\0 \n")
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
     except OSError:
         return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from engines.errors import InputError
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.benchmark import Benchmark, Latency, MachineState, Quiet, Throughput, Validity
 from pipeline.cli import commands
+from pipeline.repository.lock import one_at_a_time
 from pipeline.repository.yaml_edit import edited_yaml, put
 from pipeline.steps.add_target import add_target
 from pipeline.steps.budgets import budgets, parse_margin
@@ -93,6 +95,19 @@ def test_writes_the_engine_s_own_budgets_and_where_they_are_from(
     others = {engine: row for engine, row in after.engines.items() if engine != ENGINE}
     assert others == {engine: row for engine, row in before.engines.items() if engine != ENGINE}
     assert after.budgets == before.budgets
+
+
+def test_it_waits_for_who_else_edits_the_row(workspace: Workspace, tmp_path: Path) -> None:
+    row = workspace.target(NX) / "params.yaml"
+    before = row.read_bytes()
+    other = Thread(target=budgets, args=(workspace, NX, measurement(tmp_path), 0.25))
+    with one_at_a_time(workspace):
+        other.start()
+        other.join(0.5)
+        assert other.is_alive()
+        assert row.read_bytes() == before
+    other.join(60)
+    assert row.read_bytes() != before
 
 
 def test_a_later_measurement_replaces_an_earlier_one(workspace: Workspace, tmp_path: Path) -> None:

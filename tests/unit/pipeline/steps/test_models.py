@@ -27,6 +27,7 @@ from pipeline.repository.entries import add_entries
 from pipeline.repository.fleet import fleet_folders
 from pipeline.repository.lock import one_at_a_time
 from pipeline.steps import update_model as update
+from pipeline.steps.add_target import add_target
 from pipeline.steps.list_models import list_models
 from pipeline.steps.remove_model import remove_model
 from pipeline.steps.update_model import update_model
@@ -335,14 +336,20 @@ def test_a_model_that_params_does_not_name(helmets: Workspace) -> None:
 
 
 def test_commands_that_change_models_wait_for_each_other(helmets: Workspace) -> None:
-    other = Thread(target=remove_model, args=(helmets, "helmets"), kwargs={"force": False})
+    (helmets.targets / "device.dvc.yaml").write_text("stages: {}\n")
+    removed = Thread(target=remove_model, args=(helmets, "helmets"), kwargs={"force": False})
+    added = Thread(target=add_target, args=(helmets, "line-4", TARGETS[0]))
     with one_at_a_time(helmets):
-        other.start()
-        other.join(0.5)
-        assert other.is_alive()
+        for other in (removed, added):
+            other.start()
+            other.join(0.5)
+            assert other.is_alive()
         assert helmets.model("helmets").is_dir()
-    other.join(60)
+        assert not helmets.target("line-4").exists()
+    for other in (removed, added):
+        other.join(60)
     assert not helmets.model("helmets").exists()
+    assert helmets.target("line-4").exists()
 
 
 def test_the_rows_are_yaml_that_others_read(helmets: Workspace) -> None:
