@@ -51,7 +51,7 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
 
 
 def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
-    """Where MLflow's aliases name another release than `wanted`, which git says, or none.
+    """Where MLflow's aliases name another release than `wanted`, which git says (empty: none).
 
     A sentence each, and one where MLflow could not be asked; a clone without a store has nothing
     to compare.
@@ -61,7 +61,8 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
     try:
         with open_store(workspace.root) as store:
             return [
-                f"{place.model} on {place.target}: git's {place.ring} is {release}, MLflow's alias "
+                f"{place.model} on {place.target}: git's {place.ring} is {release or 'none'}, "
+                f"MLflow's alias "
                 f"{got or 'is not there'}. Run `release status --repair`."
                 for place, release in wanted.items()
                 if (got := _release_at(store, place)) != release

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from engines.config.rings import load_rings
@@ -110,17 +110,18 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
         found = _statuses(workspace, chosen, None, None)
-        differ = _differences(workspace, found)
+        differ = _differences(workspace, found, chosen)
         return Overview(statuses=found, branch=None, trouble=str(error), differ=differ)
     found = _statuses(workspace, chosen, snapshot, report)
-    return Overview(
-        statuses=found, branch=snapshot.gitops.shown, differ=_differences(workspace, found)
-    )
+    differ = _differences(workspace, found, chosen)
+    return Overview(statuses=found, branch=snapshot.gitops.shown, differ=differ)
 
 
-def _differences(workspace: Workspace, statuses: list[Status]) -> tuple[str, ...]:
+def _differences(
+    workspace: Workspace, statuses: list[Status], targets: Collection[str]
+) -> tuple[str, ...]:
     """MLflow's aliases against the candidates and what each ring runs."""
-    wanted: dict[Place, str] = {}
+    wanted = dict.fromkeys(_removed(workspace, targets), "")
     for one in statuses:
         if one.candidate is not None:
             place = Place(model=one.model, target=one.target, ring=CANDIDATE)
@@ -131,6 +132,21 @@ def _differences(workspace: Workspace, statuses: list[Status]) -> tuple[str, ...
                 place = Place(model=one.model, target=one.target, ring=ring)
                 wanted[place] = parse_tag(found.pushed.image.tag).name
     return tuple(differences(workspace, wanted))
+
+
+def _removed(workspace: Workspace, targets: Collection[str]) -> set[Place]:
+    """Where models that were published would be a candidate, had `pipeline remove-model` not taken
+    them away: their records stay."""
+    published = {
+        (one.model, one.target)
+        for one in map(Publication.read, workspace.records.glob("v*/publication.json"))
+    }
+    there = {(model, name) for name in targets for model in models_of(workspace, name)}
+    return {
+        Place(model=model, target=target, ring=CANDIDATE)
+        for model, target in published - there
+        if target in targets
+    }
 
 
 def repair(workspace: Workspace, target: str | None, say: Say) -> None:
@@ -147,21 +163,23 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
             for one in places(snapshot)
             if target in (None, one.target) and one.ring in names
         }
-        point(workspace, {**wanted, **_candidates(workspace, target)}, say)
+        point(workspace, {**wanted, **candidates_by_place(workspace, target)}, say)
         say(f"MLflow's aliases of {len(wanted)} rings are as {snapshot.gitops.shown} says")
 
 
-def _candidates(workspace: Workspace, target: str | None) -> dict[Place, ReleaseValues | None]:
+def candidates_by_place(
+    workspace: Workspace, target: str | None
+) -> dict[Place, ReleaseValues | None]:
     """Each model's candidate, as the records of this clone have it: after `git revert` the one
-    before."""
+    before, and none of a model that was removed."""
     folder = candidates_path(workspace, "any").parent
     names = sorted(path.stem for path in folder.glob("*.json"))
-    return {
+    chosen = [name for name in names if target in (None, name)]
+    return dict.fromkeys(_removed(workspace, chosen)) | {
         Place(model=model, target=name, ring=CANDIDATE): values_of(
             read_publication(workspace, one.release)
         )
-        for name in names
-        if target in (None, name)
+        for name in chosen
         for model, one in Candidates.read(candidates_path(workspace, name)).candidates.items()
     }
 

@@ -40,11 +40,14 @@ from engines.records.benchmark import Benchmark
 from engines.records.evaluation import Evaluation
 from engines.records.folder import EngineFolder
 from engines.records.manifest import Batch
+from pipeline.steps.remove_model import remove_model
+from release.moves.aliases import point
 from release.records import Candidates, candidates_path, publication_path, read_publication
+from release.registry import mlflow as mlflow_module
 from release.registry.mlflow import open_store
 from release.rollout.release_yaml import read_values, release_file
 from release.steps.publish import Published, publish
-from release.steps.status import status
+from release.steps.status import candidates_by_place, status
 from release.steps.write import write
 
 pytestmark = pytest.mark.integration
@@ -143,6 +146,14 @@ class Server:
             except OSError:
                 time.sleep(0.1)
         pytest.fail((self._folder / "log").read_text())
+
+    def pause(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -899,6 +910,68 @@ def test_a_moved_repository_publishes_into_its_own_folder(
     version = client.get_model_version_by_alias(NAME, "candidate")
     run = client.get_run(version.run_id)
     assert run.info.artifact_uri.startswith((moved.root / "mlartifacts").as_uri())
+
+
+def test_a_copied_repository_leaves_the_old_store_alone(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    publish(workspace, TARGET, None, _quiet)
+    copy = Workspace(root=tmp_path / "a copy")
+    shutil.copytree(workspace.root, copy.root)
+    before = _contents(workspace.root)
+    assert {"mlflow.db"} < before.keys()
+    # Something to write, in a process of its own: MLflow remembers folders for as long as it runs.
+    shutil.rmtree(copy.root / "mlartifacts")
+    command = [str(Path(sys.executable).with_name("release")), "publish", "--target", TARGET]
+    subprocess.run(command, cwd=copy.root, check=True, capture_output=True)
+    assert _contents(workspace.root) == before
+    client = _client(copy)
+    run = client.get_run(client.get_model_version_by_alias(NAME, "candidate").run_id)
+    assert run.info.artifact_uri.startswith((copy.root / "mlartifacts").as_uri())
+    assert [*(copy.root / "mlartifacts").glob("**/engine.blob")]
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha256_file(path) for path in files}
+
+
+def test_a_deleted_run_is_named_with_the_command(workspace: Workspace) -> None:
+    published = publish(workspace, TARGET, None, _quiet)
+    run = published.publications[0].mlflow.run_id
+    _client(workspace).delete_run(run)
+    with pytest.raises(InputError, match=f"mlflow runs restore --run-id {run}`"):
+        publish(workspace, TARGET, None, _quiet)
+
+
+def test_a_removed_model_is_no_candidate(workspace: Workspace) -> None:
+    publish(workspace, TARGET, None, _quiet)
+    remove_model(workspace, MODEL, force=True)
+    (said,) = status(workspace, TARGET).differ
+    assert said.startswith(f"{MODEL} on {TARGET}: git's candidate is none, MLflow's alias v1.0-")
+    assert "`release status --repair`" in said
+    point(workspace, candidates_by_place(workspace, TARGET), _quiet)
+    assert status(workspace, TARGET).differ == ()
+    assert "candidate" not in _client(workspace).get_registered_model(NAME).aliases
+
+
+@pytest.mark.long
+def test_a_server_that_falls_silent_is_given_up_soon(
+    workspace: Workspace, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow_module, "save_model", lambda *_, **__: server.pause())
+        start = time.monotonic()
+        with pytest.raises(ServiceError):
+            publish(workspace, TARGET, None, _quiet)
+        # The bound of the issue, no measure of speed.
+        assert time.monotonic() - start < 30
+    server.go_on()
+    published = publish(workspace, TARGET, None, _quiet)
+    assert len(published.publications) == 2
+    assert len(_client(workspace).search_model_versions(f"name = '{NAME}'")) == 2
 
 
 def test_a_deleted_experiment_is_named_with_the_command(workspace: Workspace) -> None:
