@@ -95,6 +95,10 @@ mutants: .venv/.mutants
 	PYTHONPATH=$(CURDIR)/.venv/mutants timeout 1200 $(BIN)/python tests/mutants.py run $(MODULES) || \
 	    PYTHONPATH=$(CURDIR)/.venv/mutants $(BIN)/python tests/mutants.py show
 
+# What mutmut leaves alone; after `make mutants`, whose statistics say which tests reach what.
+mutants-outside: .venv/.dev
+	timeout 1200 $(BIN)/python tests/mutants_outside.py
+
 .venv/.mutants: .venv/.dev
 	$(PIP) --quiet --no-deps --upgrade --target .venv/mutants mutmut==3.8.1 \
 	    libcst==1.9.0 setproctitle==1.3.8 coverage==7.11.3

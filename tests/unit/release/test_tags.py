@@ -34,6 +34,14 @@ def test_round_trip(tag: Tag) -> None:
     assert OCI_TAG.fullmatch(tag.name)
 
 
+def test_the_longest_tag_that_registries_take() -> None:
+    rest = len("v1.0--fp16-3f2a91c04b7e")
+    longest = f"v1.0-{'a' * (128 - rest)}-fp16-3f2a91c04b7e"
+    assert len(parse_tag(longest).name) == 128
+    with pytest.raises(InputError, match="at most 128 characters"):
+        parse_tag(longest.replace("-a", "-aa"))
+
+
 def test_target_may_look_like_the_rest() -> None:
     tag = parse_tag("v1.2.3-box-fp16-0123456789ab-int8-ba9876543210")
     assert tag.version == "1.2.3"
