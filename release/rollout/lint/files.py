@@ -102,6 +102,14 @@ LOOSE = Rule(
     "Fleet makes one more bundle of all that lies below it, for the GitRepo's own targets.",
     "Let the path lead to the folders that have a fleet.yaml.",
 )
+WITHIN = Rule(
+    "folder-within-folder",
+    "warning",
+    "A folder with a fleet.yaml lies in the folder of another bundle.",
+    "Fleet makes a bundle of its own of it, for the clusters that it selects, and ships its files "
+    "in the outer one too, so that each of its changes rolls out both.",
+    "Put it beside the other folder, or write `NAME/*` into a .fleetignore there.",
+)
 PAUSED = Rule(
     "paused",
     "warning",
@@ -114,7 +122,7 @@ MODES = ("FirstMatch", "AllMatches")
 
 RULES = (
     *(UNREADABLE, UNKNOWN, DROPPED, VALUE, OTHER_CASE, TWICE, DOCUMENTS, IGNORED, EVERYWHERE),
-    *(SAME_NAME, NOT_READ, NOT_LOOKED, LOOSE, PAUSED),
+    *(SAME_NAME, NOT_READ, NOT_LOOKED, LOOSE, WITHIN, PAUSED),
 )
 
 
@@ -133,6 +141,7 @@ def check(subject: Subject) -> Iterator[Finding]:
             yield subject.found(PAUSED, bundle, ("paused",), "`paused: true` holds every cluster")
     yield from _gitrepo(subject)
     yield from _same_names(subject)
+    yield from _within(subject)
 
 
 def _keys(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
@@ -206,6 +215,23 @@ def _same_names(subject: Subject) -> Iterator[Finding]:
         for later in bundles[1:]:
             text = f"{bundles[0].place} makes a bundle {name!r} too"
             yield subject.found(SAME_NAME, later, ("name",), text)
+
+
+def _within(subject: Subject) -> Iterator[Finding]:
+    """Folders whose files the bundle of a folder above ships too, since `loaddirectory.go` leaves
+    out its own fleet.yaml only; an error where both are for the same cluster."""
+    by_folder = {one.folder: one for one in subject.tree.bundles if one.file.is_file()}
+    for inner in by_folder.values():
+        outer = next((by_folder[one] for one in inner.folder.parents if one in by_folder), None)
+        start = f"{inner.folder.relative_to(outer.folder).as_posix()}/" if outer else ""
+        if outer is None or not any(one.startswith(start) for one in outer.content.files):
+            continue
+        names = {one.name for one in subject.selected[outer.place]}
+        both = any(one.name in names for one in subject.selected[inner.place])
+        text = f"the bundle of {outer.place} ships what lies here too"
+        more = ", to the same clusters" if both else ""
+        severity = "error" if both else WITHIN.severity
+        yield subject.at(WITHIN, inner.file, 1, f"{text}{more}", severity)
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

@@ -87,6 +87,7 @@ CASES: list[Case] = [
             write("release/loose/cm.yaml", CONFIG),
         ],
     ),
+    ("folder-within-folder", 1, "0.16", [copy(f"{FOLDER}/old")]),
     ("paused", 20, "0.16", [add("paused: true\n")]),
     (
         "paused",

@@ -146,6 +146,9 @@ FOUND: list[tuple[str, str, list[Edit]]] = [
             inside("release/fleet/meter/x86-openvino/pilot", "[canary, b]", "[b, production]"),
         ],
     ),
+    # A folder in a folder.
+    ("folder-within-folder", "0.12", [write(f"{FOLDER}/a/fleet.yml", SITE)]),
+    ("folder-within-folder", "0.16", [write(f"{FOLDER}/a/b/fleet.yaml", SITE)]),
     # Limits and partitions.
     ("no-gate", "0.16", [partitions("  part", "  maxUnavailablePartitions: 1\n  part")]),
     ("no-gate", "0.16", [partitions("  part", "  maxUnavailablePartitions: 0%\n  part")]),
@@ -515,6 +518,15 @@ GOOD: dict[str, list[Edit]] = {
         write(f"{FOLDER}/old/p.yaml", BUDGET.format(says="minAvailable: 1")),
         write(f"{FOLDER}/.hidden/p.yaml", BUDGET.format(says="minAvailable: 1")),
     ],
+    "a folder that a .fleetignore keeps out of the one above": [
+        write(f"{FOLDER}/.fleetignore", "dock/*\n"),
+        write(f"{FOLDER}/dock/fleet.yaml", SITE),
+        write(f"{FOLDER}/dock/cm.yaml", CONFIG),
+    ],
+    "a folder that begins with another one's name": [
+        copy(f"{FOLDER}-2"),
+        inside(f"{FOLDER}-2", "ring: canary", "ring: canary-2"),
+    ],
 }
 
 
@@ -525,6 +537,21 @@ def test_found(root: Path, case: tuple[str, str, list[Edit]]) -> None:
         edit(root)
     found = findings(root, version)
     assert code in [one.rule.code for one in found], found
+
+
+def test_how_bad_a_folder_in_a_folder_is(root: Path) -> None:
+    """For other clusters it rolls out what nobody changed; for the same ones it is a second pod."""
+    write(f"{FOLDER}/dock/fleet.yaml", SITE)(root)
+    write(f"{FOLDER}/dock/cm.yaml", CONFIG)(root)
+    copy(f"{FOLDER}/old")(root)
+    found = [one for one in findings(root) if one.rule.code == "folder-within-folder"]
+    text = f"the bundle of {FOLDER} ships what lies here too"
+    # `old` is a copy with `dock` in it: each is told of the folder right above it.
+    assert {(one.file.removeprefix(f"{FOLDER}/"), one.severity, one.text) for one in found} == {
+        ("dock/fleet.yaml", "warning", text),
+        ("old/dock/fleet.yaml", "warning", text.replace(FOLDER, f"{FOLDER}/old")),
+        ("old/fleet.yaml", "error", f"{text}, to the same clusters"),
+    }
 
 
 @pytest.mark.parametrize("name", GOOD)
