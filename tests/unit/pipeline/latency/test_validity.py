@@ -41,6 +41,11 @@ QUIET = MachineState(
 )
 
 
+def test_a_machine_that_others_use_is_valid_where_enough_was_quiet(row: BenchmarkRow) -> None:
+    mostly_busy = Quiet(share=0.2, enough=True, seconds=8, set_aside={"others": 300})
+    assert invalid_reasons(QUIET, row, mostly_busy) == ()
+
+
 def test_a_quiet_machine_is_valid(row: BenchmarkRow) -> None:
     assert invalid_reasons(QUIET, row) == ()
     nothing_readable = QUIET.model_copy(

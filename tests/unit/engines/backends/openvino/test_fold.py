@@ -16,6 +16,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from engines.backends.openvino.fold import fit_to_processor
 from engines.backends.openvino.isa import CAP, LEFT_BY_CAP
 from engines.machine.fingerprint import read_fingerprint
 
@@ -180,3 +181,17 @@ def test_unfolded_it_does_not(network: Path, pictures: np.ndarray, expected: np.
     """The fault is still there in OpenVINO: once this fails, the fold may go."""
     found, _ = computed(network, "AVX2", "no")
     assert error(found, expected) > 0.2
+
+
+def test_nothing_changes_for_a_processor_with_amx(tmp_path: Path) -> None:
+    """No such processor is needed to see what would be compiled for it."""
+    import openvino as ov
+
+    quantized_network(tmp_path / "model.onnx")
+    graph = ov.Core().read_model(tmp_path / "model.onnx")
+    before = [(op.get_type_name(), op.get_friendly_name()) for op in graph.get_ordered_ops()]
+    said = fit_to_processor(graph, "amx", ("amx_int8",))
+    assert (said.processor_kind, said.folded, said.weight_bits) == ("amx", 0, 8)
+    after = [(op.get_type_name(), op.get_friendly_name()) for op in graph.get_ordered_ops()]
+    assert after == before
+    assert fit_to_processor(graph, "vnni", ()).folded > 0
