@@ -77,6 +77,23 @@ def places(snapshot: Snapshot) -> list[Place]:
     return sorted(found, key=lambda one: (one.model, one.target, one.ring))
 
 
+def chosen_places(
+    snapshot: Snapshot, model: str | None, target: str | None, ring: str | None = None
+) -> list[Place]:
+    """Those of `places` that are of `model`, `target` and `ring`, where they are given. Raises
+    InputError where the branch knows none of them."""
+    wanted = places(snapshot)
+    for what, name in (("model", model), ("target", target), ("ring", ring)):
+        known = sorted({str(getattr(one, what)) for one in wanted})
+        if name is not None and name not in known:
+            raise InputError(
+                f"Expected one of the {what}s that {snapshot.gitops.shown} has in release/fleet: "
+                f"{', '.join(known) or 'none'}; got {name!r}."
+            )
+        wanted = [one for one in wanted if name in (None, getattr(one, what))]
+    return wanted
+
+
 def values_at(snapshot: Snapshot, place: Place) -> ReleaseValues | None:
     """What a ring runs; None before its first release. Raises InputError for a file that the
     commands did not write."""

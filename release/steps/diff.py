@@ -10,7 +10,7 @@ from engines.config.rings import Rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot, open_gitops
-from release.moves.place import Place, places, rings_of, values_at
+from release.moves.place import Place, chosen_places, rings_of, values_at
 from release.rollout.clusters.inventory import read_inventory
 from release.rollout.reading.tree import read_tree
 from release.rollout.reading.version import parse_version
@@ -39,16 +39,16 @@ def diff(
     """What would change: the rings whose release.yaml is another one in this clone, and those that
     do not have what the ring below has. `clusters` is an inventory, to say who would get it.
 
-    Raises InputError, also for files of the clone that Fleet cannot read where there is an
-    inventory, and ServiceError where the branch cannot be fetched.
+    Raises InputError where the branch knows no such model or target, and for files of the clone
+    that Fleet cannot read where there is an inventory, and ServiceError where the branch cannot be
+    fetched.
     """
     snapshot = open_gitops(workspace).fetch()
     rings = rings_of(snapshot, workspace)
     who = _clusters(workspace, clusters) if clusters else None
     found = []
-    for place in places(snapshot):
-        wanted = model in (None, place.model) and target in (None, place.target)
-        if wanted and place.ring in rings.names:
+    for place in chosen_places(snapshot, model, target):
+        if place.ring in rings.names:
             names = who.get(place.folder, ()) if who is not None else None
             found += _of(workspace, snapshot, rings, place, names)
     return found

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from engines.config.workspace import Workspace
-from engines.errors import InputError
 from release.gitops.branch import open_gitops
 from release.moves.ledger import Entry, entries
-from release.moves.place import places
+from release.moves.place import chosen_places
 
 
 def history(
@@ -19,13 +18,4 @@ def history(
     fetched.
     """
     snapshot = open_gitops(workspace).fetch()
-    wanted = places(snapshot)
-    for what, name in (("model", model), ("target", target), ("ring", ring)):
-        known = sorted({str(getattr(one, what)) for one in wanted})
-        if name is not None and name not in known:
-            raise InputError(
-                f"Expected one of the {what}s that {snapshot.gitops.shown} has in release/fleet: "
-                f"{', '.join(known) or 'none'}; got {name!r}."
-            )
-        wanted = [one for one in wanted if name in (None, getattr(one, what))]
-    return entries(snapshot, wanted)
+    return entries(snapshot, chosen_places(snapshot, model, target, ring))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from factories.gitops import GitOpsRepository, git
+from factories.gitops import RINGS, GitOpsRepository, git
 from typer.testing import Result
 
 from release.records import publication_path
@@ -199,7 +199,12 @@ def test_diff(repository: GitOpsRepository, run: Run) -> None:
         f"meter on {TARGET}: pilot, by a promotion",
         f"  - -> {TAG}",
     ]
-    assert run("diff", "other").stdout.startswith("Nothing: ")
+    said = "Expected one of the models that origin main has in release/fleet: meter; got 'other'."
+    assert said in run("diff", "other").stderr
+    for ring in RINGS:
+        repository.put(TWO, ring)
+    repository.push("The same everywhere")
+    assert run("diff").stdout.startswith("Nothing: ")
 
 
 def test_diff_says_who(repository: GitOpsRepository, run: Run, tmp_path: Path) -> None:
