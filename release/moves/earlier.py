@@ -42,9 +42,10 @@ def held_by(snapshot: Snapshot, place: Place) -> list[Held]:
 
 
 def went_back(held: Sequence[Held]) -> bool:
-    """Whether what a ring holds now it held before: its latest change was a step back."""
-    tags = [one.values.image.tag for one in held]
-    return bool(tags) and tags[-1] in tags[:-1]
+    """Whether a ring's latest change was a step back: to what it would have gone back to. A release
+    that it went back from and that was promoted again is a step forward."""
+    steps = {one.values.image.tag for one in stack(held[:-1])}
+    return bool(held) and held[-1].values.image.tag in steps
 
 
 def stack(held: Iterable[Held]) -> list[Held]:

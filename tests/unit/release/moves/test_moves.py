@@ -106,6 +106,25 @@ def test_there_and_back(repository: GitOpsRepository, run: Run) -> None:
     assert "but there is none" in result.stderr
 
 
+def test_back_from_a_release_that_was_promoted_again(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    """A ring that went back and forward again goes back; by then it takes no second step."""
+    for one in (PUBLICATION, TWO):
+        one.write(publication_path(repository.workspace, one.release))
+        repository.put(one, "pilot")
+        repository.push(f"Pilot gets {one.release}")
+    assert run(*rollback("pilot")).exit_code == 0
+    repository.put(TWO, "pilot")
+    repository.push("Once more")
+    for _ in range(2):
+        result = run(*rollback("pilot"))
+        assert result.exit_code == 0
+        assert TAG in repository.at(f"{ONE}/pilot/release.yaml")
+    assert "nothing to do" in result.stdout
+    assert len(repository.subjects()) == 6
+
+
 def test_back_to_a_release_by_name(repository: GitOpsRepository, run: Run) -> None:
     for one in (PUBLICATION, TWO, THREE):
         one.write(publication_path(repository.workspace, one.release))
