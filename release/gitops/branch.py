@@ -109,6 +109,11 @@ class GitOps:
         )
 
     def _not_fetched(self, error: GitFailed) -> InputError | ServiceError:
+        if error.in_the_way:
+            return InputError(
+                f"Expected to fetch {self.shown}, but {error.in_the_way}, then run the same "
+                "command again."
+            )
         if "couldn't find remote ref" in error.said:
             return InputError(
                 f"Expected a branch {self.branch!r} in {without_credentials(self.url)}, but there "

@@ -10,25 +10,27 @@ from engines.errors import InputError
 from release.gitops.branch import Snapshot
 from release.gitops.git import CannotWrite, GitFailed, git
 
+PULL = "`git pull`"
 
-def bring_here(snapshot: Snapshot) -> bool:
+
+def bring_here(snapshot: Snapshot) -> str | None:
     """Bring the clone to the commit where it stands on the branch and lacks only what is there;
-    whether it stands there now. What lies changed in it stays, and where git would have to touch
-    that, nothing is done. Raises InputError where the disk is full."""
+    None where it stands there now, else what to do. What lies changed in it stays, and where git
+    would have to touch that, nothing is done. Raises InputError where the disk is full."""
     folder, branch = snapshot.gitops.folder, snapshot.gitops.branch
     try:
         here = git(folder, "symbolic-ref", "--short", "HEAD").decode().strip()
         if here == branch:
             _fast_forward(folder, snapshot.commit)
-    except GitFailed:
-        return False
+    except GitFailed as error:
+        return f"{error.in_the_way}, then `git pull`" if error.in_the_way else PULL
     except CannotWrite as error:
         raise InputError(
             f"{snapshot.gitops.shown} has the commit, but this clone cannot be brought to it: "
             f"{error.reason}. Its files are as they were. Free some space ({error.disks}), then "
             "run the same command again, or `git pull`."
         ) from error
-    return here == branch
+    return None if here == branch else PULL
 
 
 def _fast_forward(folder: Path, commit: str) -> None:

@@ -20,6 +20,7 @@ _OF_ANOTHER_REPOSITORY = (
 )
 """What git sets for its hooks: in one of them these would lead to another repository or index."""
 
+_LOCK = re.compile(r"(?m)^(?!remote:).*Unable to create '(.+?\.lock)': File exists")
 _USER_INFO = re.compile(r"(\w+://)[^/@\s']+@")
 
 
@@ -36,6 +37,16 @@ class GitFailed(Exception):
         lines = [line.strip() for line in self.said.splitlines() if line.strip()]
         told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:"))]
         return (told or lines or ["nothing"])[-1][:300].rstrip(".")
+
+    @property
+    def in_the_way(self) -> str | None:
+        """What to do about a lock of this clone that another git holds, or left when it was killed;
+        None where there is none."""
+        found = _LOCK.search(self.said)
+        return found and (
+            f"{found[1]} is in the way. If no other git works here, one that was killed left it: "
+            "remove it"
+        )
 
 
 class CannotWrite(InputError):

@@ -68,8 +68,9 @@ def perform(
         if planned.move is not None:
             snapshot = carry_out(snapshot, planned.move, say)
             say(f"Pushed {snapshot.commit[:12]} to {snapshot.gitops.shown}")
-        if not bring_here(snapshot):
-            say("This clone does not stand on it yet: `git pull`")
+        wanted = bring_here(snapshot)
+        if wanted is not None:
+            say(f"This clone does not stand on it yet: {wanted}")
     return planned
 
 

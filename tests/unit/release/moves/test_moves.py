@@ -165,6 +165,36 @@ def test_bad_input(repository: GitOpsRepository, run: Run, arguments: list[str],
     assert repository.subjects() == ["Start"]
 
 
+@pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock", "refs/heads/main.lock"])
+def test_a_lock_that_a_killed_git_left(repository: GitOpsRepository, run: Run, lock: str) -> None:
+    """The move is made; of the clone it is said what is in the way, and the next run brings it."""
+    path = repository.root / ".git" / lock
+    path.write_text("")
+    result = run(*promote("pilot"))
+    assert result.exit_code == 0, result.output
+    assert f"This clone does not stand on it yet: {path} is in the way. If no" in result.output
+    assert "remove it, then `git pull`" in result.output
+    path.unlink()
+    assert "does not stand" not in run(*promote("pilot")).output
+    here, there = (
+        git(repository.root, "rev-parse", "HEAD"),
+        git(repository.bare, "rev-parse", "main"),
+    )
+    assert here == there
+
+
+def test_a_lock_of_the_branch_that_was_fetched(repository: GitOpsRepository, run: Run) -> None:
+    run("history")
+    path = repository.root / ".git/refs/jetrail/main.lock"
+    path.write_text("")
+    repository.put(TWO, "canary")
+    repository.push("Something to fetch")
+    result = run("history")
+    assert result.exit_code == 2
+    assert f"Expected to fetch origin main, but {path} is in the way" in result.stderr
+    assert "remove it, then run the same command again" in result.stderr
+
+
 # --- rules ---------------------------------------------------------------------------------------
 
 
