@@ -36,18 +36,57 @@ def bring_here(snapshot: Snapshot) -> str | None:
 def _fast_forward(folder: Path, commit: str) -> None:
     ours = _untouched(folder, commit)
     try:
-        git(folder, "merge", "--ff-only", "--quiet", commit)
+        _merge(folder, commit)
+    except GitFailed:
+        written = _written_before(folder, commit)
+        if not written:
+            raise
+        _restore(folder, written)
+        _merge(folder, commit)
     except CannotWrite:
         # git leaves the files that it had written by then, and would refuse to write them again.
         _restore(folder, ours)
         raise
 
 
+def _merge(folder: Path, commit: str) -> None:
+    # Without maintenance, which leaves a lock behind when it is killed.
+    git(folder, "-c", "maintenance.auto=false", "merge", "--ff-only", "--quiet", commit)
+
+
 def _untouched(folder: Path, commit: str) -> set[str]:
     """The files that `commit` has otherwise than the clone's own one, and that nobody changed."""
-    differ = _names(git(folder, "diff", "--name-only", "--no-renames", "-z", "HEAD", commit))
+    return _differing(folder, commit) - set(_touched(folder))
+
+
+def _written_before(folder: Path, commit: str) -> set[str]:
+    """The files that a merge wrote that was killed then: changed, not staged, and what `commit`
+    has. None where any other one is in the way, since that is somebody's."""
+    touched = _touched(folder)
+    found = {name for name in _differing(folder, commit) if name in touched}
+    ours = all(touched[name][0] in " ?" and _is_as_in(folder, commit, name) for name in found)
+    return found if ours else set()
+
+
+def _differing(folder: Path, commit: str) -> set[str]:
+    return set(_names(git(folder, "diff", "--name-only", "--no-renames", "-z", "HEAD", commit)))
+
+
+def _touched(folder: Path) -> dict[str, str]:
+    """What is changed, new or ignored in the clone, with the two letters of `git status`."""
     told = git(folder, "status", "--porcelain", "-z", "--no-renames", "-uall", "--ignored")
-    return set(differ) - {entry[3:] for entry in _names(told)}
+    return {entry[3:]: entry[:2] for entry in _names(told)}
+
+
+def _is_as_in(folder: Path, commit: str, name: str) -> bool:
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        wanted = git(folder, "rev-parse", "--verify", "--quiet", f"{commit}:{name}")
+    except GitFailed:
+        return False
+    return git(folder, "hash-object", "--", name) == wanted
 
 
 def _restore(folder: Path, names: Iterable[str]) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
 from factories.gitops import RINGS, GitOpsRepository, environment, git, make_repository
+from factories.killed import Killed
 
 import release.gitops.git
 from engines.config.workspace import Workspace
@@ -505,3 +509,53 @@ def test_killed_after_every_call_of_git(
         assert git(copy.root, "rev-parse", "HEAD") == git(copy.bare, "rev-parse", "main")
         shutil.rmtree(folder)
     assert moment > 12
+
+
+ROUNDS = 3
+
+
+def lift(workspace: Workspace) -> None:
+    quarantine(
+        workspace, TWO.release, "boxes", lift=True, dry_run=False, show=_nothing, say=_nothing
+    )
+
+
+def rerun(move: Callable[[Workspace], None], repository: GitOpsRepository) -> None:
+    """Run a killed move again; where it says that a lock is in the way, as it says."""
+    for lock in repository.bare.rglob("*.lock"):
+        lock.unlink()  # a real server is not killed with its client
+    try:
+        move(repository.workspace)
+    except InputError as error:
+        if "is in the way. If no other git works here" not in str(error):
+            raise
+    left = [*(repository.root / ".git").rglob("*.lock")]
+    for lock in left:
+        lock.unlink()
+    if left:
+        move(repository.workspace)
+
+
+def test_killed_at_any_moment(repository: GitOpsRepository) -> None:
+    """With git, in the middle of what it writes: the branch has the move or has it not, the next
+    run ends with it, once, and what lies about in the clone stays."""
+    to_pilot(repository.workspace)
+    start = time.monotonic()
+    back(repository.workspace)
+    longest = time.monotonic() - start
+    for name in ("new", "staged", "dvc.yaml"):
+        (repository.root / name).write_text(f"stages: {{}}  # {name}, mine\n")
+    git(repository.root, "add", "staged")
+    mine = git(repository.root, "status", "--porcelain"), git(repository.root, "diff", "HEAD")
+    for move in (to_pilot, back, ban, lift) * ROUNDS:
+        before = len(repository.subjects())
+        killed = Killed(partial(move, repository.workspace))
+        killed.kill_after(random.uniform(0, longest))
+        assert len(repository.subjects()) in (before, before + 1)
+        rerun(move, repository)
+        assert len(repository.subjects()) == before + 1
+        here = git(repository.root, "rev-parse", "HEAD")
+        assert here == git(repository.bare, "rev-parse", "main")
+        now = git(repository.root, "status", "--porcelain"), git(repository.root, "diff", "HEAD")
+        assert now == mine
+    assert git(repository.bare, "fsck", "--strict", "--no-dangling") == ""

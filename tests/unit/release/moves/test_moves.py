@@ -183,6 +183,23 @@ def test_a_lock_that_a_killed_git_left(repository: GitOpsRepository, run: Run, l
     assert here == there
 
 
+@pytest.mark.parametrize("theirs", [None, "mine: 1\n"])
+def test_files_that_a_killed_git_wrote(
+    repository: GitOpsRepository, run: Run, theirs: str | None
+) -> None:
+    """They are what the branch has, so the next run goes on; what else lies there stays."""
+    (repository.root / ".git/index.lock").write_text("")
+    run(*promote("pilot"))
+    (repository.root / ".git/index.lock").unlink()
+    path = repository.root / ONE / "pilot" / "release.yaml"
+    written = theirs or repository.at(f"{ONE}/pilot/release.yaml") + "\n"
+    path.write_text(written)
+    said = run(*promote("pilot")).output
+    assert path.read_text() == written
+    assert ("does not stand on it yet: `git pull`" in said) == (theirs is not None)
+    assert bool(git(repository.root, "status", "--porcelain")) == (theirs is not None)
+
+
 def test_a_lock_of_the_branch_that_was_fetched(repository: GitOpsRepository, run: Run) -> None:
     run("history")
     path = repository.root / ".git/refs/jetrail/main.lock"
