@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from release.rollout.release_yaml import release_file
 from release.signing.keys import trusted_keys
 from tests.unit.release.publications import PUBLICATION, TARGET
 
+ROOT = Path(__file__).parents[4]
 SHELLS = ("dash", "busybox")
 
 
@@ -60,6 +62,20 @@ def test_install(node: Node, top: Path) -> None:
     assert done.returncode == 0
     assert image.stat().st_mtime_ns == before
     assert str(node.root) not in done.stdout
+
+
+def test_the_page_prints_what_is_printed(node: Node, top: Path) -> None:
+    """docs/releasing.md, names and numbers aside."""
+    day = (ROOT / "docs" / "releasing.md").read_text().partition("**Air gap.**")[2]
+    printed = re.findall(r"(?s)```\n\$ tar .*?\n(.*?)```", day)[0].splitlines()
+    got = node.install(top).stdout.replace(str(node.root), "").splitlines()
+    assert [shape(line) for line in got] == [shape(line) for line in printed]
+
+
+def shape(line: str) -> str:
+    """A line without names of keys, releases and images, versions and sizes."""
+    line = re.sub(r"(?<=by )\w+|v1\.\S+?(?=-[0-9a-f]{12}\.tar|$)|[0-9a-f]{12}(?=\.tar)", "…", line)
+    return re.sub(r"[0-9.]+(?=,)|\d+(?= KiB)|meter-[a-z0-9-]+(?=\.yaml)", "…", line)
 
 
 def test_check_changes_nothing(node: Node, top: Path) -> None:
