@@ -28,6 +28,9 @@ YOUNG_SECONDS = 60.0
 DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 """The disk is full, or may not be written."""
 
+ROOM = 1 << 20
+"""Bytes: a disk with less is a full one."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -162,6 +165,17 @@ def _disk_errors(path: Path) -> Iterator[None]:
             f"({disk_of(path)}) or fix the permissions of the folder, then run the same command "
             "again."
         ) from error
+
+
+def is_of_temporary_files(error: BaseException) -> bool:
+    """Whether the full disk is one that holds temporary files, and nothing of the folder here."""
+    folder = Path(tempfile.gettempdir())
+    return (
+        isinstance(error, OSError)
+        and error.errno in DISK_ERRNOS
+        and shutil.disk_usage(folder).free < ROOM
+        and folder.stat().st_dev != Path.cwd().stat().st_dev
+    )
 
 
 def disk_of(path: Path) -> str:

@@ -14,11 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from engines.errors import lacks_memory
-from engines.files import DISK_ERRNOS, disk_of
+from engines.files import DISK_ERRNOS, ROOM, disk_of
 from engines.process.limited import limit_bytes
-
-ROOM = 1 << 20
-"""Bytes: a disk with less is a full one."""
 
 LARGEST_BYTES = 512 << 20
 """What a library may ask for at once: where less is left of a limit, memory is why it failed."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engines.errors import InputError, ServiceError
 from engines.extras import missing_extra
-from engines.files import atomic_path
+from engines.files import atomic_path, is_of_temporary_files
 from release.registry.sqlite import is_disk_trouble
 from release.registry.trouble import missing_package, reason_of
 from release.registry.uri import is_server, without_credentials
@@ -84,6 +84,8 @@ def service_errors(uri: str) -> Iterator[None]:
         sentence = missing_extra(error, "release") or missing_package(error, uri)
         raise InputError(sentence) from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        if is_of_temporary_files(error):
+            raise  # neither the store's disk nor the server's: said where commands end
         shown, reason = without_credentials(uri), reason_of(error, uri)
         if not is_server(uri) and is_disk_trouble(error):
             raise InputError(
