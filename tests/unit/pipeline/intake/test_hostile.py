@@ -152,12 +152,15 @@ NETWORKS: dict[str, tuple[Callable[[Any], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_hostile_network(tmp_path: Path, name: str) -> None:
-    edit, said = NETWORKS[name]
+def refused_network(tmp_path: Path, edit: Callable[[Any], object], said: str) -> None:
     network = build_network()
     edit(network)
     refused(save(tmp_path / "weights.pt", network), said)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_hostile_network(tmp_path: Path, name: str) -> None:
+    refused_network(tmp_path, *NETWORKS[name])
 
 
 def first(network: Any) -> Any:
@@ -218,10 +221,7 @@ OTHER_WEIGHTS: dict[str, tuple[Callable[[Any], object], str]] = {
 
 @pytest.mark.parametrize("name", OTHER_WEIGHTS)
 def test_weights_of_another_kind(tmp_path: Path, name: str) -> None:
-    edit, said = OTHER_WEIGHTS[name]
-    network = build_network()
-    edit(network)
-    refused(save(tmp_path / "weights.pt", network), said)
+    refused_network(tmp_path, *OTHER_WEIGHTS[name])
 
 
 @pytest.mark.parametrize("kind", ["half", "bfloat16", "double"])

@@ -17,7 +17,7 @@ from rich.text import Text
 from typer.testing import Result
 
 from engines.config.workspace import Workspace
-from release.packed import ImageRecord, image_path
+from release.packed import image_path
 from release.records import (
     Candidate,
     Candidates,
@@ -27,7 +27,7 @@ from release.records import (
 )
 from release.rollout.release_yaml import dump, release_file, values_of
 from tests.unit.release.moves.test_signed import statement
-from tests.unit.release.publications import PUBLICATION, TARGET, another
+from tests.unit.release.publications import IMAGE, PUBLICATION, TARGET, another
 
 PICTURE = Path(__file__).parents[4] / "docs" / "pictures" / "status.svg"
 TITLE = "$ release status --report sites.json"
@@ -61,16 +61,12 @@ def sign_and_pack(workspace: Workspace) -> None:
     about = {"release": BAD.release, "engine_sha256": BAD.engine_sha256, "model_version": "1.1"}
     signed = statement(files=dict(BAD.judged), **about)
     attestation_path(workspace, BAD.release).write_bytes(signer.envelope(signed))
-    ImageRecord(
-        release=BAD.release,
-        digest=DIGEST,
-        manifest_bytes=1,
-        platform="linux/amd64",
-        base=None,
-        layers=(),
-        files={},
-        repositories=("registry.example.com/jetrail/meter",),
-    ).write(image_path(workspace, BAD.release))
+    pushed = {
+        "release": BAD.release,
+        "digest": DIGEST,
+        "repositories": ("registry.example.com/jetrail/meter",),
+    }
+    IMAGE.model_copy(update=pushed).write(image_path(workspace, BAD.release))
 
 
 def test_the_picture_is_true(

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.config.workspace import Workspace
-from release.packed import ImageRecord, image_path
+from release.packed import image_path
 from release.records import Quarantine, quarantine_path
 from release.rollout.lint.finding import Finding
 from release.rollout.release_yaml import NOTHING, dump, values_of
 from release.steps.lint import lint
-from tests.unit.release.publications import PUBLICATION, record
+from tests.unit.release.publications import IMAGE, PUBLICATION, record
 
 ROOT = Path(__file__).parents[4]
 FOLDER = "release/fleet/meter/x86-openvino/canary"
@@ -102,16 +102,8 @@ def runs(tag: str, digest: str | None = DIGEST, text: str | None = None) -> Edit
 
 def image(digest: str, *repositories: str) -> Edit:
     def edit(root: Path) -> None:
-        written = ImageRecord(
-            release=PUBLICATION.release,
-            digest=digest,
-            manifest_bytes=1,
-            platform="linux/amd64",
-            base=None,
-            layers=(),
-            files={},
-            repositories=repositories,
-        )
+        about = {"release": PUBLICATION.release, "digest": digest, "repositories": repositories}
+        written = IMAGE.model_copy(update=about)
         written.write(image_path(Workspace(root=root), PUBLICATION.release))
 
     return edit
