@@ -163,7 +163,7 @@ def test_another_target(finished: Clone) -> None:
     engine = f"{MODEL}-fp16"
     on_device = [f"{step}@{engine}" for step in ("build", "benchmark", "evaluate", "gate")]
     ran = finished.repro("engines/targets/line-4/dvc.yaml")
-    assert ran == ["probe", *on_device, "report"]
+    assert sorted(ran) == sorted(["probe", *on_device, "report"])
     folder = finished.workspace.engine("line-4", engine).path
     assert Manifest.read(folder / "manifest.json").target == "line-4"
     assert "Engines of line-4" in finished.run("pipeline", "report", "--target", "line-4")

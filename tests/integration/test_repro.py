@@ -240,15 +240,14 @@ def test_a_changed_budget_judges_again_and_builds_nothing(finished: Clone) -> No
         row["budgets"]["frame_p50_ms"] = 59_999
     gates = [f"gate@{engine}" for engine in ENGINES]
     ran = finished.repro()
-    assert ran[:4] == ["probe", *gates]
-    assert set(ran[4:]) <= {"report", *RELEASE}
+    assert {"probe", *gates} <= set(ran) <= {"probe", *gates, "report", *RELEASE}
     assert [sha256_file(finished.out / engine / "engine.blob") for engine in ENGINES] == before
 
 
 def test_other_benchmark_params_measure_again_and_build_nothing(finished: Clone) -> None:
     with finished.edited(ROW) as row:
         row["benchmark"]["warmup_seconds"] = 0.11
-    assert finished.repro(f"{TARGET_YAML}:gate@{FP16}") == [
+    assert finished.repro(f"{TARGET_YAML}:gate@{FP16}") == [  # a chain: one order only
         "probe",
         f"benchmark@{FP16}",
         f"gate@{FP16}",
@@ -262,7 +261,7 @@ def test_other_weights_redo_all_that_depends_on_them(finished: Clone) -> None:
     change_weights(finished)
     ran = finished.repro()
     on_device = [f"{step}@{FP16}" for step in ("build", "benchmark", "evaluate", "gate")]
-    assert ran == [*MODEL_SIDE, "probe", *on_device, "report", *RELEASE]
+    assert sorted(ran) == sorted([*MODEL_SIDE, "probe", *on_device, "report", *RELEASE])
     assert canary_tag(finished) not in (tag, "")
 
 
@@ -284,8 +283,7 @@ def test_one_target_alone(finished: Clone) -> None:
     with finished.edited(ROW) as row:
         row["budgets"]["engine_size_mib"] = 63
     ran = finished.repro(TARGET_YAML)
-    assert ran[0] == "probe"
-    assert {stage.partition("@")[0] for stage in ran[1:]} <= {"gate", "report"}
+    assert {stage.partition("@")[0] for stage in ran} <= {"probe", "gate", "report"}
 
 
 def test_from_within_the_target_s_folder(finished: Clone) -> None:
@@ -334,7 +332,7 @@ def test_an_engine_that_fails_does_not_stop_the_others(finished: Clone) -> None:
     with finished.edited(ROW) as row:
         row["engines"][chosen]["budgets"] = {"frame_p99_ms": 0.001}
     ran = finished.repro()
-    assert ran == ["probe", f"gate@{chosen}", "report", *RELEASE]
+    assert sorted(ran) == sorted(["probe", f"gate@{chosen}", "report", *RELEASE])
 
     done = finished.command("pipeline", "report")
     assert done.returncode == 3
