@@ -178,6 +178,16 @@ def test_file_that_the_lock_names_is_gone(tmp_path: Path) -> None:
     assert dvc_md5(tmp_path / "b", (lock,)) is None
 
 
+def test_lock_file_that_changes_between_two_questions(tmp_path: Path) -> None:
+    file, lock = tmp_path / "b", tmp_path / "dvc.lock"
+    file.write_bytes(b"built again")
+    md5 = hashlib.md5(b"built again", usedforsecurity=False).hexdigest()
+    lock.write_text("stages: {a: {outs: [{path: b, md5: '1'}]}}")
+    assert dvc_md5(file, (lock,)) is None
+    lock.write_text(f"stages: {{a: {{outs: [{{path: b, md5: '{md5}'}}]}}}}")
+    assert dvc_md5(file, (lock,)) == md5
+
+
 def test_no_lock_file(tmp_path: Path) -> None:
     assert dvc_md5(tmp_path / "a", (tmp_path / "dvc.lock",)) is None
 
