@@ -83,9 +83,10 @@ def _clusters(workspace: Workspace, path: Path) -> Mapping[str, tuple[str, ...]]
         try:
             placed = place_bundle(bundle, inventory, version)
         except BundleStops as error:
+            does = "nobody here can tell what Fleet does" if error.unsure else "Fleet stops"
             raise InputError(
-                f"Expected {bundle.place} to be for every cluster, but for {error.cluster} Fleet "
-                f"stops the whole bundle: {error}. Fix it, or see `release simulate`."
+                f"Expected {bundle.place} to be for every cluster, but for {error.cluster} "
+                f"{does}: {error}. Fix it, or see `release simulate`."
             ) from error
         found[bundle.place] = tuple(one.cluster.name for one in placed)
     return found

@@ -14,10 +14,9 @@ from release.rollout.lint.finding import Finding, Rule
 from release.rollout.lint.subject import Subject, wanted_labels
 from release.rollout.reading.bundle import Bundle, Target
 from release.rollout.targets.cluster_values import ClusterValues
-from release.rollout.targets.go_template import CannotTell
 from release.rollout.targets.options import merge
 from release.rollout.targets.placement import BundleStops, place
-from release.rollout.targets.template_functions import TemplateFails
+from release.rollout.targets.template_functions import CannotTell, TemplateFails
 
 NO_CRITERIA = Rule(
     "target-matches-nothing",
@@ -96,6 +95,13 @@ STOPS = Rule(
     "An error for one cluster stops the whole bundle, for all clusters.",
     'Use `${ get .ClusterLabels "x" | default "…" }`, or give every cluster the label.',
 )
+UNKNOWN = Rule(
+    "template-unknown",
+    "warning",
+    "A template uses what is not known here.",
+    "Fleet may know it; whether it fails for a cluster, lint and `release simulate` cannot say.",
+    "Use `get`, `default`, `printf` and the like, or a label of its own for the finished text.",
+)
 MAY_STOP = Rule(
     "template-may-fail",
     "warning",
@@ -121,7 +127,7 @@ BASE_VALUES = Rule(
 
 RULES = (
     *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, TWO_FOLDERS, NO_FOLDER, UNLABELLED, NOBODY),
-    *(SAME_TARGET, BAD_NAME, STOPS, MAY_STOP, NEVER, BASE_VALUES),
+    *(SAME_TARGET, BAD_NAME, STOPS, UNKNOWN, MAY_STOP, NEVER, BASE_VALUES),
 )
 
 
@@ -196,22 +202,25 @@ def _templates(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
             place(bundle, subject.clusters, subject.version)
         except BundleStops as error:
             text = f"{error}, for the cluster {error.cluster}"
-            yield subject.found(STOPS, bundle, ("helm", "values"), text)
+            rule = UNKNOWN if error.unsure else STOPS
+            yield subject.found(rule, bundle, ("helm", "values"), text)
         return
     rows = [one.selector for one in bundle.restrictions if one.selector is not None]
     labels, said = rows[0].demanded() if rows else {}, set()
     for target in (None, *(one for one in bundle.targets if one.customization)):
         place_of = (*target.place, "helm", "values") if target else ("helm", "values")
         why = _fails(subject, bundle, target, labels)
-        if why and why not in said:
-            said.add(why)
-            text = f"{why}, for a cluster with no label but {', '.join(labels) or 'those of Fleet'}"
-            yield subject.found(MAY_STOP, bundle, place_of, text)
+        if why is None or str(why) in said:
+            continue
+        said.add(str(why))
+        text = f"{why}, for a cluster with no label but {', '.join(labels) or 'those of Fleet'}"
+        rule = UNKNOWN if isinstance(why, CannotTell) else MAY_STOP
+        yield subject.found(rule, bundle, place_of, text)
 
 
 def _fails(
     subject: Subject, bundle: Bundle, target: Target | None, labels: dict[str, str]
-) -> str | None:
+) -> TemplateFails | CannotTell | None:
     """Why values cannot be filled in for a cluster that has no label but those demanded."""
     options, known = bundle.options, {**labels}
     if target is not None:
@@ -221,7 +230,7 @@ def _fails(
         # Without any label at all Fleet fills nothing in.
         ClusterValues(options).options_of(Cluster("a-cluster", known or {"name": "a-cluster"}))
     except (TemplateFails, CannotTell) as error:
-        return str(error)
+        return error
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,8 @@ class Source:
     namespace: str = ""
     """`targetNamespace`, which every target gets."""
     repo_name: str = "jetrail"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What gitrepo.yaml says of every deployment; it takes the place of a fleet.yaml's own."""
 
 
 @dataclass
@@ -233,7 +236,9 @@ def _options(
     for place, entry in places:
         if entry.get("helm") is not None:
             entry["helm"] = _with_files(entry["helm"], files, document, (*place, "helm"))
-    options = {key: one for key, one in value.items() if key in OPTIONS}
+    options = {key: one for key, one in value.items() if key in OPTIONS} | dict(source.options)
+    if "forceSyncGeneration" not in source.options:
+        options.pop("forceSyncGeneration", None)  # Fleet puts the GitRepo's there, or 0
     if source.namespace:
         for one in (options, *(entry for _, entry in places)):
             one["namespace"] = source.namespace

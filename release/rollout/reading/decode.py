@@ -10,9 +10,10 @@ from release.rollout.reading.fields import CRITERIA, STRUCTURES, Key
 from release.rollout.reading.text import Path
 from release.rollout.reading.version import FleetVersion
 
-COERCED = ("name", "labels", "annotations", "targetCustomizations", "overrideTargets", "imageScans")
+COERCED = ("targetCustomizations", "overrideTargets", "imageScans")
 """Top keys below which a number where text belongs is made text. Below the others it is an error:
-sigs.k8s.io/yaml looks for the field in the wrong place where Go structures are embedded."""
+sigs.k8s.io/yaml looks for the field in the wrong place where Go structures are embedded. (`name`,
+`labels` and `annotations` are read a second time, as those of an object: an error, too.)"""
 
 
 @dataclass
@@ -34,7 +35,18 @@ def decode(value: Any, version: FleetVersion) -> Decoded:
     found = Decoded()
     if value is not None:
         found.value = _structure("FleetYaml", value, (), version, found) or {}
+        _check_dropped(value, version, found)
     return found
+
+
+def _check_dropped(value: Any, version: FleetVersion, found: Decoded) -> None:
+    """Keys of an object of Kubernetes and of a finished bundle: dropped, but of a wrong type they
+    fail the file (`read.go:readMetadata`)."""
+    folded = {key.casefold(): key for key in kinds.DROPPED}
+    for spelt in value if isinstance(value, dict) else ():
+        known = folded.get(spelt.casefold())
+        if known is not None:
+            _field(kinds.DROPPED[known], value[spelt], (spelt,), version, found)
 
 
 def _structure(
@@ -46,11 +58,11 @@ def _structure(
         found.wrong.append((path, "a map"))
         return None
     keys = STRUCTURES[name]
-    folded = {key.lower(): key for key in keys}
+    folded = {key.casefold(): key for key in keys}  # as Go, which takes ſ for s
     result: dict[str, Any] = {}
     # Go decodes JSON whose keys json.Marshal has sorted, so the later spelling wins.
     for spelt in sorted(value):
-        known = spelt if spelt in keys else folded.get(spelt.lower())
+        known = spelt if spelt in keys else folded.get(spelt.casefold())
         here = (*path, spelt)
         if known is None:
             found.unknown.append(here)

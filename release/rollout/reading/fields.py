@@ -50,6 +50,12 @@ OPTIONS = {  # of a deployment: what a bundle says, and its targets otherwise
     **_of(WORDS, "namespaceLabels", "namespaceAnnotations", ignored_in_target=True),
 }
 
+DROPPED = {  # at the top: read, and then what Fleet itself knows is taken
+    **_of(TEXT, "generateName", "selfLink", "uid", "resourceVersion", "contentsId", "valuesHash"),
+    **_of(INTEGER, "generation", "deletionGracePeriodSeconds"),
+    "finalizers": Key(TEXTS),
+}
+
 STRUCTURES: dict[str, dict[str, Key]] = {
     "FleetYaml": {
         **OPTIONS,

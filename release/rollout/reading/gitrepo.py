@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from release.rollout.reading.version import FleetVersion
 PATHS = ("release/fleet/*/*/*",)
 """Where there is no gitrepo.yaml."""
 
+OPTIONS = ("serviceAccount", "keepResources", "deleteNamespace", "forceSyncGeneration")
+"""Of a GitRepo's `spec`: they take the place of what each fleet.yaml says."""
+
 
 @dataclass(frozen=True)
 class GitRepo:
@@ -36,6 +39,8 @@ class GitRepo:
     targets: tuple[dict[str, Any], ...] = ()
     paused: bool = False
     target_namespace: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What it says of every deployment: OPTIONS."""
 
     def source(self, root: Path, version: FleetVersion) -> Source:
         """What each folder is read with."""
@@ -46,6 +51,7 @@ class GitRepo:
             paused=self.paused,
             namespace=self.target_namespace,
             repo_name=self.name,
+            options=self.options,
         )
 
 
@@ -70,6 +76,7 @@ def read_gitrepo(file: Path) -> GitRepo:
         targets=tuple(one for one in _list(spec.get("targets")) if isinstance(one, dict)),
         paused=spec.get("paused") is True,
         target_namespace=str(spec.get("targetNamespace") or ""),
+        options={name: spec[name] for name in OPTIONS if spec.get(name)},
     )
 
 

@@ -8,6 +8,8 @@ in `Document`.
 
 from __future__ import annotations
 
+import base64
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -214,10 +216,19 @@ def _scalar(event: Any, line: int) -> tuple[Any, bool]:
     plain = event.style is None or event.style == ""
     if tag == "str" or tag.startswith("!") or (not tag and not plain):
         return text, plain and not tag
+    if tag == "binary":
+        return _binary(text, line), plain
     value = resolve(text, line)
     if tag == "float" and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     return value, plain
+
+
+def _binary(text: str, line: int) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+    except ValueError as error:
+        raise NotYaml("!!binary that is no base64", line) from error
 
 
 def resolve(text: str, line: int = 1) -> Any:
@@ -232,7 +243,10 @@ def resolve(text: str, line: int = 1) -> Any:
     digits = text.replace("_", "") if text[0] != "." else text
     if _INTEGER.fullmatch(digits):
         return _integer(digits)
-    return float(digits) if _FLOAT.fullmatch(digits) else text
+    if not _FLOAT.fullmatch(digits):
+        return text
+    number = float(digits)
+    return number if math.isfinite(number) else text  # too large for Go, so no number
 
 
 def _integer(digits: str) -> int | float:

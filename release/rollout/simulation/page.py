@@ -63,7 +63,7 @@ def _page(simulation: Simulation) -> Iterator[str]:
 def _change(change: BundleChange, limit_s: int) -> Iterator[str]:
     yield f"<h2>{escape(change.folder)}</h2>"
     if change.stops:
-        yield f'<p class="bad">Fleet does nothing for any cluster of it: {escape(change.stops)}</p>'
+        yield f'<p class="bad">{escape(change.refusal)}</p>'
     if change.started_from:
         yield "<p>Clusters stand where the bad image stopped, played from "
         yield f"{escape(change.started_from)}.</p>"

@@ -80,7 +80,8 @@ def _bundle(change: BundleChange) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": change.name,
         "folder": change.folder,
-        "stops": change.stops or None,
+        "stops": None if change.unsure else change.stops or None,
+        "not_played": change.stops if change.unsure else None,
         "added": change.added,
         "removed": change.removed,
         "played_from": change.started_from or None,

@@ -28,12 +28,21 @@ class BundleChange:
     outcome: Outcome | None = None
     stops: str = ""
     """Why Fleet does nothing for the whole bundle."""
+    unsure: bool = False
+    """`stops` is what is not known here, and Fleet may go on."""
     added: list[str] = field(default_factory=list)
     """Clusters that had nothing of the bundle."""
     removed: list[str] = field(default_factory=list)
     """Clusters that lose it: it is uninstalled there."""
     started_from: str = ""
     """The revision that was played first, where a bad image had been written before the sync."""
+
+    @property
+    def refusal(self) -> str:
+        """`stops` as a sentence."""
+        if self.unsure:
+            return f"Cannot be played: not known here, but to Fleet: {self.stops}"
+        return f"Fleet does nothing for any cluster of it: {self.stops}"
 
 
 @dataclass
@@ -94,6 +103,7 @@ def _change(
         change.outcome = Outcome(play(becomes, wanted, inventory, standing, conditions))
     except BundleStops as error:
         change.stops = f"{error} (cluster {error.cluster})"
+        change.unsure = error.unsure
     except (BadAmount, BadSelector) as error:
         change.stops = str(error)
     return change

@@ -81,7 +81,7 @@ def _end(simulation: Simulation) -> Iterator[str]:
 def _change(change: BundleChange) -> Iterator[str]:
     yield change.folder
     if change.stops:
-        yield from _wrapped(f"Fleet does nothing for any cluster of it: {change.stops}", "  ")
+        yield from _wrapped(change.refusal, "  ")
     if change.started_from:
         yield f"  clusters stand where the bad image stopped, played from {change.started_from}"
     if change.added:

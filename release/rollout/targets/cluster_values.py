@@ -7,7 +7,7 @@ number. An error for one cluster stops the bundle for all (`builder.go:preproces
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -64,7 +64,7 @@ class ClusterValues:
             "ClusterName": cluster.name,
             "ClusterLabels": labels,
             "ClusterAnnotations": clean(cluster.annotations),
-            "ClusterValues": dict(cluster.template_values),
+            "ClusterValues": _floats(cluster.template_values),
         }
         filled = values if template.constant else self._parse(template.render(context), True)
         rendered = {
@@ -167,3 +167,12 @@ def write_yaml(values: Any) -> str:
         values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, width=1 << 20
     )
     return text
+
+
+def _floats(values: Any) -> Any:
+    """Numbers as Go reads them from JSON: `eq .ClusterValues.n 7` fails there."""
+    if isinstance(values, Mapping):
+        return {key: _floats(one) for key, one in values.items()}
+    if isinstance(values, list):
+        return [_floats(one) for one in values]
+    return float(values) if isinstance(values, int) and not isinstance(values, bool) else values

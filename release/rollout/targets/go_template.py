@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from release.rollout.targets.template_functions import FUNCTIONS, TemplateFails, show, truth
+from release.rollout.targets.template_functions import (
+    FUNCTIONS,
+    OTHERS,
+    CannotTell,
+    TemplateFails,
+    show,
+    truth,
+)
 
 MAX_OUTPUT = 4 << 20
-
-
-class CannotTell(Exception):
-    """Part of the language that is not written here."""
 
 
 Scope = dict[str, Any]
@@ -35,7 +38,8 @@ class _Token:
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     |(?P<text>"(?:\\.|[^"\\\n])*"|`[^`]*`)
-    |(?P<number>[+-]?(?:0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+))
+    |(?P<letter>'(?:\\.|[^'\\\n])')
+    |(?P<number>[+-]?(?:0[xX][0-9a-fA-F_]+|\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?|\.\d+))
     |(?P<variable>\$\w*)
     |(?P<field>\.\w+)
     |(?P<dot>\.)
@@ -207,7 +211,7 @@ class _Parser:
                 raise TemplateFails("`(` without `)`")
             self.tokens.pop(0)
             operand = ["pipe", what, []]
-        elif token.kind in ("text", "number", "variable", "word", "dot"):
+        elif token.kind in ("text", "letter", "number", "variable", "word", "dot"):
             operand = [token.kind, token.text, []]
         elif token.kind == "field":
             operand = ["dot", ".", [token.text[1:]]]
@@ -290,12 +294,14 @@ def _call(name: str, arguments: list[Any], dot: Any, scope: Scope, piped: tuple[
     if name in ("and", "or"):
         return _lazy(name == "or", arguments, dot, scope, piped)
     function: Callable[..., Any] | None = FUNCTIONS.get(name)
-    if function is None:
+    if function is None and name in OTHERS:
         raise CannotTell(f"the function `{name}` in a template")
+    if function is None:
+        raise TemplateFails(f"Fleet has no function `{name}`")
     values = [_value(one, dot, scope) for one in arguments]
     try:
         return function(*values, *piped)
-    except TemplateFails:
+    except (TemplateFails, CannotTell):
         raise
     except (
         TypeError,
@@ -326,6 +332,8 @@ def _value(operand: Any, dot: Any, scope: Scope) -> Any:
         value = _pipeline(what, dot, scope)
     elif kind == "text":
         value = what[1:-1] if what[0] == "`" else ast.literal_eval(what)
+    elif kind == "letter":
+        value = ord(ast.literal_eval(what))
     elif kind == "number":
         value = (
             float(what) if re.search(r"[.eE]", what) and "x" not in what.lower() else int(what, 0)

@@ -28,6 +28,8 @@ def merge(base: Options, target: Options, version: FleetVersion) -> Options:
         merged["helm"] = _helm(base.get("helm") or {}, target["helm"], version)
     if target.get("kustomize"):
         merged["kustomize"] = {**(base.get("kustomize") or {}), **_given(target["kustomize"])}
+    if target.get("diff"):
+        merged["diff"] = {"comparePatches": [*_patches(base), *_patches(target)]}
     if target.get("yaml"):
         merged["yaml"] = {"overlays": [*_overlays(base), *_overlays(target)]}
     if (target.get("forceSyncGeneration") or 0) > 0:
@@ -74,6 +76,10 @@ def _given(entry: Options) -> Options:
 
 def _overlays(options: Options) -> list[str]:
     return (options.get("yaml") or {}).get("overlays") or []
+
+
+def _patches(options: Options) -> list[Options]:
+    return (options.get("diff") or {}).get("comparePatches") or []
 
 
 def _by_key(

@@ -12,17 +12,20 @@ from release.rollout.reading.bundle import Bundle, Target
 from release.rollout.reading.values import Options
 from release.rollout.reading.version import FleetVersion
 from release.rollout.targets.cluster_values import ClusterValues
-from release.rollout.targets.go_template import CannotTell
 from release.rollout.targets.options import deployment_id, merge
-from release.rollout.targets.template_functions import TemplateFails
+from release.rollout.targets.template_functions import CannotTell, TemplateFails
 
 
 class BundleStops(Exception):
-    """An error for one cluster, for which Fleet does nothing for any cluster of the bundle."""
+    """An error for one cluster, for which Fleet does nothing for any cluster of the bundle.
 
-    def __init__(self, reason: str, cluster: str) -> None:
+    `unsure` where Fleet may know what is not known here: then nobody can say what it does.
+    """
+
+    def __init__(self, reason: str, cluster: str, unsure: bool = False) -> None:
         super().__init__(reason)
         self.cluster = cluster
+        self.unsure = unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ def place(bundle: Bundle, inventory: Inventory, version: FleetVersion) -> list[P
         try:
             options = maker.options_of(cluster)
         except (TemplateFails, CannotTell) as error:
-            raise BundleStops(str(error), cluster.name) from error
+            unsure = isinstance(error, CannotTell)
+            raise BundleStops(str(error), cluster.name, unsure) from error
         if id(options) not in ids:  # they are the same object where they say the same
             ids[id(options)] = deployment_id(bundle.content.manifest, options, version)
         placements.append(Placement(cluster, ids[id(options)], options, matched))

@@ -9,12 +9,16 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
 class TemplateFails(Exception):
     """A template that Fleet cannot parse or fill in, which stops the bundle for all clusters."""
+
+
+class CannotTell(Exception):
+    """Part of the language, or of its functions, that is not written here."""
 
 
 def truth(value: Any) -> bool:
@@ -31,9 +35,9 @@ def show(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e21 else repr(value)
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{show(one)}" for key, one in sorted(value.items())) + "]"
+        return "map[" + " ".join(f"{key}:{_text(one)}" for key, one in sorted(value.items())) + "]"
     if isinstance(value, list):
-        return "[" + " ".join(map(show, value)) + "]"
+        return "[" + " ".join(map(_text, value)) + "]"
     return str(value)
 
 
@@ -100,13 +104,20 @@ def _dict(*pairs: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> int:
-    """sprig's `int64`: what is no number is 0."""
+    """sprig's `int64`: a text is read up to its decimal point, and 0 is what is no number."""
     if isinstance(value, (bool, int, float)):
         return int(value)
+    text = re.sub(r"^([-+]?)(\d*)\.\d*$", r"\g<1>0\2", str(value))
+    octal = re.fullmatch(r"([-+]?)0([0-7]+)", text)
     try:
-        return int(str(value), 0)
+        number = int(octal[1] + octal[2], 8) if octal else int(text, 0)
     except ValueError:
         return 0
+    return number if -(2**63) <= number < 2**63 else 0
+
+
+def _atoi(text: str) -> int:
+    return int(text) if re.fullmatch(r"[-+]?\d+", _string(text), re.ASCII) else 0
 
 
 def _float(value: Any) -> float:
@@ -134,6 +145,49 @@ def _fail(message: str) -> str:
     raise TemplateFails(message)
 
 
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TemplateFails(f"a list was wanted, got {show(value)}")
+    return value
+
+
+def _map(value: Any) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise TemplateFails(f"a map was wanted, got {show(value)}")
+    return value or {}
+
+
+def _without_repeats(values: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    for one in values:
+        if one not in found:
+            found.append(one)
+    return found
+
+
+def _sorted_texts(values: Any) -> list[str]:
+    return sorted(map(_text, values if isinstance(values, list) else [values]))
+
+
+def _indented(count: int, text: str) -> str:
+    return " " * count + text.replace("\n", "\n" + " " * count)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(_string(text))
+    except ValueError:
+        return None
+
+
+def _decoded(text: str) -> str:
+    """From base64; of what is none, sprig gives the error's text."""
+    try:
+        return base64.b64decode(re.sub(r"[\r\n]", "", _string(text)), validate=True).decode()
+    except ValueError as error:
+        raise CannotTell("b64dec of what is no text in base64") from error
+
+
 def _json(value: Any) -> str:
     text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -153,7 +207,7 @@ def _join(separator: str, values: Any) -> str:
 
 def _printf(form: str, *values: Any) -> str:
     if set(re.findall(r"%[^%]", form)) - {"%s", "%d", "%v", "%q", "%t"}:
-        raise TemplateFails(f"printf {form!r}: only %s, %d, %v, %q and %t are known here")
+        raise CannotTell(f"printf {form!r}: only %s, %d, %v, %q and %t are known here")
     rest = list(values)
 
     def fill(match: re.Match[str]) -> str:
@@ -164,7 +218,19 @@ def _printf(form: str, *values: Any) -> str:
         value = rest.pop(0)
         return _quote(value) if match[0] == "%q" else show(value)
 
-    return re.sub(r"%.", fill, form)
+    text = re.sub(r"%.", fill, form)
+    extra = ", ".join(f"{_kind(one)}={show(one)}" if one is not None else "<nil>" for one in rest)
+    return f"{text}%!(EXTRA {extra})" if rest else text
+
+
+def _spaced(values: Iterable[Any]) -> Iterator[str]:
+    """Values as Go's Sprint has them: a space between two of which neither is text."""
+    last: Any = ""
+    for one in values:
+        if not isinstance(last, str) and not isinstance(one, str):
+            yield " "
+        yield _text(one)
+        last = one
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -176,12 +242,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "le": _compare(lambda one, other: one <= other),
     "gt": _compare(lambda one, other: one > other),
     "ge": _compare(lambda one, other: one >= other),
-    "len": len,
+    "len": lambda value: len(value.encode() if isinstance(value, str) else value),
     "index": _index,
-    "print": lambda *values: "".join(map(show, values)),
+    "print": lambda *values: "".join(_spaced(values)),
     "printf": _printf,
     # values that may be missing
-    "default": lambda default, value=None: value if truth(value) else default,
+    "default": lambda default, *given: given[0] if truth(given[:1] and given[0]) else default,
     "empty": lambda value: not truth(value),
     "coalesce": lambda *values: next((one for one in values if truth(one)), None),
     "ternary": lambda yes, no, which: yes if which else no,
@@ -198,8 +264,26 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "join": _join,
     "split": _split,
     "splitList": lambda separator, text: text.split(separator),
+    "tuple": lambda *values: list(values),
+    "rest": lambda values: _list(values)[1:],
+    "initial": lambda values: _list(values)[:-1],
+    "reverse": lambda values: _list(values)[::-1],
+    "uniq": lambda values: _without_repeats(_list(values)),
+    "compact": lambda values: [one for one in _list(values) if truth(one)],
+    "append": lambda values, one: [*_list(values), one],
+    "prepend": lambda values, one: [one, *_list(values)],
+    "concat": lambda *lists: [one for values in lists for one in _list(values)],
+    "without": lambda values, *others: [one for one in _list(values) if one not in others],
+    "sortAlpha": lambda values: sorted(
+        map(_text, values if isinstance(values, list) else [values])
+    ),
+    "all": lambda *values: all(map(truth, values)),
+    "any": lambda *values: any(map(truth, values)),
+    "pick": lambda value, *keys: {key: _map(value)[key] for key in keys if key in _map(value)},
+    "omit": lambda value, *keys: {key: one for key, one in _map(value).items() if key not in keys},
+    "until": lambda count: list(range(0, count, 1 if count >= 0 else -1)),
     "toJson": _json,
-    "fromJson": json.loads,
+    "fromJson": _from_json,
     # texts
     "toString": _text,
     "quote": _quote,
@@ -219,14 +303,17 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "repeat": lambda count, text: _string(text) * min(max(count, 0), 10_000),
     "nospace": lambda text: re.sub(r"\s", "", _string(text)),
     "cat": lambda *values: " ".join(_text(one) for one in values if one is not None),
+    "indent": lambda count, text: _indented(count, _string(text)),
+    "nindent": lambda count, text: "\n" + _indented(count, _string(text)),
     "b64enc": lambda text: base64.b64encode(_string(text).encode()).decode(),
-    "b64dec": lambda text: base64.b64decode(_string(text)).decode(),
+    "b64dec": _decoded,
+    "sha1sum": lambda text: hashlib.sha1(_string(text).encode(), usedforsecurity=False).hexdigest(),
     "sha256sum": lambda text: hashlib.sha256(_string(text).encode()).hexdigest(),
     # numbers
     "int": _number,
     "int64": _number,
     "float64": _float,
-    "atoi": _number,
+    "atoi": _atoi,
     "add": lambda *values: sum(map(_number, values)),
     "add1": lambda value: _number(value) + 1,
     "sub": lambda one, other: _number(one) - _number(other),
@@ -245,3 +332,29 @@ def _product(values: list[Any]) -> int:
     for one in values:
         product *= _number(one)
     return product
+
+
+OTHERS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    abbrev abbrevboth add1f addf adler32sum ago b32dec b32enc base bcrypt biggest
+    buildCustomCert call camelcase ceil chunk clean date dateInZone dateModify date_in_zone
+    date_modify decryptAES deepCopy deepEqual derivePassword dir divf duration durationRound
+    encryptAES ext floor genCA genCAWithKey genPrivateKey genSelfSignedCert
+    genSelfSignedCertWithKey genSignedCert genSignedCertWithKey hello html htmlDate
+    htmlDateInZone htpasswd initials isAbs js kebabcase keys maxf merge mergeOverwrite minf mulf
+    mustAppend mustChunk mustCompact mustDateModify mustDeepCopy mustFirst mustFromJson mustHas
+    mustInitial mustLast mustMerge mustMergeOverwrite mustPrepend mustRegexFind mustRegexFindAll
+    mustRegexMatch mustRegexReplaceAll mustRegexReplaceAllLiteral mustRegexSplit mustRest
+    mustReverse mustSlice mustToDate mustToJson mustToPrettyJson mustToRawJson mustUniq
+    mustWithout must_date_modify now osBase osClean osDir osExt osIsAbs pluck plural println
+    randAlpha randAlphaNum randAscii randBytes randInt randNumeric regexFind regexFindAll
+    regexMatch regexQuoteMeta regexReplaceAll regexReplaceAllLiteral regexSplit round semver
+    semverCompare seq set sha512sum shuffle slice snakecase splitn subf swapcase title toDate
+    toDecimal toPrettyJson toRawJson toStrings trimall typeIs typeIsLike typeOf unixEpoch unset
+    untilStep untitle urlJoin urlParse urlquery uuidv4 values wrap wrapWith
+    """,
+    )
+)
+"""Functions that Fleet has and that are not written here."""

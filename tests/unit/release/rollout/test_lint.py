@@ -345,6 +345,7 @@ AGAINST: list[tuple[str, str, list[Edit]]] = [
     ("cluster-unlabelled", f"{CLUSTERS}  - {{name: e, labels: {{device: a b, ring: c}}}}\n", []),
     ("nobody-selected", CLUSTERS.replace("ring: canary", "ring: pilot"), []),
     ("template-fails", CLUSTERS, [swap("cameras: []", "x: '${ .ClusterLabels.site }'")]),
+    ("template-unknown", CLUSTERS, [swap("cameras: []", "x: '${ randAlpha 3 }'")]),
     ("customization-never", CLUSTERS, [add(CUSTOM)]),
     (
         *("customization-never", CLUSTERS),

@@ -208,3 +208,31 @@ def test_links(tmp_path: Path, target: str, version: str, said: str | None) -> N
         return
     with pytest.raises(Unreadable, match=said):
         read_bundle(made.folder, source)
+
+
+def options_under(root: Path, spec: str, text: str) -> dict[str, object]:
+    folder = root / "release" / "fleet" / "m" / "t" / "canary"
+    folder.mkdir(parents=True)
+    (folder / "fleet.yaml").write_text(text)
+    (root / "release" / "fleet" / "gitrepo.yaml").write_text(
+        f"kind: GitRepo\nspec: {{paths: [release/fleet/m], {spec}}}\n"
+    )
+    (made,) = read_tree(root, parse_version(None)).bundles
+    return dict(made.options)
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "expected"),
+    [
+        ("", "forceSyncGeneration: 3", {}),
+        ("forceSyncGeneration: 4", "forceSyncGeneration: 3", {"forceSyncGeneration": 4}),
+        ("serviceAccount: robot", "serviceAccount: me", {"serviceAccount": "robot"}),
+        ("", "serviceAccount: me", {"serviceAccount": "me"}),
+        ("keepResources: true", "{}", {"keepResources": True}),
+        ("keepResources: false", "keepResources: true", {"keepResources": True}),
+    ],
+)
+def test_what_a_gitrepo_says_of_every_deployment(
+    tmp_path: Path, spec: str, text: str, expected: dict[str, object]
+) -> None:
+    assert options_under(tmp_path, spec, text) == expected
