@@ -100,14 +100,16 @@ def _folder(path: Path, content: dict[Any, Any]) -> Path:
     folder of the file. Data sets travel, so the folder of the file is looked at as well. Raises
     InputError where a `path` leads nowhere.
     """
-    beside, named = path.resolve().parent, content.get("path")
+    # Not where a link to the file leads: DVC and others link single files into a store.
+    beside, named = path.parent.resolve(), content.get("path")
     if named is None or named == "":
         return beside
     if not isinstance(named, str):
         raise InputError(f"{path}: expected `path` as text, got {named!r}. Put it in quotes.")
     first = content["val"][0] if isinstance(content["val"], list) else content["val"]
-    choices = list(dict.fromkeys((base / named).resolve() for base in (Path.cwd(), beside)))
-    found = [folder for folder in choices if (folder / str(first)).exists()]
+    bases = (Path.cwd(), beside)
+    choices = list(dict.fromkeys(_followed(path, base, named) for base in bases))
+    found = [folder for folder in choices if _followed(path, folder, str(first)).exists()]
     if len(found) > 1:
         raise InputError(
             f"{path}: expected one place for `path: {named}`, but {found[0]} (from the folder that "
@@ -197,10 +199,10 @@ def _samples(path: Path, folder: Path, entry: Any, split: str) -> list[Sample]:
 
 def _images(path: Path, folder: Path, entry: str, split: str) -> list[Path]:
     # Resolved, since Ultralytics looks for labels beside the folder that a link leads to.
-    place = (folder / entry).resolve()
+    place = _followed(path, folder, entry)
     if not place.exists() and entry.startswith("../"):
         # Roboflow writes `../train/images` for `train/images`; Ultralytics takes it so, too.
-        place = (folder / entry[3:]).resolve()
+        place = _followed(path, folder, entry[3:])
     if place.is_dir():
         found = find_pictures(place)
     elif place.is_file() and not is_picture(place):
@@ -215,6 +217,20 @@ def _images(path: Path, folder: Path, entry: str, split: str) -> list[Path]:
             "Fix the path, or take the split out of the file."
         )
     return found
+
+
+def _followed(file: Path, folder: Path, entry: str) -> Path:
+    """Where `entry` of `file` leads, through links. Raises InputError where no file can be."""
+    try:
+        place = (folder / entry).resolve()
+        place.exists()  # too long a name is noticed here
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(
+            f"{file}: expected the path of a file or folder, got {entry[:80]!r} ({reason}). Fix "
+            "the path, or remove the link that leads back to itself."
+        ) from error
+    return place
 
 
 def _listed(file: Path) -> list[Path]:
@@ -236,6 +252,7 @@ def _one_listed(file: Path, number: int, line: str) -> Path:
             f"{file}, line {number}: expected a path without blanks around it, got {line!r}; "
             "Ultralytics leaves such a line out. Take the blanks away."
         )
+    _followed(file, file.parent, line)
     beside = Path(os.path.normpath(file.parent / line))
     # Ultralytics takes `./` from the list's folder, and all else from where it runs.
     here = beside if line.startswith("./") else Path(os.path.normpath(Path.cwd() / line))

@@ -71,9 +71,17 @@ def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _refuse_lost_link(path: Path) -> None:
-    """Raise InputError for a text file that holds the path of a folder: git makes one of a link
-    where it may not make links, as do archives, and the pictures behind it would be left out."""
-    if path.suffix.lower() in (".txt", ".yaml", ".json", ".xml") or path.stat().st_size > PATH_MAX:
+    """Raise InputError for a link to nothing, such as a share that is not mounted, and for a text
+    file that holds the path of a folder: git makes one of a link where it may not make links, as do
+    archives. The pictures behind it would be left out."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"Expected pictures in {path.parent}, but {path} is a link to {path.readlink()}, which "
+            "is not there. Mount or bring what it leads to, or remove the link to leave it out."
+        )
+    if path.suffix.lower() in (".txt", ".yaml", ".json", ".xml") or not path.is_file():
+        return  # a pipe or socket would be waited for
+    if path.stat().st_size > PATH_MAX:
         return
     text = path.read_bytes().decode("utf-8", errors="replace").strip()
     if text and "\n" not in text and "\0" not in text and (path.parent / text).is_dir():

@@ -23,7 +23,7 @@ from PIL import Image
 from engines.errors import InputError
 from pipeline.intake.data_yaml import DataYaml, read_data_yaml
 from pipeline.intake.pictures import ENDINGS, REFUSED, check_picture, read_picture
-from tests.unit.pipeline.intake import more_data_sets
+from tests.unit.pipeline.intake import links_and_places, more_data_sets
 from tests.unit.pipeline.intake.data_sets import (
     CASES,
     PLAIN,
@@ -283,6 +283,7 @@ def kinds() -> None:
 
 kinds()
 more_data_sets.add()
+links_and_places.add()
 
 
 @pytest.fixture(scope="module")
@@ -362,3 +363,11 @@ def test_ours_knows_every_ending_of_theirs() -> None:
 
     formats = ultralytics_module("ultralytics.data.utils").IMG_FORMATS
     assert {f".{one}" for one in formats} == ENDINGS
+
+
+def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
+    """Ultralytics waits for what nobody writes, so it is not asked."""
+    plain(tmp_path)
+    os.mkfifo(tmp_path / "images/val/pipe.png")
+    with pytest.raises(InputError, match=r"pipe\.png is not there"):
+        read_data_yaml(tmp_path / "data.yaml")
