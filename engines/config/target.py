@@ -106,13 +106,17 @@ class BenchmarkRow(Part):
     """Height and width of the camera frame, in pixels."""
     warmup_seconds: Positive
     seconds: Positive
-    """Quiet time for each of the four latency figures at least; more while the p99 of the frame by
-    itself, which has a budget, is not stable yet."""
+    """Quiet time for each figure at least; more while its times drift, or while the p99 of the
+    frame by itself, which has a budget, is not stable yet."""
     max_seconds: Positive
+    """Time for each figure at most, quiet or not; or six times what 300 calls take, if that is
+    more."""
     p99_interval_share: NotNegative
     """The p99 is stable when its 95 % confidence interval is no wider than this part of it (which
     on a busy machine can be several times itself, so that 1 is no natural bound)."""
     max_attempts: int = Field(ge=1, le=10)
+    """Measurements of all figures at most: another one where the machine was hot, throttled or the
+    like, which passes."""
     max_steal_share: Share
     max_others_share: Share
     max_run_queue_wait_share: Share

@@ -22,6 +22,8 @@ class GpuNeighbours:
         self._clock_share = clock_share
         self.quiet: list[Reading] = []
         """What was read at both ends of the windows that count."""
+        self.slight: str | None = None
+        """Always None: a program computes on the GPU or does not."""
 
     def begin(self) -> None:
         """A window begins."""

@@ -25,6 +25,10 @@ TICK_SECONDS = 0.01
 """USER_HZ of Linux."""
 LEAST_TICKS = 2
 """One tick may be our own, and one that of the moment between two readings."""
+SLIGHT_PART = 0.25
+"""Of what others may have in a window that counts. Of 0.1 s of two cores, 2 % are 4 ms: they slow a
+call of 3 ms so much that one such call in each third window is the p99. With a quarter of it, what
+others do in a window hardly shows in any call."""
 
 
 class Limits(Part):
@@ -48,6 +52,8 @@ class Neighbours:
         self._cpus = sorted(cpus)
         self._root = root
         self._sensor = ProcessorSensor(root, self._cpus)
+        self.slight: str | None = None
+        """What disturbed the last window by more than a part of the limits: `steal` or `others`."""
 
     def begin(self) -> None:
         """A window begins."""
@@ -60,6 +66,7 @@ class Neighbours:
         others = read_other_threads(self._root)
         limits, room = self._limits, seconds * len(self._cpus)
         ticks = _ticks(self._counters, counters)
+        self.slight = self._slight(ticks, _seconds(self._other_threads, others) / room)
         if ticks is not None and _beyond(ticks[0], room * limits.steal_share):
             return "steal"
         if _seconds(self._other_threads, others) > room * limits.others_share:
@@ -68,6 +75,12 @@ class Neighbours:
             return "others"
         waited = wait_share(self._counters, counters)
         return "wait" if waited is not None and waited > limits.wait_share else None
+
+    def _slight(self, ticks: tuple[int, int] | None, share: float) -> str | None:
+        if ticks is not None and ticks[0]:
+            return "steal"
+        unseen = ticks is not None and ticks[1] > LEAST_TICKS
+        return "others" if unseen or share > SLIGHT_PART * self._limits.others_share else None
 
 
 def _seconds(start: Events, end: Events) -> float:

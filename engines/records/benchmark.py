@@ -91,12 +91,12 @@ class Quiet(Part):
     still. Only the times of those windows (`engines.measure.windows`) are in the figures."""
 
     share: float
-    """Of the time that was measured, the part that was quiet, 0 to 1: of the measurement that
+    """Of the time that was measured, the part whose calls count, 0 to 1: of the measurement that
     others disturbed most."""
     enough: bool
     """Whether each measurement got its calls in quiet windows; otherwise its figures hold all."""
     seconds: float
-    """Quiet time of all measurements."""
+    """Time of all measurements whose calls count."""
     set_aside: dict[str, int]
     """What disturbed windows (`steal`, `others`, `wait`; `gpu`, `clock`), and how many."""
 
@@ -107,7 +107,7 @@ class Validity(Part):
     valid: bool
     reasons: tuple[str, ...]
     attempts: int = Field(ge=1)
-    """Measurements made until one was valid or the row's limit was reached."""
+    """Measurements of all figures that were made: another one where the machine did what passes."""
 
 
 class SoakWindow(Part):

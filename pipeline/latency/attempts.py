@@ -1,4 +1,4 @@
-"""Measured again until it can be trusted, or known that it cannot."""
+"""Measured, and whether to trust it; again where the machine did what passes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from pathlib import Path
 
 from engines.config.target import BenchmarkRow, TargetConfig
 from engines.measure.latency import latency, p99_interval_share
-from engines.records.benchmark import Validity, contradictions
+from engines.records.benchmark import Validity
 from pipeline.latency import results as measured
 from pipeline.latency.harness.plan import BenchmarkPlan
 from pipeline.latency.measurement import Measurement
 from pipeline.latency.pytest_benchmark import measure
-from pipeline.latency.validity import invalid_reasons, lasting_reasons
+from pipeline.latency.validity import invalid_reasons, lasting_reasons, passing_reasons
 from pipeline.progress import spinner
 
 
 def measure_until_valid(
     plan: BenchmarkPlan, target: TargetConfig, scratch: Path
 ) -> tuple[tuple[Measurement, ...], Validity]:
-    """Measure again until a measurement can be trusted.
+    """Measure all figures; again, as often as the row allows, while the machine was hot, throttled
+    or the like, which passes.
 
-    Ends also where the row's attempts are used up, or where another one would not help; gives the
-    last one's measurements and whether to trust them. Raises JetrailError when the harness fails.
+    Quiet, a p99 that is sure and times that do not drift are no reason for that: each figure waited
+    for them already, as long as it may, and kept all its calls. Gives the last measurements and
+    whether to trust them. Raises JetrailError when the harness fails.
     """
     row = target.benchmark
     for attempt in range(1, row.max_attempts + 1):
@@ -30,20 +32,12 @@ def measure_until_valid(
             measurements = measure(plan, scratch)
         state, quiet = measured.machine_state(measurements), measured.quiet(measurements)
         why = invalid_reasons(state, quiet, row, jetson=target.is_jetson)
-        # It waited for quiet as long as it may.
-        if lasting_reasons(state, row, jetson=target.is_jetson) or not quiet.enough:
+        lasting = lasting_reasons(state, row, jetson=target.is_jetson)
+        if lasting or not quiet.enough or not passing_reasons(state, row):
             break
-        # On a disturbed machine the p99 is unstable too.
-        if not why:
-            why = _contradictions(measurements) or _unstable(measurements, row)
-        if not why:
-            break
+    # On a disturbed machine the p99 is unstable too.
+    why = why or _unstable(measurements, row)
     return measurements, Validity(valid=not why, reasons=why, attempts=attempt)
-
-
-def _contradictions(measurements: Sequence[Measurement]) -> tuple[str, ...]:
-    times = [measured.latencies(measurements, name) for name in ("test_inference", "test_frame")]
-    return contradictions(*times)
 
 
 def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:

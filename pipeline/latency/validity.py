@@ -119,6 +119,20 @@ def lasting_reasons(
     )
 
 
+def passing_reasons(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
+    """Those of `invalid_reasons` that say what the machine did in passing: another measurement, of
+    all figures, may meet it cool and undisturbed."""
+    changing = MODE_CHANGED in (state.power_mode or "")
+    return (
+        *_gpu_processes(state),
+        *(_power_mode(state, row) if changing else ()),
+        *_throttling(state),
+        *_over_currents(state),
+        *_clocks(state, row),
+        *_temperature(state, row),
+    )
+
+
 def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> tuple[str, ...]:
     """What must be known and the device does not say: measuring again would not change that."""
     found = []

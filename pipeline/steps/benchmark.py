@@ -49,10 +49,10 @@ def benchmark(
 ) -> Benchmark:
     """Measure one engine; write `pytest-benchmark.json`, `latency/<engine>.csv`, `benchmark.json`.
 
-    Measures again, longer if the p99 was not stable, until a measurement can be trusted, the row's
-    attempts are used up, or it is INVALID for what another one would not mend; the last one is
-    kept. `soak_minutes` stands in for the row's. What was measured is written before the
-    cross-check, and again before the soak, so that neither can lose it.
+    Each figure is measured until it is settled or the row's time is over. All of it is measured
+    again, as often as the row allows, only where the machine did what passes (heat, throttling, a
+    clock); the last one is kept. `soak_minutes` stands in for the row's. What was measured is
+    written before the cross-check, and again before the soak, so that neither can lose it.
     Raises WrongEngine for an engine that is not this device's, InputError for bad configuration or
     data, or a cross-check that cannot be, and Conflict while another command uses the device.
     """
@@ -122,6 +122,7 @@ def plan_of(
         seconds=row.seconds,
         max_seconds=row.max_seconds,
         p99_interval_share=row.p99_interval_share,
+        drift_share=row.max_drift_share,
         limits=Limits(
             steal_share=row.max_steal_share,
             others_share=row.max_others_share,

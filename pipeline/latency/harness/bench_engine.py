@@ -1,5 +1,5 @@
-"""The measurements of one engine: inference alone and whole frames by batch, then throughput; and,
-where they are asked for, the GPU's compute time and a soak.
+"""The measurements of one engine: whole frames by batch, with inference as a part of them, then
+throughput; and, where they are asked for, the GPU's compute time and a soak.
 
 Rounds are single calls (`iterations=1`), since a percentile of means is not a percentile of frames.
 """
@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engines.detect.detector import Detector, Frame
 from engines.machine.fingerprint import read_fingerprint
@@ -27,11 +28,18 @@ from engines.records.benchmark import Latency
 from pipeline.intake.dataset import Sample
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import BenchmarkPlan, SoakProgress
-from pipeline.latency.harness.rounds import LEAST_ROUNDS, measure_calls, run_quiet, warm_up
+from pipeline.latency.harness.rounds import (
+    LEAST_ROUNDS,
+    hand_in,
+    measure_calls,
+    run_quiet,
+    warm_up,
+)
 from pipeline.latency.harness.soak import run_frames, soak
+from pipeline.latency.harness.timed import TimedDetector
 from pipeline.latency.measurement import Extra
 
-Measure = Callable[..., None]
+Measure = Callable[..., NDArray[np.float64]]
 
 THROUGHPUT_TURNS = 3
 """At least: whether the first and the last agree. A turn is one frame of each slot."""
@@ -63,27 +71,41 @@ def measure(
     return partial(measure_calls, benchmark, plan, used_before, patience)
 
 
+@pytest.fixture(scope="session")
+def inference() -> dict[int, NDArray[np.float64]]:
+    """Batch to the times of inference in the frames that were measured, in seconds."""
+    return {}
+
+
 class TestLatency:
     """One loaded engine for all, which is freed before the throughput is measured."""
+
+    def test_frame(
+        self,
+        measure: Measure,
+        detector: TimedDetector,
+        frames: list[Frame],
+        inference: dict[int, NDArray[np.float64]],
+        batch: int,
+    ) -> None:
+        turns = cycle(frames)
+        inference[batch] = measure(
+            lambda: detector.detect(list(islice(turns, batch))),
+            part=lambda: detector.inference_seconds,
+            # The p99 that has a budget is that of a frame by itself.
+            sure=batch == 1,
+        )
 
     def test_inference(
         self,
         benchmark: Any,
-        measure: Measure,
-        detector: Detector,
-        frames: list[Frame],
+        detector: TimedDetector,
+        inference: dict[int, NDArray[np.float64]],
         batch: int,
     ) -> None:
-        detector.fill(list(islice(cycle(frames), batch)))
-        measure(detector.infer)
-        benchmark.extra_info["gpu_wait"] = detector.waits
-
-    def test_frame(
-        self, measure: Measure, detector: Detector, frames: list[Frame], batch: int
-    ) -> None:
-        turns = cycle(frames)
-        # The p99 that has a budget is that of a frame by itself.
-        measure(lambda: detector.detect(list(islice(turns, batch))), sure=batch == 1)
+        hand_in(benchmark, inference[batch])
+        extra = Extra(gpu_wait=detector.waits, memory_peak_mib=peak_memory_mib())
+        extra.put(benchmark.extra_info)
 
     def test_gpu_time(
         self, benchmark: Any, plan: BenchmarkPlan, detector: Detector, frames: list[Frame]
@@ -150,7 +172,7 @@ def test_throughput(
         # up a quota.
         limits = plan.limits.model_copy(update={"wait_share": 1.0})
         wanted = patience.wanted(plan, THROUGHPUT_TURNS, pace)
-        extra = run_quiet(
+        extra, _ = run_quiet(
             *(benchmark, turn, wanted, limits, sampler, used_before),
             settling_calls=SETTLING_TURNS,
         )

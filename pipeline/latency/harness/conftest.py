@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.detect.detector import Detector
 from engines.machine.fingerprint import read_fingerprint
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import PLAN_VARIABLE, BenchmarkPlan
+from pipeline.latency.harness.timed import TimedDetector
 
 
 def _plan() -> BenchmarkPlan:
@@ -44,7 +44,7 @@ def patience() -> Patience:
 
 
 @pytest.fixture(scope="class")
-def detector(plan: BenchmarkPlan, used_before: float | None) -> Iterator[Detector]:
+def detector(plan: BenchmarkPlan, used_before: float | None) -> Iterator[TimedDetector]:
     """The engine as a pod loads it for the lowest latency."""
     with plan.open_detector(read_fingerprint(), in_flight=1) as detector:
         yield detector

@@ -24,7 +24,12 @@ class Patience:
             return Wanted(calls=1, seconds=0, max_seconds=0)
         # A slow engine needs its calls all the same, beside a neighbour too.
         longest = max(plan.max_seconds, TIMES_THE_CALLS * calls / pace)
-        return Wanted(calls=calls, seconds=plan.seconds, max_seconds=longest)
+        return Wanted(
+            calls=calls,
+            seconds=plan.seconds,
+            max_seconds=longest,
+            drift_share=plan.drift_share,
+        )
 
     def saw(self, measured: Extra) -> None:
         """Learn from a measurement."""

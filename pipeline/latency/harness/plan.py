@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from engines.detect.detector import Detector
 from engines.measure.memory import used_memory_mib
 from engines.measure.neighbours import Limits
 from engines.records.fingerprint import Fingerprint
 from engines.records.record import Part, Record
+from pipeline.latency.harness.timed import TimedDetector
 
 PLAN_VARIABLE = "JETRAIL_BENCHMARK_PLAN"
 """Environment variable with the path of the plan; pytest has no better way to pass data in."""
 
-LATENCY = ("TestLatency::test_inference", "TestLatency::test_frame")
+LATENCY = ("TestLatency::test_frame", "TestLatency::test_inference")
 THROUGHPUT = ("test_throughput",)
 GPU_TIME = ("TestLatency::test_gpu_time",)
 SOAK = ("TestLatency::test_soak",)
@@ -48,9 +48,11 @@ class BenchmarkPlan(Record):
     seconds: float
     """Quiet time that is wanted."""
     max_seconds: float
-    """Time in all, quiet or not."""
+    """Time in all, quiet or not, settled or not."""
     p99_interval_share: float
     """How wide the 95 % interval of the p99 that has a budget may be, as a part of it."""
+    drift_share: float
+    """How far the medians of the first and the last third of the times may lie apart."""
     limits: Limits
     gpu: bool
     """Whether the engine runs on a GPU, which is watched then."""
@@ -58,9 +60,9 @@ class BenchmarkPlan(Record):
     progress_fd: int | None = None
     """File descriptor of the pipe into which the harness writes a `SoakProgress` a line."""
 
-    def open_detector(self, device: Fingerprint, *, in_flight: int) -> Detector:
+    def open_detector(self, device: Fingerprint, *, in_flight: int) -> TimedDetector:
         """The plan's engine, as a pod opens it."""
-        return Detector.open(self.engine_folder, device, in_flight=in_flight)
+        return TimedDetector.open(self.engine_folder, device, in_flight=in_flight)
 
     def used_memory_mib(self, device: Fingerprint) -> float | None:
         """What is taken of the machine's memory; None where the engine does not run on a GPU that

@@ -9,6 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engines.measure.gpu import GpuNeighbours
 from engines.measure.latency import drift_share
 from engines.measure.memory import memory_peak_mib
@@ -30,18 +33,30 @@ def measure_calls(
     patience: Patience,
     call: Callable[[], object],
     *,
+    part: Callable[[], float],
     sure: bool = False,
-) -> None:
-    """Warm up for the plan's time, then call until its time was quiet, 300 times at least; where it
-    has to be `sure`, until the p99 is known as well as the plan wants it."""
+) -> NDArray[np.float64]:
+    """Warm up for the plan's time, then call until its time was quiet, 300 times at least, and the
+    calls do not drift; where it has to be `sure`, until the p99 is known as well as the plan wants
+    it, from calm windows if there are such.
+
+    Returns what the `part` took in each call that counts, in seconds.
+    """
     sampler = StateSampler(gpu=plan.gpu)
     pace = warm_up(call, plan.warmup_seconds)
     wanted = patience.wanted(plan, LEAST_ROUNDS, pace)
     if sure:
-        wanted = replace(wanted, p99_interval_share=plan.p99_interval_share)
-    extra = run_quiet(benchmark, call, wanted, plan.limits, sampler, used_before)
+        wanted = replace(wanted, p99_interval_share=plan.p99_interval_share, calm=True)
+    extra, parts = run_quiet(benchmark, call, wanted, plan.limits, sampler, used_before, part=part)
     patience.saw(extra)
     extra.put(benchmark.extra_info)
+    return parts
+
+
+def hand_in(benchmark: Any, times: NDArray[np.float64]) -> None:
+    """Let pytest-benchmark have times, in seconds, as rounds of this measurement."""
+    benchmark.pedantic(lambda: None, rounds=1)
+    benchmark.stats.stats.data[:] = times.tolist()
 
 
 def run_quiet(
@@ -52,24 +67,26 @@ def run_quiet(
     sampler: StateSampler,
     used_before: float | None,
     *,
+    part: Callable[[], float] | None = None,
     settling_calls: int = 1,
-) -> Extra:
-    """Call in windows (see `run_windows`), and let pytest-benchmark have the quiet calls as its
-    rounds."""
+) -> tuple[Extra, NDArray[np.float64]]:
+    """Call in windows (see `run_windows`), and let pytest-benchmark have the calls that count as
+    its rounds. Returns what the `part` took in each of them, in seconds, too."""
     gpu = GpuNeighbours(sampler.read, limits.clock_share)
     neighbours = Neighbours(limits, os.sched_getaffinity(0))
     watch = Watches(neighbours, gpu) if sampler.gpu else neighbours
     with sampler:
-        measure = partial(run_windows, settling_calls=settling_calls)
+        measure = partial(run_windows, part=part, settling_calls=settling_calls)
         windows = benchmark.pedantic(measure, args=(call, wanted, watch), rounds=1)
     times = windows.times()
     benchmark.stats.stats.data[:] = times.tolist()
     state = sampler.state(drift_share(times), gpu.quiet if windows.enough else ())
-    return Extra(
+    extra = Extra(
         machine=state,
         windows=WindowCounts.of(windows),
         memory_peak_mib=memory_peak_mib(state, used_before),
     )
+    return extra, windows.parts()
 
 
 def warm_up(call: Callable[[], object], seconds: float) -> float:

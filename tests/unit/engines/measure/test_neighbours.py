@@ -47,6 +47,11 @@ def machine(tmp_path: Path) -> Machine:
 
 def window(machine: Machine, **change: int) -> str | None:
     """What is said of a window in which these accounts rose by so much."""
+    return watched(machine, **change)[0]
+
+
+def watched(machine: Machine, **change: int) -> tuple[str | None, str | None]:
+    """What disturbed such a window, and what disturbed it slightly."""
     watch = Neighbours(LIMITS, [0, 1], machine.root)
     watch.begin()
     for name, by in change.items():
@@ -55,7 +60,7 @@ def window(machine: Machine, **change: int) -> str | None:
         else:
             setattr(machine, name, getattr(machine, name) + by)
     machine.write()
-    return watch.end(WINDOW)
+    return watch.end(WINDOW), watch.slight
 
 
 def test_our_own_work_is_no_disturbance(machine: Machine) -> None:
@@ -82,6 +87,25 @@ def test_what_a_container_does_not_see_is_in_the_ticks(machine: Machine) -> None
 def test_what_the_hypervisor_took(machine: Machine) -> None:
     assert window(machine, steal=4, idle=16) == "steal"
     assert window(machine, steal=2, idle=18) is None
+
+
+def test_a_window_is_calm_with_a_quarter_of_what_others_may_have(machine: Machine) -> None:
+    assert watched(machine, other_ns=2_400_000) == (None, None)
+    assert watched(machine, other_ns=2_600_000) == (None, "others")
+    assert watched(machine, own_ns=200_000_000, own_ticks=20, user=20) == (None, None)
+
+
+def test_a_tick_of_the_hypervisor_and_more_than_two_of_others_are_not_calm(
+    machine: Machine,
+) -> None:
+    assert watched(machine, steal=2, idle=18) == (None, "steal")
+    assert watched(machine, user=2) == (None, None)
+    much = Limits(steal_share=0.05, others_share=0.5, wait_share=0.25)
+    watch = Neighbours(much, [0, 1], machine.root)
+    watch.begin()
+    machine.ticks["user"] += 4
+    machine.write()
+    assert (watch.end(WINDOW), watch.slight) == (None, "others")
 
 
 def test_waiting_for_a_processor(machine: Machine) -> None:

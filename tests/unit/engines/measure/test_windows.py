@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.measure.latency import p99_interval_share
+from engines.measure.latency import drift_share, p99_interval_share
 from engines.measure.windows import (
     HOPELESS_SECONDS,
     WINDOW_SECONDS,
@@ -23,6 +23,9 @@ SECOND_OF_CALL = 1 / 64
 """Sums of it are exact; seven calls are a window."""
 
 
+SLIGHTLY = "slightly others"
+
+
 class Clock:
     """Time that only the calls take."""
 
@@ -34,18 +37,22 @@ class Clock:
 
 
 class Script:
-    """A watch that says of the windows, in turn, what it was told to; then that they are quiet."""
+    """A watch that says of the windows, in turn, what it was told to; then that they are quiet.
+    `slightly others` says that of a window that is quiet and not calm."""
 
     def __init__(self, *disturbances: str | None) -> None:
         self._left = list(disturbances)
         self.seconds: list[float] = []
+        self.slight: str | None = None
 
     def begin(self) -> None:
         self.seconds.append(0.0)
 
     def end(self, seconds: float) -> str | None:
         self.seconds[-1] = seconds
-        return self._left.pop(0) if self._left else None
+        said = self._left.pop(0) if self._left else None
+        self.slight = said and said.removeprefix("slightly ")
+        return None if said == SLIGHTLY else said
 
 
 def run(
@@ -140,6 +147,104 @@ def test_it_goes_on_until_the_p99_is_sure() -> None:
     assert len(few) < len(found.times())
 
 
+def test_it_goes_on_until_the_times_no_longer_drift_and_keeps_them_all() -> None:
+    """Twice as slow for the first ten calls: a third of the first ones that are enough, and of all
+    in the end too few to be the median of a third."""
+    settling = replace(wanted(calls=20, seconds=0, max_seconds=600), drift_share=0.1)
+    slow_at_first = lambda number: SECOND_OF_CALL * (1 + (number < 10))  # noqa: E731
+    few = run(Script(), replace(settling, drift_share=None), slow_at_first).times()
+    assert drift_share(few) > 0.1
+    found = run(Script(), settling, slow_at_first)
+    assert drift_share(found.times()) <= 0.1
+    assert len(few) < len(found.times())
+    assert found.times()[: len(few)].tolist() == few.tolist()
+
+
+def test_times_that_drift_all_the_while_end_with_their_drift() -> None:
+    """A processor that gets hotter and slower, one that is held back from some moment on: what
+    there is when the time is over is all in, and the drift is judged by whoever reads it."""
+    limits = replace(wanted(calls=20, seconds=0, max_seconds=20.0), drift_share=0.1)
+    warmer = run(Script(), limits, lambda number: SECOND_OF_CALL * (1 + number / 16))
+    assert warmer.seconds >= 20.0
+    assert drift_share(warmer.times()) > 0.1
+    held_back = run(Script(), limits, lambda number: SECOND_OF_CALL * (1 + (number > 15)))
+    assert held_back.times().max() == 2 * SECOND_OF_CALL
+    assert np.median(held_back.times()) == 2 * SECOND_OF_CALL
+
+
+def test_a_part_of_each_call_is_kept_with_it() -> None:
+    clock, calls = Clock(), iter(range(1_000_000))
+    last = [0]
+
+    def call() -> None:
+        last[0] = next(calls)
+        clock.now += (last[0] % 5 + 1) / 64
+
+    found = run_windows(
+        call,
+        wanted(),
+        Script("others", None, "others"),
+        part=lambda: (last[0] % 5 + 1) / 128,
+        clock=clock,
+    )
+    assert len(found.windows) > 3
+    assert found.parts().tolist() == (found.times() / 2).tolist()
+
+
+# --- calm windows ------------------------------------------------------------------------------
+
+
+def calm(**other: float) -> Wanted:
+    return replace(wanted(**{"calls": 20, "seconds": 0, "max_seconds": 60, **other}), calm=True)
+
+
+def test_calls_of_calm_windows_count_where_there_are_enough() -> None:
+    slow = range(8, 14)  # the second window, and the call before it that settles
+    slower = lambda number: SECOND_OF_CALL * (1 + (number in slow) / 2)  # noqa: E731
+    found = run(Script(None, SLIGHTLY), calm(), slower)
+    assert found.times().max() == SECOND_OF_CALL
+    assert len(found.times()) >= 20
+    assert found.set_aside == {"others": 1}
+    assert found.quiet_seconds < found.seconds
+    assert run(Script(None, SLIGHTLY), replace(calm(), calm=False), slower).set_aside == {}
+
+
+def test_slow_calls_of_the_engine_s_own_stay_in_calm_windows_too() -> None:
+    words = np.random.default_rng(0).integers(0, 3, 10_000)
+    found = run(
+        Script(*([None, SLIGHTLY, "others"][word] for word in words)),
+        calm(calls=300, seconds=1),
+        lambda number: 0.08 if number % 50 == 0 else 0.01,
+    )
+    assert found.set_aside["others"] > 0
+    assert np.percentile(found.times(), 99) > 0.07
+
+
+def test_where_next_to_nothing_is_calm_quiet_windows_will_do() -> None:
+    found = run(Script(*[SLIGHTLY] * 10_000), calm(calls=300))
+    assert found.enough
+    assert HOPELESS_SECONDS <= found.seconds < 2 * HOPELESS_SECONDS
+    assert found.quiet_seconds == found.seconds
+    assert not found.set_aside
+
+
+def test_a_fifth_of_calm_time_is_waited_for() -> None:
+    found = run(Script(*[None, *[SLIGHTLY] * 4] * 1000), calm(calls=100))
+    assert found.seconds > HOPELESS_SECONDS
+    assert found.counted == found.calm
+    assert len(found.times()) >= 100
+
+
+def test_of_several_watches_any_may_say_that_a_window_is_not_calm() -> None:
+    first, second = Script(None, SLIGHTLY, None), Script(None, None, SLIGHTLY)
+    watches = Watches(first, second)
+    said = []
+    for _ in range(3):
+        watches.begin()
+        said.append((watches.end(0.1), watches.slight))
+    assert said == [(None, None), (None, "others"), (None, "others")]
+
+
 def test_without_a_sure_p99_it_ends_when_the_time_is_over() -> None:
     never = replace(wanted(calls=300, max_seconds=30.0), p99_interval_share=0.0)
     found = run(Script(), never, lambda number: SECOND_OF_CALL * (1 + number / 1e4))
@@ -198,3 +303,18 @@ def test_whatever_others_do(said: Sequence[str | None], calls: int, seconds: flo
         assert found.times().tolist() == [t for one in quiet for t in one.times.tolist()]
         assert len(found.times()) >= calls
     assert found.seconds <= 4.0 + WINDOW_SECONDS + SECOND_OF_CALL
+
+
+@given(
+    said=st.lists(st.sampled_from([None, SLIGHTLY, "others"]), max_size=60),
+    calls=st.integers(1, 100),
+)
+def test_whatever_others_do_calm_windows_come_first(said: Sequence[str | None], calls: int) -> None:
+    found = run(Script(*said), calm(calls=calls, max_seconds=4.0))
+    told = [*said, *[None] * len(found.windows)][: len(found.windows)]
+    of = {word: sum(7 for one in told if one == word) for word in (None, SLIGHTLY)}
+    if of[None] >= calls:
+        assert found.counted == found.calm
+    else:
+        assert found.counted == found.quiet
+    assert found.enough == (of[None] + of[SLIGHTLY] >= calls)

@@ -34,6 +34,7 @@ from pipeline.latency.harness import rounds
 from pipeline.latency.harness.bench_engine import TestLatency as Latencies
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, BenchmarkPlan, SoakProgress
+from pipeline.latency.harness.timed import TimedDetector
 from pipeline.latency.measurement import Extra, Measurement, WindowCounts
 from pipeline.latency.pytest_benchmark import parse
 from pipeline.report.summary import table_text
@@ -116,6 +117,7 @@ def plan() -> BenchmarkPlan:
         seconds=2,
         max_seconds=6,
         p99_interval_share=0.25,
+        drift_share=0.1,
         limits=Limits(steal_share=0.05, others_share=0.05, wait_share=0.25),
         gpu=False,
         soak_seconds=0,
@@ -145,23 +147,27 @@ def test_a_quiet_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert validity.reasons == ()
 
 
-def test_inference_above_the_whole_frame_is_measured_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The frame holds it, so somebody disturbed one of the two."""
-    slow, fast = tuple(2 * one for one in times()), times()
-    impossible = (
-        measured("test_inference", 1, slow),
-        measured("test_inference", 4, fast),
-        measured("test_frame", 1, fast),
-        *whole(fast)[3:],
+def test_inference_is_timed_within_the_frame() -> None:
+    """So that it is never above the frame, of which it is a part, however the machine moves."""
+    session = SimpleNamespace(
+        start=lambda slot: None, wait=lambda slot: time.sleep(0.002) or np.zeros((1, 5, 1))
     )
-    asked, validity = run(monkeypatch, [impossible, whole(fast)])
-    assert (len(asked), validity.valid) == (2, True)
-    asked, validity = run(monkeypatch, [impossible] * 3)
-    assert (len(asked), validity.valid) == (TARGET.benchmark.max_attempts, False)
-    assert validity.reasons[0].startswith("Inference alone took ")
-    assert len(validity.reasons) == 1
+    manifest = SimpleNamespace(
+        thresholds=SimpleNamespace(confidences=lambda classes: 0.5), classes=("a",)
+    )
+    detector = TimedDetector(cast(Any, session), cast(Any, manifest))
+
+    def frame() -> None:
+        time.sleep(0.001)
+        detector.infer()
+
+    benchmark, quick = Rounds(), plan().model_copy(update={"warmup_seconds": 0, "seconds": 0})
+    parts = rounds.measure_calls(
+        *(benchmark, quick, None, Patience(), frame), part=lambda: detector.inference_seconds
+    )
+    seconds = benchmark.stats.stats.data
+    assert len(parts) == len(seconds) >= rounds.LEAST_ROUNDS
+    assert all(0.002 <= part <= whole - 0.001 for part, whole in zip(parts, seconds, strict=True))
 
 
 def test_what_others_did_in_windows_that_were_set_aside_does_not_count(
@@ -172,10 +178,45 @@ def test_what_others_did_in_windows_that_were_set_aside_does_not_count(
     assert (len(asked), validity.valid, validity.reasons) == (1, True, ())
 
 
-def test_a_machine_that_drifts_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, validity = run(monkeypatch, [whole(times(), drift_share=0.4), whole(times())])
+def test_a_drift_that_never_ended_is_invalid_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was waited for already, as long as the row allows: there is no choice of several."""
+    asked, validity = run(monkeypatch, [whole(times(), drift_share=0.4)])
+    assert (len(asked), validity.valid, validity.attempts) == (1, False, 1)
+    (reason,) = validity.reasons
+    assert reason.startswith("40.0% lies between the medians")
+
+
+@pytest.mark.parametrize(
+    ("machine", "said"),
+    [
+        ({"throttle_events": 2}, "throttle counters rose by 8"),
+        ({"temperature_max_c": 99.0}, "The machine reached 99"),
+        ({"throttle_reasons": ("HwThermalSlowdown",)}, "held back by HwThermalSlowdown"),
+        ({"over_current_events": 1}, "over-current and under-voltage counters rose by 4"),
+        ({"other_gpu_processes": (7,)}, "process 7"),
+    ],
+)
+def test_what_the_machine_does_in_passing_is_measured_again_whole(
+    monkeypatch: pytest.MonkeyPatch, machine: dict[str, Any], said: str
+) -> None:
+    """A device that throttles now and then must not get each figure in a cool moment: all of one
+    measurement has to be cool."""
+    disturbed = whole(times(), **machine)
+    asked, validity = run(monkeypatch, [disturbed, whole(times())])
     assert (len(asked), validity.valid, validity.attempts) == (2, True, 2)
-    assert asked[0].seconds == asked[1].seconds
+    assert asked[0] == asked[1]
+    asked, validity = run(monkeypatch, [disturbed] * ROW.max_attempts)
+    assert (len(asked), validity.valid) == (ROW.max_attempts, False)
+    assert said in validity.reasons[0]
+
+
+def test_a_quota_is_measured_once_however_often_it_held_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = whole(times(), quota_throttles=9, quota_processors=0.5, throttle_events=1)
+    asked, validity = run(monkeypatch, [held])
+    assert (len(asked), validity.valid) == (1, False)
+    assert "quota of 0.5 processors held the measurement back" in validity.reasons[0]
 
 
 def test_a_machine_without_quiet_is_invalid_at_once_and_says_why(
@@ -230,10 +271,9 @@ def test_a_power_mode_that_was_changed_meanwhile_is_measured_again(
     assert (len(asked), validity.valid) == (2, True)
 
 
-def test_an_uncertain_p99_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, validity = run(monkeypatch, [whole(times(spread=1))] * ROW.max_attempts)
-    assert len(asked) == ROW.max_attempts
-    assert not validity.valid
+def test_a_p99_that_is_uncertain_after_all_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, validity = run(monkeypatch, [whole(times(spread=1))])
+    assert (len(asked), validity.valid) == (1, False)
     assert "The p99 of frame at batch 1 is uncertain" in validity.reasons[0]
 
 
@@ -438,7 +478,7 @@ class Rounds:
         self.extra_info: dict[str, Any] = {}
         self.stats = SimpleNamespace(stats=SimpleNamespace(data=[0.1] * 9))
 
-    def pedantic(self, call: Any, *, args: Any, rounds: int) -> Any:
+    def pedantic(self, call: Any, *, args: Any = (), rounds: int) -> Any:
         assert rounds == 1
         return call(*args)
 
@@ -449,7 +489,7 @@ def test_the_harness_compares_the_memory_with_that_before_the_engine(
     asked: list[float | None] = []
     monkeypatch.setattr(rounds, "memory_peak_mib", lambda _, before: asked.append(before) or 1.0)
     quick = plan().model_copy(update={"warmup_seconds": 0, "seconds": 0})
-    rounds.measure_calls(Rounds(), quick, 1234.0, Patience(), lambda: None)
+    rounds.measure_calls(Rounds(), quick, 1234.0, Patience(), lambda: None, part=lambda: 0.0)
     assert asked == [1234.0]
 
 
@@ -469,7 +509,7 @@ def test_nothing_lets_the_gpu_fall_idle_between_the_warm_up_and_the_first_round(
         monkeypatch.setattr(measure, name, tells(name, answer))
     monkeypatch.setattr(measure, "count_all", tells("count", Counters()))
     quick = plan().model_copy(update={"gpu": True, "warmup_seconds": 0, "seconds": 0})
-    rounds.measure_calls(Rounds(), quick, None, Patience(), tells("call", None))
+    rounds.measure_calls(Rounds(), quick, None, Patience(), tells("call", None), part=lambda: 0.0)
     calls = [one for one in happened if one != "call"]
     assert calls == ["open_sensors", "read_power_mode", "count", "count", "read_power_mode"]
     assert happened.index("read_power_mode") < happened.index("call") < happened.index("count")
@@ -521,23 +561,36 @@ def test_an_engine_without_gpu_times_cannot_be_cross_checked() -> None:
 @pytest.mark.parametrize(("batch", "sure"), [(1, True), (4, False)])
 def test_the_p99_that_has_a_budget_has_to_be_sure(batch: int, sure: bool) -> None:
     asked: list[bool] = []
-    measure = lambda call, *, sure=False: asked.append(sure)  # noqa: E731
-    Latencies().test_frame(measure, cast(Any, None), [], batch)
+    measure = lambda call, *, part, sure: asked.append(sure)  # noqa: E731
+    Latencies().test_frame(cast(Any, measure), cast(Any, None), [], {}, batch)
     assert asked == [sure]
 
 
-def test_a_measurement_that_has_to_be_sure_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[float | None] = []
+def test_the_harness_hands_in_inference_and_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    inference: dict[int, Any] = {}
+    measure = lambda call, *, part, sure: np.array([0.1, 0.2])  # noqa: E731
+    detector = cast(Any, SimpleNamespace(waits="spin"))
+    Latencies().test_frame(cast(Any, measure), detector, [], inference, 4)
+    benchmark = Rounds()
+    Latencies().test_inference(benchmark, detector, inference, 4)
+    assert benchmark.stats.stats.data == [0.1, 0.2]
+    assert benchmark.extra_info["gpu_wait"] == "spin"
 
-    def run_quiet(_: Any, __: Any, wanted: Any, *___: Any) -> Extra:
-        asked.append(wanted.p99_interval_share)
-        return Extra(memory_peak_mib=1.0)
+
+def test_a_measurement_that_has_to_be_sure_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def run_quiet(_: Any, __: Any, wanted: Any, *___: Any, **____: Any) -> Any:
+        asked.append((wanted.p99_interval_share, wanted.calm, wanted.drift_share))
+        return Extra(memory_peak_mib=1.0), np.zeros(0)
 
     monkeypatch.setattr(rounds, "run_quiet", run_quiet)
     quick = plan().model_copy(update={"warmup_seconds": 0})
     for sure in (True, False):
-        rounds.measure_calls(Rounds(), quick, None, Patience(), lambda: None, sure=sure)
-    assert asked == [quick.p99_interval_share, None]
+        rounds.measure_calls(
+            Rounds(), quick, None, Patience(), lambda: None, part=lambda: 0.0, sure=sure
+        )
+    assert asked == [(quick.p99_interval_share, True, 0.1), (None, False, 0.1)]
 
 
 class GpuSampler:
@@ -570,7 +623,7 @@ def test_a_window_in_which_another_program_had_the_gpu_is_set_aside() -> None:
     limits = Limits(steal_share=9, others_share=9, wait_share=9, clock_share=0.5)
     wanted = Wanted(calls=1, seconds=0.25, max_seconds=60)
     slow = lambda: time.sleep(0.1)  # noqa: E731
-    extra = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
+    extra, _ = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
     assert extra.windows is not None
     assert extra.windows.set_aside == {"gpu": 1}
     # Readings 3 and 4 are those of the window that was set aside.
@@ -582,7 +635,7 @@ def test_without_enough_quiet_all_that_was_read_is_shown() -> None:
     limits = Limits(steal_share=9, others_share=9, wait_share=9)
     wanted = Wanted(calls=2, seconds=0, max_seconds=0.1)
     slow = lambda: time.sleep(0.1)  # noqa: E731
-    extra = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
+    extra, _ = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
     assert extra.windows is not None
     assert not extra.windows.enough
     assert sampler.counted == []

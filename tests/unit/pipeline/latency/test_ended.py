@@ -56,6 +56,7 @@ def benchmark(folder: Path) -> None:
         seconds=0,
         max_seconds=1,
         p99_interval_share=1.0,
+        drift_share=1.0,
         limits=Limits(steal_share=1, others_share=1, wait_share=1),
         gpu=False,
         soak_seconds=0,

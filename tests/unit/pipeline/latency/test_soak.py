@@ -276,6 +276,7 @@ def test_a_harness_that_fails_says_why(built: Workspace, tmp_path: Path) -> None
         seconds=0.1,
         max_seconds=1,
         p99_interval_share=1.0,
+        drift_share=1.0,
         limits=Limits(steal_share=1, others_share=1, wait_share=1),
         gpu=False,
         soak_seconds=1,
