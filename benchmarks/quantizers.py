@@ -34,7 +34,7 @@ from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace, find_workspace
 from engines.errors import InputError
 from engines.machine.fingerprint import read_fingerprint
-from pipeline.accuracy.coco import accuracy, read_truth
+from pipeline.accuracy.coco import accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.config import load_quantize
 from pipeline.intake.dataset import load_sets
@@ -108,7 +108,8 @@ def compare(workspace: Workspace, name: str, calibration: int, evaluation: int) 
     contenders = [made(title, how, given) for title, how in QUANTIZERS.items()]
     samples = spread(sets["evaluation"], evaluation)
     images = prepare_all(samples, model.imgsz, "letterbox evaluation")
-    truth = read_truth(samples, len(model.classes))
+    labels = read_set_labels(samples, len(model.classes))
+    truth = in_pixels(labels, {one.name: one.size for one in images})
     reference = detect(graph.SerializeToString(), images, "float32")
     score = accuracy(truth, reference, model.classes).map50_95
     times = latencies([one.graph for one in contenders if one.graph], model, images[0])

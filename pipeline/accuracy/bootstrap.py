@@ -20,7 +20,8 @@ from pipeline.accuracy.coco import MAX_DETECTIONS, Truth
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
 MOST_NUMBERS = 2**15
-"""In one array of several resamples: more is slower again, since it leaves the cache."""
+"""In one array of several resamples: larger arrays are slower again, since their memory is fetched
+anew from the system each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,35 +100,55 @@ def _greedy_hits(ious: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def mean_average_precision(
-    matches: Sequence[ClassMatches], weights: NDArray[np.float64]
+    matches: Sequence[ClassMatches], weights: NDArray[np.float64] | NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """mAP50-95 of each resample, shape (resamples,), where picture i counts `weights[:, i]` times.
 
-    `weights` has the shape (resamples, pictures). A resample without an object of a class is
-    judged by the others; one without any object is 0.
+    `weights` are whole numbers of the shape (resamples, pictures). A resample without an object of
+    a class is judged by the others; one without any object is 0.
     """
     total, classes = np.zeros(len(weights)), np.zeros(len(weights))
+    drawn = weights.T.astype(np.int32)
     for one in matches:
-        objects = weights @ one.objects
-        total += np.where(objects > 0, _average_precision(one, weights, objects), 0.0)
+        objects = one.objects @ drawn
+        total += np.where(objects > 0, _average_precision(one, drawn, objects), 0.0)
         classes += objects > 0
     return total / np.maximum(classes, 1)
 
 
 def _average_precision(
-    matches: ClassMatches, weights: NDArray[np.float64], objects: NDArray[np.float64]
+    matches: ClassMatches, drawn: NDArray[np.int32], objects: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Of each resample. In arrays of the shape (resamples, m, IoU thresholds)."""
-    weight = weights[:, matches.images]
-    counted = np.cumsum(weight, axis=1)[:, matches.rows]
-    true = np.cumsum(matches.hits * weight[:, matches.rows, None], axis=1)
-    recall = true / np.maximum(objects, np.finfo(np.float64).tiny)[:, None, None]
-    precision = true / np.maximum(counted, np.finfo(np.float64).tiny)[..., None]
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    """Of each resample; `drawn` is how often each picture was, shape (pictures, resamples).
+
+    In arrays of the shape (m, IoU thresholds, resamples): the sums run along the first axis, so
+    that the processor adds whole rows at a time.
+    """
+    rows, resamples = matches.rows, drawn.shape[1]
+    if not len(rows):
+        return np.zeros(resamples)
+    weight = drawn[matches.images[: rows[-1] + 1]]
+    between = np.add.reduceat(weight, np.append(0, rows[:-1] + 1), axis=0, dtype=np.int32)
+    counted = np.cumsum(between, axis=0, dtype=np.int32)
+    gained = matches.hits[..., None] * weight[rows][:, None]
+    true = np.cumsum(gained, axis=0, dtype=np.int32)
+    precision = true / np.maximum(counted, 1)[:, None]
+    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     # How many recall points each true positive is the first to reach.
-    reached = np.searchsorted(RECALL_POINTS, recall, side="right")
-    points = np.diff(reached, axis=1, prepend=0)
-    return np.asarray((envelope * points).sum(axis=(1, 2)) / (len(RECALL_POINTS) * recall.shape[2]))
+    place = true * np.int32(resamples) + np.arange(resamples, dtype=np.int32)
+    points = np.diff(_recall_points(objects).ravel()[place], axis=0, prepend=np.int8(0))
+    areas = (envelope * points).reshape(-1, resamples)
+    # Laid out so that the same numbers are added in the same order for any number of resamples.
+    total = np.ascontiguousarray(areas.T).sum(axis=1)
+    return np.asarray(total / (len(RECALL_POINTS) * len(IOU_THRESHOLDS)))
+
+
+def _recall_points(objects: NDArray[np.int64]) -> NDArray[np.int8]:
+    """How many of the recall points so many true positives reach, in each resample with its number
+    of objects: shape (largest number of objects + 1, resamples)."""
+    true = np.arange(objects.max() + 1)[:, None]
+    recall = true / np.maximum(objects, 1)
+    return np.searchsorted(RECALL_POINTS, recall, side="right").astype(np.int8)
 
 
 def drop_interval(
@@ -150,7 +171,7 @@ def drop_interval(
                 np.bincount(generator.integers(0, pictures, pictures), minlength=pictures)
                 for _ in range(min(at_once, resamples - start))
             ]
-        ).astype(np.float64)
+        )
         drop = mean_average_precision(reference, weights) - mean_average_precision(engine, weights)
         drops += drop.tolist()
     low, high = np.quantile(drops, [(1 - level) / 2, (1 + level) / 2])

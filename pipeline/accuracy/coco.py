@@ -18,6 +18,8 @@ from engines.detect.detections import Detections
 from engines.errors import InputError
 from engines.records.evaluation import Accuracy, ClassAccuracy
 from pipeline.intake.dataset import Sample
+from pipeline.intake.labels import Labels
+from pipeline.intake.pictures import Size
 
 MAX_DETECTIONS = 100
 """Detections a picture and class that count, the most confident first."""
@@ -35,27 +37,32 @@ class Truth:
     width: int
 
 
-def read_truth(samples: Sequence[Sample], classes: int) -> dict[str, Truth]:
-    """The labels of every sample in pixels, keyed by image file name.
+def read_set_labels(samples: Sequence[Sample], classes: int) -> dict[str, Labels]:
+    """The labels of every sample, keyed by image file name.
 
-    Raises InputError for an unreadable image, a bad label, or a set without a single object.
+    Raises InputError for a bad label, or a set without a single object.
     """
-    truth = {sample.name: _truth(sample, classes) for sample in samples}
-    if not any(len(one.classes) for one in truth.values()):
+    labels = {sample.name: sample.read_labels(classes) for sample in samples}
+    if not any(len(one.classes) for one in labels.values()):
         folder = samples[0].label.parent if samples else "the data set"
         raise InputError(
-            f"Expected labelled objects in {folder}, got none in {len(truth)} pictures, so there "
+            f"Expected labelled objects in {folder}, got none in {len(labels)} pictures, so there "
             "is nothing to measure accuracy against. Put label files there, named as the images."
         )
-    return truth
+    return labels
 
 
-def _truth(sample: Sample, classes: int) -> Truth:
-    labels = sample.read_labels(classes)
-    height, width = sample.size()
-    return Truth(
-        boxes=labels.pixels(height, width), classes=labels.classes, height=height, width=width
-    )
+def in_pixels(labels: Mapping[str, Labels], sizes: Mapping[str, Size]) -> dict[str, Truth]:
+    """The labels in pixels of pictures whose sizes are known, since they were decoded already."""
+    return {
+        name: Truth(
+            boxes=one.pixels(*sizes[name]),
+            classes=one.classes,
+            height=sizes[name].height,
+            width=sizes[name].width,
+        )
+        for name, one in labels.items()
+    }
 
 
 def accuracy(

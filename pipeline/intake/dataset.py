@@ -40,11 +40,6 @@ class Sample:
         """Pixels, uint8 BGR, shape (height, width, 3). Raises InputError when not an image."""
         return read_picture(self.image)
 
-    def size(self) -> tuple[int, int]:
-        """Height and width of the image in pixels. Raises InputError when not an image."""
-        height, width = self.read_image().shape[:2]
-        return height, width
-
     def read_labels(self, classes: int) -> Labels:
         """Objects of the image; none where there is no label file. Raises InputError."""
         return read_labels(self.label, classes, single_class=self.single_class)

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,13 @@ LEAST_SIDE = 10
 _BROKEN = (OSError, ValueError, LookupError, SyntaxError, EOFError, ArithmeticError, ImportError)
 """What Pillow raises on a damaged header. ImportError: where Ultralytics is loaded, it has replaced
 `Image.open` by one that asks for a HEIF reader."""
+
+
+class Size(NamedTuple):
+    """Of a picture, in pixels, once it is turned upright."""
+
+    height: int
+    width: int
 
 
 def is_picture(path: Path) -> bool:

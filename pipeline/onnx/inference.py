@@ -16,6 +16,7 @@ from engines.detect.detections import Detections
 from engines.detect.letterbox import Placement, letterbox
 from engines.records.thresholds import Thresholds
 from pipeline.intake.dataset import Sample
+from pipeline.intake.pictures import Size
 from pipeline.onnx.session import OnnxModel
 from pipeline.progress import track
 
@@ -33,6 +34,11 @@ class Prepared:
     pixels: NDArray[np.uint8]
     """BGR, shape (height, width, 3) of the network's input."""
     placement: Placement
+
+    @property
+    def size(self) -> Size:
+        """Of the image itself."""
+        return Size(self.placement.frame_height, self.placement.frame_width)
 
 
 def spread(samples: Sequence[Item], limit: int) -> list[Item]:
@@ -70,10 +76,17 @@ def detect(model: bytes, images: Sequence[Prepared], description: str) -> dict[s
 
 def detect_in_files(
     model: bytes, samples: Sequence[Sample], imgsz: tuple[int, int], description: str
-) -> dict[str, Detections]:
-    """As `detect`, from the files: a set of any size, of which a few images are in memory."""
-    runtime = OnnxModel(model, portable=False)
-    return _detect(runtime, samples, lambda sample: prepare(sample, imgsz), description)
+) -> tuple[dict[str, Detections], dict[str, Size]]:
+    """As `detect`, from the files: a set of any size, of which a few images are in memory. With
+    the sizes of the images, so that nobody decodes them again to know."""
+    sizes: dict[str, Size] = {}
+
+    def made(sample: Sample) -> Prepared:
+        image = prepare(sample, imgsz)
+        sizes[image.name] = image.size
+        return image
+
+    return _detect(OnnxModel(model, portable=False), samples, made, description), sizes
 
 
 def _detect(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,7 @@ from engines.config.model import ModelConfig, load_model
 from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
-from engines.detect.detector import Detector
+from engines.detect.detector import Detector, Frame
 from engines.detect.golden import find_golden, write_golden
 from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
@@ -20,7 +20,7 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from pipeline.accuracy.basis import Basis, OwnOutput, check_sets, read_basis
 from pipeline.accuracy.bootstrap import drop_interval, match
-from pipeline.accuracy.coco import Truth, accuracy, read_truth
+from pipeline.accuracy.coco import Truth, accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.accuracy.onnx_shift import onnx_shift
 from pipeline.accuracy.worth import worth
@@ -28,6 +28,7 @@ from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.device.turn import turn
 from pipeline.intake.contents import set_sha256
 from pipeline.intake.dataset import Sample, load_sets
+from pipeline.intake.pictures import Size
 from pipeline.onnx.inference import FOR_MAP
 from pipeline.progress import track
 
@@ -57,7 +58,7 @@ def _evaluate(
     basis = read_basis(workspace, model, manifest)
     sets = load_sets(workspace.model(model.name), model)
     samples = sets["evaluation"]
-    truth = read_truth(samples, len(model.classes))
+    labels = read_set_labels(samples, len(model.classes))
     check_sets(basis, sets, manifest)
     # First and by itself: loaded and asked as a pod does, at the thresholds that a pod has.
     with Detector.open(folder.path, device) as detector:
@@ -67,9 +68,10 @@ def _evaluate(
         folder.path, device, thresholds=FOR_MAP, multi_label=True, in_flight=in_flight
     ) as detector:
         shift = _onnx_shift(detector, basis.own)
-        found = _detect(detector, samples)
+        found, sizes = _detect(detector, samples)
     write_golden(golden, folder.golden)
     golden_sha256 = sha256_file(folder.golden)
+    truth = in_pixels(labels, sizes)
     record = _compare(target, model, manifest, truth, basis, found, shift, golden_sha256)
     folder.write(record)
     return record
@@ -85,12 +87,22 @@ def _onnx_shift(detector: Detector, own: OwnOutput) -> OnnxShift:
     return onnx_shift(own.output, np.stack(found), sure, onnx_map50_95_drop=own.map50_95_drop)
 
 
-def _detect(detector: Detector, samples: Sequence[Sample]) -> dict[str, Detections]:
-    frames = (sample.read_image() for sample in samples)
+def _detect(
+    detector: Detector, samples: Sequence[Sample]
+) -> tuple[dict[str, Detections], dict[str, Size]]:
+    """What the engine finds in each picture, and the sizes of these."""
+    sizes: dict[str, Size] = {}
+
+    def frames() -> Iterator[Frame]:
+        for sample in samples:
+            frame = sample.read_image()
+            sizes[sample.name] = Size(*frame.shape[:2])
+            yield frame
+
     what = f"evaluate {detector.manifest.engine}"
-    found = track(detector.stream(frames), what, total=len(samples))
+    found = track(detector.stream(frames()), what, total=len(samples))
     names = (sample.name for sample in samples)
-    return dict(zip(names, found, strict=True))
+    return dict(zip(names, found, strict=True)), sizes
 
 
 def _compare(

@@ -20,11 +20,12 @@ from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
 from engines.files import sha256_file
-from pipeline.accuracy.coco import Truth, accuracy, read_truth
+from pipeline.accuracy.coco import Truth, accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.config import QuantizeConfig, load_quantize
 from pipeline.intake.contents import contents, set_sha256
 from pipeline.intake.dataset import load_sets
+from pipeline.intake.labels import Labels
 from pipeline.onnx import onnx_file, reading
 from pipeline.onnx.exported import read_export
 from pipeline.onnx.golden import FRAMES, make_golden_outputs, write_golden_outputs
@@ -97,12 +98,9 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     held = {name: set_sha256(contents(sets[name])) for name in ("calibration", "tuning")}
     calibration = spread(sets["calibration"], config.calibration_images)
     samples = spread(sets["tuning"], config.tuning_images)
-    tuning = _tuning(
-        graph,
-        prepare_all(samples, model.imgsz, "letterbox the tuning set"),
-        read_truth(samples, len(model.classes)),
-        model.classes,
-    )
+    labels = read_set_labels(samples, len(model.classes))
+    prepared = prepare_all(samples, model.imgsz, "letterbox the tuning set")
+    tuning = _tuning(graph, prepared, labels, model.classes)
     histograms = collect(
         graph, head, prepare_all(calibration, model.imgsz, "letterbox calibration")
     )
@@ -165,8 +163,9 @@ def _write_golden(path: Path, tuning: Tuning, **graphs: Any) -> None:
 
 
 def _tuning(
-    graph: Any, images: list[Prepared], truth: dict[str, Truth], classes: tuple[str, ...]
+    graph: Any, images: list[Prepared], labels: Mapping[str, Labels], classes: tuple[str, ...]
 ) -> Tuning:
+    truth = in_pixels(labels, {image.name: image.size for image in images})
     found = detect(graph.SerializeToString(), images, "float32 on the tuning set")
     return Tuning(images=images, truth=truth, classes=classes, reference=found)
 

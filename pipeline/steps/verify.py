@@ -12,7 +12,7 @@ from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
-from pipeline.accuracy.coco import accuracy, read_truth
+from pipeline.accuracy.coco import accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.reference import Reference, write_reference
 from pipeline.intake.checkpoint import Checkpoint, load_checkpoint, versions
 from pipeline.intake.contents import contents
@@ -55,8 +55,8 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     notes = float16_notes(largest_activations(graph, np.stack([one.pixels for one in images])))
     for sentence in notes:
         note(sentence)
-    truth = read_truth(samples, len(model.classes))
-    found = detect_in_files(onnx, samples, model.imgsz, "detect with ONNX Runtime")
+    labels = read_set_labels(samples, len(model.classes))
+    found, sizes = detect_in_files(onnx, samples, model.imgsz, "detect with ONNX Runtime")
     reference = workspace.reference(model_name)
     write_reference(reference, Reference(detections=found, contents=held))
     record = Verify(
@@ -66,7 +66,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         onnx_sha256=sha256_file(file),
         parity=parity,
         tolerance=TOLERANCE,
-        reference=accuracy(truth, found, model.classes),
+        reference=accuracy(in_pixels(labels, sizes), found, model.classes),
         reference_file=reference.name,
         reference_sha256=sha256_file(reference),
         runtimes={"onnxruntime": runtime.version(), **versions()},

@@ -19,7 +19,7 @@ from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.files import sha256_file
 from engines.machine.processor import read_processor
-from pipeline.accuracy.coco import accuracy, read_truth
+from pipeline.accuracy.coco import accuracy, in_pixels, read_set_labels
 from pipeline.intake.dataset import load_sets
 from pipeline.onnx.inference import decode_raw, prepare_all, spread
 from pipeline.onnx.session import OnnxModel
@@ -67,8 +67,10 @@ def pictures(sample: Workspace) -> Any:
     """Letterboxed pictures of the evaluation set, their labels, and the names of the classes."""
     model = load_model(sample, MODEL)
     samples = spread(load_sets(sample.model(MODEL), model)["evaluation"], PICTURES)
-    truth = read_truth(samples, len(model.classes))
-    return prepare_all(samples, model.imgsz, "letterbox"), truth, model.classes
+    images = prepare_all(samples, model.imgsz, "letterbox")
+    labels = read_set_labels(samples, len(model.classes))
+    truth = in_pixels(labels, {one.name: one.size for one in images})
+    return images, truth, model.classes
 
 
 @pytest.fixture(scope="module")

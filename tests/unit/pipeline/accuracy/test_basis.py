@@ -16,8 +16,9 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.manifest import Manifest
 from pipeline.accuracy.basis import Basis, check_sets, read_basis
-from pipeline.accuracy.coco import accuracy, read_truth
+from pipeline.accuracy.coco import accuracy, in_pixels, read_set_labels
 from pipeline.intake.dataset import load_sets
+from pipeline.intake.pictures import Size
 from pipeline.records import Quantize, Verify
 from pipeline.steps.quantize import quantize
 from pipeline.steps.verify import verify
@@ -77,7 +78,8 @@ def test_the_reference_s_accuracy_is_that_of_its_detections(repository: Workspac
     basis = read(repository)
     model = load_model(repository, MODEL)
     samples = load_sets(repository.model(MODEL), model)["evaluation"]
-    truth = read_truth(samples, len(model.classes))
+    sizes = {sample.name: Size(*sample.read_image().shape[:2]) for sample in samples}
+    truth = in_pixels(read_set_labels(samples, len(model.classes)), sizes)
     measured = accuracy(truth, basis.reference.detections, model.classes).map50_95
     assert basis.reference_map50_95 == measured
 

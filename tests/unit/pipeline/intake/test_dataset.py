@@ -37,7 +37,7 @@ def test_labels_come_back_in_pixels(tmp_path: Path) -> None:
     sample = labels_of(tmp_path, "1 0.5 0.25 0.5 0.5\n\n0 0.25 0.5 0.5 1.0\n")
     labels = sample.read_labels(classes=2)
     assert labels.classes.tolist() == [1, 0]
-    assert sample.size() == (32, 48)
+    assert sample.read_image().shape == (32, 48, 3)
     assert labels.pixels(32, 48).tolist() == [[12, 0, 36, 16], [0, 0, 24, 32]]
 
 
