@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from release.gitops.branch import File, Snapshot
-from release.gitops.git import git
+from release.gitops.git import GitFailed, git
 
 _FORMAT = "%x01%H%x00%ct%x00%an%x00%ae%x00%s%x00%(trailers:only,unfold)%x02"
 
@@ -23,6 +23,8 @@ class Commit:
     name: str
     at: datetime
     """When it was made, by its maker's clock, but never before a commit that it stands on."""
+    clock: datetime
+    """What its maker's clock said."""
     author: str
     email: str
     subject: str
@@ -74,9 +76,21 @@ def latest_change(snapshot: Snapshot, path: str) -> FileCommit | None:
 
 def tip(snapshot: Snapshot) -> Commit:
     """The commit that the branch is at."""
+    return _one(snapshot, snapshot.commit)
+
+
+def below(snapshot: Snapshot, commit: Commit) -> Commit | None:
+    """The commit that one stands on, its first parent; None for the first of the branch."""
+    try:
+        return _one(snapshot, f"{commit.name}^")
+    except GitFailed:
+        return None
+
+
+def _one(snapshot: Snapshot, name: str) -> Commit:
     listed = git(
         *(snapshot.gitops.folder, "log", "-1", "--no-show-signature", f"--format={_FORMAT}"),
-        snapshot.commit,
+        *(name, "--"),
     )
     head = listed.decode(errors="replace").lstrip("\x01").partition("\x02")[0]
     return _commit(head, datetime.fromtimestamp(0, timezone.utc))
@@ -85,9 +99,11 @@ def tip(snapshot: Snapshot) -> Commit:
 def _commit(head: str, latest: datetime) -> Commit:
     name, seconds, author, email, subject, trailers = head.split("\0")
     pairs = (line.partition(": ") for line in trailers.splitlines() if ": " in line)
+    clock = datetime.fromtimestamp(int(seconds), timezone.utc)
     return Commit(
         name=name,
-        at=max(latest, datetime.fromtimestamp(int(seconds), timezone.utc)),
+        at=max(latest, clock),
+        clock=clock,
         author=author,
         email=email,
         subject=subject,

@@ -13,7 +13,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
 from release.gitops.branch import Snapshot
-from release.gitops.history import Commit, latest_change, tip
+from release.gitops.history import Commit, below, latest_change, tip
 from release.moves.move import Move, one_line, resting_on
 from release.moves.place import Place, place_of, rings_of, values_at
 from release.moves.planned import Planned
@@ -107,6 +107,7 @@ def _asked(
         tag=values.image.tag,
         content=content,
         there_since=there_since,
+        stands_on=below(snapshot, there_since),
         tip=tip(snapshot),
         view=view,
         author=snapshot.gitops.author(),

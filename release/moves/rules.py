@@ -39,6 +39,8 @@ QUARANTINE, CLOCK = "quarantine", "clock"
 
 _CLOCKS_DIFFER = timedelta(minutes=10)
 """By which the clocks of two machines may differ before somebody has to look."""
+_SILENCE = timedelta(days=366)
+"""After which it is likelier that a clock is wrong than that nobody committed anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class RuleInput:
     """The release.yaml that would be written."""
     there_since: Commit
     """The commit by which the ring below got it."""
+    stands_on: Commit | None
+    """The commit before that one."""
     tip: Commit
     """The last commit of the branch."""
     view: Workspace
@@ -132,12 +136,21 @@ def refusal(answers: Iterable[RuleResult]) -> GateFailed | None:
     )
 
 
+def _utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
 def _clock(asked: RuleInput) -> tuple[bool, str]:
-    here, there = f"{asked.now:%Y-%m-%d %H:%M} UTC", f"{asked.tip.at:%Y-%m-%d %H:%M} UTC"
+    here, there = _utc(asked.now), _utc(asked.tip.at)
     if asked.now < asked.tip.at - _CLOCKS_DIFFER:
         return False, (
             f"this machine says that it is {here}, but {asked.tip.who} made the last commit of the "
             f"branch at {there}, so one of the two clocks is wrong; set this one if it is"
+        )
+    if asked.now > asked.tip.at + _SILENCE:
+        return False, (
+            f"this machine says that it is {here}, more than a year after the last commit of the "
+            f"branch, which {asked.tip.who} made at {there}; set its clock if it is wrong"
         )
     return True, f"it is {here}, after the last commit of the branch"
 
@@ -152,7 +165,18 @@ def _quarantine(asked: RuleInput) -> tuple[bool, str]:
 
 
 def _age(rule: AgeRule, asked: RuleInput) -> tuple[bool, str]:
-    hours = (asked.now - asked.there_since.at).total_seconds() / 3600
+    since, stands_on = asked.there_since, asked.stands_on
+    unknown = ""
+    if stands_on is not None and since.clock < stands_on.clock - _CLOCKS_DIFFER:
+        unknown = f"before the commit that this one stands on ({_utc(stands_on.clock)})"
+    if since.at > asked.now + _CLOCKS_DIFFER:
+        unknown = "which is yet to come"
+    if unknown:
+        return False, (
+            f"by the clock of {since.who} {asked.below} got the release at {_utc(since.clock)}, "
+            f"{unknown}, so that nobody knows for how long it has it"
+        )
+    hours = (asked.now - since.at).total_seconds() / 3600
     return hours >= rule.hours, (
         f"{asked.below} has the release for {hours:.1f} h, since {asked.there_since.who} put it "
         f"there; {asked.ring.name} asks {rule.hours:g} h"
