@@ -26,6 +26,7 @@ from engines.files import (
     atomic_path,
     collect_left_over,
     disk_of,
+    is_of_temporary_files,
     remove_folder,
     sha256_file,
     write_atomic,
@@ -300,3 +301,14 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path, below: str) -> 
     with pytest.raises(InputError, match=f"Expected .*{below} to be a folder"):
         write_atomic(tmp_path / below / "new.json", b"{}")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("free", "full"), [((1 << 20) - 1, True), (1 << 20, False)])
+def test_a_disk_of_temporary_files_with_less_than_a_mebibyte_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/dev/shm")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert is_of_temporary_files(OSError(errno.ENOSPC, "full")) is full
+    assert not is_of_temporary_files(ValueError("full"))

@@ -111,6 +111,10 @@ def test_the_sign_counts_for_the_squared_error() -> None:
     assert steps == pytest.approx(round(steps), abs=0.1)
 
 
+def test_a_symmetric_int8_tells_so_many_magnitudes_apart() -> None:
+    assert np.iinfo(np.int8).max + 1 == LEVELS
+
+
 def test_ranges_near_one_that_stands() -> None:
     assert near(2.0) == {"0.75": 1.5, "0.87": 1.74, "1.15": 2.3, "1.3": 2.6}
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from factories.mlflow_double import put_in_place
 from factories.paper import EDITS, TARGET, judge_again
 from typer.testing import CliRunner, Result
 
 from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
 from engines.records.verdict import Verdict
 from release.cli import commands
+from release.records import publication_path
+from release.steps.publish import publish as step
+from tests.unit.release.publications import publish_on_paper
 
 ENGINE = "meter-fp16"
 
@@ -75,3 +80,39 @@ def test_other_engines_may_be_in_any_state(
         add_engine(precision)
     EDITS["p99"][1](workspace.engine(TARGET, "meter-fp32"))
     assert publish("--engine", ENGINE).exit_code == 6  # so far that MLflow is asked
+
+
+def test_files_of_an_older_version(workspace: Workspace, add_engine: Callable[..., str]) -> None:
+    add_engine("fp16")
+    (workspace.root / "release" / "published").mkdir(parents=True)
+    with pytest.raises(InputError, match="got those of an older one: release/published"):
+        step(workspace, TARGET, None, lambda _: None)
+
+
+def test_a_record_that_was_changed_is_found_before_mlflow_is_told_anything(
+    workspace: Workspace, add_engine: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = put_in_place(monkeypatch)
+    add_engine("fp16")
+    record = publish_on_paper(workspace, ENGINE)
+    record.model_copy(update={"model": "another"}).write(
+        publication_path(workspace, record.release)
+    )
+    with pytest.raises(WrongEngine, match="does not add up"):
+        step(workspace, TARGET, ENGINE, lambda _: None)
+    assert store.versions == {}
+
+
+def test_where_it_is_published_is_said_and_releases_stand_by_name(
+    workspace: Workspace, add_engine: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of this call and those of earlier ones alike."""
+    put_in_place(monkeypatch)
+    said: list[str] = []
+    for precision in ("fp32", "fp16"):
+        add_engine(precision)
+        found = step(workspace, TARGET, f"meter-{precision}", said.append).publications
+    assert [one.engine for one in found] == [ENGINE, "meter-fp32"]
+    found = step(workspace, TARGET, "meter-fp32", said.append).publications
+    assert [one.engine for one in found] == [ENGINE, "meter-fp32"]
+    assert any(one.startswith(f"{TARGET}: publishing to MLflow at ") for one in said)
