@@ -6,6 +6,7 @@ broken: a tag is copied from here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
@@ -249,4 +250,4 @@ def how_to_open(uri: str) -> str:
     """A server's address, or the command that serves a local store."""
     if uri.startswith(_SERVERS):
         return uri
-    return f"mlflow ui --backend-store-uri {uri}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"

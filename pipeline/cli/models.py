@@ -71,7 +71,8 @@ def update_model(
     version: Annotated[
         str | None,
         typer.Option(
-            help="New version of the model; default: its last part counted up.", show_default=False
+            help="New version, above the present one; default: its last part counted up.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:

@@ -17,6 +17,7 @@ from pipeline.intake.labels import label_path
 from pipeline.intake.pictures import find_pictures, is_picture
 
 SPLITS = ("train", "val", "test")
+ARCHIVES = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,7 @@ def read_data_yaml(path: Path) -> DataYaml:
 
     Raises InputError when it is missing, is not of that form, or names a place without pictures.
     """
-    if not path.is_file():
-        raise InputError(f"Expected an Ultralytics data.yaml at {path}, but no file is there.")
+    _check_file(path)
     content = _load(path)
     if isinstance(content, dict) and "val" not in content and "validation" in content:
         content["val"] = content["validation"]
@@ -64,6 +64,17 @@ def as_one_class(data: DataYaml, names: tuple[str, ...]) -> DataYaml:
             for split, samples in data.splits.items()
         },
     )
+
+
+def _check_file(path: Path) -> None:
+    if path.suffix.lower() in ARCHIVES and path.is_file():
+        raise InputError(f"Expected a data.yaml, got the archive {path}. Unpack it, and give its.")
+    if path.is_dir():
+        inside = sorted(path.glob("*.y*ml"))
+        hint = f"Give {inside[0]}" if len(inside) == 1 else "Give the file in it"
+        raise InputError(f"Expected an Ultralytics data.yaml, got the folder {path}. {hint}.")
+    if not path.is_file():
+        raise InputError(f"Expected an Ultralytics data.yaml at {path}, but no file is there.")
 
 
 def _load(path: Path) -> Any:

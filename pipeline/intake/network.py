@@ -43,8 +43,13 @@ def check_size(path: Path, network: Any) -> None:
 
 
 def check_kind(path: Path, network: Any) -> None:
-    """Raise InputError unless it takes colour pictures, was saved before fusing, and has weights as
-    floating-point numbers."""
+    """Raise InputError unless it is a YOLOv8, takes colour pictures, was saved before fusing, and
+    has weights as floating-point numbers."""
+    if not any(type(one).__name__ == "C2f" for one in network.modules()):
+        raise InputError(
+            f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), got another network in {path}: "
+            "it has no layer C2f, of which YOLOv8 is built. YOLOv3 is such a one."
+        )
     if (channels := network.model[0].conv.in_channels) != 3:
         raise InputError(
             f"Expected a network for colour pictures (3 channels), got one for {channels} in "

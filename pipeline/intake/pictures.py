@@ -8,6 +8,7 @@ are refused by name.
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,10 +93,11 @@ def _refuse_lost_link(path: Path) -> None:
         return
     text = path.read_bytes().decode("utf-8", errors="replace").strip()
     if text and "\n" not in text and "\0" not in text and (path.parent / text).is_dir():
+        again = shlex.join(["ln", "-sfn", text, str(path)])
         raise InputError(
             f"Expected pictures in {path.parent}, but {path} is a text file that holds the path "
             f"{text!r}: a link to a folder that became a file on its way here. Make the link again "
-            f"(`ln -sfn {text} {path}`), or remove the file to leave those pictures out."
+            f"(`{again}`), or remove the file to leave those pictures out."
         )
 
 

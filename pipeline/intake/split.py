@@ -47,6 +47,7 @@ def split(data: DataYaml) -> Split:
         rest, tuning, evaluation = dealt[:count], dealt[count : 2 * count], dict(dealt[2 * count :])
         calibrated = tuned = held_out
     # Sorted by hash: a fixed draw that does not follow the order of the files.
+    both = sum(content in evaluation for content, _ in rest)
     rest = sorted(one for one in rest if one[0] not in evaluation)
     tuning = sorted(one for one in tuning if one[0] not in evaluation)
     if not tuning:
@@ -59,7 +60,7 @@ def split(data: DataYaml) -> Split:
         "tuning": [sample for _, sample in tuning[:TUNING_IMAGES]],
         "evaluation": list(evaluation.values()),
     }
-    _check_filled(data, sets)
+    _check_filled(data, sets, f"{both} of {calibrated} are in {held_out} too" if both else "")
     return Split(
         sets=sets,
         sources={"calibration": calibrated, "tuning": tuned, "evaluation": held_out},
@@ -67,13 +68,19 @@ def split(data: DataYaml) -> Split:
     )
 
 
-def _check_filled(data: DataYaml, sets: dict[str, list[Sample]]) -> None:
+def _check_filled(data: DataYaml, sets: dict[str, list[Sample]], shared: str) -> None:
     for purpose, samples in sets.items():
         if not samples:
             counts = ", ".join(f"{name} {len(samples)}" for name, samples in data.splits.items())
+            counts = f"{counts}; {shared}" if shared else counts
             raise InputError(
                 f"{data.path}: expected enough different pictures for three disjoint sets, but "
-                f"none are left for {purpose} (pictures: {counts}). Add `train` or more pictures."
+                f"none are left for {purpose} (pictures: {counts}). "
+                + (
+                    "Evaluate on pictures that no training saw, or take `train` out."
+                    if shared
+                    else "Add `train` or more pictures."
+                )
             )
 
 

@@ -11,6 +11,7 @@ keep of it. Added and removed here, so that nothing dangles.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ def _drop_candidate(path: Path, model: str, engines: set[str]) -> None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"Expected {path} as `release publish` writes it, got something else. Bring it back "
-            f"with `git checkout -- {path}`, then run the same command again."
+            f"with `git checkout -- {shlex.quote(str(path))}`, then run the same command again."
         ) from error
     if json.loads(before) != content:
         write_atomic(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -27,7 +27,8 @@ class Updated(NamedTuple):
 def update_model(workspace: Workspace, name: str, weights: Path, version: str | None) -> Updated:
     """Put `weights` in the place of the model's, with their sha256 and the version in model.yaml.
 
-    Without `version` the last part of the model's is counted up. The weights are written first and
+    Without `version` the last part of the model's is counted up; with the weights that are there
+    already it may be any, which puts right one that was mistyped. The weights are written first and
     model.yaml after them, so that a run that was killed is completed by the next one. Raises
     InputError for weights that do not fit the model; nothing is changed then.
     """
@@ -40,10 +41,10 @@ def update_model(workspace: Workspace, name: str, weights: Path, version: str | 
         _check_fits(workspace, model, weights, checkpoint)
         same = checkpoint.sha256 == model.weights.sha256
         wanted = version or (model.version if same else _next(model.version))
-        if not same and wanted == model.version:
+        if not same and _number(wanted) <= _number(model.version):
             raise InputError(
-                f"Expected another --version than {model.version}, which the weights have that "
-                f"are there now, so that releases of the two can be told apart. Take "
+                f"Expected a --version above {model.version}, which the weights have that are "
+                f"there now, so that the newer of two releases can be told, got {wanted}. Take "
                 f"{_next(model.version)}, or leave --version out."
             )
         path = workspace.model(name) / "model.yaml"
@@ -56,6 +57,12 @@ def update_model(workspace: Workspace, name: str, weights: Path, version: str | 
         if tracked(kept):
             dvc_add(workspace.root, [kept])
     return Updated((model.version, model.weights.sha256), (wanted, checkpoint.sha256))
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """For comparison: `1.10` is above `1.9`, and `1` is `1.0`."""
+    first, second, third, *_ = (*map(int, version.split(".")), 0, 0)
+    return first, second, third
 
 
 def _next(version: str) -> str:

@@ -53,11 +53,15 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
 def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
     """Where MLflow's aliases name another release than `wanted`, which git says (empty: none).
 
-    A sentence each, and one where MLflow could not be asked; a clone without a store has nothing
-    to compare.
+    A sentence each, and one where MLflow could not be asked.
     """
-    if _nothing_there(workspace):
+    if not wanted:
         return []
+    if _nothing_there(workspace):
+        return [
+            f"MLflow was not asked: this clone has no store at {shown_uri(workspace.root)}. Set "
+            "MLFLOW_TRACKING_URI to the one that releases are published to."
+        ]
     try:
         with open_store(workspace.root) as store:
             return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from release.registry.uri import without_credentials, without_secrets
 
@@ -35,19 +36,25 @@ def missing_package(error: ImportError, uri: str) -> str:
     package = _PACKAGES.get(module.partition(".")[0], module.partition(".")[0])
     return (
         f"Expected the Python module {module}, which MLflow at {without_credentials(uri)} or its "
-        f"store of files needs, but it is not installed. Run `pip install {package}`, then the "
-        "same command again."
+        f"store of files needs, but it is not installed. Run `pip install "
+        f"{_quoted(package)}`, then the same command again."
     )
 
 
 def deleted(kind: str, name: str, number: str, uri: str) -> str:
     """The sentence for an experiment or run that lies in MLflow's trash."""
     option = {"experiments": "--experiment-id", "runs": "--run-id"}[kind]
+    shown = without_credentials(uri)
     return (
-        f"Expected {name} in MLflow at {without_credentials(uri)}, but it was deleted there. Bring "
-        f"it back with `MLFLOW_TRACKING_URI={without_credentials(uri)} mlflow {kind} restore "
-        f"{option} {number}`, then run the same command again."
+        f"Expected {name} in MLflow at {shown}, but it was deleted there. Bring it back with "
+        f"`MLFLOW_TRACKING_URI={shlex.quote(shown)} mlflow {kind} restore {option} {number}`, then "
+        "run the same command again."
     )
+
+
+def _quoted(words: str) -> str:
+    """For every shell: zsh takes `psycopg[binary]` for a pattern."""
+    return shlex.join(words.split())
 
 
 def _named(text: str) -> str:

@@ -110,43 +110,58 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
         found = _statuses(workspace, chosen, None, None)
-        differ = _differences(workspace, found, chosen)
+        differ = _differences(workspace, found, chosen, None)
         return Overview(statuses=found, branch=None, trouble=str(error), differ=differ)
     found = _statuses(workspace, chosen, snapshot, report)
-    differ = _differences(workspace, found, chosen)
+    differ = _differences(workspace, found, chosen, snapshot)
     return Overview(statuses=found, branch=snapshot.gitops.shown, differ=differ)
 
 
 def _differences(
-    workspace: Workspace, statuses: list[Status], targets: Collection[str]
+    workspace: Workspace,
+    statuses: list[Status],
+    targets: Collection[str],
+    snapshot: Snapshot | None,
 ) -> tuple[str, ...]:
     """MLflow's aliases against the candidates and what each ring runs."""
-    wanted = dict.fromkeys(_removed(workspace, targets), "")
+    gone = _rings_gone(workspace, targets, snapshot) if snapshot else set()
+    unused = _removed(workspace, targets) | gone
+    wanted = dict.fromkeys(sorted(unused, key=lambda one: (one.model, one.target, one.ring)), "")
     for one in statuses:
         if one.candidate is not None:
             place = Place(model=one.model, target=one.target, ring=CANDIDATE)
             wanted[place] = one.candidate.release
         for ring, found in one.rings.items():
             # What was only written in this clone is no move yet, so no alias follows it.
-            if found.pushed is not None:
+            if snapshot is not None:
                 place = Place(model=one.model, target=one.target, ring=ring)
-                wanted[place] = parse_tag(found.pushed.image.tag).name
+                wanted[place] = parse_tag(found.pushed.image.tag).name if found.pushed else ""
     return tuple(differences(workspace, wanted))
 
 
 def _removed(workspace: Workspace, targets: Collection[str]) -> set[Place]:
     """Where models that were published would be a candidate, had `pipeline remove-model` not taken
     them away: their records stay."""
-    published = {
-        (one.model, one.target)
-        for one in map(Publication.read, workspace.records.glob("v*/publication.json"))
-    }
     there = {(model, name) for name in targets for model in models_of(workspace, name)}
     return {
         Place(model=model, target=target, ring=CANDIDATE)
-        for model, target in published - there
-        if target in targets
+        for model, target in _published(workspace, targets) - there
     }
+
+
+def _rings_gone(workspace: Workspace, targets: Collection[str], snapshot: Snapshot) -> set[Place]:
+    """The rings of models that were published, where the branch has no folder any more."""
+    return {
+        Place(model=model, target=target, ring=ring)
+        for model, target in _published(workspace, targets)
+        for ring in rings_of(snapshot, workspace).names
+    } - set(places(snapshot))
+
+
+def _published(workspace: Workspace, targets: Collection[str]) -> set[tuple[str, str]]:
+    """Model and target of every release that there is a record of."""
+    records = map(Publication.read, workspace.records.glob("v*/publication.json"))
+    return {(one.model, one.target) for one in records if one.target in targets}
 
 
 def repair(workspace: Workspace, target: str | None, say: Say) -> None:
@@ -163,7 +178,9 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
             for one in places(snapshot)
             if target in (None, one.target) and one.ring in names
         }
-        point(workspace, {**wanted, **candidates_by_place(workspace, target)}, say)
+        targets = _recorded(workspace, target)
+        gone = dict.fromkeys(_rings_gone(workspace, targets, snapshot))
+        point(workspace, {**gone, **wanted, **candidates_by_place(workspace, target)}, say)
         say(f"MLflow's aliases of {len(wanted)} rings are as {snapshot.gitops.shown} says")
 
 
@@ -172,9 +189,7 @@ def candidates_by_place(
 ) -> dict[Place, ReleaseValues | None]:
     """Each model's candidate, as the records of this clone have it: after `git revert` the one
     before, and none of a model that was removed."""
-    folder = candidates_path(workspace, "any").parent
-    names = sorted(path.stem for path in folder.glob("*.json"))
-    chosen = [name for name in names if target in (None, name)]
+    chosen = _recorded(workspace, target)
     return dict.fromkeys(_removed(workspace, chosen)) | {
         Place(model=model, target=name, ring=CANDIDATE): values_of(
             read_publication(workspace, one.release)
@@ -182,6 +197,13 @@ def candidates_by_place(
         for name in chosen
         for model, one in Candidates.read(candidates_path(workspace, name)).candidates.items()
     }
+
+
+def _recorded(workspace: Workspace, target: str | None) -> list[str]:
+    """`target`, or every target there are candidates of."""
+    folder = candidates_path(workspace, "any").parent
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    return [name for name in names if target in (None, name)]
 
 
 def _statuses(

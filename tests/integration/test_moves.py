@@ -23,13 +23,13 @@ from engines.errors import Conflict, InputError, JetrailError, ServiceError
 from release.gitops.branch import GitOps
 from release.moves.place import Place
 from release.moves.promotion import Wish
-from release.records import publication_path
+from release.records import Candidates, candidates_path, publication_path
 from release.registry.mlflow import open_store
 from release.rollout.release_yaml import dump, values_of
 from release.steps.promote import promote
 from release.steps.quarantine import quarantine
 from release.steps.rollback import rollback
-from release.steps.status import repair
+from release.steps.status import repair, status
 from tests.unit.release.publications import PUBLICATION, TARGET, another, publication_of
 
 pytestmark = pytest.mark.integration
@@ -395,6 +395,13 @@ def aliases(repository: GitOpsRepository) -> Callable[[], dict[str, str]]:
     return read
 
 
+def nothing_else(workspace: Workspace) -> None:
+    """A record of the target without a candidate, so that status speaks of rings only."""
+    Candidates(target=TARGET, policy="fastest", candidates={}, skipped={}).write(
+        candidates_path(workspace, TARGET)
+    )
+
+
 def test_aliases_follow_git(
     repository: GitOpsRepository,
     aliases: Callable[[], dict[str, str]],
@@ -422,12 +429,30 @@ def test_aliases_follow_git(
     # A ring without a release has no alias.
     (repository.root / ring_file("pilot")).unlink()
     repository.push("Nothing in pilot")
+    nothing_else(repository.workspace)
+    (differ,) = status(repository.workspace, None).differ
+    assert "git's pilot is none, MLflow's alias v1.0" in differ
     repair(repository.workspace, None, said.append)
     assert aliases() == {"production": "1", "canary": "2"}
+    # A model that was removed has none in any ring.
+    shutil.rmtree(repository.root / "release/fleet/meter")
+    repository.push("No meter any more")
+    found = status(repository.workspace, None).differ
+    assert [one.partition(" is none")[0].rpartition(" ")[2] for one in found] == [
+        "canary",
+        "production",
+    ]
+    repair(repository.workspace, None, said.append)
+    assert aliases() == {}
+    assert status(repository.workspace, None).differ == ()
 
 
 def test_a_clone_without_a_store_gets_none(repository: GitOpsRepository) -> None:
     to_pilot(repository.workspace)
+    assert not (repository.root / "mlflow.db").exists()
+    nothing_else(repository.workspace)
+    (said,) = status(repository.workspace, None).differ
+    assert said.startswith("MLflow was not asked: this clone has no store at sqlite:///mlflow.db.")
     assert not (repository.root / "mlflow.db").exists()
 
 

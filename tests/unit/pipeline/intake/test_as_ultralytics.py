@@ -371,3 +371,21 @@ def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "images/val/pipe.png")
     with pytest.raises(InputError, match=r"pipe\.png is not there"):
         read_data_yaml(tmp_path / "data.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("", r"got the folder .*Give .*/data\.yaml\."),
+        ("images", r"got the folder .*/images\. Give the file in it"),
+        ("set.zip", r"got the archive .*set\.zip\. Unpack it"),
+        ("set.tar.gz", r"got the archive .*set\.tar\.gz\. Unpack it"),
+        ("gone.zip", "no file is there"),
+    ],
+)
+def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: str) -> None:
+    plain(tmp_path)
+    for archive in ("set.zip", "set.tar.gz"):
+        (tmp_path / archive).write_bytes(b"PK")
+    with pytest.raises(InputError, match=said):
+        read_data_yaml(tmp_path / name)

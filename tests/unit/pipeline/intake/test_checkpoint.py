@@ -187,6 +187,11 @@ def test_other_generations(tmp_path: Path, config: str, layer: str) -> None:
     assert re.search(rf"\b{layer}\b|PSABlock|C2PSA", message)
 
 
+def test_a_generation_of_layers_that_yolov8_has_too(tmp_path: Path) -> None:
+    path = save(tmp_path / "weights.pt", build_network(config="yolov3"))
+    refused(path, "Expected a YOLOv8 detect checkpoint.*no layer C2f.*YOLOv3")
+
+
 # --- hostile pickles: nothing in them may run --------------------------------------------------
 
 

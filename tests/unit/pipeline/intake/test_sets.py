@@ -139,3 +139,20 @@ def test_every_object_of_one_class(tmp_path: Path) -> None:
     label.write_text("1.5 0.5 0.5 0.2 0.2\n")
     with pytest.raises(InputError, match="expected a class from 0 to 0"):
         read_labels(label, 1, single_class=True)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_pictures_for_training_that_are_those_for_evaluation(tmp_path: Path, shared: bool) -> None:
+    data = make(tmp_path)
+    if shared:
+        data.write_text(data.read_text().replace("images/val", "images/train"))
+    else:
+        for index in range(1, 6):
+            (tmp_path / f"images/train/{index}.png").unlink()
+    said = (
+        "train 6, val 6, test 0; 6 of train are in val too.*no training saw"
+        if shared
+        else (r"\(pictures: train 1, val 3, test 0\). Add `train` or more")
+    )
+    with pytest.raises(InputError, match=said):
+        split(read_data_yaml(data))

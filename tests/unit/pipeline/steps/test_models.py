@@ -250,10 +250,28 @@ def test_the_same_weights_again_change_nothing(helmets: Workspace, checkpoint: P
     assert snapshot(helmets) == before
 
 
+@pytest.mark.parametrize("version", ["1.10", "1.9.1", "2", "10.0.0"])
+def test_a_version_above_the_present_one(
+    helmets: Workspace, checkpoint: Path, version: str
+) -> None:
+    update_model(helmets, "helmets", checkpoint, version)
+    assert load_model(helmets, "helmets").version == version
+
+
+def test_a_mistyped_version_is_put_right(helmets: Workspace, checkpoint: Path) -> None:
+    update_model(helmets, "helmets", checkpoint, "20")
+    update_model(helmets, "helmets", checkpoint, "2.0")
+    assert load_model(helmets, "helmets").version == "2.0"
+
+
 @pytest.mark.parametrize(
     ("name", "weights", "version", "said"),
     [
-        ("helmets", "best.pt", "1.9", "another --version than 1.9.*Take 1.10"),
+        ("helmets", "best.pt", "1.9", "a --version above 1.9.*got 1.9. Take 1.10"),
+        ("helmets", "best.pt", "1.9.0", "a --version above 1.9.*got 1.9.0"),
+        ("helmets", "best.pt", "1.09", "a --version above 1.9.*got 1.09"),
+        ("helmets", "best.pt", "1.8.9", "a --version above 1.9.*got 1.8.9"),
+        ("helmets", "best.pt", "0.10", "a --version above 1.9.*got 0.10"),
         ("helmets", "best.pt", "new", "--version as"),
         ("helmets", "nowhere.pt", None, "nowhere.pt, but no file is there"),
         ("vests", "best.pt", None, "one of the models helmets, got 'vests'"),

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.errors import InputError
-from release.registry.trouble import missing_package, reason_of
+from release.registry.trouble import deleted, missing_package, reason_of
 from release.registry.uri import (
     artifacts_folder,
     sqlite_file,
     without_credentials,
     without_secrets,
 )
+from release.terminal import how_to_open
 
 URIS = (
     "https://me:pa%40ss@host/mlflow?token=t0psecret&x=1",
@@ -69,10 +70,22 @@ def test_files_stand_beside_an_sqlite_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "package"),
-    [("boto3", "boto3"), ("psycopg2", "psycopg2-binary"), ("google.cloud", "google-cloud-storage")],
+    [
+        ("boto3", "boto3"),
+        ("psycopg2", "psycopg2-binary"),
+        ("google.cloud", "google-cloud-storage"),
+        ("psycopg", "'psycopg[binary]'"),
+        ("azure", "azure-storage-blob azure-identity"),
+    ],
 )
 def test_a_missing_package_is_named_with_the_command(module: str, package: str) -> None:
     error = ModuleNotFoundError(f"No module named '{module}'", name=module)
     said = missing_package(error, "postgresql://me:secret@db/mlflow")
     assert f"`pip install {package}`" in said
     assert "secret" not in said
+
+
+def test_commands_to_copy_hold_folders_with_blanks_together() -> None:
+    uri = "sqlite:////srv/our models/mlflow.db"
+    assert f"MLFLOW_TRACKING_URI='{uri}' mlflow runs" in deleted("runs", "it", "1a", uri)
+    assert how_to_open(uri) == f"mlflow ui --backend-store-uri '{uri}'"
