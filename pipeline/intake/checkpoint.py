@@ -11,6 +11,7 @@ import importlib
 import io
 import os
 import pickle
+import shlex
 import shutil
 import tempfile
 import warnings
@@ -115,13 +116,26 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
     if sha256 is not None and digest != sha256:
         raise InputError(
             f"Expected {path} with sha256 {sha256}, as model.yaml says, got {digest}. "
-            "Fetch the right file with `pipeline pull`, or, if the new weights are meant, "
-            "put their sha256 into model.yaml."
+            f"{_way_back(path)}, or, if these weights are meant, give them to `pipeline "
+            "update-model`."
         )
     check_archive(path, data)
     ultralytics_module("ultralytics.nn.tasks")  # before the memory is bounded
     with quiet(), bounded_memory(path, 4 * len(data) + _MEMORY):
         return _loaded(path, data, digest)
+
+
+def _way_back(path: Path) -> str:
+    """How the weights of model.yaml get there again: after a `git revert` of new ones the file in
+    DVC's hands is still the new one, and `dvc repro` takes it for the one that is meant."""
+    there = shlex.quote(str(path))
+    if not path.with_name(f"{path.name}.dvc").is_file():
+        return f"Bring that file back with `git checkout -- {there}`"
+    kept = shlex.quote(f"{path}.dvc")
+    return (
+        f"Bring that file back with `git checkout -- {kept}` and `dvc checkout {kept}`, or with "
+        "`pipeline pull` where this clone never had it"
+    )
 
 
 def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:

@@ -57,12 +57,13 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
     """
     if not wanted:
         return []
-    if _nothing_there(workspace):
-        return [
-            f"MLflow was not asked: this clone has no store at {shown_uri(workspace.root)}. Set "
-            "MLFLOW_TRACKING_URI to the one that releases are published to."
-        ]
     try:
+        if _nothing_there(workspace):
+            shown = shown_uri(workspace.root)
+            return [
+                f"MLflow was not asked: this clone has no store at {shown}. Set "
+                "MLFLOW_TRACKING_URI to the one that releases are published to."
+            ]
         with open_store(workspace.root) as store:
             return [
                 f"{place.model} on {place.target}: git's {place.ring} is {release or 'none'}, "

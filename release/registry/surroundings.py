@@ -13,7 +13,7 @@ from engines.errors import InputError, ServiceError
 from engines.extras import missing_extra
 from engines.files import atomic_path, is_of_temporary_files
 from release.registry.sqlite import is_disk_trouble
-from release.registry.trouble import missing_package, reason_of
+from release.registry.trouble import missing_package, reason_of, remedy_of
 from release.registry.uri import is_server, without_credentials
 
 QUIET = {
@@ -94,17 +94,30 @@ def service_errors(uri: str) -> Iterator[None]:
                 "where this one stopped."
             ) from error
         raise ServiceError(
-            f"Expected MLflow at {shown} to take the release, but it did not: {reason} See that it "
-            "runs and that MLFLOW_TRACKING_URI is right, then run the same command again: it goes "
-            "on where this one stopped."
+            f"Expected MLflow at {shown} to take the release, but it did not: {reason} "
+            f"{remedy_of(error)}, then run the same command again: it goes on where this one "
+            "stopped."
+        ) from error
+    except ValueError as error:
+        if "MLFLOW_" not in str(error):
+            raise
+        raise InputError(
+            f"MLflow cannot use a setting of the environment: {reason_of(error, uri)}. Fix it or "
+            "unset it, then run the same command again."
         ) from error
 
 
 def make_sqlite(path: Path) -> None:
     """Lay out a new store under another name first: MLflow cannot go on with one whose tables were
-    half made when it was killed."""
+    half made when it was killed. Raises InputError for a link to nothing, such as a share that is
+    not mounted: the store would be made anew in its place."""
     from mlflow import MlflowClient
 
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"Expected MLflow's store at {path}, but that is a link to {path.readlink()}, which is "
+            "not there. Mount or bring what it leads to, or remove the link to begin a new store."
+        )
     if path.exists() and path.stat().st_size:
         return
     with atomic_path(path) as temporary:

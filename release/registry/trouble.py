@@ -22,12 +22,40 @@ _PACKAGES = {
 }
 """Module that a tracking URI or artifact store needs to what pip installs it from."""
 
+_REMEDIES = {
+    r"error code 40[13]\b|PERMISSION_DENIED|UNAUTHENTICATED": (
+        "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of "
+        "somebody who may write there"
+    ),
+    r"CERTIFICATE_VERIFY_FAILED|CA certificate bundle": (
+        "Name the file with its certificate, or with that of its authority, in "
+        "MLFLOW_TRACKING_SERVER_CERT_PATH"
+    ),
+    r"ProxyError": (
+        "See that the proxy of HTTP_PROXY and HTTPS_PROXY runs, or name the server in NO_PROXY"
+    ),
+    r"out-of-date database schema": (
+        "Where the store is older than MLflow here, make a copy and run `mlflow db upgrade` with "
+        "its address; where it is newer, install the MLflow that wrote it"
+    ),
+}
+"""What an error says to what puts it right (mlflow.environment_variables has the names)."""
+
 LONGEST = 400
 
 
 def reason_of(error: Exception, uri: str) -> str:
     """What the error says, in one line, without secrets of `uri`."""
     return without_secrets(" ".join(str(error).split()), uri)[:LONGEST]
+
+
+def remedy_of(error: Exception) -> str:
+    """What to do where a server does not take a release, by what the error says."""
+    said = str(error)
+    for pattern, remedy in _REMEDIES.items():
+        if re.search(pattern, said):
+            return remedy
+    return "See that it runs and that MLFLOW_TRACKING_URI is right"
 
 
 def missing_package(error: ImportError, uri: str) -> str:

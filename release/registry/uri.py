@@ -16,8 +16,20 @@ SECRET_LENGTH = 4
 
 
 def tracking_uri(root: Path) -> str:
-    """Where MLflow is: MLFLOW_TRACKING_URI, or else a SQLite file in the repository at `root`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / LOCAL_STORE}"
+    """Where MLflow is: MLFLOW_TRACKING_URI, or else a SQLite file in the repository at `root`.
+
+    Raises InputError for what is no URI.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / LOCAL_STORE}"
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        # Without the value, which may hold a password.
+        raise InputError(
+            f"Expected MLFLOW_TRACKING_URI as http://host:port or sqlite:////folder/mlflow.db, got "
+            f"something else ({error}). Fix it, or unset it to publish into this clone."
+        ) from error
+    return uri
 
 
 def shown_uri(root: Path) -> str:
@@ -74,4 +86,5 @@ def artifacts_folder(root: Path, uri: str) -> Path | None:
     if is_server(uri):
         return None
     file = sqlite_file(uri)
-    return (file.resolve().parent if file else root) / "mlartifacts"
+    # Not Path.resolve, which raises for links in a circle: SQLite says that better.
+    return (Path(os.path.realpath(file)).parent if file else root) / "mlartifacts"

@@ -145,6 +145,30 @@ def test_another_sha256_is_refused_before_loading(
         load_checkpoint(checkpoint, "0" * 64)
 
 
+@pytest.mark.parametrize("tracked", [True, False])
+def test_the_way_back_to_the_weights_of_model_yaml(
+    checkpoint: Path, tmp_path: Path, tracked: bool
+) -> None:
+    """After `git revert` of new ones: only DVC can bring back what git does not hold."""
+    path = tmp_path / "a folder/weights.pt"
+    path.parent.mkdir()
+    path.write_bytes(checkpoint.read_bytes())
+    if tracked:
+        path.with_name("weights.pt.dvc").write_text("outs: []\n")
+    dvc = f"'{path}.dvc'"
+    said = refused_as(path, "0" * 64)
+    if tracked:
+        assert f"`git checkout -- {dvc}` and `dvc checkout {dvc}`, or with `pipeline pull`" in said
+    else:
+        assert f"back with `git checkout -- '{path}'`, or, if these weights are meant" in said
+
+
+def refused_as(path: Path, sha256: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(path, sha256)
+    return str(caught.value)
+
+
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     network = build_network()
     network.model[0].conv.weight.data[0] = float("nan")

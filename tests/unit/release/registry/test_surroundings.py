@@ -1,4 +1,4 @@
-"""Which disk is full, where MLflow writes temporary files before it writes into its store."""
+"""How MLflow's errors are said: which disk is full, and what to do about what a server answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from engines import surroundings
 from engines.errors import InputError, ServiceError
-from release.registry.surroundings import service_errors
+from release.registry.surroundings import make_sqlite, service_errors
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -45,3 +45,48 @@ def test_a_full_disk_of_temporary_files_is_named(temporary: Path, uri: str) -> N
 def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="MLflow"), service_errors(uri):
         raise FULL
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("API request failed with error code 401 != 200. Body: 'no'", "MLFLOW_TRACKING_USERNAME"),
+        ("error code 403 != 200", "MLFLOW_TRACKING_TOKEN"),
+        ("PERMISSION_DENIED: nobody may", "MLFLOW_TRACKING_TOKEN"),
+        ("SSLError([SSL: CERTIFICATE_VERIFY_FAILED] self-signed)", "SERVER_CERT_PATH"),
+        ("Could not find a suitable TLS CA certificate bundle, invalid path: /x", "SERVER_CERT"),
+        ("ProxyError('Unable to connect to proxy')", "NO_PROXY"),
+        ("Detected out-of-date database schema (found version a)", "`mlflow db upgrade`"),
+        ("error code 404 != 200", "MLFLOW_TRACKING_URI is right"),
+        ("error code 4010", "MLFLOW_TRACKING_URI is right"),
+    ],
+)
+def test_what_to_do_follows_what_the_server_says(said: str, remedy: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    with (
+        pytest.raises(ServiceError, match=rf"{remedy}.*, then run the same command again"),
+        service_errors("http://host"),
+    ):
+        raise MlflowException(said)
+
+
+def test_a_setting_that_mlflow_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.environment_variables import MLFLOW_TRACKING_INSECURE_TLS as INSECURE
+
+    monkeypatch.setenv(INSECURE.name, "maybe")
+    said = "environment: MLFLOW_TRACKING_INSECURE_TLS.*maybe"
+    with pytest.raises(InputError, match=said), service_errors("http://host"):
+        INSECURE.get()
+    with pytest.raises(ValueError, match="something else"), service_errors("http://host"):
+        raise ValueError("something else")
+
+
+@pytest.mark.parametrize("leads", ["/nowhere/nas/mlflow.db", "mlflow.db"])
+def test_a_link_to_nothing_is_no_new_store(tmp_path: Path, leads: str) -> None:
+    link = tmp_path / "mlflow.db"
+    link.symlink_to(leads)
+    with pytest.raises(InputError, match=f"link to {leads}, which is not there"):
+        make_sqlite(link)
+    assert link.is_symlink()
+    assert list(tmp_path.iterdir()) == [link]

@@ -13,6 +13,7 @@ from release.registry.trouble import deleted, missing_package, reason_of
 from release.registry.uri import (
     artifacts_folder,
     sqlite_file,
+    tracking_uri,
     without_credentials,
     without_secrets,
 )
@@ -89,3 +90,15 @@ def test_commands_to_copy_hold_folders_with_blanks_together() -> None:
     uri = "sqlite:////srv/our models/mlflow.db"
     assert f"MLFLOW_TRACKING_URI='{uri}' mlflow runs" in deleted("runs", "it", "1a", uri)
     assert how_to_open(uri) == f"mlflow ui --backend-store-uri '{uri}'"
+
+
+def test_what_is_no_uri_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:t0psecret@[::1")
+    with pytest.raises(InputError, match="MLFLOW_TRACKING_URI as http://") as caught:
+        tracking_uri(Path("/r"))
+    assert "t0psecret" not in str(caught.value)
+
+
+def test_links_in_a_circle_are_left_to_sqlite(tmp_path: Path) -> None:
+    (tmp_path / "m.db").symlink_to("m.db")
+    assert artifacts_folder(Path("/r"), f"sqlite:///{tmp_path}/m.db") == tmp_path / "mlartifacts"
