@@ -5,15 +5,19 @@ processor half of the time in bursts. A run beside it is compared with the two t
 before and after it, and these with each other: by so much the machine itself moves. In the end once
 with all processors taken all the time, which must be INVALID, and soon.
 
+The machine moves by more within such minutes than the neighbour does. So first whole frames in one
+process, in short turns with and without the neighbour: what is left between the two is its doing.
+
 Run by hand after `dvc repro`, on a machine that does nothing else; takes some fifteen minutes:
 
-    python benchmarks/neighbours.py meter-yolov8n-fp16 [--runs 10]
+    python benchmarks/neighbours.py meter-yolov8n-fp16 [--runs 10] [--turns 12]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,16 +25,24 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from statistics import median
+
+import numpy as np
 
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace, find_workspace
 from engines.machine.fingerprint import read_fingerprint
+from engines.measure.latency import latency
+from engines.measure.neighbours import Neighbours
+from engines.measure.windows import Wanted, Window, run_windows
+from engines.process.orphans import ends_with_us
 from pipeline.device.recognition import frames_in_flight
 from pipeline.latency import results
 from pipeline.latency.attempts import measure_until_valid
+from pipeline.latency.harness.frames import camera_frames
+from pipeline.latency.harness.rounds import warm_up
 from pipeline.steps.benchmark import plan_of
 
 BURSTS = """
@@ -42,6 +54,7 @@ while True:
     time.sleep({idle})
 """
 P50_WITHIN, P99_WITHIN, SOON_S = 0.05, 0.15, 30.0
+TURN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +72,75 @@ class Run:
 
 
 def main() -> None:
-    """Measure in turns, alone and beside a neighbour, and print what came out."""
+    """Measure alone and beside a neighbour, and print what came out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("engine", help="name of an engine that is built, <model>-<precision>")
     parser.add_argument("--target", default="x86-openvino")
     parser.add_argument("--runs", type=int, default=10, help="of each kind (default: 10)")
+    parser.add_argument(
+        "--turns", type=int, default=12, help="of each kind, 5 s each, in one process (default: 12)"
+    )
     options = parser.parse_args()
     workspace = find_workspace()
     target = load_target(workspace, options.target)
+    if options.turns:
+        in_turns(workspace, target, options.engine, options.turns)
+    if options.runs:
+        in_runs(workspace, target, options)
+
+
+# --- turns in one process ----------------------------------------------------------------------
+
+
+def in_turns(workspace: Workspace, target: TargetConfig, engine: str, turns: int) -> None:
+    """Whole frames at batch 1 in one process, turn by turn alone and beside a neighbour; prints
+    the figures of each of them by the windows that are quiet, and by those that are calm."""
+    plan = plan_of(workspace, target, engine, (1, 1), cross_check=False)
+    taken: tuple[list[Window], list[Window]] = ([], [])
+    frames = camera_frames(plan)
+    with (
+        plan.open_detector(read_fingerprint(), in_flight=1) as detector,
+        neighbours(1, busy=0.3, idle=0.3) as (neighbour,),
+    ):
+        turn = cycle(frames)
+        for number in range(2 * turns):
+            neighbour.send_signal(signal.SIGCONT if number % 2 else signal.SIGSTOP)
+            warm_up(lambda: detector.detect([next(turn)]), plan.warmup_seconds)
+            taken[number % 2].extend(
+                run_windows(
+                    lambda: detector.detect([next(turn)]),
+                    # So much that the time ends it.
+                    Wanted(calls=10**9, seconds=0, max_seconds=TURN_SECONDS),
+                    Neighbours(plan.limits, os.sched_getaffinity(0)),
+                ).windows
+            )
+    for name, windows in zip(("alone", "beside"), taken, strict=True):
+        for kind, chosen in kinds(windows).items():
+            show_windows(f"{name}, {kind} windows", chosen, len(windows))
+
+
+def kinds(windows: Sequence[Window]) -> dict[str, list[Window]]:
+    """All windows, those that are quiet and those that are calm."""
+    quiet = [one for one in windows if one.disturbance is None]
+    return {"all": [*windows], "quiet": quiet, "calm": [one for one in quiet if one.slight is None]}
+
+
+def show_windows(name: str, windows: Sequence[Window], of: int) -> None:
+    """A line for the calls in windows."""
+    if windows:
+        times = latency(np.concatenate([one.times for one in windows]))
+        print(
+            f"{name:22} {len(windows) / of:4.0%} of them  p50 {times.p50_ms:6.2f} ms  "
+            f"p99 {times.p99_ms:6.2f} ms ({times.p99_low_ms:.2f} to {times.p99_high_ms:.2f})",
+            flush=True,
+        )
+
+
+# --- whole runs --------------------------------------------------------------------------------
+
+
+def in_runs(workspace: Workspace, target: TargetConfig, options: argparse.Namespace) -> None:
+    """`pipeline benchmark` alone and beside a neighbour, and with all processors taken."""
     alone, beside = [measured(workspace, target, options.engine)], []
     show("0: alone", alone[0])
     for number in range(1, options.runs + 1):
@@ -103,12 +177,13 @@ def measured(workspace: Workspace, target: TargetConfig, engine: str) -> Run:
 
 
 @contextmanager
-def neighbours(count: int, *, busy: float, idle: float) -> Iterator[None]:
+def neighbours(count: int, *, busy: float, idle: float) -> Iterator[list[subprocess.Popen[bytes]]]:
     """So many processes that work for `busy` seconds and sleep for `idle`, again and again."""
     command = [sys.executable, "-c", BURSTS.format(busy=busy, idle=idle)]
-    processes = [subprocess.Popen(command) for _ in range(count)]
+    # Not left behind where this script is killed.
+    processes = [subprocess.Popen(ends_with_us(command)) for _ in range(count)]
     try:
-        yield
+        yield processes
     finally:
         for process in processes:
             process.kill()

@@ -14,7 +14,6 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from engines.measure.latency import drift_share
 from engines.measure.memory import memory_peak_mib, peak_memory_mib
 from engines.measure.sampler import StateSampler
 from engines.records.benchmark import Latency
-from pipeline.intake.dataset import Sample
+from pipeline.latency.harness.frames import camera_frames
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import BenchmarkPlan, SoakProgress
 from pipeline.latency.harness.rounds import (
@@ -50,17 +49,8 @@ end as in a stream without a pause."""
 
 @pytest.fixture(scope="session")
 def frames(plan: BenchmarkPlan) -> list[Frame]:
-    """Camera frames: pictures of the evaluation set, grown until they fill the frame."""
-    return [_frame(Sample(image=path, label=path), plan.frame_size) for path in plan.frames]
-
-
-def _frame(sample: Sample, size: tuple[int, int]) -> Frame:
-    picture = sample.read_image()
-    height, width = size
-    scale = max(height / picture.shape[0], width / picture.shape[1])
-    grown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    top, left = (grown.shape[0] - height) // 2, (grown.shape[1] - width) // 2
-    return np.ascontiguousarray(grown[top : top + height, left : left + width])
+    """Camera frames, which take turns."""
+    return camera_frames(plan)
 
 
 @pytest.fixture

@@ -44,6 +44,19 @@ def test_it_waits_and_says_for_whom(capfd: pytest.CaptureFixture[str]) -> None:
     assert said.count("\n") == 1
 
 
+def test_waiting_has_an_end_and_is_exit_7(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.device.turn.WAIT_SECONDS", 0.3)
+    with held() as may_go:
+        threading.Timer(5, may_go.set).start()  # so that waiting for ever fails and does not hang
+        with (
+            pytest.raises(Conflict, match=r"slow-fp16.* still holds it after 0\.3 s") as raised,
+            turn("pipeline build meter-int8", wait=True),
+        ):
+            pass
+        assert not may_go.is_set()
+    assert raised.value.exit_code == 7
+
+
 def test_it_need_not(capfd: pytest.CaptureFixture[str]) -> None:
     with (
         held(),

@@ -30,7 +30,7 @@ from engines.records.manifest import Manifest
 from pipeline.latency import attempts
 from pipeline.latency import record as recorded
 from pipeline.latency import results as figures
-from pipeline.latency.harness import rounds
+from pipeline.latency.harness import bench_engine, rounds
 from pipeline.latency.harness.bench_engine import TestLatency as Latencies
 from pipeline.latency.harness.patience import Patience
 from pipeline.latency.harness.plan import LATENCY, SOAK, THROUGHPUT, BenchmarkPlan, SoakProgress
@@ -591,6 +591,45 @@ def test_a_measurement_that_has_to_be_sure_goes_on(monkeypatch: pytest.MonkeyPat
             Rounds(), quick, None, Patience(), lambda: None, part=lambda: 0.0, sure=sure
         )
     assert asked == [(quick.p99_interval_share, True, 0.1), (None, False, 0.1)]
+
+
+class Streams:
+    """Stands in for a detector: as many frames as are asked for."""
+
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def stream(self, frames: Any) -> Any:
+        yield from frames
+
+
+def test_a_throughput_may_use_a_quota_up_and_wait_for_a_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More frames in flight than processors is the plan; what else the machine does, is not."""
+    state = MachineState(
+        **QUIET | {"quota_throttles": 7, "run_queue_wait_share": 0.5, "throttle_events": 3}
+    )
+    extra = Extra(memory_peak_mib=1.0, machine=state, windows=windows())
+    limits: list[Limits] = []
+
+    def run_quiet(_: Any, __: Any, ___: Any, limit: Limits, *____: Any, **_____: Any) -> Any:
+        limits.append(limit)
+        return extra, np.zeros(0)
+
+    monkeypatch.setattr(bench_engine, "run_quiet", run_quiet)
+    monkeypatch.setattr(BenchmarkPlan, "open_detector", lambda *_, **__: Streams())
+    quick, benchmark = plan().model_copy(update={"warmup_seconds": 0}), Rounds()
+    frames = [np.zeros((1, 1, 3), np.uint8)]
+    bench_engine.test_throughput(benchmark, quick, None, Patience(), frames, 4)
+    found = Extra.model_validate(benchmark.extra_info)
+    assert found.machine is not None
+    assert (found.machine.quota_throttles, found.machine.run_queue_wait_share) == (None, None)
+    assert (found.machine.throttle_events, found.in_flight) == (3, 4)
+    assert (limits[0].wait_share, limits[0].others_share) == (1.0, quick.limits.others_share)
 
 
 class GpuSampler:
