@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,50 @@ def drop_unused(model: Any) -> None:
             needed.update(node.input)
     for one in [one for one in model.graph.initializer if one.name not in needed]:
         model.graph.initializer.remove(one)
+
+
+def split(model: Any, inputs: Collection[str]) -> tuple[Any, Any]:
+    """Two models in place of one: what does not depend on these of its inputs, and what does.
+
+    The first gives what the second takes, float32, under the same names. What is made of
+    initializers only, as weights that are dequantized, is in both.
+    """
+    made: set[str] = {one.name for one in model.graph.initializer}
+    constant: list[Any] = []
+    moved, before, after = set(inputs), list[Any](), list[Any]()
+    for node in model.graph.node:
+        if made.issuperset(node.input):
+            constant.append(node)
+            made.update(node.output)
+        elif moved.isdisjoint(node.input):
+            before.append(node)
+        else:
+            after.append(node)
+            moved.update(node.output)
+    taken = {name for node in after for name in node.input}
+    passed = [name for node in before for name in node.output if name in taken]
+    rest = [one.name for one in model.graph.output]
+    return _part(model, constant + before, passed), _part(model, constant + after, rest, passed)
+
+
+def _part(model: Any, nodes: list[Any], outputs: list[str], more: Collection[str] = ()) -> Any:
+    """A model of some of the nodes, with what is in `more` as inputs beside those that it has."""
+    import onnx
+
+    def value(name: str) -> Any:
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.node[:], part.graph.output[:], part.graph.value_info[:]
+    part.graph.node.extend(nodes)
+    part.graph.output.extend(value(name) for name in outputs)
+    part.graph.input.extend(value(name) for name in more)
+    drop_unused(part)
+    read = {name for node in part.graph.node for name in node.input}
+    for one in [one for one in part.graph.input if one.name not in read]:
+        part.graph.input.remove(one)
+    return part
 
 
 def output_shape(model: Any) -> tuple[int | str, ...]:

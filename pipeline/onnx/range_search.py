@@ -2,7 +2,8 @@
 
 One INT8 graph takes the scales of all activations as inputs, so that a trial needs no new session.
 Tensor by tensor, in the order of the graph, the candidates are tried with all others as they are,
-and the one with the smallest error at the output stays (coordinate descent).
+and the one with the smallest error at the output stays (coordinate descent). What does not depend
+on the tensors whose turn it is, all before them and the head's other branches, is computed once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from pipeline.config import QuantizeConfig
 from pipeline.onnx.head import Head
 from pipeline.onnx.inference import cores
+from pipeline.onnx.onnx_file import split
 from pipeline.onnx.quantizer import scale_of, to_int8
 from pipeline.onnx.ranges import Histogram, near, threshold
 from pipeline.onnx.session import OnnxModel, planes
@@ -34,6 +36,8 @@ TINY = 1e-9
 """In place of a union of 0."""
 FEW = 3
 """All candidates of a tensor run on one of so many images."""
+TOGETHER = 4
+"""Tensors for which what does not depend on them is computed once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +64,11 @@ class Trials:
         *,
         threads: int,
     ) -> None:
-        graph, self._scales = with_scale_inputs(int8, tensors)
-        self._model = OnnxModel(graph.SerializeToString())
-        self._inputs = [planes(image[None]) for image in images]
+        self._graph, self._scales = with_scale_inputs(int8, tensors)
+        self._model = OnnxModel(self._graph.SerializeToString())
+        name = self._graph.graph.input[0].name
+        self._images = [{name: planes(image[None])} for image in images]
+        self._given: list[Mapping[str, NDArray[np.float32]]] = [*self._images]
         self._targets = [Seen.of(raw) for raw in expected]
         self._pool = ThreadPoolExecutor(threads)
 
@@ -75,27 +81,43 @@ class Trials:
     @property
     def images(self) -> range:
         """Numbers of the images."""
-        return range(len(self._inputs))
+        return range(len(self._images))
+
+    def vary(self, tensors: Sequence[str], ranges: Mapping[str, float]) -> None:
+        """From now on only the ranges of `tensors` differ from `ranges`: what does not depend on
+        them is computed here, for every image, and no more."""
+        before, after = split(self._graph, [self._scales[name] for name in tensors])
+        self._model = OnnxModel(after.SerializeToString())
+        if not before.graph.output:
+            self._given = [*self._images]
+            return
+        model, scales = OnnxModel(before.SerializeToString()), self._as_inputs(ranges)
+
+        def one(image: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+            return {**image, **model.compute({**image, **scales})}
+
+        self._given = list(self._pool.map(one, self._images))
 
     def errors(
         self, variants: Sequence[Mapping[str, float]], images: Sequence[int]
     ) -> NDArray[np.float64]:
         """Of each of several sets of ranges on each of these images, shape (variants, images): the
         same for any number of threads."""
-        scales = [
-            {
-                self._scales[name]: np.array(scale_of(value), np.float32)
-                for name, value in ranges.items()
-            }
-            for ranges in variants
-        ]
 
         def one(job: tuple[dict[str, NDArray[np.float32]], int]) -> float:
-            ranges, image = job
-            return self._targets[image].error(self._model.infer(self._inputs[image], ranges)[0])
+            scales, image = job
+            (raw,) = self._model.compute({**self._given[image], **scales}).values()
+            return self._targets[image].error(raw[0])
 
+        scales = [self._as_inputs(ranges) for ranges in variants]
         found = list(self._pool.map(one, product(scales, images)))
         return np.array(found, np.float64).reshape(len(variants), len(images))
+
+    def _as_inputs(self, ranges: Mapping[str, float]) -> dict[str, NDArray[np.float32]]:
+        return {
+            self._scales[name]: np.array(scale_of(value), np.float32)
+            for name, value in ranges.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +208,10 @@ def choose_ranges(
 
 def descend(trials: Trials, start: Mapping[str, Choice]) -> dict[str, Choice]:
     """The ranges after each tensor had those near its own tried once."""
-    descent = _Descent(trials, start)
-    for tensor in track(list(start), "ranges by the error of the output"):
+    descent, tensors = _Descent(trials, start), list(start)
+    for number, tensor in enumerate(track(tensors, "ranges by the error of the output")):
+        if number % TOGETHER == 0:
+            trials.vary(tensors[number : number + TOGETHER], descent.ranges())
         descent.improve(tensor)
     return descent.chosen
 
@@ -200,7 +224,7 @@ class _Descent:
         self._trials = trials
         self._few = trials.images[::FEW]
         self._rest = [image for image in trials.images if image not in self._few]
-        (self._held,) = trials.errors([self._ranges()], trials.images)
+        (self._held,) = trials.errors([self.ranges()], trials.images)
 
     def improve(self, tensor: str) -> None:
         """Take the best of the ranges near the tensor's own, where it saves enough.
@@ -209,7 +233,7 @@ class _Descent:
         """
         held, now = self._held, self.chosen[tensor]
         tried = near(now.threshold)
-        names, ranges = list(tried), [self._ranges() | {tensor: one} for one in tried.values()]
+        names, ranges = list(tried), [self.ranges() | {tensor: one} for one in tried.values()]
         few = self._trials.errors(ranges, self._few)
         best = int(few.mean(axis=1).argmin())
         if few[best].mean() >= held[self._few].mean():
@@ -225,5 +249,6 @@ class _Descent:
             self._held = errors
             self.chosen[tensor] = Choice(threshold=value, candidate=name, error=error)
 
-    def _ranges(self) -> dict[str, float]:
+    def ranges(self) -> dict[str, float]:
+        """Those that stand."""
         return {name: one.threshold for name, one in self.chosen.items()}

@@ -34,25 +34,27 @@ class OnnxModel:
         self._session: Any = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
-        self._input: str = self._session.get_inputs()[0].name
+        self._inputs: list[str] = [one.name for one in self._session.get_inputs()]
+        self._outputs: list[str] = [one.name for one in self._session.get_outputs()]
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Raw head output, shape (n, 4 + classes, anchors): boxes in pixels, scores 0 to 1.
 
         `images`: letterboxed uint8 BGR, shape (n, height, width, 3).
         """
-        return self.infer(planes(images))
+        (raw, *_) = self.compute({self._inputs[0]: planes(images)}).values()
+        return np.asarray(raw, dtype=np.float32)
 
-    def infer(
-        self, inputs: NDArray[np.float32], more: Mapping[str, NDArray[np.float32]] | None = None
-    ) -> NDArray[np.float32]:
-        """As `run`, from what `planes` makes of the images; `more`: what other inputs take."""
-        given = {self._input: inputs, **(more or {})}
-        return np.asarray(self._session.run(None, given)[0], dtype=np.float32)
+    def compute(self, given: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """All outputs by name. Of `given` it takes the inputs that it has."""
+        taken = {name: given[name] for name in self._inputs}
+        return dict(zip(self._outputs, self._session.run(None, taken), strict=True))
 
     def fetch(self, inputs: NDArray[np.float32], names: Sequence[str]) -> list[NDArray[np.float32]]:
         """The outputs called `names`, from what `planes` makes of the images."""
-        return [np.asarray(one) for one in self._session.run(list(names), {self._input: inputs})]
+        return [
+            np.asarray(one) for one in self._session.run(list(names), {self._inputs[0]: inputs})
+        ]
 
 
 def planes(images: NDArray[np.uint8]) -> NDArray[np.float32]:

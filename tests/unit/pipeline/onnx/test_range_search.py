@@ -12,11 +12,20 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.config import QuantizeConfig
+from pipeline.onnx import range_search
 from pipeline.onnx.head import Head, find_head
-from pipeline.onnx.quantizer import Taps, to_int8
-from pipeline.onnx.range_search import Choice, Seen, Trials, choose_ranges, descend
+from pipeline.onnx.onnx_file import split
+from pipeline.onnx.quantizer import Taps, scale_of, to_int8
+from pipeline.onnx.range_search import (
+    Choice,
+    Seen,
+    Trials,
+    choose_ranges,
+    descend,
+    with_scale_inputs,
+)
 from pipeline.onnx.ranges import Histogram, histogram
-from pipeline.onnx.session import OnnxModel
+from pipeline.onnx.session import OnnxModel, planes
 from pipeline.records import Method
 from tests.unit.pipeline.conftest import IMGSZ
 
@@ -52,6 +61,42 @@ def test_any_number_of_threads_gives_the_same_bytes(graph: Any) -> None:
         thresholds = {name: one.threshold for name, one in chosen.items()}
         files.append(to_int8(graph, thresholds, head.body).SerializeToString())
     assert files[0] == files[1] == files[2]
+
+
+@pytest.mark.parametrize("together", [1, 2, 5, 1000])
+def test_what_is_computed_once_changes_no_error(
+    graph: Any, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = find_head(graph)
+    ranges = seen(graph, head)
+
+    def search() -> Any:
+        return choose_ranges(graph, head, ranges, IMAGES, CONFIG, threads=2)
+
+    monkeypatch.setattr(Trials, "vary", lambda *_: None)
+    whole = search()
+    monkeypatch.undo()
+    monkeypatch.setattr(range_search, "TOGETHER", together)
+    assert search() == whole
+
+
+def test_a_network_in_two_parts(graph: Any) -> None:
+    head = find_head(graph)
+    ranges = {name: one.largest for name, one in seen(graph, head).items()}
+    int8, scales = with_scale_inputs(to_int8(graph, ranges, head.body), list(ranges))
+    given = {scales[name]: np.array(scale_of(one), np.float32) for name, one in ranges.items()}
+    given["images"] = planes(IMAGES[:1])
+    whole = OnnxModel(int8.SerializeToString()).compute(given)
+    sizes = []
+    for name in ranges:
+        before, after = split(int8, [scales[name]])
+        sizes.append((len(before.graph.node), len(after.graph.node)))
+        first = OnnxModel(before.SerializeToString()).compute(given) if before.graph.output else {}
+        rest = OnnxModel(after.SerializeToString()).compute(given | first)
+        assert np.array_equal(rest["output0"], whole["output0"])
+        assert scales[name] not in {one.name for one in before.graph.input}
+    assert sizes[0][0] < sizes[0][1]
+    assert sizes[-1][0] > sizes[-1][1]
 
 
 def test_scales_as_inputs_compute_what_the_file_does(graph: Any) -> None:
@@ -154,6 +199,9 @@ class Known:
         self.images = range(6)
         self.asked: list[tuple[int, list[int]]] = []
         self._error_of = error_of
+
+    def vary(self, tensors: Any, ranges: Any) -> None:
+        """Nothing is kept here."""
 
     def errors(self, variants: Any, images: Any) -> Any:
         self.asked.append((len(variants), list(images)))
