@@ -73,6 +73,10 @@ class Workspace:
         """`models/<model>/out/reference.npz`, what the FP32 checkpoint finds."""
         return self.model_out(model) / "reference.npz"
 
+    def checkpoint_outputs(self, model: str) -> Path:
+        """`models/<model>/out/checkpoint.npz`, the checkpoint's own output on a few pictures."""
+        return self.model_out(model) / "checkpoint.npz"
+
     def golden(self, model: str) -> Path:
         """`models/<model>/out/golden.npz`, frames and each ONNX file's own output on them."""
         return self.model_out(model) / "golden.npz"

@@ -11,7 +11,6 @@ import importlib
 import io
 import os
 import pickle
-import shlex
 import shutil
 import tempfile
 import warnings
@@ -111,31 +110,12 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
     than given, names or does anything that a YOLOv8 detect checkpoint does not, or holds another
     network. The file is read once, so what was checked is what is loaded.
     """
-    data = read_file(path)
+    data = read_file(path, sha256)
     digest = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and digest != sha256:
-        raise InputError(
-            f"Expected {path} with sha256 {sha256}, as model.yaml says, got {digest}. "
-            f"{_way_back(path)}, or, if these weights are meant, give them to `pipeline "
-            "update-model`."
-        )
     check_archive(path, data)
     ultralytics_module("ultralytics.nn.tasks")  # before the memory is bounded
     with quiet(), bounded_memory(path, 4 * len(data) + _MEMORY):
         return _loaded(path, data, digest)
-
-
-def _way_back(path: Path) -> str:
-    """How the weights of model.yaml get there again: after a `git revert` of new ones the file in
-    DVC's hands is still the new one, and `dvc repro` takes it for the one that is meant."""
-    there = shlex.quote(str(path))
-    if not path.with_name(f"{path.name}.dvc").is_file():
-        return f"Bring that file back with `git checkout -- {there}`"
-    kept = shlex.quote(f"{path}.dvc")
-    return (
-        f"Bring that file back with `git checkout -- {kept}` and `dvc checkout {kept}`, or with "
-        "`pipeline pull` where this clone never had it"
-    )
 
 
 def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -13,8 +15,9 @@ MAX_PICKLE = 16 << 20
 """Bytes. YOLOv8x's has 0.2 MB; objects take many times the space of their pickle."""
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a checkpoint. Raises InputError when it is missing or too large."""
+def read_file(path: Path, sha256: str | None = None) -> bytes:
+    """The bytes of a checkpoint. Raises InputError when it is missing, too large, or has another
+    `sha256` than given."""
     if not path.is_file():
         raise InputError(
             f"Expected a checkpoint in {path}, but there is no such file. "
@@ -22,7 +25,27 @@ def read_file(path: Path) -> bytes:
         )
     if (size := path.stat().st_size) > MAX_BYTES:
         raise too_large(path, size)
-    return path.read_bytes()
+    data = path.read_bytes()
+    if sha256 is not None and (digest := hashlib.sha256(data).hexdigest()) != sha256:
+        raise InputError(
+            f"Expected {path} with sha256 {sha256}, as model.yaml says, got {digest}. "
+            f"{_way_back(path)}, or, if these weights are meant, give them to `pipeline "
+            "update-model`."
+        )
+    return data
+
+
+def _way_back(path: Path) -> str:
+    """How the weights of model.yaml get there again: after a `git revert` of new ones the file in
+    DVC's hands is still the new one, and `dvc repro` takes it for the one that is meant."""
+    there = shlex.quote(str(path))
+    if not path.with_name(f"{path.name}.dvc").is_file():
+        return f"Bring that file back with `git checkout -- {there}`"
+    kept = shlex.quote(f"{path}.dvc")
+    return (
+        f"Bring that file back with `git checkout -- {kept}` and `dvc checkout {kept}`, or with "
+        "`pipeline pull` where this clone never had it"
+    )
 
 
 def too_large(path: Path, size: int) -> InputError:

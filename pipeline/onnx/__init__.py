@@ -3,6 +3,7 @@
 reading         read one: its content only, and what lies in its own folder
 onnx_file       check, describe and write one
 simplify        onnxsim, in a child process
+checkpoint_outputs  what the checkpoint itself makes of a few pictures, by which verify judges
 exported        what export wrote, checked before a later step reads it
 head            where the detect head begins: what stays float
 ranges          signed histograms of activations, and the ranges that they offer

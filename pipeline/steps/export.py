@@ -10,14 +10,27 @@ from typing import Any
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError
-from pipeline.intake.checkpoint import CheckpointFacts, export_onnx, load_checkpoint, versions
+from pipeline.intake.checkpoint import (
+    Checkpoint,
+    CheckpointFacts,
+    export_onnx,
+    load_checkpoint,
+    versions,
+)
+from pipeline.intake.dataset import load_set
 from pipeline.onnx import onnx_file
+from pipeline.onnx.checkpoint_outputs import (
+    CheckpointOutputs,
+    parity_pixels,
+    pictures_sha256,
+    write_checkpoint_outputs,
+)
 from pipeline.onnx.simplify import Simplifier, simplifier
 from pipeline.progress import note
 
 
 def export(workspace: Workspace, model_name: str) -> Path:
-    """Export one model; returns the ONNX file.
+    """Export one model; returns the ONNX file. Leaves `checkpoint.npz` for `pipeline verify`.
 
     Raises InputError when the weights are missing, damaged, not those of model.yaml or not a
     YOLOv8 detect network, or when classes or image size do not fit them.
@@ -29,6 +42,7 @@ def export(workspace: Workspace, model_name: str) -> Path:
             workspace.model(model_name) / model.weights.path, model.weights.sha256
         )
         check_fits(model, checkpoint.facts)
+        _tell(workspace, model, checkpoint)  # the export changes the network
         traced = Path(folder) / "traced.onnx"
         export_onnx(checkpoint, traced, model.imgsz)
         graph, simplified = _simplified(child, traced)
@@ -55,6 +69,23 @@ def check_fits(model: ModelConfig, facts: CheckpointFacts) -> None:
             f"{where}: expected `imgsz` as multiples of the network's stride, {stride} pixels, "
             f"got {list(model.imgsz)}. Change it, and export again."
         )
+
+
+def _tell(workspace: Workspace, model: ModelConfig, checkpoint: Checkpoint) -> None:
+    """Write what the checkpoint makes of a few evaluation pictures, where there are some."""
+    path = workspace.checkpoint_outputs(model.name)
+    try:
+        samples = load_set(workspace.model(model.name) / model.data.evaluation, "evaluation")
+        pixels = parity_pixels(samples, model.imgsz)
+    except InputError:
+        return  # not what an export is about: `pipeline verify` says it
+    outputs = CheckpointOutputs(
+        weights_sha256=checkpoint.facts.sha256,
+        pictures_sha256=pictures_sha256(pixels),
+        runtimes=versions(),
+        raw=checkpoint.forward(pixels),
+    )
+    write_checkpoint_outputs(outputs, path)
 
 
 def _simplified(child: Simplifier, traced: Path) -> tuple[Any, bool]:

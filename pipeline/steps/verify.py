@@ -8,24 +8,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config.model import load_model
+from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.accuracy.coco import accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.reference import Reference, write_reference
-from pipeline.intake.checkpoint import Checkpoint, load_checkpoint, versions
+from pipeline.intake.checkpoint import load_checkpoint, versions
+from pipeline.intake.checkpoint_file import read_file
 from pipeline.intake.contents import contents
 from pipeline.intake.dataset import load_sets
 from pipeline.onnx import session as runtime
+from pipeline.onnx.checkpoint_outputs import (
+    BATCHES,
+    CheckpointOutputs,
+    parity_pixels,
+    pictures_sha256,
+    read_checkpoint_outputs,
+)
 from pipeline.onnx.exported import read_export
-from pipeline.onnx.inference import Prepared, detect_in_files, prepare_all, spread
+from pipeline.onnx.inference import detect_in_files
 from pipeline.onnx.overflow import float16_notes, largest_activations
 from pipeline.progress import note
 from pipeline.records import Deviation, Parity, Tolerance, Verify
 
-PARITY_IMAGES = 8
-BATCHES = (1, 4)
 TOLERANCE = Tolerance(boxes_px=0.1, scores=0.001)
 """About a hundred times what float32 rounding gives, and far below what moves an mAP."""
 
@@ -44,15 +50,11 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     held = contents(samples)  # before they are read: what changes meanwhile shows later
     graph = read_export(file, model)
     onnx = bytes(graph.SerializeToString())
-    checkpoint = load_checkpoint(
-        workspace.model(model_name) / model.weights.path, model.weights.sha256
-    )
-    images = prepare_all(
-        spread(samples, PARITY_IMAGES), model.imgsz, "compare ONNX with the checkpoint"
-    )
-    parity = _compare(checkpoint, onnx, images)
+    pixels = parity_pixels(samples, model.imgsz)
+    expected = _expected(workspace, model, pixels)
+    parity = _compare(expected.raw, onnx, pixels)
     _check(parity, file)
-    notes = float16_notes(largest_activations(graph, np.stack([one.pixels for one in images])))
+    notes = float16_notes(largest_activations(graph, pixels))
     for sentence in notes:
         note(sentence)
     labels = read_set_labels(samples, len(model.classes))
@@ -69,18 +71,35 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         reference=accuracy(in_pixels(labels, sizes), found, model.classes),
         reference_file=reference.name,
         reference_sha256=sha256_file(reference),
-        runtimes={"onnxruntime": runtime.version(), **versions()},
+        runtimes={"onnxruntime": runtime.version(), **expected.runtimes},
         notes=notes,
     )
     record.write(workspace.model_out(model_name) / Verify.file)
     return record
 
 
-def _compare(checkpoint: Checkpoint, onnx: bytes, images: Sequence[Prepared]) -> tuple[Parity, ...]:
-    """Deviation at each batch size, over the same images."""
-    count = -(-len(images) // max(BATCHES)) * max(BATCHES)  # few images fill the batches again
-    pixels = np.stack([images[index % len(images)].pixels for index in range(count)])
-    expected = checkpoint.forward(pixels)
+def _expected(
+    workspace: Workspace, model: ModelConfig, pixels: NDArray[np.uint8]
+) -> CheckpointOutputs:
+    """What the checkpoint makes of the pictures: as export left it, or else asked once more."""
+    weights = workspace.model(model.name) / model.weights.path
+    told = read_checkpoint_outputs(workspace.checkpoint_outputs(model.name))
+    if told is not None and told.is_of(model.weights.sha256, pixels):
+        read_file(weights, model.weights.sha256)
+        return told
+    checkpoint = load_checkpoint(weights, model.weights.sha256)
+    return CheckpointOutputs(
+        weights_sha256=model.weights.sha256,
+        pictures_sha256=pictures_sha256(pixels),
+        runtimes=versions(),
+        raw=checkpoint.forward(pixels),
+    )
+
+
+def _compare(
+    expected: NDArray[np.float32], onnx: bytes, pixels: NDArray[np.uint8]
+) -> tuple[Parity, ...]:
+    """Deviation at each batch size, over the same pictures."""
     session = runtime.OnnxModel(onnx)
     return tuple(_parity(session, pixels, expected, batch) for batch in BATCHES)
 

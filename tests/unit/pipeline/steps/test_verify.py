@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -12,10 +16,17 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.accuracy.reference import read_reference
+from pipeline.intake.checkpoint import Checkpoint, load_checkpoint
 from pipeline.intake.contents import contents
 from pipeline.intake.dataset import load_set
 from pipeline.onnx import overflow
+from pipeline.onnx.checkpoint_outputs import (
+    read_checkpoint_outputs,
+    write_checkpoint_outputs,
+)
 from pipeline.records import Verify
+from pipeline.steps import verify as verify_step
+from pipeline.steps.export import export
 from pipeline.steps.verify import verify
 from tests.unit.pipeline.conftest import MODEL
 
@@ -42,6 +53,96 @@ def test_twice_gives_the_same_files(workspace: Workspace, exported: Path) -> Non
         return [(exported.parent / name).read_bytes() for name in ("verify.json", "reference.npz")]
 
     assert files() == files()
+
+
+# --- the checkpoint's own output, as export left it --------------------------------------------
+
+
+@pytest.fixture
+def told(workspace: Workspace) -> Path:
+    """`checkpoint.npz` of an export."""
+    export(workspace, MODEL)
+    return workspace.checkpoint_outputs(MODEL)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Checkpoints that verify loads."""
+    loaded: list[Path] = []
+
+    def noted(path: Path, sha256: str) -> Checkpoint:
+        loaded.append(path)
+        return load_checkpoint(path, sha256)
+
+    monkeypatch.setattr(verify_step, "load_checkpoint", noted)
+    return loaded
+
+
+def test_what_export_left_spares_the_checkpoint(
+    workspace: Workspace, told: Path, asked: list[Path]
+) -> None:
+    record = verify(workspace, MODEL)
+    assert asked == []
+    told.unlink()
+    assert verify(workspace, MODEL) == record
+    assert len(asked) == 1
+
+
+def test_what_export_left_is_compared(workspace: Workspace, told: Path) -> None:
+    left = read_checkpoint_outputs(told)
+    assert left is not None
+    raw = left.raw.copy()
+    raw[-1, 4, 3] += 0.01
+    write_checkpoint_outputs(replace(left, raw=raw), told)
+    refused(
+        workspace, "to give the checkpoint's scores within 0.001 of 1, got a difference of 0.01"
+    )
+
+
+def of_other_weights(workspace: Workspace, told: Path) -> None:
+    left = read_checkpoint_outputs(told)
+    assert left is not None
+    write_checkpoint_outputs(replace(left, weights_sha256="0" * 64, raw=left.raw + 1), told)
+
+
+def other_picture(workspace: Workspace, told: Path) -> None:
+    images = workspace.model(MODEL) / "data" / "evaluation" / "images"
+    cv2.imwrite(str(images / "evaluation-3.png"), np.full((40, 50, 3), 90, np.uint8))
+
+
+def damaged(workspace: Workspace, told: Path) -> None:
+    told.write_bytes(told.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize("change", [of_other_weights, other_picture, damaged])
+def test_what_export_left_of_something_else_is_not_used(
+    workspace: Workspace,
+    told: Path,
+    asked: list[Path],
+    change: Callable[[Workspace, Path], None],
+) -> None:
+    change(workspace, told)
+    assert verify(workspace, MODEL).parity[0].scores.largest < 1e-4
+    assert len(asked) == 1
+
+
+def test_other_weights_are_refused_all_the_same(workspace: Workspace, told: Path) -> None:
+    weights = workspace.model(MODEL) / "weights.pt"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    with pytest.raises(InputError, match="with sha256 .*, as model.yaml says, got"):
+        verify(workspace, MODEL)
+    weights.unlink()
+    with pytest.raises(InputError, match="Expected a checkpoint in"):
+        verify(workspace, MODEL)
+
+
+def test_an_export_without_evaluation_pictures_leaves_none(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.model(MODEL) / "data" / "evaluation")
+    assert export(workspace, MODEL).is_file()
+    assert not workspace.checkpoint_outputs(MODEL).exists()
+
+
+# --- notes, and what is refused ----------------------------------------------------------------
 
 
 def test_activations_beyond_float16_are_said(
@@ -114,4 +215,4 @@ def refused(workspace: Workspace, text: str) -> None:
     with pytest.raises(InputError, match=text):
         verify(workspace, MODEL)
     left = {path.name for path in workspace.model_out(MODEL).glob("*")}
-    assert left <= {"model.fp32.onnx"}
+    assert left <= {"model.fp32.onnx", "checkpoint.npz"}
