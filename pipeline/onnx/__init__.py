@@ -13,3 +13,9 @@ quantizer       model.fp16.onnx and model.int8.onnx
 golden          golden.npz, by which an engine is compared with its ONNX file wherever it is
 session         ONNX Runtime, the reference; `inference` runs a data set through it
 """
+
+import os
+
+# Before any room imports ONNX Runtime, which from 1.29 on writes an identity into the home folder
+# and sends names and hashes of models to a server. Who wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
