@@ -125,6 +125,11 @@ def test_percentile_is_numpys_within_a_bin() -> None:
     assert threshold(found, "percentile", 99.9) == pytest.approx(expected, abs=2 * found.top / BINS)
 
 
+def test_percentile_is_the_upper_edge_of_the_bin_that_holds_it() -> None:
+    values = ((np.arange(1000) + 0.5) / 1000).astype(np.float32)
+    assert threshold(histogram(values), "percentile", 50) == 2046 / BINS
+
+
 def test_minmax_is_the_largest_magnitude() -> None:
     assert threshold(histogram(np.float32([-3, 2])), "minmax", 99) == 3
 

@@ -30,6 +30,7 @@ from tests.unit.release.moves.test_signed import statement
 from tests.unit.release.publications import IMAGE, PUBLICATION, TARGET, another
 
 PICTURE = Path(__file__).parents[4] / "docs" / "pictures" / "status.svg"
+COLUMNS = 80
 TITLE = "$ release status --report sites.json"
 BAD = another("1.1", "b")
 DIGEST = f"sha256:{'5f0d1c2b3a49' * 5}5f0d"
@@ -37,13 +38,16 @@ CRASHING = {"ready": False, "message": "deployment.apps inference/meter [progres
 
 
 def drawn(text: str) -> str:
-    """As a terminal shows it; without the fonts that rich would fetch from elsewhere."""
-    console = Console(record=True, width=122, file=io.StringIO(), force_terminal=True)
+    """As a terminal of 80 columns shows it, which breaks longer lines wherever it must; without the
+    fonts that rich would fetch from elsewhere."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     styles = (("ready with it", "green"), ("not ready", "red"), (r"\bmeter on .*", "bold"))
     shown = Text(text.rstrip("\n"))
     for words, style in styles:
         shown.highlight_regex(words, style)
-    console.print(shown, soft_wrap=True)
+    for one in shown.split("\n"):
+        for part in one.divide(range(COLUMNS, len(one), COLUMNS)):
+            console.print(part, soft_wrap=True)
     picture = console.export_svg(title=TITLE, unique_id="status")
     return re.sub(r"\s*@font-face \{[^}]*\}", "", picture)
 
@@ -99,4 +103,7 @@ def test_the_picture_is_true(
     picture = drawn("".join(one for one in lines if "MLflow was not asked" not in one))
     if os.environ.get("JETRAIL_DRAW"):
         PICTURE.write_text(picture, encoding="utf-8")
+    width = re.search(r'viewBox="0 0 (\d+)', PICTURE.read_text(encoding="utf-8"))
+    assert width is not None
+    assert int(width[1]) <= 1000, "a README shows no more without making it smaller"
     assert words_of(PICTURE.read_text(encoding="utf-8")) == words_of(picture)
