@@ -64,8 +64,9 @@ class GitOps:
             raise self._not_fetched(error) from error
         return Snapshot(gitops=self, commit=commit.decode().strip())
 
-    def push(self, commit: str, branch: str | None = None) -> bool:
-        """Let the branch be `commit`; whether it is now. False where somebody else moved it.
+    def push(self, commit: str, branch: str | None = None) -> GitFailed | None:
+        """Let the branch be `commit`; None where it is now, else what git says: somebody else moved
+        it, or is about to.
 
         Never with force: git refuses a push that would take a commit away. Hooks of the clone are
         not run, since they are about the files of the clone. Raises ServiceError otherwise.
@@ -78,13 +79,13 @@ class GitOps:
         except GitFailed as error:
             refused = [one for one in error.said.splitlines() if one.lstrip().startswith("! [")]
             if any(word in line for line in refused for word in _RACES):
-                return False
+                return error
             raise ServiceError(
                 f"Expected {self.shown} to take the commit, but git says: {_why(error)}. "
                 "Nothing was moved. If the branch is protected, let somebody push who may, or give "
                 "--merge-request; then run the same command again."
             ) from error
-        return True
+        return None
 
     def author(self) -> str:
         """Who would make a commit here, as `Name <address>`. Raises InputError where git does not

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,8 @@ from release.gitops.branch import Snapshot
 from release.gitops.git import CannotWrite, GitFailed, git
 
 PULL = "`git pull`"
+MOST = 3
+"""Files that are named."""
 
 
 def bring_here(snapshot: Snapshot) -> str | None:
@@ -23,7 +26,7 @@ def bring_here(snapshot: Snapshot) -> str | None:
         if here == branch:
             _fast_forward(folder, snapshot.commit)
     except GitFailed as error:
-        return f"{error.in_the_way}, then `git pull`" if error.in_the_way else PULL
+        return f"{error.in_the_way}, then {PULL}" if error.in_the_way else _changed(snapshot)
     except CannotWrite as error:
         raise InputError(
             f"{snapshot.gitops.shown} has the commit, but this clone cannot be brought to it: "
@@ -31,6 +34,24 @@ def bring_here(snapshot: Snapshot) -> str | None:
             "run the same command again, or `git pull`."
         ) from error
     return None if here == branch else PULL
+
+
+def _changed(snapshot: Snapshot) -> str:
+    """What to do about files that are changed here and that the branch has otherwise, whoever
+    changed them: a git that was killed may have written half of one."""
+    try:
+        folder = snapshot.gitops.folder
+        found = sorted(_differing(folder, snapshot.commit) & _touched(folder).keys())
+    except GitFailed:
+        return PULL
+    if not found:
+        return PULL
+    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
+    names = " ".join(map(shlex.quote, found[:MOST]))
+    return (
+        f"{names}{more} changed here, and the branch changes it too. Where nobody needs that "
+        f"(see `git diff`), `git checkout -- {names}` (or remove what is new), then {PULL}"
+    )
 
 
 def _fast_forward(folder: Path, commit: str) -> None:

@@ -20,7 +20,7 @@ _OF_ANOTHER_REPOSITORY = (
 )
 """What git sets for its hooks: in one of them these would lead to another repository or index."""
 
-_LOCK = re.compile(r"(?m)^(?!remote:).*Unable to create '(.+?\.lock)': File exists")
+_LOCK = re.compile(r"(?m)^(remote:)?.*Unable to create '(.+?\.lock)': File exists")
 _USER_INFO = re.compile(r"(\w+://)[^/@\s']+@")
 
 
@@ -42,11 +42,22 @@ class GitFailed(Exception):
     def in_the_way(self) -> str | None:
         """What to do about a lock of this clone that another git holds, or left when it was killed;
         None where there is none."""
-        found = _LOCK.search(self.said)
-        return found and (
-            f"{found[1]} is in the way. If no other git works here, one that was killed left it: "
-            "remove it"
-        )
+        return self._lock("")
+
+    @property
+    def in_the_way_there(self) -> str | None:
+        """The same of a lock of the repository that was pushed to."""
+        return self._lock("remote:")
+
+    def _lock(self, whose: str) -> str | None:
+        where = "there" if whose else "here"
+        for found in _LOCK.finditer(self.said):
+            if (found[1] or "") == whose:
+                return (
+                    f"{found[2]} is in the way. If no other git works {where}, one that was killed "
+                    "left it: remove it"
+                )
+        return None
 
 
 class CannotWrite(InputError):

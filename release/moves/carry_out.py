@@ -8,6 +8,7 @@ import time
 
 from engines.errors import Conflict, ServiceError
 from release.gitops.branch import Snapshot
+from release.gitops.git import GitFailed
 from release.gitops.gitlab import open_merge_request
 from release.gitops.history import latest_change
 from release.moves.move import Move
@@ -29,19 +30,22 @@ def carry_out(snapshot: Snapshot, move: Move, say: Say) -> Snapshot:
     refused = 0
     while True:
         commit = snapshot.build(move.files, move.message)
-        if _pushed(snapshot, commit):
+        refusal = _push(snapshot, commit)
+        if refusal is None:
             return Snapshot(gitops=snapshot.gitops, commit=commit)
         latest = snapshot.gitops.fetch()
         refused = refused + 1 if latest.commit == snapshot.commit else 0
         if refused > STUCK:
+            what = refusal.in_the_way_there or "See what the server of the repository says"
             raise ServiceError(
                 f"Expected {snapshot.gitops.shown} to take the commit, but it was refused "
-                f"{refused} times although nobody else pushed. Nothing was moved. See what the "
-                "server of the repository says, then run the same command again."
+                f"{refused} times although nobody else pushed. Nothing was moved. {what}, then "
+                "run the same command again."
             )
         check_still(latest, move)
+        if not refused:
+            say("Somebody else pushed; trying again on top of it")
         snapshot = latest
-        say("Somebody else pushed; trying again on top of it")
         time.sleep(random.uniform(0, PAUSE_S * 2 ** min(refused + 1, 5)))
 
 
@@ -54,13 +58,13 @@ def propose(snapshot: Snapshot, move: Move) -> str:
     return open_merge_request(snapshot.gitops, branch, move.message)
 
 
-def _pushed(snapshot: Snapshot, commit: str) -> bool:
+def _push(snapshot: Snapshot, commit: str) -> GitFailed | None:
     try:
         return snapshot.gitops.push(commit)
     except ServiceError:
         # The connection may have broken after the server took it.
         if _is_there(snapshot, commit):
-            return True
+            return None
         raise
 
 

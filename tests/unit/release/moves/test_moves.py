@@ -196,8 +196,23 @@ def test_files_that_a_killed_git_wrote(
     path.write_text(written)
     said = run(*promote("pilot")).output
     assert path.read_text() == written
-    assert ("does not stand on it yet: `git pull`" in said) == (theirs is not None)
+    told = f"`git checkout -- {ONE}/pilot/release.yaml` (or remove what is new), then `git pull`"
+    assert (told in said) == (theirs is not None)
     assert bool(git(repository.root, "status", "--porcelain")) == (theirs is not None)
+
+
+def test_a_lock_that_a_killed_git_left_where_is_pushed_to(
+    repository: GitOpsRepository, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("release.moves.carry_out.PAUSE_S", 0)
+    path = repository.bare / "refs/heads/main.lock"
+    path.write_text("")
+    result = run(*promote("pilot"))
+    assert result.exit_code == 6, result.output
+    assert "refs/heads/main.lock is in the way. If no other git works there" in result.stderr
+    assert "Somebody else pushed" not in result.output
+    path.unlink()
+    assert run(*promote("pilot")).exit_code == 0
 
 
 def test_a_lock_of_the_branch_that_was_fetched(repository: GitOpsRepository, run: Run) -> None:
