@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,6 +23,9 @@ from engines.surroundings import in_a_sentence
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+_LONG = re.compile(r"\S{1000,}")
+"""Longer than any tag, digest or address; a path may be this long, and is known by its ends."""
 
 
 def app(help_text: str) -> typer.Typer:
@@ -98,10 +102,15 @@ def _in_utf8() -> None:
 
 
 def _said(sentence: str, code: int) -> typer.Exit:
-    """The end of a command whose error was told."""
-    print(f"error: {sentence}", file=sys.stderr)
+    """The end of a command whose error was told; a name of thousands of letters is told in part."""
+    print(f"error: {_LONG.sub(_in_part, sentence)}", file=sys.stderr)
     will_end_with(code)
     return typer.Exit(code)
+
+
+def _in_part(found: re.Match[str]) -> str:
+    word = found[0]
+    return f"{word[:100]}…{word[-60:]} ({len(word)} characters)"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from engines.errors import InputError
 from release.gitops.branch import Snapshot, open_gitops
 from release.moves.place import Place, chosen_places, rings_of, values_at
 from release.rollout.clusters.inventory import read_inventory
-from release.rollout.reading.tree import read_tree
+from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
 from release.rollout.release_yaml import ReleaseValues, read_values, release_file
 from release.rollout.targets.placement import BundleStops
@@ -76,7 +76,7 @@ def _of(
 def _clusters(workspace: Workspace, path: Path) -> Mapping[str, tuple[str, ...]]:
     """The folder of each ring to the clusters that its fleet.yaml selects, by Fleet's own rules."""
     version = parse_version(None)
-    tree = read_tree(workspace.root, version)
+    tree = readable(read_tree(workspace.root, version))
     inventory = read_inventory(path, tree.gitrepo.namespace)
     found = {}
     for bundle in tree.bundles:

@@ -15,7 +15,7 @@ from engines.files import write_atomic
 from release.gitops.checkout import commit_of, differs, last_change, lay_out
 from release.rollout.clusters.inventory import Inventory, read_inventory
 from release.rollout.reading.bundle import Bundle
-from release.rollout.reading.tree import Tree, read_tree
+from release.rollout.reading.tree import Tree, read_tree, readable
 from release.rollout.reading.version import FleetVersion, parse_version
 from release.rollout.simulation import page, plot, result, table
 from release.rollout.simulation.play import Conditions
@@ -37,7 +37,7 @@ def simulate(workspace: Workspace, asked: SimulationInput) -> Simulation:
     read: it then changes nothing.
     """
     version = parse_version(asked.fleet_version)
-    after = _readable(read_tree(workspace.root, version), workspace.root)
+    after = readable(read_tree(workspace.root, version))
     inventory = read_inventory(asked.clusters, after.gitrepo.namespace)
     offline = _offline(asked.offline, inventory)
     if asked.minutes < 1:
@@ -110,18 +110,6 @@ def find_base(root: Path, revision: str | None) -> tuple[str | None, str]:
     if latest is None or parent is None:
         return None, "clusters run nothing yet"
     return parent, f"clusters run what was before the latest change of {FLEET} ({latest[:10]})"
-
-
-def _readable(tree: Tree, root: Path) -> Tree:
-    if tree.unreadable:
-        one = tree.unreadable[0]
-        more = len(tree.unreadable) - 1
-        raise InputError(
-            f"Fleet cannot read {one.file.relative_to(root)}, line {one.line}: {one}. It then "
-            f"changes nothing of any folder{f'; {more} more like this' if more else ''}. Fix it; "
-            "`release lint` shows all there is."
-        )
-    return tree
 
 
 def _tree_at(root: Path, commit: str | None, folder: Path, version: FleetVersion) -> Tree:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engines.errors import InputError
 from release.rollout.reading.bundle import Bundle, Unreadable, read_bundle
 from release.rollout.reading.gitrepo import GitRepo, folders, read_gitrepo
 from release.rollout.reading.version import FleetVersion
@@ -27,6 +28,19 @@ class Tree:
     def deployed(self) -> dict[str, Bundle]:
         """The bundles that come to be, by name; of equal names one is left."""
         return {one.name: one for one in self.bundles if not one.empty}
+
+
+def readable(tree: Tree) -> Tree:
+    """The tree. Raises InputError where Fleet cannot read all of it."""
+    if tree.unreadable:
+        one = tree.unreadable[0]
+        more = len(tree.unreadable) - 1
+        raise InputError(
+            f"Fleet cannot read {one.file.relative_to(tree.root)}, line {one.line}: {one}. It then "
+            f"changes nothing of any folder{f'; {more} more like this' if more else ''}. Fix it; "
+            "`release lint` shows all there is."
+        )
+    return tree
 
 
 def read_tree(root: Path, version: FleetVersion) -> Tree:

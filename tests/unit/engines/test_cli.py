@@ -1,0 +1,34 @@
+"""What a command says when it ends with an error."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from engines.cli import reports_errors
+from engines.errors import InputError
+
+
+def said(capsys: pytest.CaptureFixture[str], sentence: str) -> str:
+    @reports_errors
+    def command() -> None:
+        raise InputError(sentence)
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 2
+    return capsys.readouterr().err
+
+
+def test_a_name_of_thousands_of_letters_is_told_in_part(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = "a" * 4000 + "z" * 1000
+    assert said(capsys, f"Expected a ring, got {name!r}. Name another.") == (
+        f"error: Expected a ring, got '{'a' * 99}…{'z' * 58}'. (5003 characters) Name another.\n"
+    )
+
+
+def test_a_long_tag_path_or_sentence_is_told_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"Expected /{'deep/' * 90}v1.0-x86@sha256:{'0' * 64}. " + "Many words. " * 500
+    assert said(capsys, words) == f"error: {words}\n"
