@@ -68,7 +68,7 @@ def tell(
     simulation: Simulation, say: Callable[[str], None], *, as_json: bool, out: Path | None
 ) -> None:
     """Say what was played, as a table or JSON, and with `out` write JSON, PNG and HTML there."""
-    text = json.dumps(result.as_json(simulation), indent=2)
+    text = json.dumps(result.as_json(simulation), indent=2) if as_json or out else ""
     for line in [text] if as_json else table.lines(simulation):
         say(line)
     if out is None:

@@ -21,6 +21,7 @@ import release.gitops.git
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, JetrailError, ServiceError
 from release.gitops.branch import GitOps
+from release.gitops.git import GitFailed
 from release.moves.place import Place
 from release.moves.promotion import Wish
 from release.records import Candidates, candidates_path, publication_path
@@ -129,7 +130,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]],
     def arrange(happens: Callable[[], None]) -> None:
         real, waiting = GitOps.push, [happens]
 
-        def push(self: GitOps, commit: str, branch: str | None = None) -> bool:
+        def push(self: GitOps, commit: str, branch: str | None = None) -> GitFailed | None:
             if waiting:
                 waiting.pop()()
             return real(self, commit, branch)
@@ -274,7 +275,7 @@ def test_a_server_that_never_takes_it(
 ) -> None:
     """It says that somebody else was faster, and nobody was."""
     monkeypatch.setattr("release.moves.carry_out.STUCK", 2)
-    monkeypatch.setattr(GitOps, "push", lambda *_: False)
+    monkeypatch.setattr(GitOps, "push", lambda *_: GitFailed("! [rejected] (fetch first)"))
     with pytest.raises(ServiceError, match="refused 3 times although nobody else pushed"):
         to_pilot(repository.workspace)
 
@@ -291,7 +292,7 @@ def test_the_answer_is_lost(repository: GitOpsRepository, monkeypatch: pytest.Mo
     """The server takes the commit, and the connection breaks before it says so."""
     real = GitOps.push
 
-    def push(self: GitOps, commit: str, branch: str | None = None) -> bool:
+    def push(self: GitOps, commit: str, branch: str | None = None) -> GitFailed | None:
         real(self, commit, branch)
         raise ServiceError("Connection reset by peer.")
 

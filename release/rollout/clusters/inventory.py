@@ -24,6 +24,7 @@ import yaml
 
 from engines.errors import InputError
 from release.rollout.clusters.labels import BadSelector, selector_of
+from release.rollout.clusters.words import parse_words
 
 NAMESPACE = "fleet-default"
 """Where Rancher registers clusters."""
@@ -103,7 +104,7 @@ def _parse(text: str, path: Path) -> Any:
     try:
         if text.lstrip()[:1] in ("{", "["):
             return json.loads(text)
-        return yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        return parse_words(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         where = " ".join(str(error).split())[:200]
         raise InputError(
