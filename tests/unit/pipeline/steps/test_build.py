@@ -93,6 +93,9 @@ def test_builds_an_engine_that_loads(workspace: Workspace, tiny_onnx: Path) -> N
     assert manifest.source.weights_sha256 == WEIGHTS
     assert manifest.source.onnx_file == "models/tiny/out/model.fp32.onnx"
     assert manifest.source.git_commit == ""
+    # What runs is a convolution or more, and the box decode.
+    assert set(manifest.executed_layers) == {"fp32"}
+    assert manifest.executed_layers["fp32"] > 1
 
 
 def test_before_probe(workspace: Workspace) -> None:

@@ -14,6 +14,10 @@ SAPPHIRE_RAPIDS = (
     *("amx_bf16", "amx_int8", "amx_tile", "avx", "avx2", "avx512_bf16", "avx512_fp16"),
     *("avx512_vnni", "avx512bw", "avx512dq", "avx512f", "avx512vl", "avx_vnni", "f16c", "fma"),
 )
+AVX512_VNNI = (
+    *("avx", "avx2", "avx512_bf16", "avx512_vnni", "avx512bw", "avx512dq", "avx512f"),
+    *("avx512vl", "f16c", "fma"),
+)
 HASWELL = ("avx", "avx2", "f16c", "fma")
 
 
@@ -50,6 +54,20 @@ def test_an_engine_is_bound_to_the_instructions_that_it_was_built_with() -> None
     check_processor(manifest, HASWELL)
     with pytest.raises(WrongEngine, match=r"kind no-vnni, .* kind vnni here.* has avx_vnni more"):
         check_processor(manifest, (*HASWELL, "avx_vnni"))
+
+
+def test_an_engine_is_bound_to_its_instructions_within_a_kind_too() -> None:
+    """With bf16 or without, a VNNI processor is of one kind, and what is not INT8 is computed in
+    another type."""
+    without = tuple(flag for flag in AVX512_VNNI if flag != "avx512_bf16")
+    assert processor_kind(without) == processor_kind(AVX512_VNNI) == "vnni"
+    blob = OpenVINOBlob(processor_kind="vnni", isa=AVX512_VNNI, folded=52, weight_bits=8)
+    manifest = Manifest.model_construct(
+        engine="m-int8", target="x86-openvino", openvino=blob, backend="openvino"
+    )
+    check_processor(manifest, AVX512_VNNI)
+    with pytest.raises(WrongEngine, match="lacks avx512_bf16 and has nothing more"):
+        check_processor(manifest, without)
 
 
 def test_an_engine_that_does_not_say_for_which_processor_is_refused() -> None:

@@ -11,8 +11,9 @@ from engines.backends import Session, open_backend
 from engines.backends.loading import load_engine
 from engines.backends.openvino.backend import OpenVINO
 from engines.backends.openvino.graph import keep_box_decode_exact
+from engines.backends.openvino.isa import CAP
 from engines.backends.openvino.settings import compute_type
-from engines.errors import InputError
+from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.manifest import Batch
 
@@ -85,6 +86,16 @@ def test_a_batch_outside_the_profile(built_engine: Path, batch: int) -> None:
     with pytest.raises(InputError, match="batch from 1 to 4"):
         session.input(0, batch)
     session.close()
+
+
+def test_an_engine_of_another_processor_is_not_loaded(
+    built_engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By fingerprint it is this device's: that says nothing of what OpenVINO may use."""
+    load_engine(built_engine, read_fingerprint())[1].close()
+    monkeypatch.setenv(CAP, "SSE41")
+    with pytest.raises(WrongEngine, match=f"built for a processor of the kind .* Set {CAP} as it"):
+        load_engine(built_engine, read_fingerprint())
 
 
 def test_says_what_really_ran(tiny_onnx: Path, tmp_path: Path, make_request: Any) -> None:
