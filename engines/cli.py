@@ -65,10 +65,11 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
     @wraps(command)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         _in_utf8()
+        interrupted: list[int] = []
         try:
             if (status := run_in_a_fork()) is not None:
                 raise typer.Exit(status)
-            with _ended_by_sigterm():
+            with _ended_by_sigterm(), _noting_ctrl_c(interrupted):
                 end_with_dvc()
                 result = command(*args, **kwargs)
                 if sys.stdout is not None and not sys.stdout.closed:
@@ -80,6 +81,8 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
         except JetrailError as error:
             raise _said(str(error), error.exit_code) from error
         except Exception as error:
+            if interrupted:
+                raise KeyboardInterrupt from error  # what a library made of it is no error of ours
             give_back()
             sentence = in_a_sentence(error, command.__module__.partition(".")[0])
             if sentence is None:
@@ -125,6 +128,28 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _noting_ctrl_c(interrupted: list[int]) -> Iterator[None]:
+    """Note in `interrupted` that Ctrl-C ended the block: libraries in C and Rust make errors of
+    their own of it. Where SIGINT is ignored, as under nohup, it stays so."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def note(number: int, _: object) -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(number: int, _: object) -> None:

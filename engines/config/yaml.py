@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from engines.errors import InputError
-from engines.records.record import explain
+from engines.records.record import explain, refuse_conflict
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -39,6 +39,7 @@ def parse_yaml(content: bytes, name: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(content.decode())
     except (YAMLError, UnicodeDecodeError) as error:
+        refuse_conflict(content, name)
         where = re.sub(r"\s+", " ", str(error))[:300]
         raise InputError(f"{name} is not YAML: {where}. Fix the file and run again.") from error
 

@@ -5,6 +5,7 @@ Files are written atomically; `schema` is the number of a file's format; units s
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -47,13 +48,15 @@ class Record(Part):
     def read(cls, path: Path) -> Self:
         """Read and check the record. Raises InputError with the path and the offending key."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
+            return cls.model_validate_json(content)
         except FileNotFoundError as error:
             raise InputError(
                 f"Expected {path}, which `{cls.written_by}` writes, but it is not there. "
                 "Run that command first, or `dvc repro` for all of them."
             ) from error
         except ValidationError as error:
+            refuse_conflict(content, str(path))
             raise InputError(
                 f"{path} is not what `{cls.written_by}` writes: {explain(error)}. "
                 "Make it again with that command, or with `dvc repro`."
@@ -66,6 +69,15 @@ class EngineRecord(Record):
     engine: str
     target: str
     engine_sha256: Sha256
+
+
+def refuse_conflict(content: bytes, name: str) -> None:
+    """Raise InputError where git left its marks in the file `name`, since two changes of it met."""
+    if re.search(rb"^<{7} ", content, re.MULTILINE):
+        raise InputError(
+            f"{name} holds both sides of a merge that git could not finish (from `<<<<<<<` to "
+            "`>>>>>>>`). Keep what is right, `git add` the file, and run again."
+        )
 
 
 def explain(error: ValidationError) -> str:

@@ -22,11 +22,12 @@ def tracked(path: Path) -> bool:
 
 def dvc_add(root: Path, paths: Sequence[Path]) -> None:
     """Put files or folders under DVC's control. Raises InputError with DVC's own words."""
-    done = _asked(root, "add", "--quiet", *map(str, paths))
+    done = _asked(root, "add", *map(str, paths))  # with --quiet it does not say what is wrong
     if done.returncode:
         raise InputError(
             f"Expected `dvc add` to take {', '.join(map(str, paths))}, but it said: "
-            f"{done.stderr.strip()}. Fix that and run `dvc add` yourself; the rest is done."
+            f"{' '.join(done.stderr.split())}. Fix that and run `dvc add` yourself; the rest is "
+            "done."
         )
 
 

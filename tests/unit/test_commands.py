@@ -152,3 +152,21 @@ def test_output_to_a_full_disk_is_said() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: Expected to write the output")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_ctrl_c_of_which_a_library_makes_an_error_is_ctrl_c(ignored: bool) -> None:
+    """As pydantic does while it builds a model; under nohup it goes on."""
+    script = (
+        "import signal, typer\nfrom engines.cli import reports_errors\napp = typer.Typer()\n"
+        f"signal.signal(2, signal.SIG_IGN if {ignored} else signal.default_int_handler)\n"
+        "@app.command()\n@reports_errors\ndef command():\n"
+        "    try: signal.raise_signal(2)\n"
+        "    except BaseException as error: raise ValueError('theirs') from error\n"
+        "app()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (0 if ignored else 130)
+    assert "Traceback" not in done.stderr

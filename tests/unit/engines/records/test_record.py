@@ -9,8 +9,10 @@ import pytest
 
 import pipeline.records
 import release.records
+from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.records import benchmark, evaluation, fingerprint, manifest, verdict
+from engines.records.manifest import Manifest
 from engines.records.record import EngineRecord, Record
 
 ROOMS = (benchmark, evaluation, fingerprint, manifest, verdict, pipeline.records, release.records)
@@ -66,3 +68,20 @@ def test_a_file_that_is_not_there(tmp_path: Path, kind: type[Record]) -> None:
 def test_records_of_an_engine_name_it() -> None:
     for kind in (benchmark.Benchmark, evaluation.Evaluation, manifest.Manifest, verdict.Verdict):
         assert issubclass(kind, EngineRecord)
+
+
+MERGED = "<<<<<<< HEAD\n{ours}\n=======\n{theirs}\n>>>>>>> theirs\n"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_both_sides_of_a_merge_are_named_as_that(tmp_path: Path, end: str) -> None:
+    """In what people write as in what commands write."""
+    text = MERGED.format(ours="models: [one]", theirs="models: [two]").replace("\n", end)
+    path = tmp_path / "it"
+    path.write_bytes(text.encode())
+    for read in (load_yaml, Manifest.read):
+        with pytest.raises(InputError, match="it holds both sides of a merge"):
+            read(path)
+    path.write_text("a: [<<<<<<< no merge")
+    with pytest.raises(InputError, match="is not YAML"):
+        load_yaml(path)
