@@ -198,7 +198,8 @@ def _in_order(table: dict[Any, Any]) -> tuple[str, ...] | None:
 
 
 def _samples(path: Path, folder: Path, entry: Any, split: str) -> list[Sample]:
-    entries = entry if isinstance(entry, list) else [entry] if entry else []
+    there = entry is not None and entry != ""
+    entries = entry if isinstance(entry, list) else [entry] if there else []
     if wrong := [one for one in entries if not isinstance(one, str)]:
         raise InputError(
             f"{path}: expected `{split}` as a path or a list of paths, got {str(wrong[0])[:80]!r}. "

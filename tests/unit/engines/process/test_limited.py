@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 import signal
@@ -213,3 +214,11 @@ def test_where_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: unlimited)
     assert limited.limit_bytes() is None
     assert limited.run_in_a_fork() is None
+
+
+def test_what_was_set_aside_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited.give_back()  # nothing was set aside here
+    reserve = mmap.mmap(-1, mmap.PAGESIZE)
+    monkeypatch.setattr(limited, "_reserve", reserve)
+    limited.give_back()
+    assert reserve.closed

@@ -44,6 +44,7 @@ SHELLS = {
     "sh": ("/bin/sh", "-c", "{}"),
     "bash": ("/bin/bash", "--noprofile", "--norc", "-c", "{}"),
     "a shell that stays": ("/bin/sh", "-c", "{}; true"),
+    "little memory": ("/bin/sh", "-c", "ulimit -v 4000000; {}"),  # a process waits for the command
     "a shell in a shell": ("/bin/sh", "-c", "/bin/sh -c '{}; true'; true"),
 }
 

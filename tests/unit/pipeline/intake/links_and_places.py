@@ -32,6 +32,11 @@ def _places() -> None:
             text = "\n".join([*kept, f"{key}: {value}", ""])
             yaml(f"{key}_{name}", text, "data.yaml: expected the path of a file or folder")
 
+    for value in ("false", "0", "{}"):
+        yaml(
+            f"test_{value}", PLAIN + f"test: {value}\n", f"`test` as a path.*got '{value.title()}'"
+        )
+
     @case("val.txt: expected the path of a file or folder, got './aaaa")
     def line_of_5000_letters(folder: Path) -> None:
         plain(folder, PLAIN.replace("images/val", "val.txt"))
