@@ -19,7 +19,7 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from release.rollout.clusters.inventory import Cluster, Inventory
-from release.rollout.reading.tree import read_tree
+from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
 from release.rollout.targets.placement import BundleStops, Placement, place
 from release.sites.folder import NAMESPACE, read_site
@@ -42,7 +42,7 @@ class Deployed:
 
 def deployed_at(workspace: Workspace, name: str) -> tuple[Site, list[Deployed]]:
     """A site, and what runs there by the files of this clone. Raises InputError where nothing does,
-    or a tag has no digest."""
+    a tag has no digest, or Fleet cannot read one of the files."""
     site = read_site(workspace, name)
     labels = {
         "device": load_target(workspace, site.target).fleet_label,
@@ -52,7 +52,7 @@ def deployed_at(workspace: Workspace, name: str) -> tuple[Site, list[Deployed]]:
     version = parse_version(None)
     inventory = Inventory((Cluster(name, labels),))
     found = []
-    for bundle in read_tree(workspace.root, version).bundles:
+    for bundle in readable(read_tree(workspace.root, version)).bundles:
         try:
             placed = place(bundle, inventory, version)
         except BundleStops as error:

@@ -8,6 +8,7 @@ from typing import Any
 from release.rollout.reading import fields as kinds
 from release.rollout.reading.fields import CRITERIA, STRUCTURES, Key
 from release.rollout.reading.text import Path
+from release.rollout.reading.values import merge_maps
 from release.rollout.reading.version import FleetVersion
 
 COERCED = ("targetCustomizations", "overrideTargets", "imageScans")
@@ -74,6 +75,8 @@ def _structure(
             found.too_new.append((here, key.since))
             continue
         decoded = _field(key, value[spelt], here, version, found)
+        if isinstance(decoded, dict) and key.kind != kinds.VALUES:
+            decoded = merge_maps(result.get(known) or {}, decoded)  # into what is there, as Go
         if decoded is not None:
             result[known] = decoded
     return result

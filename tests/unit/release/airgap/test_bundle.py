@@ -184,3 +184,12 @@ def test_bad_input(site: Workspace) -> None:
     assert result.exit_code == 5
     assert "Expected the image sha256:000" in result.stderr
     assert not (site.root / "jetrail-dock-7.tar").exists()
+
+
+def test_a_folder_that_fleet_cannot_read(site: Workspace) -> None:
+    """Nobody knows whether its release belongs to the site too, so none is left out silently."""
+    file = site.ring("meter", TARGET, "pilot") / "fleet.yaml"
+    file.write_text("helm: [\n")
+    result = run("bundle", "--site", "dock-7")
+    assert result.exit_code == 2, result.output
+    assert f"Fleet cannot read {site.relative(file)}, line 2" in result.stderr

@@ -41,6 +41,12 @@ def test_a_long_s_is_an_s_in_a_key() -> None:
     assert found.value == {"helm": {"values": {"a": 1}}}
 
 
+def test_a_key_in_two_spellings_is_filled_in_twice() -> None:
+    text = "helm: {chart: x}\nHelm: {chart: y, repo: z}\n"
+    found = decode(parse_document(text).value, parse_version(None))
+    assert found.value == {"helm": {"chart": "x", "repo": "z"}}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("a: 1e400", "1e400"), ("a: 1e300", 1e300), ("a: !!binary aGVsbG8=", "hello")],
