@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -106,7 +106,8 @@ def _in_utf8() -> None:
 
 def _said(sentence: str, code: int) -> typer.Exit:
     """The end of a command whose error was told; a name of thousands of letters is told in part."""
-    print(f"error: {_LONG.sub(_in_part, sentence)}", file=sys.stderr)
+    with suppress(OSError):  # where errors go to a full disk, the exit code still says which it is
+        print(f"error: {_LONG.sub(_in_part, sentence)}", file=sys.stderr, flush=True)
     will_end_with(code)
     return typer.Exit(code)
 

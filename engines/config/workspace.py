@@ -110,7 +110,13 @@ def find_workspace(start: Path | None = None) -> Workspace:
     too and must not be taken for it.
     Raises InputError when there is none.
     """
-    here = (start or Path.cwd()).resolve()
+    try:
+        here = (start or Path.cwd()).resolve()
+    except FileNotFoundError as error:
+        raise InputError(
+            "Expected to be in a folder, but the one that this shell is in was removed or moved. "
+            "Change into your clone and run the command again."
+        ) from error
     for folder in (here, *here.parents):
         workspace = Workspace(root=folder)
         if (folder / "dvc.yaml").is_file() and (

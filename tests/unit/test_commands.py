@@ -170,3 +170,25 @@ def test_ctrl_c_of_which_a_library_makes_an_error_is_ctrl_c(ignored: bool) -> No
     )
     assert done.returncode == (0 if ignored else 130)
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_gone_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = CliRunner().invoke(pipeline.cli.commands, ["list"])
+    assert result.exit_code == 2
+    assert "was removed or moved" in result.stderr
+
+
+def test_errors_to_a_full_disk_keep_their_exit_code() -> None:
+    script = (
+        "from engines.cli import reports_errors\nfrom engines.errors import GateFailed\n"
+        "import typer\napp = typer.Typer()\n"
+        "@app.command()\n@reports_errors\ndef command(): raise GateFailed('x' * 100)\napp()\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", script], stderr=full, check=False)
+    assert done.returncode == 3
