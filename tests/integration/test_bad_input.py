@@ -282,7 +282,10 @@ CASES = {
         spoil=unreadable("calibration"), words=QUANTIZE, said="an image that OpenCV can read"
     ),
     "unreadable image in evaluate": Case(
-        spoil=unreadable("evaluation"), words=EVALUATE, said="an image that OpenCV can read"
+        # Known by content before it is decoded; verify then says that it is damaged.
+        spoil=unreadable("evaluation"),
+        words=EVALUATE,
+        said=f"Run `pipeline verify {MODEL}` again",
     ),
     "image that was turned after verify": Case(
         spoil=turned("evaluation"), words=EVALUATE, said=f"Run `pipeline verify {MODEL}` again"
