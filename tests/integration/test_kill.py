@@ -36,6 +36,7 @@ from engines.records.record import Record
 from engines.records.verdict import Verdict
 from pipeline.accuracy.reference import read_reference
 from pipeline.latency.results import HISTOGRAM_BINS
+from pipeline.onnx.checkpoint_outputs import read_checkpoint_outputs
 from pipeline.onnx.golden import read_golden_outputs
 from pipeline.onnx.onnx_file import read_onnx
 from pipeline.records import Quantize, Verify
@@ -87,7 +88,9 @@ def no_tag(clone: Clone) -> None:
 ON_DEVICE = (ENGINE, "--target", TARGET)
 STEPS = {
     "export": Step(
-        words=("pipeline", "export", MODEL), files=(f"{MODEL_OUT}/model.fp32.onnx",), moments=4
+        words=("pipeline", "export", MODEL),
+        files=(f"{MODEL_OUT}/checkpoint.npz", f"{MODEL_OUT}/model.fp32.onnx"),
+        moments=3 + 4,
     ),
     "verify": Step(
         words=("pipeline", "verify", MODEL),
@@ -193,6 +196,8 @@ def check_whole(path: Path) -> None:
         read_onnx(path)
     elif path.name == "golden.npz":
         read_golden_outputs(path, MODEL) if path.parent.parent.name == MODEL else read_golden(path)
+    elif path.name == "checkpoint.npz":
+        assert read_checkpoint_outputs(path) is not None
     elif path.suffix == ".npz":
         read_reference(path, MODEL)
     elif path.suffix == ".xml":
