@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ from pipeline.repository.yaml_text import (
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
-def add_entries(workspace: Workspace, model: str, targets: Iterable[str]) -> None:
-    """Name the model in params.yaml, and an engine of each precision in the rows of `targets`.
+@contextmanager
+def entries(workspace: Workspace, model: str, targets: Iterable[str]) -> Iterator[None]:
+    """Name the model in params.yaml, and an engine of each precision in the rows of `targets`; what
+    the files said before comes back when the block fails.
 
     Raises InputError where one of the files cannot be edited; then none is.
     """
@@ -50,7 +53,13 @@ def add_entries(workspace: Workspace, model: str, targets: Iterable[str]) -> Non
     }
     params = workspace.root / "params.yaml"
     edits = {**rows, params: [with_item(("models",), model)]}
-    write_all({path: edited(path, *of_it) for path, of_it in edits.items()})
+    before = {path: path.read_bytes() for path in edits}
+    try:
+        write_all({path: edited(path, *of_it) for path, of_it in edits.items()})
+        yield
+    except BaseException:  # Ctrl-C too
+        write_all(before)
+        raise
 
 
 def engines_of(workspace: Workspace, target: str, model: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from pipeline.intake.weights import (
     copy_weights,
 )
 from pipeline.repository.dvc import dvc_add
-from pipeline.repository.entries import add_entries
+from pipeline.repository.entries import entries
 from pipeline.repository.fleet import fleet_folders
 from pipeline.repository.lock import one_at_a_time
 
@@ -115,6 +116,7 @@ def _add_model(workspace: Workspace, new: NewModel) -> Added:
     targets = [load_target(workspace, target) for target in new.targets]
     with (
         fleet_folders(workspace, [new.name], targets),
+        ExitStack() as after_the_folder,
         atomic_folder(workspace.model(new.name)) as folder,
     ):
         copy_weights(new.weights, folder / "weights.pt", checkpoint.sha256)
@@ -123,8 +125,8 @@ def _add_model(workspace: Workspace, new: NewModel) -> Added:
             facts[purpose] = copy_set(place, samples, purpose, len(data.names))
         text = _model_yaml(new, checkpoint.classes, checkpoint.sha256)
         (folder / "model.yaml").write_text(text, encoding="utf-8")
-        # Before the folder gets its name: run again after a failure, these edits change nothing.
-        add_entries(workspace, new.name, new.targets)
+        # Before the folder gets its name: run again after a kill, these edits change nothing.
+        after_the_folder.enter_context(entries(workspace, new.name, new.targets))
     if new.track == "dvc":
         dvc_add(workspace.root, [workspace.model(new.name) / one for one in ("weights.pt", "data")])
     return Added(

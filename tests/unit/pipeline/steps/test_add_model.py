@@ -274,6 +274,24 @@ def test_bad_data_is_refused_and_nothing_is_left(
     assert snapshot(workspace) == before
 
 
+def test_interrupted_before_the_folder_has_its_name(
+    tmp_path: Path, workspace: Workspace, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files that people keep name the model by then."""
+    before, rename = snapshot(workspace), Path.rename
+
+    def interrupted(self: Path, to: Path) -> Path:
+        if to == workspace.model("helmets"):
+            assert "helmets" in (workspace.root / "params.yaml").read_text()
+            raise KeyboardInterrupt
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        add_model(workspace, new(tmp_path, data))
+    assert snapshot(workspace) == before
+
+
 def snapshot(workspace: Workspace) -> dict[Path, bytes | None]:
     found = workspace.root.rglob("*")
     return {path: path.read_bytes() if path.is_file() else None for path in found}

@@ -23,7 +23,7 @@ from engines.config.workspace import Workspace, find_workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import sha256_file
-from pipeline.repository.entries import add_entries
+from pipeline.repository.entries import entries
 from pipeline.repository.fleet import fleet_folders
 from pipeline.repository.lock import one_at_a_time
 from pipeline.steps import update_model as update
@@ -80,8 +80,8 @@ def helmets(workspace: Workspace) -> Workspace:
 
 def lay_out(workspace: Workspace, model: str) -> None:
     """All that other commands leave of a model outside its folder."""
-    add_entries(workspace, model, TARGETS)
-    with fleet_folders(workspace, [model], [load_target(workspace, one) for one in TARGETS]):
+    targets = [load_target(workspace, one) for one in TARGETS]
+    with entries(workspace, model, TARGETS), fleet_folders(workspace, [model], targets):
         pass
     lock(workspace.root / "dvc.lock", [f"export@{model}", f"quantize@{model}"])
     for target in TARGETS:
