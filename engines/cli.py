@@ -15,6 +15,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from engines.errors import InputError, JetrailError
 from engines.process.limited import give_back, run_in_a_fork, will_end_with
@@ -31,7 +32,11 @@ _LONG = re.compile(r"\S{1000,}")
 def app(help_text: str) -> typer.Typer:
     """A Typer app without Rich help, whose import would double the time of `--help`."""
     made = typer.Typer(
-        help=help_text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+        cls=_Commands,
+        help=help_text,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
     )
 
     @made.callback(help=help_text)
@@ -48,6 +53,20 @@ def app(help_text: str) -> typer.Typer:
         """What stands before a command."""
 
     return made
+
+
+class _Commands(TyperGroup):
+    """Refuses empty words: an empty path would mean the current folder, and all that is in it."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        if "" in args:
+            # None of the words is shown: an address may hold a password.
+            raise _said(
+                f"Expected words that say something, got nothing as the {args.index('') + 1}. of "
+                f"{len(args)}. Set the shell's variable that it came from, or leave it out.",
+                InputError.exit_code,
+            )
+        return super().parse_args(ctx, args)
 
 
 def _say_version(asked: bool) -> None:

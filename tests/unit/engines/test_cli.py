@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import typer
+from typer.testing import CliRunner
 
-from engines.cli import reports_errors
+from engines.cli import app, reports_errors
 from engines.errors import InputError
 
 
@@ -18,6 +21,20 @@ def said(capsys: pytest.CaptureFixture[str], sentence: str) -> str:
         command()
     assert ended.value.exit_code == 2
     return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["draw", ""], ["draw", "here", "--out", ""], [""]])
+def test_an_empty_word_is_refused(words: list[str]) -> None:
+    """`draw "$PICTURES"` with the variable not set would draw what is below the current folder."""
+    commands = app("Draws.")
+
+    @commands.command()
+    def draw(source: Path, out: Path = Path("out")) -> None:
+        raise AssertionError(f"{source} was drawn into {out}")
+
+    done = CliRunner().invoke(commands, words)
+    assert done.exit_code == 2
+    assert f"got nothing as the {len(words)}. of {len(words)}" in done.stderr
 
 
 def test_a_name_of_thousands_of_letters_is_told_in_part(
