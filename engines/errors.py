@@ -83,3 +83,14 @@ def says_lack_of_memory(text: str) -> bool:
     """Whether words of a library, or of a process of it, are of memory that it did not get."""
     lower = text.lower()
     return any(one in lower for one in _LACKING)
+
+
+_NO_THREAD = ("can't start new thread", "resource temporarily unavailable")
+"""What Python, and libraries in the system's words (EAGAIN), say where no thread could be begun."""
+
+
+def says_lack_of_threads(text: str) -> bool:
+    """Whether words say that the system begins no more threads or processes: too many run, or there
+    is no memory for a stack."""
+    lower = text.lower()
+    return any(one in lower for one in _NO_THREAD)

@@ -1,4 +1,4 @@
-"""What a machine lacks, in a sentence: a package, a permission, room on a disk, memory.
+"""What a machine lacks, in a sentence: a package, a permission, room on a disk, memory, threads.
 
 Such errors may come from anywhere, a library's depths too, so they are told where commands end.
 """
@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from engines.errors import lacks_memory
+from engines.errors import lacks_memory, says_lack_of_threads
 from engines.files import DISK_ERRNOS, ROOM, disk_of
 from engines.process.limited import limit_bytes
 
@@ -28,6 +28,12 @@ def in_a_sentence(error: Exception, program: str) -> str | None:
             "Expected enough memory for this command, but the system gives no more "
             f"({_first_line(error)}). Free memory, or raise the limit (`ulimit -v`, the "
             "container's), and run again."
+        )
+    if says_lack_of_threads(str(error)):
+        return _of_little_memory(error) or (
+            "Expected to begin another thread or process, but the system has none left "
+            f"({_first_line(error)}). End other programs, or raise the limit (`ulimit -u`, the "
+            "container's pids and memory), and run again."
         )
     if isinstance(error, ModuleNotFoundError):
         from engines.extras import missing_extra

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from engines.errors import JetrailError, says_lack_of_memory
+from engines.errors import JetrailError, says_lack_of_memory, says_lack_of_threads
 from engines.extras import require
 from engines.process.orphans import ends_with_us
 from engines.records.folder import RAW_TIMES
@@ -60,8 +61,10 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
         code = _exit_status(child, progress, tell)
     if code:
         lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
-        if says_lack_of_memory("\n".join(lines)):
+        if says_lack_of_memory(text := "\n".join(lines)):
             raise MemoryError(f"the measurements of {plan.engine_folder.name} got none")
+        if says_lack_of_threads(text):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         tail = "\n".join(lines[-25:])
         raise JetrailError(
             f"Expected the measurements of {plan.engine_folder.name} to run, but the harness ended "

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from engines import surroundings
+from engines.backends.openvino.messages import translated
+from engines.errors import WrongEngine
 from engines.files import disk_of
 from engines.surroundings import in_a_sentence
 
@@ -25,6 +27,35 @@ from engines.surroundings import in_a_sentence
 )
 def test_no_more_memory(error: Exception) -> None:
     assert "enough memory" in str(in_a_sentence(error, "pipeline"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)),
+    ],
+)
+def test_no_more_threads(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many run, or there is no memory for a stack."""
+    assert "`ulimit -u`" in str(in_a_sentence(error, "pipeline"))
+    monkeypatch.setattr(surroundings, "limit_bytes", lambda: 300 << 20)
+    assert "enough memory" in str(in_a_sentence(error, "pipeline"))
+
+
+def test_a_pipe_that_is_full_is_no_lack_of_threads() -> None:
+    error = BlockingIOError(errno.EAGAIN, "write could not complete without blocking")
+    assert in_a_sentence(error, "pipeline") is None
+
+
+def test_an_engine_is_not_to_blame_for_a_thread_that_could_not_begin() -> None:
+    said = f"Exception from {'core.cpp ' * 99}: Resource temporarily unavailable"
+    with (
+        pytest.raises(BlockingIOError) as got,
+        translated(WrongEngine, "Expected an engine that OpenVINO can load"),
+    ):
+        raise RuntimeError(said)
+    assert "`ulimit -u`" in str(in_a_sentence(got.value, "pipeline"))
 
 
 def test_memory_that_lacked_below_another_error() -> None:
