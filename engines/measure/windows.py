@@ -78,7 +78,10 @@ class Wanted:
     seconds: float
     """Quiet time, at least."""
     max_seconds: float
-    """Time in all, at most."""
+    """Time in all, at most, while too little is quiet."""
+    settle_seconds: float | None = None
+    """Time in all, at most, once enough is quiet but not as sure or steady as wanted; None: as long
+    as `max_seconds`."""
     p99_interval_share: float | None = None
     """How wide the 95 % interval of the calls' p99 may be, as a part of it; None: any."""
     drift_share: float | None = None
@@ -194,16 +197,17 @@ def run_windows(
 
 
 def _is_over(found: Windows) -> bool:
-    total = found.seconds
-    if total >= found.wanted.max_seconds or _hopeless(found.quiet, total):
+    total, wanted = found.seconds, found.wanted
+    if total >= wanted.max_seconds or _hopeless(found.quiet, total):
         return True
-    wants_calm = found.wanted.calm and not _hopeless(found.calm, total)
-    return _suffice(found.calm if wants_calm else found.quiet, found.wanted)
-
-
-def _suffice(windows: Sequence[Window], wanted: Wanted) -> bool:
+    wants_calm = wanted.calm and not _hopeless(found.calm, total)
+    windows = found.calm if wants_calm else found.quiet
     if _count(windows) < wanted.calls or _seconds(windows) < wanted.seconds:
         return False
+    return _settled(windows, wanted) or total >= (wanted.settle_seconds or wanted.max_seconds)
+
+
+def _settled(windows: Sequence[Window], wanted: Wanted) -> bool:
     times = np.concatenate([one.times for one in windows])
     return _within(p99_interval_share, times, wanted.p99_interval_share) and _within(
         drift_share, times, wanted.drift_share

@@ -9,6 +9,8 @@ from pipeline.latency.measurement import Extra
 TIMES_THE_CALLS = 6
 """A measurement may take, of the time that the wanted calls take: beside a program that works half
 of the time in bursts, a third of the windows is quiet."""
+TIMES_TO_SETTLE = 2
+"""Likewise, once enough was quiet: a drift that twice the calls do not outweigh lasts."""
 
 
 class Patience:
@@ -23,11 +25,15 @@ class Patience:
         if not self._is_left:
             return Wanted(calls=1, seconds=0, max_seconds=0)
         # A slow engine needs its calls all the same, beside a neighbour too.
-        longest = max(plan.max_seconds, TIMES_THE_CALLS * calls / pace)
+        longest, settling = (
+            max(plan.max_seconds, times * calls / pace)
+            for times in (TIMES_THE_CALLS, TIMES_TO_SETTLE)
+        )
         return Wanted(
             calls=calls,
             seconds=plan.seconds,
             max_seconds=longest,
+            settle_seconds=settling,
             drift_share=plan.drift_share,
         )
 

@@ -172,6 +172,15 @@ def test_times_that_drift_all_the_while_end_with_their_drift() -> None:
     assert np.median(held_back.times()) == 2 * SECOND_OF_CALL
 
 
+def test_what_does_not_settle_is_not_waited_for_as_long_as_for_quiet() -> None:
+    limits = replace(wanted(calls=20, seconds=0, max_seconds=600), drift_share=0.1)
+    limits = replace(limits, settle_seconds=20.0)
+    warmer = lambda number: SECOND_OF_CALL * (1 + number / 16)  # noqa: E731
+    assert 20.0 <= run(Script(), limits, warmer).seconds < 30.0
+    rarely = Script(*[*["others"] * 9, None] * 40)
+    assert run(rarely, replace(limits, calls=60), lambda _: SECOND_OF_CALL).seconds > 20.0
+
+
 def test_a_part_of_each_call_is_kept_with_it() -> None:
     clock, calls = Clock(), iter(range(1_000_000))
     last = [0]

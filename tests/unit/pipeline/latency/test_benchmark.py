@@ -686,6 +686,18 @@ def test_a_slow_engine_may_wait_for_quiet_until_a_sixth_of_the_time_was() -> Non
     assert Patience().wanted(plan(), calls=300, pace=1000).max_seconds == plan().max_seconds
 
 
+def test_a_slow_first_call_says_nothing_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement that never settles was to take eight minutes because of one."""
+    now, took = [0.0], iter([4.0])
+
+    def call() -> None:
+        now[0] += next(took, 0.25)
+
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    assert rounds.warm_up(call, 0.5) == 4
+    assert now[0] == 4.5  # three calls
+
+
 def test_after_too_little_quiet_nothing_is_waited_for() -> None:
     patience = Patience()
     patience.saw(Extra(memory_peak_mib=1.0, windows=windows(0.01, others=9)))
