@@ -178,7 +178,7 @@ def test_what_does_not_settle_is_not_waited_for_as_long_as_for_quiet() -> None:
     warmer = lambda number: SECOND_OF_CALL * (1 + number / 16)  # noqa: E731
     assert 20.0 <= run(Script(), limits, warmer).seconds < 30.0
     rarely = Script(*[*["others"] * 9, None] * 40)
-    assert run(rarely, replace(limits, calls=60), lambda _: SECOND_OF_CALL).seconds > 20.0
+    assert run(rarely, replace(limits, calls=150), lambda _: SECOND_OF_CALL).seconds > 20.0
 
 
 def test_a_part_of_each_call_is_kept_with_it() -> None:
