@@ -19,12 +19,12 @@ from pipeline.progress import spinner
 def measure_until_valid(
     plan: BenchmarkPlan, target: TargetConfig, scratch: Path
 ) -> tuple[tuple[Measurement, ...], Validity]:
-    """Measure all figures; again, as often as the row allows, while the machine was hot, throttled
-    or the like, which passes.
+    """Measure all figures; again, as often as the row allows, while the machine was hot, throttled,
+    changed its pace or the like, which passes.
 
-    Quiet, a p99 that is sure and times that do not drift are no reason for that: each figure waited
-    for them already, as long as it may, and kept all its calls. Gives the last measurements and
-    whether to trust them. Raises JetrailError when the harness fails.
+    Quiet and a p99 that is sure are no reason for that: each figure waited for them already, as
+    long as it may, and kept all its calls. Gives the last measurements and whether to trust them.
+    Raises JetrailError when the harness fails.
     """
     row = target.benchmark
     for attempt in range(1, row.max_attempts + 1):

@@ -121,9 +121,10 @@ def lasting_reasons(
 
 def passing_reasons(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
     """Those of `invalid_reasons` that say what the machine did in passing: another measurement, of
-    all figures, may meet it cool and undisturbed."""
+    all figures, may meet it cool and undisturbed, or as slow from the first call to the last."""
     changing = MODE_CHANGED in (state.power_mode or "")
     return (
+        *_drift(state, row),
         *_gpu_processes(state),
         *(_power_mode(state, row) if changing else ()),
         *_throttling(state),

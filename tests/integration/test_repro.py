@@ -375,7 +375,7 @@ def test_a_retried_job_measures_again_what_was_invalid(finished: Clone) -> None:
     assert stages(finished.run(*job, TARGET=TARGET)) == ["probe"]  # all was PASS
     only_fp16(finished)
     with finished.edited(ROW) as row:
-        row["benchmark"]["max_drift_share"] = 0
+        row["benchmark"].update(max_drift_share=0, max_attempts=1)
     finished.repro(TARGET_YAML)
     assert finished.repro(TARGET_YAML) == ["probe"]  # for DVC nothing changed
     assert f"benchmark@{FP16}" in stages(finished.run(*job, TARGET=TARGET))
