@@ -16,7 +16,7 @@ endif
 
 # Exit 3 or 4 of `pipeline report` where nothing was released.
 demo: .venv/.demo
-	@echo "dvc repro: three minutes on two idle cores, two of them for measuring three engines"
+	@echo "dvc repro: two minutes on two idle cores, half of it for measuring three engines"
 	@# What was INVALID is measured again: DVC would keep it.
 	@pipeline report --invalid | xargs -I ENGINE rm -f \
 	    "engines/targets/$$(sed -n 's/^target: *//p' params.yaml)/out/ENGINE/benchmark.json"
