@@ -676,7 +676,9 @@ def test_without_enough_quiet_all_that_was_read_is_shown() -> None:
 def test_a_slow_engine_may_wait_for_quiet_until_a_sixth_of_the_time_was() -> None:
     wanted = Patience().wanted(plan(), calls=300, pace=40)
     assert wanted.max_seconds == pytest.approx(6 * 300 / 40)
-    assert Patience().wanted(plan(), calls=300, pace=1000).max_seconds == plan().max_seconds
+    assert wanted.settle_seconds == pytest.approx(2 * 300 / 40)
+    quick = Patience().wanted(plan(), calls=300, pace=1000)
+    assert (quick.max_seconds, quick.settle_seconds) == (plan().max_seconds, plan().max_seconds)
 
 
 def test_a_slow_first_call_says_nothing_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
