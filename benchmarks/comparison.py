@@ -6,7 +6,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from engines.config.model import ModelConfig
 from engines.config.target import TargetConfig
 from engines.config.workspace import Workspace
 from pipeline.intake.dataset import load_set
+from pipeline.latency.harness.frames import fill_frame
 
 FRAMES = 8
 """Pictures that the camera frames are made from, as in `pipeline benchmark`."""
@@ -79,12 +79,3 @@ class Comparison:
             shutil.copytree(part, folder / part.relative_to(root), ignore=without, symlinks=True)
         for name in ("dvc.yaml", "params.yaml"):
             shutil.copy(root / name, folder / name)
-
-
-def fill_frame(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The middle of the picture, grown to `size` (height, width), as the harness does it."""
-    height, width = size
-    scale = max(height / picture.shape[0], width / picture.shape[1])
-    grown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    top, left = (grown.shape[0] - height) // 2, (grown.shape[1] - width) // 2
-    return np.ascontiguousarray(grown[top : top + height, left : left + width], dtype=np.uint8)

@@ -62,8 +62,9 @@ class _Commands(TyperGroup):
         if "" in args:
             # None of the words is shown: an address may hold a password.
             raise _said(
-                f"Expected words that say something, got nothing as the {args.index('') + 1}. of "
-                f"{len(args)}. Set the shell's variable that it came from, or leave it out.",
+                "Expected words that say something, but word "
+                f"{args.index('') + 1} of {len(args)} is empty. Set the shell's variable that it "
+                "came from, or leave it out.",
                 InputError.exit_code,
             )
         return super().parse_args(ctx, args)

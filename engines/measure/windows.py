@@ -126,14 +126,18 @@ class Windows:
     def counted(self) -> Sequence[Window]:
         """Those whose calls are the figures: the calm ones where such are wanted and have the
         wanted calls, else the quiet ones."""
-        calm = self.wanted.calm and _count(self.calm) >= self.wanted.calls
-        return self.calm if calm else self.quiet
+        return self.calm if self._calm_suffice else self.quiet
+
+    @cached_property
+    def _calm_suffice(self) -> bool:
+        return self.wanted.calm and _count(self.calm) >= self.wanted.calls
 
     @property
     def set_aside(self) -> Counter[str]:
         """How many windows each disturbance cost."""
-        counted = set(map(id, self.counted))
-        words = (one.disturbance or one.slight for one in self.windows if id(one) not in counted)
+        words = (
+            one.disturbance or (one.slight if self._calm_suffice else None) for one in self.windows
+        )
         return Counter(word for word in words if word is not None)
 
     @property

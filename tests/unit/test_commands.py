@@ -54,6 +54,13 @@ def test_no_summary_of_a_command_is_cut_at_80_columns(name: str) -> None:
     assert [line for line in text.splitlines() if line.endswith("...") and "ARGS" not in line] == []
 
 
+def run_script(script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a Python of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+
 @pytest.mark.parametrize("line", [*APPS, *(name for name, _ in commands())])
 def test_help_imports_nothing_heavy(line: str) -> None:
     name = line.split()[0]
@@ -67,9 +74,8 @@ def test_help_imports_nothing_heavy(line: str) -> None:
         "new = {one.partition('.')[0] for one in set(sys.modules) - before}\n"
         "print('\\n' + json.dumps(sorted(new)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    done = run_script(script)
+    assert done.returncode == 0, done.stderr
     imported = set(json.loads(done.stdout.splitlines()[-1]))
     extra = {one for one in imported - set(sys.stdlib_module_names) if not one.startswith("_")}
     assert extra <= LIGHT
@@ -165,9 +171,7 @@ def test_ctrl_c_of_which_a_library_makes_an_error_is_ctrl_c(ignored: bool) -> No
         "    except BaseException as error: raise ValueError('theirs') from error\n"
         "app()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
+    done = run_script(script)
     assert done.returncode == (0 if ignored else 130)
     assert "Traceback" not in done.stderr
 

@@ -12,11 +12,12 @@ from pipeline.latency.harness.plan import BenchmarkPlan
 
 def camera_frames(plan: BenchmarkPlan) -> list[Frame]:
     """Pictures of the evaluation set, grown until they fill the plan's frame: uint8 BGR each."""
-    return [_frame(Sample(image=path, label=path), plan.frame_size) for path in plan.frames]
+    samples = (Sample(image=path, label=path) for path in plan.frames)
+    return [fill_frame(one.read_image(), plan.frame_size) for one in samples]
 
 
-def _frame(sample: Sample, size: tuple[int, int]) -> Frame:
-    picture = sample.read_image()
+def fill_frame(picture: Frame, size: tuple[int, int]) -> Frame:
+    """The middle of the picture, grown to `size` (height, width)."""
     height, width = size
     scale = max(height / picture.shape[0], width / picture.shape[1])
     grown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)

@@ -34,7 +34,7 @@ def test_an_empty_word_is_refused(words: list[str]) -> None:
 
     done = CliRunner().invoke(commands, words)
     assert done.exit_code == 2
-    assert f"got nothing as the {len(words)}. of {len(words)}" in done.stderr
+    assert f"word {len(words)} of {len(words)} is empty" in done.stderr
 
 
 def test_a_name_of_thousands_of_letters_is_told_in_part(

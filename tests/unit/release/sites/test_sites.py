@@ -129,7 +129,7 @@ def test_people_s_edits_stay(workspace: Workspace) -> None:
         (("dock", "--camera", "rtsp://a:hunter2@ss/w@10.0.0.1/1"), "name a Secret"),
         (("dock", "--camera", "a:hunter2@10.0.0.1=rtsp://10.0.0.1/1"), "cameras.0.name"),
         (("dock", "--camera", "rtsp://[::1/hunter2"), "expected an address"),
-        (("",), "got nothing as the 2. of"),
+        (("",), "word 2 of"),
         ((" ",), "site: "),
         (("zürich",), "site: "),
         (("a/b",), "site: "),
