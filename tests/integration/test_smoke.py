@@ -150,7 +150,8 @@ def release(
     yield Release(
         workspace=workspace, signer=signer, layout=Layout(workspace.images), folder=folder
     )
-    assert _images(tools) == before, "nothing is left in podman's storage"
+    # Of what others left there before, `test_killed_twenty_times` takes some away.
+    assert not _images(tools) - before, "nothing is left in podman's storage"
 
 
 def _images(tools: Podman) -> set[str]:
