@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from engines.backends.loading import check_engine
@@ -214,6 +215,30 @@ def test_release_verify_accepts_the_canary_s_tag(first_run: tuple[Clone, str]) -
     assert canary_tag(clone).partition("@")[2] in said
     assert "for-trying" in said
     assert "for trying only: no pod trusts it" in said
+
+
+PICTURES = """
+import cv2
+
+picture = cv2.imread("picture.jpg")
+pictures = [picture, picture[:100]]
+"""
+
+
+def test_the_candidate_by_the_python_of_the_page(finished: Clone) -> None:
+    """docs/releasing.md, word for word: three ways to give pictures, the same boxes."""
+    page = (ROOT / "docs" / "releasing.md").read_text()
+    block = re.search(r"(?s)```python\n(import mlflow\n.*?)```", page)
+    assert block is not None
+    script, count = re.subn(r"(?m)^boxes = (.*?)(  #.*)?$", r"print(\1.to_csv())", block[1])
+    assert count == 3
+    picture = min((finished.root / "models" / MODEL / "data/evaluation/images").iterdir())
+    cv2.imwrite(str(finished.root / "picture.jpg"), cv2.imread(str(picture)))
+    printed = finished.run("python", "-c", PICTURES + script)
+    by_path, by_pixels, by_list = re.split(r"(?m)^(?=,)", printed)[1:]
+    assert by_path == by_pixels
+    assert by_path.strip() in by_list
+    assert len(by_path.splitlines()) > 1
 
 
 def test_the_fastest_engine_goes_to_the_canary_ring(first_run: tuple[Clone, str]) -> None:
