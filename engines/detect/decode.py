@@ -34,28 +34,29 @@ def decode(
     anchor counts with its best class, or, with `multi_label`, once for each class, which is what
     mAP is measured with; where that class is above `confidence`, one number or one for each class.
     """
-    scores = raw[4:]
-    anchors = np.flatnonzero(scores.max(axis=0) > np.min(confidence))
+    least = confidence.min() if isinstance(confidence, np.ndarray) else confidence
+    anchors = (raw[4:].max(axis=0) > least).nonzero()[0]
     if not len(anchors):
         return Detections.empty()
-    candidates = raw[:, anchors]
+    candidates = raw.take(anchors, axis=1)
+    scores = candidates[4:]
     if multi_label:
-        index, classes = np.nonzero(np.greater(candidates[4:].T, confidence))
+        index, classes = np.greater(scores.T, confidence).nonzero()
+        confidences = scores[classes, index]
     else:
-        classes = candidates[4:].argmax(axis=0)
-        index = np.arange(len(anchors))
-    confidences = candidates[4 + classes, index]
-    if not multi_label and np.ndim(confidence):
-        sure = confidences > np.asarray(confidence)[classes]
-        index, classes, confidences = index[sure], classes[sure], confidences[sure]
-    order = np.argsort(-confidences, kind="stable")[:MAX_CANDIDATES]
-    index, classes = index[order], classes[order]
+        index, classes = np.arange(len(anchors)), scores.argmax(axis=0)
+        confidences = scores.max(axis=0)
+        if isinstance(confidence, np.ndarray):
+            sure = confidences > confidence[classes]
+            index, classes, confidences = index[sure], classes[sure], confidences[sure]
+    order = (-confidences).argsort(kind="stable")[:MAX_CANDIDATES]
+    index, classes, confidences = index[order], classes[order], confidences[order]
     boxes = _corners(candidates[:4])[index]
     apart = boxes + (classes.astype(np.float32) * CLASS_OFFSET)[:, None]
     kept = suppress(apart, iou, max_detections)
     return Detections(
         boxes=placement.to_frame(boxes[kept]),
-        confidences=confidences[order[kept]],
+        confidences=confidences[kept],
         classes=classes[kept],
     )
 
@@ -66,43 +67,40 @@ def suppress(boxes: NDArray[np.float32], iou: float, limit: int) -> NDArray[np.i
     `boxes` has the shape (n, 4), x1, y1, x2, y2, by falling confidence. Goes through them in
     blocks, so that many candidates cost n * kept comparisons and not n * n.
     """
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept = np.empty(0, np.int64)
-    for start in range(0, len(boxes), BLOCK):
-        block = np.arange(start, min(start + BLOCK, len(boxes)))
-        if len(kept):
-            block = block[~_overlap(boxes, areas, kept, block, iou).any(axis=0)]
-        kept = np.concatenate([kept, block[_greedy(_overlap(boxes, areas, block, block, iou))]])
+    kept = _greedy(_overlap(boxes[:BLOCK], boxes[:BLOCK], iou))
+    for start in range(BLOCK, len(boxes), BLOCK):
         if len(kept) >= limit:
             break
+        block = np.arange(start, min(start + BLOCK, len(boxes)))
+        block = block[~_overlap(boxes[kept], boxes[block], iou).any(axis=0)]
+        kept = np.concatenate([kept, block[_greedy(_overlap(boxes[block], boxes[block], iou))]])
     return kept[:limit]
 
 
-def _greedy(overlap: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _greedy(overlap: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Which boxes stay when each one that stays removes those after it that it overlaps."""
     alive = np.ones(len(overlap), np.bool_)
-    np.fill_diagonal(overlap, False)
-    for row in np.flatnonzero(overlap.any(axis=1)):
+    overlap.flat[:: len(overlap) + 1] = False  # each one with itself
+    for row in overlap.any(axis=1).nonzero()[0]:
         if alive[row]:
             alive[row + 1 :] &= ~overlap[row, row + 1 :]
-    return alive
+    return alive.nonzero()[0]
 
 
-def _overlap(
-    boxes: NDArray[np.float32],
-    areas: NDArray[np.float32],
-    one: NDArray[np.int64],
-    other: NDArray[np.int64],
-    iou: float,
-) -> NDArray[np.bool_]:
+def _overlap(one: NDArray[np.float32], other: NDArray[np.float32], iou: float) -> NDArray[np.bool_]:
     """Whether the boxes `one` (rows) and `other` (columns) overlap by more than `iou`."""
-    first, second = boxes[one].T[:, :, None], boxes[other].T[:, None, :]
+    first, second = one.T[:, :, None], other.T[:, None, :]
     width = np.minimum(first[2], second[2]) - np.maximum(first[0], second[0])
     height = np.minimum(first[3], second[3]) - np.maximum(first[1], second[1])
     shared = np.maximum(width, 0, out=width) * np.maximum(height, 0, out=height)
-    union = areas[one][:, None] + areas[other][None, :] - shared
+    union = _areas(first) + _areas(second) - shared
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(shared / union > iou)
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of x1, y1, x2, y2 along the first axis."""
+    return np.asarray((boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
 
 
 def _corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

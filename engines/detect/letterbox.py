@@ -7,6 +7,7 @@ buffer, and the way back from input pixels to frame pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,17 @@ class Placement:
 
     def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes x1, y1, x2, y2 in input pixels, shape (n, 4), as ones in frame pixels, clipped."""
-        moved = boxes - np.array([self.left, self.top] * 2, np.float32)
+        before, scales, frame = self._by_side
+        moved = (boxes - before) / scales
+        return np.asarray(moved.clip(0, frame), dtype=np.float32)
+
+    @cached_property
+    def _by_side(self) -> NDArray[np.float32]:
+        """Padding before, scale and size of the frame, each for x1, y1, x2, y2; shape (3, 4)."""
         # Each side is rounded to whole pixels, so the two scales differ a little.
-        scales = (self.width / self.frame_width, self.height / self.frame_height)
-        moved /= np.array(scales * 2, np.float32)
-        np.clip(moved[:, 0::2], 0, self.frame_width, out=moved[:, 0::2])
-        np.clip(moved[:, 1::2], 0, self.frame_height, out=moved[:, 1::2])
-        return moved
+        across = (self.left, self.width / self.frame_width, self.frame_width)
+        down = (self.top, self.height / self.frame_height, self.frame_height)
+        return np.ascontiguousarray(np.array([across, down] * 2, np.float32).T)
 
 
 def place(frame_size: tuple[int, int], imgsz: tuple[int, int]) -> Placement:
