@@ -231,4 +231,4 @@ def _disturbed(comparison: Comparison, sampler: StateSampler, rounds: Rounds) ->
     state = sampler.state(drift_share([value for one in rounds for value in one]))
     whole = Quiet(share=1, enough=True, seconds=0, set_aside={})
     reasons = (*disturbances(state, row), *invalid_reasons(state, whole, row))
-    return tuple(f"DISTURBED: {reason}" for reason in dict.fromkeys(reasons))
+    return tuple(f"DISTURBED: {text}" for text in dict.fromkeys(one.text for one in reasons))

@@ -1,6 +1,7 @@
 """What an engine is, how it is built, loaded, run and measured: the ground floor of Jetrail.
 
-    errors, files, cli   exit codes, atomic files, an app that starts fast
+    errors, files        exit codes, atomic files
+    entry, cli           where every command begins, an app that starts fast
     records/             what is written down: the JSON files between the steps
     extras               which extra brings what is not installed here
     surroundings         what a machine lacks, in a sentence: a package, room on a disk, memory

@@ -155,10 +155,8 @@ def _ended_by_sigterm() -> Iterator[None]:
 def _noting_ctrl_c(interrupted: list[int]) -> Iterator[None]:
     """Note in `interrupted` that Ctrl-C ended the block: libraries in C and Rust make errors of
     their own of it. Where SIGINT is ignored, as under nohup, it stays so."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield
         return
 
@@ -170,7 +168,7 @@ def _noting_ctrl_c(interrupted: list[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
 
 
 def _end(number: int, _: object) -> None:

@@ -3,6 +3,7 @@
 record        the base of all of them: read strictly, written atomically
 fingerprint   device.json: which machine this is
 manifest      manifest.json: what an engine is, and what it was made from
+reason        why a measurement cannot be trusted, and which reason follows from which
 benchmark     benchmark.json: how fast it is on its device
 evaluation    evaluation.json: how accurate it is
 verdict       verdict.json: the gate's word

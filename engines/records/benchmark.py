@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from engines.records.fingerprint import Fingerprint
+from engines.records.reason import Kind, Reason, causes
 from engines.records.record import EngineRecord, Part
 
 
@@ -106,8 +107,20 @@ class Validity(Part):
 
     valid: bool
     reasons: tuple[str, ...]
+    kinds: tuple[Kind, ...] = ()
+    """What each reason is about, in the same order; none in a record of before this was noted."""
     attempts: int = Field(ge=1)
     """Measurements of all figures that were made: another one where the machine did what passes."""
+
+    def by_kind(self) -> tuple[Reason, ...]:
+        """The reasons with their kinds."""
+        known = len(self.kinds) == len(self.reasons)
+        kinds = self.kinds if known else tuple[Kind, ...]("unknown" for _ in self.reasons)
+        return tuple(map(Reason, kinds, self.reasons))
+
+    def causes(self) -> tuple[str, ...]:
+        """The reasons that follow from no other one: what to tell people."""
+        return causes(self.by_kind())
 
 
 class SoakWindow(Part):

@@ -32,7 +32,14 @@ class Verdict(EngineRecord):
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]
     """Why a measurement is INVALID; empty otherwise."""
+    causes: tuple[str, ...] = ()
+    """Those of the reasons that follow from no other one; none in a verdict of before."""
     notes: tuple[str, ...] = ()
     """What else to know of the measurements: they hold, with these limits."""
     judged: dict[str, Sha256]
     """Name to sha256 of every file that was judged: the engine, and the records about it."""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What people are told of the reasons: each cause, and not what follows from it."""
+        return self.causes or self.reasons

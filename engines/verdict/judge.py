@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from engines.config.target import Budgets
 from engines.records.benchmark import Benchmark, Latency, contradictions
 from engines.records.evaluation import Evaluation
 from engines.records.manifest import Manifest
+from engines.records.reason import Reason, causes
 from engines.records.record import Sha256, VerdictName
 from engines.records.verdict import Check, Rule, Verdict
 
@@ -91,6 +92,9 @@ def judge(
     kept = evaluation.onnx_shift.scores_mean <= budgets.onnx_shift
     not_soaked = _not_soaked(benchmark, budgets)
     verdicts = {check.verdict for check in checks} | {"INVALID" for _ in not_soaked}
+    found = _once(
+        (*benchmark.validity.by_kind(), *(one for of in doubts.values() for one in of), *not_soaked)
+    )
     return Verdict(
         engine=manifest.engine,
         target=manifest.target,
@@ -100,15 +104,8 @@ def judge(
             check.model_copy(update={"cause": _cause(check, records, kept=kept)})
             for check in checks
         ),
-        reasons=tuple(
-            dict.fromkeys(
-                (
-                    *benchmark.validity.reasons,
-                    *(reason for reasons in doubts.values() for reason in reasons),
-                    *not_soaked,
-                )
-            )
-        ),
+        reasons=tuple(one.text for one in found),
+        causes=causes(found),
         notes=evaluation.notes,
         judged=dict(judged),
     )
@@ -116,12 +113,18 @@ def judge(
 
 def _doubts(
     benchmark: Benchmark, evaluation: Evaluation, budgets: Budgets, soak_minutes: float
-) -> dict[str, tuple[str, ...]]:
+) -> dict[str, tuple[Reason, ...]]:
     """Budget to why its figure is not known well enough, whatever the machine did."""
     return {
-        "frame_p50_ms": contradictions(benchmark.inference, benchmark.frame),
-        "frame_p99_ms": _undecided(
-            "whole frame's p99", benchmark.frame["1"], budgets.frame_p99_ms, "benchmark.seconds"
+        "frame_p50_ms": tuple(
+            Reason("contradiction", text)
+            for text in contradictions(benchmark.inference, benchmark.frame)
+        ),
+        "frame_p99_ms": tuple(
+            Reason("undecided", text)
+            for text in _undecided(
+                "whole frame's p99", benchmark.frame["1"], budgets.frame_p99_ms, "benchmark.seconds"
+            )
         ),
         "hot_frame_p99_ms": _hot_undecided(benchmark, budgets.hot_frame_p99_ms, soak_minutes),
         "confidence_shift": _found_nothing(evaluation),
@@ -151,37 +154,46 @@ def _undecided(what: str, times: Latency, limit: float, longer: str) -> tuple[st
     )
 
 
-def _hot_undecided(benchmark: Benchmark, limit: float | None, minutes: float) -> tuple[str, ...]:
+def _hot_undecided(benchmark: Benchmark, limit: float | None, minutes: float) -> tuple[Reason, ...]:
     soak = benchmark.soak
     if soak is None or limit is None:
         return ()
     again = f"`pipeline benchmark {benchmark.engine} --target {benchmark.target}`"
     # Minutes become seconds and come back: the last digits may differ.
     if soak.minutes < minutes and not math.isclose(soak.minutes, minutes):
-        return (
+        text = (
             f"Expected a soak of at least {minutes:g} minutes (benchmark.soak_minutes in "
             f"params.yaml), got one of {soak.minutes:.3g}: a device that is not hot yet says "
-            f"nothing of budgets.hot_frame_p99_ms. Run {again} without --soak.",
+            f"nothing of budgets.hot_frame_p99_ms. Run {again} without --soak."
         )
+        return (Reason("soak_too_short", text),)
     if soak.hot.count < LEAST_HOT_FRAMES:
-        return (
+        text = (
             f"Expected at least {LEAST_HOT_FRAMES} frames in the last third of the soak, which the "
             f"interval of a p99 needs, got {soak.hot.count}. Raise benchmark.soak_minutes in "
-            f"params.yaml and run {again}.",
+            f"params.yaml and run {again}."
         )
-    return _undecided("hot frame's p99", soak.hot, limit, "benchmark.soak_minutes")
+        return (Reason("soak_too_short", text),)
+    found = _undecided("hot frame's p99", soak.hot, limit, "benchmark.soak_minutes")
+    return tuple(Reason("hot_undecided", text) for text in found)
 
 
-def _not_soaked(benchmark: Benchmark, budgets: Budgets) -> tuple[str, ...]:
+def _not_soaked(benchmark: Benchmark, budgets: Budgets) -> tuple[Reason, ...]:
     """Why a hot p99 that has a budget cannot be judged: there is no figure to make a check of."""
     if budgets.hot_frame_p99_ms is None or benchmark.soak is not None:
         return ()
-    return (
+    text = (
         f"Expected a soak in benchmark.json, since budgets.hot_frame_p99_ms is "
         f"{budgets.hot_frame_p99_ms:g} ms, got none. Run `pipeline benchmark {benchmark.engine} "
         f"--target {benchmark.target} --soak MINUTES`, or set benchmark.soak_minutes in "
-        "params.yaml.",
+        "params.yaml."
     )
+    return (Reason("not_soaked", text),)
+
+
+def _once(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Each text once: a record of before may hold what is found again here."""
+    return tuple({one.text: one for one in reasons}.values())
 
 
 def _cause(check: Check, of: _Records, *, kept: bool) -> str:
@@ -206,12 +218,13 @@ def _cause(check: Check, of: _Records, *, kept: bool) -> str:
     return ""
 
 
-def _found_nothing(evaluation: Evaluation) -> tuple[str, ...]:
+def _found_nothing(evaluation: Evaluation) -> tuple[Reason, ...]:
     if evaluation.reference_detections:
         return ()
-    return (
+    text = (
         f"The FP32 checkpoint finds nothing at or above confidence "
         f"{evaluation.confidence_threshold:g} in the evaluation set, so there is nothing to "
         "compare the engine's confidences with. Train the model further, or lower "
-        "evaluate.confidence in params.yaml.",
+        "evaluate.confidence in params.yaml."
     )
+    return (Reason("found_nothing", text),)

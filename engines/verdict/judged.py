@@ -89,12 +89,12 @@ def _check_verdict(evidence: Evidence, verdict: Verdict, config: TargetConfig) -
     path, engine = evidence.folder.file(Verdict), evidence.manifest.engine
     now, soak_minutes = config.budgets_of(engine), config.benchmark.soak_minutes
     expected = judge_evidence(evidence, now, soak_minutes)
-    if expected == verdict:
+    if _the_same(expected, verdict):
         return
     again = f"Judge the engine again: run `{Verdict.written_by} {engine} --target {config.target}`."
     if then := _budgets_of(verdict):
         expected = judge_evidence(evidence, then, soak_minutes)
-        if expected == verdict:
+        if _the_same(expected, verdict):
             raise InputError(
                 f"{path} was judged by other budgets than params.yaml has now: "
                 f"{_other_limits(then, now)}. {again}"
@@ -103,6 +103,11 @@ def _check_verdict(evidence: Evidence, verdict: Verdict, config: TargetConfig) -
         f"{path} is not what judging {engine} on {config.target} gives: "
         f"{_first_difference(expected, verdict)}. {again}"
     )
+
+
+def _the_same(expected: Verdict, got: Verdict) -> bool:
+    """Whether two verdicts say the same; one of before does not tell causes from other reasons."""
+    return got == (expected if got.causes else expected.model_copy(update={"causes": ()}))
 
 
 def _budgets_of(verdict: Verdict) -> Budgets | None:
@@ -142,4 +147,5 @@ def _leaves(verdict: Verdict) -> Iterator[tuple[str, object]]:
             yield f"checks.{check.name}.{key}", getattr(check, key)
     yield "verdict", verdict.verdict
     yield "reasons", " ".join(verdict.reasons) or "none"
+    yield "causes", " ".join(verdict.causes) or "none"
     yield "judged", ", ".join(sorted(verdict.judged))

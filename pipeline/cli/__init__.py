@@ -328,7 +328,3 @@ def doctor(
 def main() -> None:
     """Run the command line."""
     commands()
-
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,7 @@ from pathlib import Path
 from engines.config.target import BenchmarkRow, TargetConfig
 from engines.measure.latency import latency, p99_interval_share
 from engines.records.benchmark import Validity
+from engines.records.reason import Reason
 from pipeline.latency import results as measured
 from pipeline.latency.harness.plan import BenchmarkPlan
 from pipeline.latency.measurement import Measurement
@@ -37,18 +38,29 @@ def measure_until_valid(
             break
     # On a disturbed machine the p99 is unstable too.
     why = why or _unstable(measurements, row)
-    return measurements, Validity(valid=not why, reasons=why, attempts=attempt)
+    return measurements, validity_of(why, attempt)
 
 
-def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[str, ...]:
+def validity_of(why: Sequence[Reason], attempts: int) -> Validity:
+    """The validity of a measurement that cannot be trusted for the reasons `why`, if any."""
+    return Validity(
+        valid=not why,
+        reasons=tuple(one.text for one in why),
+        kinds=tuple(one.kind for one in why),
+        attempts=attempts,
+    )
+
+
+def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[Reason, ...]:
     """Whether the p99 that has a budget, of the whole frame at batch 1, is known too badly."""
     seconds = measured.of(measurements, "test_frame", 1).seconds
     width, times = p99_interval_share(seconds), latency(seconds)
     if width <= row.p99_interval_share:
         return ()
-    return (
+    text = (
         f"The p99 of frame at batch 1 is uncertain: its 95 % interval, {times.p99_low_ms:.2f} to "
         f"{times.p99_high_ms:.2f} ms, is {width:.0%} of it; at most {row.p99_interval_share:.0%} "
-        "is trusted. Stop other work on the machine, or raise benchmark.max_seconds in "
-        "params.yaml.",
+        "is trusted. Stop other programs on this machine and measure again, or raise "
+        "benchmark.max_seconds in params.yaml."
     )
+    return (Reason("uncertain", text),)

@@ -11,8 +11,10 @@ from engines.errors import InputError
 from engines.records.benchmark import Benchmark, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
+from engines.records.reason import Reason
 from pipeline.latency import results as measured
 from pipeline.latency import trtexec
+from pipeline.latency.attempts import validity_of
 from pipeline.latency.harness.plan import SOAK, BenchmarkPlan
 from pipeline.latency.measurement import Measurement
 from pipeline.latency.pytest_benchmark import measure
@@ -62,7 +64,8 @@ def with_cross_check(
         )
     with spinner(f"cross-check {manifest.engine}"):
         checked = trtexec.cross_check(engine, manifest, ours)
-    return _add(record, trtexec.disagreement(checked), cross_check=checked)
+    found = (Reason("cross_check", text) for text in trtexec.disagreement(checked))
+    return _add(record, tuple(found), cross_check=checked)
 
 
 def with_soak(
@@ -77,7 +80,7 @@ def with_soak(
             f"The soak of {minutes:g} minutes was left out, since it would be INVALID like the "
             "rest: do what the other reasons say, and measure again."
         )
-        return _add(record, (why,))
+        return _add(record, (Reason("soak_left_out", why),))
     plan = plan.model_copy(update={"tests": SOAK, "soak_seconds": 60 * minutes})
     with seconds_bar(f"soak {plan.engine_folder.name}", plan.soak_seconds) as tell:
         (one,) = measure(plan, scratch, lambda at: tell(at.seconds, f"p99 {at.p99_ms:.2f} ms"))
@@ -85,14 +88,13 @@ def with_soak(
     disturbed = disturbances(state, target.benchmark) if state else ()
     return _add(
         record,
-        tuple(f"During the soak: {reason}" for reason in disturbed),
+        tuple(Reason("soak", f"During the soak: {one.text}") for one in disturbed),
         soak=one.extra.soak,
         memory_peak_mib=max(record.memory_peak_mib, one.extra.memory_peak_mib),
     )
 
 
-def _add(record: Benchmark, why: tuple[str, ...], **found: Any) -> Benchmark:
+def _add(record: Benchmark, why: tuple[Reason, ...], **found: Any) -> Benchmark:
     """The record with what was found after the rest, and what of it makes it INVALID."""
-    reasons = record.validity.reasons + why
-    validity = record.validity.model_copy(update={"valid": not reasons, "reasons": reasons})
+    validity = validity_of((*record.validity.by_kind(), *why), record.validity.attempts)
     return record.model_copy(update=found | {"validity": validity})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from engines.config.target import BenchmarkRow
 from engines.records.benchmark import MODE_CHANGED, MachineState, Quiet
+from engines.records.reason import Reason
 
 WORDS = {
     "steal": "the hypervisor gave the processors to others",
@@ -19,7 +20,7 @@ WORDS = {
 
 def invalid_reasons(
     state: MachineState, quiet: Quiet, row: BenchmarkRow, *, jetson: bool = False
-) -> tuple[str, ...]:
+) -> tuple[Reason, ...]:
     """Why a measurement cannot be trusted, each with what to do; none when it can.
 
     `jetson`: whether the target's devices are Jetsons, which all count over-current events.
@@ -40,7 +41,7 @@ def invalid_reasons(
     )
 
 
-def _too_little_quiet(quiet: Quiet) -> Iterator[str]:
+def _too_little_quiet(quiet: Quiet) -> Iterator[Reason]:
     if not quiet.enough:
         why = ", ".join(
             f"{WORDS[name]} in {count} of the windows"
@@ -48,25 +49,27 @@ def _too_little_quiet(quiet: Quiet) -> Iterator[str]:
         )
         on_gpu = quiet.set_aside.keys() & {"gpu", "clock"}
         had = "the processors or the GPU" if on_gpu else "the processors"
-        yield (
+        yield Reason(
+            "quiet",
             f"Expected enough time in which nobody else had {had}, got {quiet.share:.0%} "
             f"quiet ({why}). Stop other programs on this machine and measure again, or raise "
-            "benchmark.max_seconds in params.yaml."
+            "benchmark.max_seconds in params.yaml.",
         )
 
 
-def _quota(state: MachineState) -> Iterator[str]:
+def _quota(state: MachineState) -> Iterator[Reason]:
     if state.quota_throttles:
         of = f" of {state.quota_processors:g} processors" if state.quota_processors else ""
-        yield (
+        yield Reason(
+            "quota",
             f"The container's CPU quota{of} held the measurement back "
             f"{state.quota_throttles} times (nr_throttled in cpu.stat); the limit is 0. Give it "
             "more (`docker run --cpus`, `resources.limits.cpu` in Kubernetes) or no quota, and "
-            "measure again."
+            "measure again.",
         )
 
 
-def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
+def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[Reason, ...]:
     """What others did to a soak, and another power mode: a soak is INVALID for nothing else."""
     quieter = "Stop other programs on this machine and measure again."
     shares = (
@@ -90,26 +93,27 @@ def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
         ),
     )
     taken = tuple(
-        f"{share:.1%} {what}; the limit is {limit:.1%}. {todo}"
+        Reason("soak", f"{share:.1%} {what}; the limit is {limit:.1%}. {todo}")
         for share, limit, what, todo in shares
         if share is not None and share > limit
     )
     return (*taken, *_gpu_processes(state), *_power_mode(state, row))
 
 
-def _gpu_processes(state: MachineState) -> Iterator[str]:
+def _gpu_processes(state: MachineState) -> Iterator[Reason]:
     if state.other_gpu_processes:
         pids = ", ".join(map(str, state.other_gpu_processes))
-        yield (
+        yield Reason(
+            "gpu_processes",
             f"Expected the GPU to itself, but other programs computed on it: process {pids} as its "
             "driver counts them (in a container, as its host does: there this measurement is one "
-            "of them). `nvidia-smi` names them: stop them and measure again."
+            "of them). `nvidia-smi` names them: stop them and measure again.",
         )
 
 
 def lasting_reasons(
     state: MachineState, row: BenchmarkRow, *, jetson: bool = False
-) -> tuple[str, ...]:
+) -> tuple[Reason, ...]:
     """Those of `invalid_reasons` that stay until somebody acts, however often one measures."""
     changing = MODE_CHANGED in (state.power_mode or "")
     return (
@@ -119,7 +123,7 @@ def lasting_reasons(
     )
 
 
-def passing_reasons(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
+def passing_reasons(state: MachineState, row: BenchmarkRow) -> tuple[Reason, ...]:
     """Those of `invalid_reasons` that say what the machine did in passing: another measurement, of
     all figures, may meet it cool and undisturbed, or as slow from the first call to the last."""
     changing = MODE_CHANGED in (state.power_mode or "")
@@ -134,9 +138,9 @@ def passing_reasons(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
     )
 
 
-def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> tuple[str, ...]:
+def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> tuple[Reason, ...]:
     """What must be known and the device does not say: measuring again would not change that."""
-    found = []
+    found = list[Reason]()
     if row.max_clock_drift_share is not None and state.gpu_clock_max_mhz is None:
         where = (
             "Run where /sys/class/devfreq shows the GPU (in a container: with /sys of the device)"
@@ -145,98 +149,114 @@ def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> t
             "nvidia-ml-py installed"
         )
         found.append(
-            "Expected the GPU's clock, which benchmark.max_clock_drift_share limits, but this "
-            f"machine does not say it. {where}, or take the limit out of params.yaml."
+            Reason(
+                "unread",
+                "Expected the GPU's clock, which benchmark.max_clock_drift_share limits, but this "
+                f"machine does not say it. {where}, or take the limit out of params.yaml.",
+            )
         )
     if jetson and state.over_current_events is None:
         found.append(
-            "Expected the Jetson's over-current counters, but they cannot be read at both ends of "
-            "the measurement. Run where /sys/class/hwmon/hwmon*/oc1_event_cnt is there (in a "
-            "container: with /sys of the device), and measure again."
+            Reason(
+                "unread",
+                "Expected the Jetson's over-current counters, but they cannot be read at both ends "
+                "of the measurement. Run where /sys/class/hwmon/hwmon*/oc1_event_cnt is there (in "
+                "a container: with /sys of the device), and measure again.",
+            )
         )
     return tuple(found)
 
 
-def _drift(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+def _drift(state: MachineState, row: BenchmarkRow) -> Iterator[Reason]:
     if state.drift_share > row.max_drift_share:
-        yield (
+        yield Reason(
+            "drift",
             f"{state.drift_share:.1%} lies between the medians of the first and the last third of "
             f"the times; the limit is {row.max_drift_share:.1%}. Let the machine settle (clock, "
-            "temperature, other programs) and measure again."
+            "temperature, other programs) and measure again.",
         )
 
 
-def _throttling(state: MachineState) -> Iterator[str]:
+def _throttling(state: MachineState) -> Iterator[Reason]:
     if state.throttle_events:
-        yield (
+        yield Reason(
+            "throttling",
             f"The processors' throttle counters rose by {state.throttle_events}; the limit is 0. "
-            "Cool the machine and measure again."
+            "Cool the machine and measure again.",
         )
     if state.throttle_reasons:
-        yield (
+        capped = any("power" in name.lower() for name in state.throttle_reasons)
+        yield Reason(
+            "power" if capped else "throttling",
             "Expected a GPU that nothing slows down, but it was held back by "
             f"{', '.join(state.throttle_reasons)}. Cool the device, give it the power that it "
-            "asks for or set a lower clock that it can hold, and measure again."
+            "asks for or set a lower clock that it can hold, and measure again.",
         )
 
 
-def _over_currents(state: MachineState) -> Iterator[str]:
+def _over_currents(state: MachineState) -> Iterator[Reason]:
     if state.over_current_events:
-        yield (
+        yield Reason(
+            "over_current",
             f"The Jetson's over-current and under-voltage counters rose by "
             f"{state.over_current_events}; the limit is 0. Use a stronger power supply or a lower "
             "power mode (`sudo nvpmodel -m NUMBER`, and `benchmark.power_mode` in params.yaml), "
-            "and measure again."
+            "and measure again.",
         )
 
 
-def _clocks(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+def _clocks(state: MachineState, row: BenchmarkRow) -> Iterator[Reason]:
     if row.max_clock_drift_share is None:
         return
     clocks = (
-        ("clock", state.gpu_clock_min_mhz, state.gpu_clock_max_mhz, "-lgc"),
-        ("memory clock", state.memory_clock_min_mhz, state.memory_clock_max_mhz, "-lmc"),
+        ("clock", state.gpu_clock_min_mhz, state.gpu_clock_max_mhz),
+        ("memory clock", state.memory_clock_min_mhz, state.memory_clock_max_mhz),
     )
-    for what, low, high, option in clocks:
+    for what, low, high in clocks:
         if low is None or high is None or high - low <= row.max_clock_drift_share * high:
             continue
-        yield (
+        yield Reason(
+            "clock",
             f"The GPU's {what} moved between {low:.0f} and {high:.0f} MHz, {1 - low / high:.1%} of "
             f"the higher; the limit is {row.max_clock_drift_share:.1%}. Hold it still with `sudo "
-            f"jetson_clocks` on a Jetson, with `sudo nvidia-smi {option} MHZ` elsewhere, and "
-            "measure again."
+            f"jetson_clocks` on a Jetson, elsewhere with `sudo nvidia-smi -lgc MHZ` (-lmc for the "
+            "memory's), and measure again.",
         )
 
 
-def _temperature(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+def _temperature(state: MachineState, row: BenchmarkRow) -> Iterator[Reason]:
     """A card has the limit of a card: the processors beside it may be hotter."""
     card = state.gpu_temperature_max_c
     what, hottest = ("GPU", card) if card is not None else ("machine", state.temperature_max_c)
     if hottest is not None and hottest > row.max_temperature_c:
-        yield (
+        yield Reason(
+            "temperature",
             f"The {what} reached {hottest:.0f} °C; the limit is {row.max_temperature_c:.0f} °C. "
-            "Cool it and measure again."
+            "Cool it and measure again.",
         )
 
 
-def _power_mode(state: MachineState, row: BenchmarkRow) -> Iterator[str]:
+def _power_mode(state: MachineState, row: BenchmarkRow) -> Iterator[Reason]:
     if MODE_CHANGED in (state.power_mode or ""):
-        yield (
+        yield Reason(
+            "power_mode",
             f"Expected one power mode all the time, got {state.power_mode}. Let nobody change it "
-            "(`nvpmodel -q` says which it is), and measure again."
+            "(`nvpmodel -q` says which it is), and measure again.",
         )
         return
     if row.power_mode is None or state.power_mode == row.power_mode:
         return
     if state.power_mode is None:
-        yield (
+        yield Reason(
+            "unread",
             f"Expected the power mode {row.power_mode}, but this machine does not say which it is "
             "in. Run where `nvpmodel -q` answers, or take `benchmark.power_mode` out of "
-            "params.yaml."
+            "params.yaml.",
         )
         return
-    yield (
+    yield Reason(
+        "power_mode",
         f"Expected the power mode {row.power_mode}, got {state.power_mode}. Set it with `sudo "
         "nvpmodel -m NUMBER` (`/etc/nvpmodel.conf` has the numbers), let the device settle, and "
-        "measure again."
+        "measure again.",
     )

@@ -9,6 +9,7 @@ from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from engines.files import atomic_path
 from engines.records.verdict import Check, Verdict
+from pipeline.report.told import sentences
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """All but `Char` of XML 1.0."""
@@ -26,7 +27,7 @@ def write_junit(verdict: Verdict, path: Path) -> None:
     for check in verdict.checks:
         suite.add_testcase(_case(verdict, check.name, _problem(verdict, check)))
     if verdict.verdict == "INVALID" and all(check.verdict == "PASS" for check in verdict.checks):
-        suite.add_testcase(_case(verdict, "measured", Error(" ".join(verdict.reasons))))
+        suite.add_testcase(_case(verdict, "measured", Error(" ".join(sentences(verdict.told)))))
     if verdict.notes:
         suite.add_property("notes", " ".join(verdict.notes))
         noted = next((one for one in suite if one.name == "map50_95_drop"), None)
@@ -47,7 +48,7 @@ def _legal(verdict: Verdict) -> Verdict:
     )
     texts = {
         name: tuple(_ILLEGAL.sub(" ", text) for text in getattr(verdict, name))
-        for name in ("notes", "reasons")
+        for name in ("notes", "reasons", "causes")
     }
     return verdict.model_copy(update={"checks": checks, **texts})
 
@@ -64,5 +65,5 @@ def _problem(verdict: Verdict, check: Check) -> Error | Failure | None:
     if check.verdict == "FAIL":
         return Failure(". ".join(filter(None, (text, check.cause))))
     if check.verdict == "INVALID":
-        return Error(" ".join((text + ".", *verdict.reasons)))
+        return Error(" ".join((text + ".", *sentences(verdict.told))))
     return None

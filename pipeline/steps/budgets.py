@@ -80,7 +80,7 @@ def _check(target: TargetConfig, found: Benchmark, path: Path) -> None:
     if not found.validity.valid:
         raise InputError(
             f"Expected a measurement that can be trusted, but {path} is INVALID: "
-            f"{' '.join(found.validity.reasons)} Measure again with `pipeline benchmark "
+            f"{' '.join(found.validity.causes())} Measure again with `pipeline benchmark "
             f"{found.engine} --target {target.target}`."
         )
     wrong = mismatches(found.device, target.device) if found.device else ["named in the file"]

@@ -11,6 +11,7 @@ from engines.config.target import BudgetSource
 from engines.records.record import VerdictName
 from engines.records.verdict import Check, Verdict
 from pipeline.report.summary import Summary
+from pipeline.report.told import apart, remedies, sentences
 from pipeline.terminal.tables import fits, print_line, print_marked, print_whole
 
 COLOURS: dict[VerdictName, str] = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
@@ -111,9 +112,9 @@ def _below(rows: Sequence[tuple[Summary, Verdict]]) -> list[str]:
     more = [f"{row.engine}: {', '.join(figures)}" for row, _ in rows if (figures := _more(row))]
     for row, verdict in rows:
         more += [f"{row.engine}: {one}" for one in (*_misses(verdict), *_causes(verdict))]
-        if doubts := "; ".join(reason.partition(". ")[0] for reason in verdict.reasons):
+        if doubts := "; ".join(apart(reason)[0][:-1] for reason in verdict.told):
             more.append(f"{row.engine}: {doubts}.")
-    return [*more, *_remedies(rows)]
+    return [*more, *remedies(reason for _, verdict in rows for reason in verdict.told)]
 
 
 def _more(summary: Summary) -> list[str]:
@@ -127,22 +128,11 @@ def _more(summary: Summary) -> list[str]:
 
 def _explanations(verdict: Verdict) -> list[str]:
     """Why it is INVALID, and what made it a FAIL."""
-    return [*verdict.reasons, *_causes(verdict)]
+    return [*sentences(verdict.told), *_causes(verdict)]
 
 
 def _causes(verdict: Verdict) -> list[str]:
     return [check.cause for check in verdict.checks if check.cause]
-
-
-def _remedies(rows: Sequence[tuple[Summary, Verdict]]) -> list[str]:
-    """What to do where measurements are INVALID, each once: a reason's first sentence says what is
-    wrong with one engine's, the others what to do. One that another goes on from is in that."""
-    said = [reason.partition(". ")[2] for _, verdict in rows for reason in verdict.reasons]
-    return [
-        one
-        for one in dict.fromkeys(said)
-        if one and not any(longer != one and longer.startswith(one[:-1]) for longer in said)
-    ]
 
 
 def _word(check: Check) -> str:

@@ -72,7 +72,3 @@ def write(target: Recorded = None) -> None:
 def main() -> None:
     """Entry point of the command."""
     commands()
-
-
-if __name__ == "__main__":
-    main()

@@ -27,7 +27,7 @@ PACKAGES = ("engines", "runtime")
 """Of ours: all that a pod imports."""
 GLIBC = range(17, 36)
 """Minor versions that wheels name; the oldest bases, on Ubuntu 22.04, have 35."""
-SCRIPT = "#!/usr/bin/env python3\nfrom runtime.cli import main\n\nmain()\n"
+SCRIPT = "#!/usr/bin/env python3\nfrom runtime.__main__ import main\n\nmain()\n"
 
 
 def lay_context(workspace: Workspace, name: str, row: BaseRow, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from engines.config.target import BenchmarkRow, load_target
 from engines.config.workspace import Workspace
 from engines.records.benchmark import MachineState, Quiet
+from engines.records.reason import Reason
 from pipeline.latency import validity
-from pipeline.latency.validity import disturbances
 
 REPOSITORY = Path(__file__).parents[4]
 
@@ -26,7 +27,15 @@ ALL_QUIET = Quiet(share=1, enough=True, seconds=8, set_aside={})
 def invalid_reasons(
     state: MachineState, row: BenchmarkRow, quiet: Quiet = ALL_QUIET, *, jetson: bool = False
 ) -> tuple[str, ...]:
-    return validity.invalid_reasons(state, quiet, row, jetson=jetson)
+    return texts(validity.invalid_reasons(state, quiet, row, jetson=jetson))
+
+
+def disturbances(state: MachineState, row: BenchmarkRow) -> tuple[str, ...]:
+    return texts(validity.disturbances(state, row))
+
+
+def texts(reasons: Iterable[Reason]) -> tuple[str, ...]:
+    return tuple(one.text for one in reasons)
 
 
 QUIET = MachineState(
@@ -223,7 +232,7 @@ def test_a_container_that_its_quota_held_back_is_told_so_and_of_nothing_else(
     (reason,) = invalid_reasons(throttled, row, too_little)
     assert "quota of 1.5 processors held the measurement back 7 times" in reason
     assert "--cpus" in reason
-    assert validity.lasting_reasons(throttled, row) == (reason,)
+    assert texts(validity.lasting_reasons(throttled, row)) == (reason,)
     unthrottled = QUIET.model_copy(update={"quota_processors": 1.5, "quota_throttles": 0})
     assert invalid_reasons(unthrottled, row) == ()
 

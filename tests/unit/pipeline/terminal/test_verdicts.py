@@ -72,7 +72,8 @@ def test_a_remedy_that_another_goes_on_from_is_said_by_that() -> None:
     verdict = judge(manifest(), benchmark(valid=False), evaluation(), BUDGETS)
     reasons = ("It was busy. Stop others and wait.", "It waited. Stop others and wait, or leave.")
     row = _summary(benchmark(valid=False))
-    print_report("t", [(row, verdict.model_copy(update={"reasons": reasons}))], {}, console=console)
+    told = verdict.model_copy(update={"reasons": reasons, "causes": reasons})
+    print_report("t", [(row, told)], {}, console=console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "  m-fp16: It was busy; It waited.\n  Stop others and wait, or leave.\n" in text
 

@@ -1,0 +1,15 @@
+"""`runtime`, and `python -m runtime`."""
+
+try:
+    from engines.entry import begin
+except KeyboardInterrupt:  # Ctrl-C this early
+    raise SystemExit(130) from None
+
+
+def main() -> None:
+    """Run the command line."""
+    begin("runtime.cli")
+
+
+if __name__ == "__main__":
+    main()
