@@ -32,7 +32,7 @@ HOPELESS_SECONDS = 3.0
 HOPELESS_SHARE = 0.05
 
 
-class Watch(Protocol):
+class WindowWatch(Protocol):
     """Says what others did in a window."""
 
     def begin(self) -> None:
@@ -50,7 +50,7 @@ class Watches:
     """Several watches as one; the first that was disturbed speaks, and those after it are not
     asked."""
 
-    def __init__(self, *watches: Watch) -> None:
+    def __init__(self, *watches: WindowWatch) -> None:
         self._watches = watches
 
     def begin(self) -> None:
@@ -173,7 +173,7 @@ class Windows:
 def run_windows(
     call: Callable[[], object],
     wanted: Wanted,
-    watch: Watch,
+    watch: WindowWatch,
     *,
     part: Callable[[], float] | None = None,
     settling_calls: int = 1,

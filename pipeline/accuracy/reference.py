@@ -12,7 +12,7 @@ import numpy as np
 from engines.detect.detections import Detections
 from engines.errors import InputError
 from engines.files import atomic_path
-from pipeline.intake.contents import Content, changes, contents
+from pipeline.intake.contents import ContentHashes, changes, contents
 from pipeline.intake.dataset import Sample
 
 
@@ -22,7 +22,7 @@ class Reference:
 
     detections: Mapping[str, Detections]
     """By name of the picture."""
-    contents: Mapping[str, Content]
+    contents: Mapping[str, ContentHashes]
     """The pictures that it looked at, and the labels that they had then."""
 
 
@@ -57,7 +57,7 @@ def read_reference(path: Path, model: str) -> Reference:
                     for name, boxes, confidences, classes in zip(names, *parts, strict=True)
                 },
                 contents={
-                    name: Content(picture=str(picture), labels=str(labels))
+                    name: ContentHashes(picture=str(picture), labels=str(labels))
                     for name, (picture, labels) in zip(names, hashes, strict=True)
                 },
             )

@@ -14,17 +14,17 @@ from engines.files import sha256_file
 from pipeline.intake.dataset import Sample
 
 
-class Content(NamedTuple):
+class ContentHashes(NamedTuple):
     """SHA-256 of a picture's file and of its label file; no label file is as an empty one."""
 
     picture: str
     labels: str
 
 
-def contents(samples: Sequence[Sample]) -> dict[str, Content]:
+def contents(samples: Sequence[Sample]) -> dict[str, ContentHashes]:
     """Name of each picture to what it and its labels are."""
     return {
-        sample.name: Content(picture=sha256_file(sample.image), labels=_labels(sample.label))
+        sample.name: ContentHashes(picture=sha256_file(sample.image), labels=_labels(sample.label))
         for sample in samples
     }
 
@@ -33,13 +33,13 @@ def _labels(path: Path) -> str:
     return sha256_file(path) if path.is_file() else hashlib.sha256().hexdigest()
 
 
-def set_sha256(found: Mapping[str, Content]) -> str:
+def set_sha256(found: Mapping[str, ContentHashes]) -> str:
     """One number for all of a set: names, pictures and labels, whatever their order."""
     lines = (f"{name}\0{one.picture}\0{one.labels}\n" for name, one in sorted(found.items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def changes(before: Mapping[str, Content], now: Mapping[str, Content]) -> str:
+def changes(before: Mapping[str, ContentHashes], now: Mapping[str, ContentHashes]) -> str:
     """What was done to a set, in words with an example; empty where it is the same."""
     both = sorted(before.keys() & now.keys())
     kinds = {

@@ -69,7 +69,7 @@ class Trials:
         name = self._graph.graph.input[0].name
         self._images = [{name: planes(image[None])} for image in images]
         self._given: list[Mapping[str, NDArray[np.float32]]] = [*self._images]
-        self._targets = [Seen.of(raw) for raw in expected]
+        self._targets = [Float32Outputs.of(raw) for raw in expected]
         self._pool = ThreadPoolExecutor(threads)
 
     def __enter__(self) -> Trials:
@@ -121,14 +121,14 @@ class Trials:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Float32Outputs:
     """What float32 sees in an image, at the anchors where it sees something."""
 
     anchors: NDArray[np.int64]
     raw: NDArray[np.float32]
 
     @classmethod
-    def of(cls, raw: NDArray[np.float32]) -> Seen:
+    def of(cls, raw: NDArray[np.float32]) -> Float32Outputs:
         """From float32's raw output (4 + classes, anchors)."""
         best = raw[4:].max(axis=0)
         anchors = np.flatnonzero(best >= min(FOUND, float(best.max())))

@@ -33,7 +33,7 @@ from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.inference import Prepared, cores, detect, evenly, prepare_all, spread
 from pipeline.onnx.overflow import float16_notes
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
-from pipeline.onnx.range_search import FOUND, Seen, choose_ranges
+from pipeline.onnx.range_search import FOUND, Float32Outputs, choose_ranges
 from pipeline.onnx.ranges import Histogram, add, histogram
 from pipeline.onnx.session import OnnxModel
 from pipeline.progress import note, track
@@ -266,7 +266,9 @@ class Search:
     def _measure(self) -> list[LayerSensitivity]:
         """Each layer's harm when it alone is quantized, the worst first."""
         images = evenly(self._tuning.images, self._config.sensitivity_images)
-        expected = [Seen.of(raw) for raw in OnnxModel(self._graph.SerializeToString()).run(images)]
+        expected = [
+            Float32Outputs.of(raw) for raw in OnnxModel(self._graph.SerializeToString()).run(images)
+        ]
 
         def one(layer: str) -> LayerSensitivity:
             return LayerSensitivity(layer=layer, error=self._error(layer, images, expected))
@@ -276,7 +278,9 @@ class Search:
             found = list(track(measured, "sensitivity of each layer", total=len(self._body)))
         return sorted(found, key=lambda one: one.error, reverse=True)
 
-    def _error(self, layer: str, images: NDArray[np.uint8], expected: Sequence[Seen]) -> float:
+    def _error(
+        self, layer: str, images: NDArray[np.uint8], expected: Sequence[Float32Outputs]
+    ) -> float:
         thresholds = {
             name: self._thresholds[name] for name in conv_inputs(self._graph, [layer]).values()
         }

@@ -21,7 +21,7 @@ from engines.errors import InputError
 from release.rollout.clusters.inventory import Cluster, Inventory
 from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
-from release.rollout.targets.placement import BundleStops, Placement, place
+from release.rollout.targets.placement import BundleStops, TargetedCluster, place
 from release.sites.folder import NAMESPACE, read_site
 from release.tags import Tag, parse_tag
 
@@ -66,7 +66,7 @@ def deployed_at(workspace: Workspace, name: str) -> tuple[Site, list[Deployed]]:
     return site, found
 
 
-def _deployed(where: str, one: Placement) -> Deployed:
+def _deployed(where: str, one: TargetedCluster) -> Deployed:
     tag = parse_tag(one.tag)
     if tag.digest is None:
         raise InputError(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from engines.config.workspace import Workspace
 from release.moves.place import Place
+from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding
 from release.rollout.lint.rules import run
-from release.rollout.lint.subject import Subject
 from release.rollout.reading.tree import read_tree
 from release.rollout.reading.version import parse_version
 
@@ -18,7 +18,7 @@ def errors_with(view: Workspace, place: Place, content: bytes) -> list[Finding]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     version = parse_version(None)
-    found = run(Subject(view, read_tree(view.root, version), version, None), None)
+    found = run(Checkout(view, read_tree(view.root, version), version, None), None)
     return [
         one for one in found if one.severity == "error" and one.file.startswith(f"{place.folder}/")
     ]

@@ -33,7 +33,7 @@ TRYING = "for-trying"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validity:
+class KeyValidity:
     """From when until when a key counts; None: until somebody writes a date into its record."""
 
     begin: datetime
@@ -65,7 +65,7 @@ def make_trying_key(workspace: Workspace) -> Path:
     private = folder / f"{TRYING}.pem"
     if trying_key(workspace) is None or not private.is_file():
         record = folder / "keys" / f"{TRYING}.json"
-        make_pair(TRYING, private, record, Validity(begin=today()), passphrase=None)
+        make_pair(TRYING, private, record, KeyValidity(begin=today()), passphrase=None)
     return private
 
 
@@ -79,7 +79,7 @@ def record_file(workspace: Workspace, name: str) -> Path:
 
 
 def make_pair(
-    name: str, private: Path, record: Path, validity: Validity, passphrase: bytes | None
+    name: str, private: Path, record: Path, validity: KeyValidity, passphrase: bytes | None
 ) -> TrustedKey:
     """A new key pair on P-256: `private` with mode 0600, then `record`.
 
@@ -95,7 +95,7 @@ def make_pair(
     return _write_record(name, key.public_key(), record, validity)
 
 
-def record_public(name: str, pem: Path, record: Path, validity: Validity) -> TrustedKey:
+def record_public(name: str, pem: Path, record: Path, validity: KeyValidity) -> TrustedKey:
     """Write the record of a key whose private half is on a token or at a cloud, from the public
     half in PEM. Raises InputError where it is no key on P-256, or the record is there already."""
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -177,7 +177,7 @@ def _write_private(path: Path, key: EllipticCurvePrivateKey, passphrase: bytes |
 
 
 def _write_record(
-    name: str, public: EllipticCurvePublicKey, path: Path, validity: Validity
+    name: str, public: EllipticCurvePublicKey, path: Path, validity: KeyValidity
 ) -> TrustedKey:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

@@ -35,7 +35,7 @@ class _Times(_Said):
     p99_ms: float
 
 
-class CheckReport(_Said):
+class PrintedCheck(_Said):
     """What `runtime check` prints of an engine that may run."""
 
     release: str
@@ -49,7 +49,7 @@ class CheckReport(_Said):
         return Boxes.model_validate(self.golden.model_dump(exclude={"sha256"}))
 
 
-def read_answer(done: Done) -> CheckReport:
+def read_answer(done: Done) -> PrintedCheck:
     """The answer. Raises WrongEngine where the pod refused the engine, and ServiceError where it
     said nothing that can be read."""
     if done.code == WrongEngine.exit_code:
@@ -60,7 +60,7 @@ def read_answer(done: Done) -> CheckReport:
                 f"Expected `runtime check` to end well in the container, but it ended with "
                 f"{done.code}: {_problem(done)}"
             )
-        return CheckReport.model_validate_json(done.out)
+        return PrintedCheck.model_validate_json(done.out)
     except ValidationError as error:
         raise ServiceError(
             "Expected the JSON of `runtime check` from the container, got something else. The "
@@ -68,7 +68,7 @@ def read_answer(done: Done) -> CheckReport:
         ) from error
 
 
-def times_of(answer: CheckReport, publication: Publication) -> SmokeTimes:
+def times_of(answer: PrintedCheck, publication: Publication) -> SmokeTimes:
     """The times beside those of the verdict. Raises JetrailError for a verdict without them."""
     checks: dict[str, Any] = {one.name: one for one in publication.checks}
     if P99 not in checks:
@@ -82,7 +82,7 @@ def times_of(answer: CheckReport, publication: Publication) -> SmokeTimes:
     )
 
 
-def shortcomings(answer: CheckReport, times: SmokeTimes, publication: Publication) -> list[str]:
+def shortcomings(answer: PrintedCheck, times: SmokeTimes, publication: Publication) -> list[str]:
     """Why the image fails: it is of another engine or of other evidence, or it is too slow."""
     golden = publication.judged.get("golden.npz")
     pairs = [

@@ -13,7 +13,7 @@ from engines.errors import InputError
 from engines.records.trusted_key import KeyName, TrustedKey
 from release.lock import exclusive
 from release.signing.keys import (
-    Validity,
+    KeyValidity,
     make_pair,
     passphrase_given,
     private_file,
@@ -63,7 +63,7 @@ def keygen(
         return ActiveKey(made, record, private)
 
 
-def _validity(begin: datetime | None, end: datetime | None) -> Validity:
+def _validity(begin: datetime | None, end: datetime | None) -> KeyValidity:
     first = begin.replace(tzinfo=timezone.utc) if begin else today()
     last = end.replace(tzinfo=timezone.utc) if end else None
     if last is not None and last <= first:
@@ -71,7 +71,7 @@ def _validity(begin: datetime | None, end: datetime | None) -> Validity:
             f"Expected --until to be after {first:%Y-%m-%d}, from which the key counts, got "
             f"{last:%Y-%m-%d}."
         )
-    return Validity(begin=first, end=last)
+    return KeyValidity(begin=first, end=last)
 
 
 def _check_name(name: str) -> None:

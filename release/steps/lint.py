@@ -11,10 +11,10 @@ from engines.errors import InputError
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, parse_repository
 from release.rollout.clusters.inventory import read_inventory
+from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding
 from release.rollout.lint.formats import FORMATS, explain
 from release.rollout.lint.rules import RULES, run
-from release.rollout.lint.subject import Subject
 from release.rollout.lint.tags import InRegistry
 from release.rollout.reading.tree import read_tree
 from release.rollout.reading.version import parse_version
@@ -50,8 +50,8 @@ def lint(
     version = parse_version(fleet_version)
     tree = read_tree(workspace.root, version)
     given = read_inventory(clusters, tree.gitrepo.namespace) if clusters else None
-    subject = Subject(workspace, tree, version, given)
-    findings = run(subject, in_registry)
+    checkout = Checkout(workspace, tree, version, given)
+    findings = run(checkout, in_registry)
     return Linted(findings=tuple(findings), text=FORMATS[form](findings, RULES.values()))
 
 

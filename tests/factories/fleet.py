@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from release.rollout.clusters.inventory import Cluster, Group, Inventory
-from release.rollout.reading.bundle import Bundle, Source, read_bundle
+from release.rollout.reading.bundle import Bundle, BundleSource, read_bundle
 from release.rollout.reading.version import FleetVersion, parse_version
 from release.rollout.simulation.outcome import Outcome
 from release.rollout.simulation.play import Conditions, play
-from release.rollout.simulation.reconcile import Deployment
+from release.rollout.simulation.reconcile import BundleDeployment
 from release.rollout.targets.placement import place
 
 EVERYWHERE = "overrideTargets: [{name: all, clusterSelector: {}}]\n"
@@ -26,7 +26,7 @@ def bundle(root: Path, text: str, version: str = "0.16.1", **files: str) -> Bund
     (folder / "fleet.yaml").write_text(text)
     for name, content in files.items():
         (folder / name.replace("_", ".")).write_text(content)
-    return read_bundle(folder, Source(root=root, version=parse_version(version)))
+    return read_bundle(folder, BundleSource(root=root, version=parse_version(version)))
 
 
 def inventory(*names: str, **labels: str) -> Inventory:
@@ -42,9 +42,9 @@ def sites(count: int) -> list[str]:
     return [f"site-{at:02}" for at in range(count)]
 
 
-def running(names: Sequence[str], what: str = "old") -> dict[str, Deployment]:
+def running(names: Sequence[str], what: str = "old") -> dict[str, BundleDeployment]:
     """Clusters that run `what` and are ready."""
-    return {name: Deployment(what, True, what, what, True) for name in names}
+    return {name: BundleDeployment(what, True, what, what, True) for name in names}
 
 
 def played(
@@ -52,7 +52,7 @@ def played(
     rollout: str,
     clusters: Inventory,
     *,
-    before: Mapping[str, Deployment] | None = None,
+    before: Mapping[str, BundleDeployment] | None = None,
     bad: bool = False,
     offline: Sequence[str] = (),
     version: str = "0.16.1",

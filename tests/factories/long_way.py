@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from release.rollout.simulation.partitions import Partition
-from release.rollout.simulation.reconcile import Deployment, Gates, Reconciled
+from release.rollout.simulation.reconcile import BundleDeployment, Gates, Reconciled
 
 
 def reconcile(
-    rows: Sequence[Deployment], partitions: Sequence[Partition], gates: Gates
+    rows: Sequence[BundleDeployment], partitions: Sequence[Partition], gates: Gates
 ) -> Reconciled:
     """Change `rows` as one reconcile does, and say what it did."""
     change = Reconciled()

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule
-from release.rollout.lint.subject import Subject
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.names import MAX_NAME
 
@@ -114,16 +114,16 @@ _FLAGS = ("atomic", "force", "takeOwnership", "waitForJobs", "disableDNS", "disa
 Place = tuple[str | int, ...]
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(checkout: Checkout) -> Iterator[Finding]:
     """What is wrong with charts."""
-    for bundle in subject.tree.bundles:
+    for bundle in checkout.tree.bundles:
         rows = list(_helms(bundle))
         for path, helm in rows:
-            yield from _chart(subject, bundle, path, helm)
-            yield from _wait(subject, bundle, path, _waits(bundle, path, helm))
-        yield from _off(subject, bundle, rows)
-        yield from _bundle(subject, bundle)
-    yield from _same_release(subject)
+            yield from _chart(checkout, bundle, path, helm)
+            yield from _wait(checkout, bundle, path, _waits(bundle, path, helm))
+        yield from _off(checkout, bundle, rows)
+        yield from _bundle(checkout, bundle)
+    yield from _same_release(checkout)
 
 
 def _helms(bundle: Bundle) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -138,46 +138,46 @@ def _helms(bundle: Bundle) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 
 def _chart(
-    subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]
+    checkout: Checkout, bundle: Bundle, path: Place, helm: dict[str, Any]
 ) -> Iterator[Finding]:
     chart, repo = helm.get("chart") or "", helm.get("repo") or ""
     address = "://" in chart or bool(repo) or _GETTER.match(chart) is not None
-    if repo.startswith("oci://") and not chart and not subject.version.at_least(0, 16):
-        text = f"Fleet {subject.version} downloads no chart of `repo` without `chart`"
-        yield subject.found(REPO_ALONE, bundle, (*path, "repo"), text)
+    if repo.startswith("oci://") and not chart and not checkout.version.at_least(0, 16):
+        text = f"Fleet {checkout.version} downloads no chart of `repo` without `chart`"
+        yield checkout.found(REPO_ALONE, bundle, (*path, "repo"), text)
     if chart and not address:
-        yield from _local_chart(subject, bundle, path, chart)
+        yield from _local_chart(checkout, bundle, path, chart)
     if address and (path == ("helm",) or helm.get("version")):
-        yield from _version(subject, bundle, path, helm)
+        yield from _version(checkout, bundle, path, helm)
     name = helm.get("releaseName") or ""
     if name and (len(name) > MAX_NAME or not _NAME.fullmatch(name)):
         text = f"expected at most {MAX_NAME} of a-z, 0-9, `-` and `.`; got {len(name)}: {name!r}"
-        yield subject.found(LONG_NAME, bundle, (*path, "releaseName"), text)
+        yield checkout.found(LONG_NAME, bundle, (*path, "releaseName"), text)
 
 
 def _version(
-    subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]
+    checkout: Checkout, bundle: Bundle, path: Place, helm: dict[str, Any]
 ) -> Iterator[Finding]:
     chart, version = helm.get("chart") or "", helm.get("version") or ""
     pinned = re.search(
         r"[:@][^/]+$|\.(tgz|tar\.gz|zip)$|[?&]ref=", chart.partition("://")[2] or chart
     )
     if not version and not (pinned and not helm.get("repo")):
-        yield subject.found(NO_VERSION, bundle, (*path, "chart"), "expected `version`, got none")
+        yield checkout.found(NO_VERSION, bundle, (*path, "chart"), "expected `version`, got none")
     elif version and not _EXACT.fullmatch(version):
         text = f"expected one version, got {version!r}, which several match"
-        yield subject.found(NO_VERSION, bundle, (*path, "version"), text)
+        yield checkout.found(NO_VERSION, bundle, (*path, "version"), text)
 
 
-def _local_chart(subject: Subject, bundle: Bundle, path: Place, chart: str) -> Iterator[Finding]:
+def _local_chart(checkout: Checkout, bundle: Bundle, path: Place, chart: str) -> Iterator[Finding]:
     place = (bundle.folder / chart).resolve()
     inside = place.is_relative_to(bundle.folder.resolve())
     if not inside:
         text = f"{chart!r} leads out of {bundle.place}"
-        yield subject.found(OUTSIDE, bundle, (*path, "chart"), text)
+        yield checkout.found(OUTSIDE, bundle, (*path, "chart"), text)
     elif not (place / "Chart.yaml").is_file():
         text = f"expected {chart}/Chart.yaml in the folder, but it is not there"
-        yield subject.found(MISSING, bundle, (*path, "chart"), text)
+        yield checkout.found(MISSING, bundle, (*path, "chart"), text)
 
 
 def _waits(bundle: Bundle, path: Place, helm: dict[str, Any]) -> dict[str, Any]:
@@ -191,23 +191,25 @@ def _waits(bundle: Bundle, path: Place, helm: dict[str, Any]) -> dict[str, Any]:
     return {"atomic": own.get("atomic") or base.get("atomic"), "timeoutSeconds": max(timeout, 0)}
 
 
-def _wait(subject: Subject, bundle: Bundle, path: Place, helm: dict[str, Any]) -> Iterator[Finding]:
+def _wait(
+    checkout: Checkout, bundle: Bundle, path: Place, helm: dict[str, Any]
+) -> Iterator[Finding]:
     timeout = helm.get("timeoutSeconds") or 0
     if helm.get("atomic"):
-        new = subject.version.helm4
+        new = checkout.version.helm4
         words = "a bad image is rolled back and tried again for ever"
         if not new and timeout <= 0:
             words = "without timeoutSeconds every upgrade fails at once"
         if new or timeout <= 0:
-            text = f"with Fleet {subject.version} {words}"
-            yield subject.found(ATOMIC, bundle, (*path, "atomic"), text)
-    elif timeout > 0 and subject.version.helm4:
-        text = f"with Fleet {subject.version} an upgrade that takes longer is repeated for ever"
-        yield subject.found(TIMEOUT, bundle, (*path, "timeoutSeconds"), text)
+            text = f"with Fleet {checkout.version} {words}"
+            yield checkout.found(ATOMIC, bundle, (*path, "atomic"), text)
+    elif timeout > 0 and checkout.version.helm4:
+        text = f"with Fleet {checkout.version} an upgrade that takes longer is repeated for ever"
+        yield checkout.found(TIMEOUT, bundle, (*path, "timeoutSeconds"), text)
 
 
 def _off(
-    subject: Subject, bundle: Bundle, rows: list[tuple[Place, dict[str, Any]]]
+    checkout: Checkout, bundle: Bundle, rows: list[tuple[Place, dict[str, Any]]]
 ) -> Iterator[Finding]:
     value = bundle.decoded.value
     base = value.get("helm") or {}
@@ -215,22 +217,22 @@ def _off(
         for name in _FLAGS:
             if base.get(name) and helm.get(name) is False:
                 text = f"`{name}: false` does nothing, since it is true at the top"
-                yield subject.found(CANNOT_OFF, bundle, (*path, name), text)
+                yield checkout.found(CANNOT_OFF, bundle, (*path, name), text)
         if (base.get("timeoutSeconds") or 0) > 0 and helm.get("timeoutSeconds") == 0:
             text = "`timeoutSeconds: 0` does nothing; -1 takes the one at the top away"
-            yield subject.found(CANNOT_OFF, bundle, (*path, "timeoutSeconds"), text)
+            yield checkout.found(CANNOT_OFF, bundle, (*path, "timeoutSeconds"), text)
     for part in ("targets", "targetCustomizations"):
         for at, one in enumerate(value.get(part) or ()):
             if value.get("keepResources") and one.get("keepResources") is False:
                 text = "`keepResources: false` does nothing, since it is true at the top"
-                yield subject.found(CANNOT_OFF, bundle, (part, at, "keepResources"), text)
+                yield checkout.found(CANNOT_OFF, bundle, (part, at, "keepResources"), text)
 
 
-def _bundle(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _bundle(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     value = bundle.decoded.value
     if bundle.empty:
         text = f"{bundle.place} has no chart that is downloaded and no file to deploy"
-        yield subject.found(NOTHING, bundle, ("helm", "chart"), text)
+        yield checkout.found(NOTHING, bundle, ("helm", "chart"), text)
     for path, entry in [((), value)] + [
         ((part, at), one)
         for part in ("targets", "targetCustomizations")
@@ -238,31 +240,31 @@ def _bundle(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
     ]:
         for name in ("defaultNamespace", "namespace", "serviceAccount"):
             if entry.get(name) == "-":
-                yield subject.found(CLEARED, bundle, (*path, name), f'{name}: "-" stays `-`')
-    names = {one.name for one in subject.tree.bundles}
+                yield checkout.found(CLEARED, bundle, (*path, name), f'{name}: "-" stays `-`')
+    names = {one.name for one in checkout.tree.bundles}
     for at, one in enumerate(value.get("dependsOn") or ()):
         if one.get("name") and one["name"] not in names and not one.get("selector"):
             text = f"no folder makes a bundle {one['name']!r}"
-            yield subject.found(DEPENDS, bundle, ("dependsOn", at), text)
+            yield checkout.found(DEPENDS, bundle, ("dependsOn", at), text)
 
 
-def _same_release(subject: Subject) -> Iterator[Finding]:
+def _same_release(checkout: Checkout) -> Iterator[Finding]:
     """Folders of different models with the same release name on one cluster."""
     homes: dict[tuple[str, str, str], list[Bundle]] = defaultdict(list)
-    for bundle in subject.tree.bundles:
+    for bundle in checkout.tree.bundles:
         helm = bundle.options.get("helm") or {}
         name = helm.get("releaseName") or bundle.name
         space = bundle.options.get("namespace") or bundle.options.get("defaultNamespace") or ""
-        for cluster in subject.selected[bundle.place]:
+        for cluster in checkout.selected[bundle.place]:
             homes[name, space, cluster.name].append(bundle)
     said: set[tuple[str, str]] = set()
     for (name, _, where), bundles in sorted(homes.items(), key=lambda one: one[0]):
         for later in bundles[1:]:
-            one, other = subject.ring(bundles[0]), subject.ring(later)
+            one, other = checkout.ring(bundles[0]), checkout.ring(later)
             pair = bundles[0].place, later.place
             if pair in said or (one and other and one.model == other.model):
                 continue  # of one model it is `two-folders`
             said.add(pair)
-            site = f" on {where}" if subject.given else ""
+            site = f" on {where}" if checkout.given else ""
             text = f"{bundles[0].place} installs the release {name!r} too{site}"
-            yield subject.found(SAME_RELEASE, later, ("helm", "releaseName"), text)
+            yield checkout.found(SAME_RELEASE, later, ("helm", "releaseName"), text)

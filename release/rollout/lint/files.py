@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule
-from release.rollout.lint.subject import Subject
 from release.rollout.reading.bundle import FILE_NAMES, Bundle
 from release.rollout.reading.fields import STRUCTURES
 from release.rollout.reading.gitrepo import folders
@@ -126,112 +126,112 @@ RULES = (
 )
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(checkout: Checkout) -> Iterator[Finding]:
     """What is wrong with files as such."""
-    for one in subject.tree.unreadable:
-        yield subject.at(UNREADABLE, one.file, one.line, f"Fleet fails on it: {one}")
-    for bundle in subject.tree.bundles:
-        yield from _keys(subject, bundle)
-        yield from _ignored(subject, bundle)
+    for one in checkout.tree.unreadable:
+        yield checkout.at(UNREADABLE, one.file, one.line, f"Fleet fails on it: {one}")
+    for bundle in checkout.tree.bundles:
+        yield from _keys(checkout, bundle)
+        yield from _ignored(checkout, bundle)
         if not bundle.file.is_file():
             text = f"{bundle.place} has no fleet.yaml, but YAML files below it"
-            file, line = subject.tree.gitrepo.file, subject.tree.gitrepo.document.line("spec")
-            yield subject.at(LOOSE, file, line, text)
+            file, line = checkout.tree.gitrepo.file, checkout.tree.gitrepo.document.line("spec")
+            yield checkout.at(LOOSE, file, line, text)
         if bundle.decoded.value.get("paused"):
-            yield subject.found(PAUSED, bundle, ("paused",), "`paused: true` holds every cluster")
-    yield from _gitrepo(subject)
-    yield from _same_names(subject)
-    yield from _within(subject)
+            yield checkout.found(PAUSED, bundle, ("paused",), "`paused: true` holds every cluster")
+    yield from _gitrepo(checkout)
+    yield from _same_names(checkout)
+    yield from _within(checkout)
 
 
-def _keys(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _keys(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     mode = bundle.decoded.value.get("targetCustomizationMode")
     if mode not in (None, "", *MODES):
         text = f"expected {' or '.join(MODES)}, got {mode!r}, which is FirstMatch"
-        yield subject.found(VALUE, bundle, ("targetCustomizationMode",), text)
+        yield checkout.found(VALUE, bundle, ("targetCustomizationMode",), text)
     for path in bundle.decoded.unknown:
         if len(path) == 1 and str(path[0]).startswith("x-"):
             continue  # where people keep what anchors name
-        yield subject.found(UNKNOWN, bundle, path, f"no Fleet knows `{_dotted(path)}`")
+        yield checkout.found(UNKNOWN, bundle, path, f"no Fleet knows `{_dotted(path)}`")
     for path, since in bundle.decoded.too_new:
         text = f"`{_dotted(path)}` is known from Fleet {'.'.join(map(str, since))} on, not in "
-        yield subject.found(DROPPED, bundle, path, f"{text}{subject.version}")
+        yield checkout.found(DROPPED, bundle, path, f"{text}{checkout.version}")
     for path in bundle.decoded.other_case:
-        yield subject.found(OTHER_CASE, bundle, path, f"`{_dotted(path)}` is in another case")
+        yield checkout.found(OTHER_CASE, bundle, path, f"`{_dotted(path)}` is in another case")
     for path, line in bundle.document.duplicates:
         text = f"`{_dotted(path)}` is there again, and this one wins"
-        yield subject.at(TWICE, bundle.file, line, text)
+        yield checkout.at(TWICE, bundle.file, line, text)
     if bundle.document.documents > 1:
         text = f"expected one document, got {bundle.document.documents}"
-        yield subject.at(DOCUMENTS, bundle.file, 1, text)
+        yield checkout.at(DOCUMENTS, bundle.file, 1, text)
 
 
-def _ignored(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _ignored(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     for part in ("targets", "targetCustomizations"):
         for at, entry in enumerate(bundle.decoded.value.get(part) or ()):
             for name, key in STRUCTURES["Target"].items():
                 if name in entry and key.ignored_in_target and not name.startswith("namespace"):
-                    yield _ignored_at(subject, bundle, (part, at, name))
+                    yield _ignored_at(checkout, bundle, (part, at, name))
             for name in ("namespaceLabels", "namespaceAnnotations"):
                 if entry.get(name):
                     text = f"`{name}` of entry {at + 1} is applied to all clusters"
-                    yield subject.found(EVERYWHERE, bundle, (part, at, name), text)
+                    yield checkout.found(EVERYWHERE, bundle, (part, at, name), text)
             for name, key in STRUCTURES["Helm"].items():
                 if name in (entry.get("helm") or {}) and key.ignored_in_target:
-                    yield _ignored_at(subject, bundle, (part, at, "helm", name))
+                    yield _ignored_at(checkout, bundle, (part, at, "helm", name))
 
 
-def _ignored_at(subject: Subject, bundle: Bundle, path: tuple[str | int, ...]) -> Finding:
-    return subject.found(IGNORED, bundle, path, f"`{path[-1]}` does nothing in a target")
+def _ignored_at(checkout: Checkout, bundle: Bundle, path: tuple[str | int, ...]) -> Finding:
+    return checkout.found(IGNORED, bundle, path, f"`{path[-1]}` does nothing in a target")
 
 
-def _gitrepo(subject: Subject) -> Iterator[Finding]:
-    gitrepo = subject.tree.gitrepo
+def _gitrepo(checkout: Checkout) -> Iterator[Finding]:
+    gitrepo = checkout.tree.gitrepo
     spec = gitrepo.document.value.get("spec") if gitrepo.document.value else None
     if isinstance(spec, dict) and spec.get("bundles"):
         line = gitrepo.document.line("spec", "bundles")
-        if subject.version.at_least(0, 13):
+        if checkout.version.at_least(0, 13):
             text = "the folders under `bundles` are what Fleet reads, and not looked at here"
-            yield subject.at(NOT_LOOKED, gitrepo.file, line, text)
+            yield checkout.at(NOT_LOOKED, gitrepo.file, line, text)
         else:
-            text = f"`bundles` is known from Fleet 0.13 on, not in {subject.version}"
-            yield subject.at(DROPPED, gitrepo.file, line, text)
+            text = f"`bundles` is known from Fleet 0.13 on, not in {checkout.version}"
+            yield checkout.at(DROPPED, gitrepo.file, line, text)
     if gitrepo.paused:
         line = gitrepo.document.line("spec", "paused")
-        yield subject.at(PAUSED, gitrepo.file, line, "`paused: true` holds every bundle")
-    known = set(folders(gitrepo, subject.tree.root))
-    fleet = subject.workspace.fleet
+        yield checkout.at(PAUSED, gitrepo.file, line, "`paused: true` holds every bundle")
+    known = set(folders(gitrepo, checkout.tree.root))
+    fleet = checkout.workspace.fleet
     for name in FILE_NAMES:
         for file in sorted(fleet.rglob(name)):
             if file.parent not in known:
-                yield subject.at(NOT_READ, file, 1, "no path of gitrepo.yaml leads here")
+                yield checkout.at(NOT_READ, file, 1, "no path of gitrepo.yaml leads here")
 
 
-def _same_names(subject: Subject) -> Iterator[Finding]:
+def _same_names(checkout: Checkout) -> Iterator[Finding]:
     rows = defaultdict(list)
-    for bundle in subject.tree.bundles:
+    for bundle in checkout.tree.bundles:
         rows[bundle.name].append(bundle)
     for name, bundles in rows.items():
         for later in bundles[1:]:
             text = f"{bundles[0].place} makes a bundle {name!r} too"
-            yield subject.found(SAME_NAME, later, ("name",), text)
+            yield checkout.found(SAME_NAME, later, ("name",), text)
 
 
-def _within(subject: Subject) -> Iterator[Finding]:
+def _within(checkout: Checkout) -> Iterator[Finding]:
     """Folders whose files the bundle of a folder above ships too, since `loaddirectory.go` leaves
     out its own fleet.yaml only; an error where both are for the same cluster."""
-    by_folder = {one.folder: one for one in subject.tree.bundles if one.file.is_file()}
+    by_folder = {one.folder: one for one in checkout.tree.bundles if one.file.is_file()}
     for inner in by_folder.values():
         outer = next((by_folder[one] for one in inner.folder.parents if one in by_folder), None)
         start = f"{inner.folder.relative_to(outer.folder).as_posix()}/" if outer else ""
         if outer is None or not any(one.startswith(start) for one in outer.content.files):
             continue
-        names = {one.name for one in subject.selected[outer.place]}
-        both = any(one.name in names for one in subject.selected[inner.place])
+        names = {one.name for one in checkout.selected[outer.place]}
+        both = any(one.name in names for one in checkout.selected[inner.place])
         text = f"the bundle of {outer.place} ships what lies here too"
         more = ", to the same clusters" if both else ""
         severity = "error" if both else WITHIN.severity
-        yield subject.at(WITHIN, inner.file, 1, f"{text}{more}", severity)
+        yield checkout.at(WITHIN, inner.file, 1, f"{text}{more}", severity)
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

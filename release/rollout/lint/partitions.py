@@ -8,8 +8,8 @@ from typing import Any
 
 from release.rollout.clusters.criteria import criteria_of
 from release.rollout.clusters.labels import BadSelector
+from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule, Severity
-from release.rollout.lint.subject import Subject
 from release.rollout.reading.bundle import Bundle
 from release.rollout.simulation.partitions import BadAmount, Partition, limit, partitions
 
@@ -99,29 +99,29 @@ RULES = (
 Place = tuple[str | int, ...]
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(checkout: Checkout) -> Iterator[Finding]:
     """What is wrong with rollouts."""
-    for bundle in subject.tree.bundles:
-        if subject.ring(bundle) is None and not bundle.rollout:
+    for bundle in checkout.tree.bundles:
+        if checkout.ring(bundle) is None and not bundle.rollout:
             continue  # a site's folder is for one cluster
-        yield from _amounts(subject, bundle)
-        yield from _limits(subject, bundle)
+        yield from _amounts(checkout, bundle)
+        yield from _limits(checkout, bundle)
         if bundle.rollout.get("partitions"):
-            yield from _partitions(subject, bundle)
-            if subject.given is not None:
-                yield from _members(subject, bundle)
+            yield from _partitions(checkout, bundle)
+            if checkout.given is not None:
+                yield from _members(checkout, bundle)
 
 
-def _amounts(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _amounts(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     for path, value in _all_amounts(bundle.rollout):
         try:
             limit(10, value)
         except BadAmount as error:
-            yield subject.found(BAD_AMOUNT, bundle, path, str(error))
+            yield checkout.found(BAD_AMOUNT, bundle, path, str(error))
             continue
         if isinstance(value, str) and not value.endswith("%"):
             text = f"expected a number, got {value!r} in quotes"
-            yield subject.found(QUOTED, bundle, path, text)
+            yield checkout.found(QUOTED, bundle, path, text)
 
 
 def _all_amounts(rollout: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
@@ -134,16 +134,16 @@ def _all_amounts(rollout: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
             yield (*top, "partitions", at, "maxUnavailable"), one["maxUnavailable"]
 
 
-def _limits(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _limits(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     rollout = bundle.rollout
     most = rollout.get("maxUnavailable")
     path = ("rolloutStrategy", "maxUnavailable")
     if most is None and not rollout.get("partitions"):
-        yield subject.found(NO_LIMIT, bundle, path[:1], "maxUnavailable is not said")
+        yield checkout.found(NO_LIMIT, bundle, path[:1], "maxUnavailable is not said")
     elif _open(most) and not rollout.get("partitions"):
-        yield subject.found(NO_LIMIT, bundle, path, f"{most} lets all clusters change at once")
+        yield checkout.found(NO_LIMIT, bundle, path, f"{most} lets all clusters change at once")
     elif isinstance(most, int) and most <= 0:
-        yield subject.found(ZERO, bundle, path, f"expected 1 or more, got {most}")
+        yield checkout.found(ZERO, bundle, path, f"expected 1 or more, got {most}")
 
 
 def _open(amount: Any) -> bool:
@@ -153,26 +153,26 @@ def _open(amount: Any) -> bool:
         return False
 
 
-def _partitions(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _partitions(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     rollout = bundle.rollout
     rows = rollout["partitions"]
     if rollout.get("maxUnavailable") is not None:
         text = f"{rollout['maxUnavailable']} holds over all {len(rows)} partitions together"
-        yield subject.found(BUNDLE_WIDE, bundle, ("rolloutStrategy", "maxUnavailable"), text)
-    yield from _passes(subject, bundle, len(rows))
+        yield checkout.found(BUNDLE_WIDE, bundle, ("rolloutStrategy", "maxUnavailable"), text)
+    yield from _passes(checkout, bundle, len(rows))
     rings = set()
     for at, row in enumerate(rows):
         here = ("rolloutStrategy", "partitions", at)
         name = row.get("name") or f"number {at + 1}"
-        yield from _partition(subject, bundle, here, row, name)
+        yield from _partition(checkout, bundle, here, row, name)
         rings.add(((row.get("clusterSelector") or {}).get("matchLabels") or {}).get("ring"))
     if len(rings - {None}) > 1:
         path = ("rolloutStrategy", "partitions")
         text = f"the rings {', '.join(sorted(one for one in rings if one))} are in one bundle"
-        yield subject.found(COUPLED, bundle, path, text)
+        yield checkout.found(COUPLED, bundle, path, text)
 
 
-def _passes(subject: Subject, bundle: Bundle, count: int) -> Iterator[Finding]:
+def _passes(checkout: Checkout, bundle: Bundle, count: int) -> Iterator[Finding]:
     """So many partitions may be stuck before a later one waits."""
     said = bundle.rollout.get("maxUnavailablePartitions")
     try:
@@ -184,43 +184,43 @@ def _passes(subject: Subject, bundle: Bundle, count: int) -> Iterator[Finding]:
     text = f"{said} lets {passes} of {count} partitions be unavailable, so the first hold nobody"
     severity: Severity = "error" if passes >= count - 1 else "warning"
     path = ("rolloutStrategy", "maxUnavailablePartitions")
-    yield subject.found(NO_GATE, bundle, path, text, severity)
+    yield checkout.found(NO_GATE, bundle, path, text, severity)
 
 
 def _partition(
-    subject: Subject, bundle: Bundle, path: Place, row: Mapping[str, Any], name: str
+    checkout: Checkout, bundle: Bundle, path: Place, row: Mapping[str, Any], name: str
 ) -> Iterator[Finding]:
     most = row.get("maxUnavailable")
     last = path[-1] == len(bundle.rollout["partitions"]) - 1
     if most is None:
-        yield subject.found(DEFAULT, bundle, path, f"partition {name} has none")
+        yield checkout.found(DEFAULT, bundle, path, f"partition {name} has none")
         over = bundle.rollout.get("maxUnavailable")
         if not last and (over is None or _open(over)):
             text = f"partition {name} may be unavailable as a whole, since nothing else is said"
-            yield subject.found(NO_GATE, bundle, path, text)
+            yield checkout.found(NO_GATE, bundle, path, text)
     elif isinstance(most, int) and most <= 0:
         text = f"partition {name} has maxUnavailable {most}"
-        yield subject.found(NEVER, bundle, (*path, "maxUnavailable"), text)
+        yield checkout.found(NEVER, bundle, (*path, "maxUnavailable"), text)
     elif _open(most) and not last:
         text = f"partition {name} may be unavailable as a whole ({most})"
-        yield subject.found(NO_GATE, bundle, (*path, "maxUnavailable"), text)
+        yield checkout.found(NO_GATE, bundle, (*path, "maxUnavailable"), text)
     try:
         if criteria_of(row).empty:
-            yield subject.found(NEVER, bundle, path, f"partition {name} demands nothing")
+            yield checkout.found(NEVER, bundle, path, f"partition {name} demands nothing")
     except BadSelector as error:
-        yield subject.found(BAD_AMOUNT, bundle, path, f"partition {name}: {error}")
+        yield checkout.found(BAD_AMOUNT, bundle, path, f"partition {name}: {error}")
 
 
-def _members(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _members(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     """Partitions as the clusters of the inventory fill them."""
-    clusters = subject.selected[bundle.place]
+    clusters = checkout.selected[bundle.place]
     try:
-        found = partitions(bundle.rollout, clusters, subject.clusters.groups, subject.version)
+        found = partitions(bundle.rollout, clusters, checkout.clusters.groups, checkout.version)
     except (BadAmount, BadSelector):
         return
     path: Place = ("rolloutStrategy", "partitions")
     for at, one in enumerate(found):
-        yield from _filled(subject, bundle, (*path, at), one, last=at == len(found) - 1)
+        yield from _filled(checkout, bundle, (*path, at), one, last=at == len(found) - 1)
     homes = Counter(member for one in found for member in one.members)
     for rule, names in (
         (IN_NONE, [one.name for at, one in enumerate(clusters) if not homes[at]]),
@@ -228,15 +228,15 @@ def _members(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
     ):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            yield subject.found(rule, bundle, path, ", ".join(names[:3]) + more)
+            yield checkout.found(rule, bundle, path, ", ".join(names[:3]) + more)
 
 
 def _filled(
-    subject: Subject, bundle: Bundle, path: Place, one: Partition, *, last: bool
+    checkout: Checkout, bundle: Bundle, path: Place, one: Partition, *, last: bool
 ) -> Iterator[Finding]:
     name = one.name or f"number {int(path[-1]) + 1}"
     if not one.members:
-        yield subject.found(NEVER, bundle, path, f"partition {name} has no cluster", "warning")
+        yield checkout.found(NEVER, bundle, path, f"partition {name} has no cluster", "warning")
     elif one.limit >= len(one.members) and not last:
         text = f"partition {name} has {len(one.members)} clusters, and {one.limit} may be "
-        yield subject.found(NO_GATE, bundle, path, f"{text}unavailable")
+        yield checkout.found(NO_GATE, bundle, path, f"{text}unavailable")

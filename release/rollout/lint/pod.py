@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule
-from release.rollout.lint.subject import Subject
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.text import NotYaml, parse_document
 from release.rollout.reading.values import merge_maps
@@ -51,28 +51,28 @@ Place = tuple[str | int, ...]
 _WORKLOADS = ("Deployment", "StatefulSet", "ReplicaSet")
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(checkout: Checkout) -> Iterator[Finding]:
     """What is wrong with pods."""
-    for bundle in subject.tree.bundles:
-        yield from _values(subject, bundle)
+    for bundle in checkout.tree.bundles:
+        yield from _values(checkout, bundle)
         found = list(_manifests(bundle))
         workloads = [one for _, _, one in found if one.get("kind") in _WORKLOADS]
         for file, line, manifest in found:
             for rule, text in _manifest(manifest, workloads):
-                yield subject.at(rule, file, line, text)
+                yield checkout.at(rule, file, line, text)
 
 
-def _values(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _values(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     """The bundle's values, and those of each target, as far as the target makes it so."""
     base = (bundle.options.get("helm") or {}).get("values") or {}
     known = list(_of_values(base))
     for keys, rule, text in known:
-        yield subject.found(rule, bundle, ("helm", "values", *keys), text)
+        yield checkout.found(rule, bundle, ("helm", "values", *keys), text)
     for target in bundle.targets:
         over = (target.options.get("helm") or {}).get("values")
         for keys, rule, text in _of_values(merge_maps(base, over)) if over else ():
             if (keys, rule, text) not in known:
-                yield subject.found(rule, bundle, (*target.place, "helm", "values", *keys), text)
+                yield checkout.found(rule, bundle, (*target.place, "helm", "values", *keys), text)
 
 
 def _of_values(values: dict[str, Any]) -> Iterator[tuple[Place, Rule, str]]:

@@ -15,8 +15,8 @@ from release.rollout.lint import (
     targets,
     values,
 )
+from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule
-from release.rollout.lint.subject import Subject
 
 UNUSED = Rule(
     "allowed-for-nothing",
@@ -42,27 +42,27 @@ RULES: dict[str, Rule] = {rule.code: rule for rows in SUBJECTS.values() for rule
 _ALLOW = re.compile(r"#\s*lint: allow ([a-z][a-z-]*)\b")
 
 
-def run(subject: Subject, in_registry: tags.InRegistry | None = None) -> list[Finding]:
+def run(checkout: Checkout, in_registry: tags.InRegistry | None = None) -> list[Finding]:
     """All findings, by file and line, less those that a comment in the file allows."""
     found = [
-        *files.check(subject),
-        *targets.check(subject),
-        *partitions.check(subject),
-        *chart.check(subject),
-        *pod.check(subject),
-        *values.check(subject),
-        *tags.check(subject, in_registry),
-        *sites.check(subject),
+        *files.check(checkout),
+        *targets.check(checkout),
+        *partitions.check(checkout),
+        *chart.check(checkout),
+        *pod.check(checkout),
+        *values.check(checkout),
+        *tags.check(checkout, in_registry),
+        *sites.check(checkout),
     ]
-    return sorted(set(_not_allowed(subject, found)), key=lambda one: one.order)
+    return sorted(set(_not_allowed(checkout, found)), key=lambda one: one.order)
 
 
-def _not_allowed(subject: Subject, found: Iterable[Finding]) -> Iterator[Finding]:
+def _not_allowed(checkout: Checkout, found: Iterable[Finding]) -> Iterator[Finding]:
     """`# lint: allow CODE` anywhere in a fleet.yaml takes the findings of CODE in it away."""
     used: set[tuple[str, str]] = set()
     allowed = {
-        (bundle.file.relative_to(subject.tree.root).as_posix(), code): line
-        for bundle in subject.tree.bundles
+        (bundle.file.relative_to(checkout.tree.root).as_posix(), code): line
+        for bundle in checkout.tree.bundles
         if bundle.file.is_file()
         for line, code in _comments(bundle.file.read_text(encoding="utf-8"))
     }
@@ -73,7 +73,7 @@ def _not_allowed(subject: Subject, found: Iterable[Finding]) -> Iterator[Finding
             yield one
     for (file, code), line in allowed.items():
         if (file, code) not in used:
-            yield subject.at(UNUSED, subject.tree.root / file, line, f"nothing to allow: {code}")
+            yield checkout.at(UNUSED, checkout.tree.root / file, line, f"nothing to allow: {code}")
 
 
 def _comments(text: str) -> Iterator[tuple[int, str]]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from engines.config.site import USERS, Site, credentials_in
 from engines.config.yaml import parse_bytes
 from engines.errors import InputError
+from release.rollout.lint.checkout import Checkout, wanted_labels
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.lint.pod import manifests_in
-from release.rollout.lint.subject import Subject, wanted_labels
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.text import NotYaml, parse_document
 
@@ -51,29 +51,29 @@ SITES = ("release", "fleet", "sites")
 _ADDRESS = re.compile(r"\b(?:rtsps?|https?|rtmps?|oci|file)://[^\s'\"]+", re.IGNORECASE)
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(checkout: Checkout) -> Iterator[Finding]:
     """What is wrong with sites, and with addresses anywhere in a folder."""
-    for bundle in subject.tree.bundles:
-        yield from _passwords(subject, bundle)
+    for bundle in checkout.tree.bundles:
+        yield from _passwords(checkout, bundle)
         parts = Path(bundle.place).parts
         if parts[:3] == SITES and len(parts) == 4:
-            yield from _site(subject, bundle, parts[3])
+            yield from _site(checkout, bundle, parts[3])
 
 
-def _passwords(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _passwords(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     for path in sorted(bundle.folder.rglob("*.y*ml")):
         if not path.is_file():
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         for line, row in manifests_in(text):
             if row.get("kind") == "Secret" and (row.get("data") or row.get("stringData")):
-                yield subject.at(PASSWORD, path, line, "a Secret with what it keeps in it")
+                yield checkout.at(PASSWORD, path, line, "a Secret with what it keeps in it")
         for match in _ADDRESS.finditer(text):
             kind = _credentials(match[0])
             if kind is not None:
                 line = text[: match.start()].count("\n") + 1
                 where = match[0].split("://")[0]
-                yield subject.at(PASSWORD, path, line, f"a {where} address with a {kind} in it")
+                yield checkout.at(PASSWORD, path, line, f"a {where} address with a {kind} in it")
 
 
 def _credentials(address: str) -> str | None:
@@ -85,40 +85,42 @@ def _credentials(address: str) -> str | None:
     return None if kind in USERS else kind
 
 
-def _site(subject: Subject, bundle: Bundle, name: str) -> Iterator[Finding]:
+def _site(checkout: Checkout, bundle: Bundle, name: str) -> Iterator[Finding]:
     got = wanted_labels(bundle).get("site")
     if got != name:
         text = f"expected `site: {name}`, got {got or 'no such label'}"
-        yield subject.found(OTHER_SITE, bundle, ("overrideTargets", 0, "clusterSelector"), text)
+        yield checkout.found(OTHER_SITE, bundle, ("overrideTargets", 0, "clusterSelector"), text)
     file = bundle.folder / "configmap.yaml"
     if not file.is_file():
-        yield subject.found(NO_SITE, bundle, (), "expected configmap.yaml, but it is not there")
+        yield checkout.found(NO_SITE, bundle, (), "expected configmap.yaml, but it is not there")
         return
     try:
         value = parse_document(file.read_text(encoding="utf-8", errors="replace")).value
         data = value.get("data") if isinstance(value, dict) else None
         config = data.get("site.yaml") if isinstance(data, dict) else None
         if not isinstance(config, str):
-            yield subject.at(NO_SITE, file, 1, "expected `data` with `site.yaml`, got none")
+            yield checkout.at(NO_SITE, file, 1, "expected `data` with `site.yaml`, got none")
             return
         site = parse_bytes(Site, config.encode(), "site.yaml")
     except NotYaml as error:
-        yield subject.at(NO_SITE, file, error.line, f"it is no YAML: {error}")
+        yield checkout.at(NO_SITE, file, error.line, f"it is no YAML: {error}")
         return
     except InputError as error:
-        yield subject.at(NO_SITE, file, 1, str(error).removesuffix(". Fix the file and run again."))
+        yield checkout.at(
+            NO_SITE, file, 1, str(error).removesuffix(". Fix the file and run again.")
+        )
         return
-    yield from _site_and_cluster(subject, file, name, site)
+    yield from _site_and_cluster(checkout, file, name, site)
 
 
-def _site_and_cluster(subject: Subject, file: Path, name: str, site: Site) -> Iterator[Finding]:
+def _site_and_cluster(checkout: Checkout, file: Path, name: str, site: Site) -> Iterator[Finding]:
     """Whether site.yaml is of this folder, and says of the cluster what its labels say."""
     if site.site != name:
-        yield subject.at(OTHER_SITE, file, 1, f"expected `site: {name}`, got {site.site}")
-    if subject.given is None:
+        yield checkout.at(OTHER_SITE, file, 1, f"expected `site: {name}`, got {site.site}")
+    if checkout.given is None:
         return
-    for cluster in subject.given.labelled([("site", name)]):
+    for cluster in checkout.given.labelled([("site", name)]):
         got = cluster.labels.get("ring", "no ring")
         if got != site.ring:
             text = f"site.yaml says ring {site.ring}, the label of {cluster.name} {got}"
-            yield subject.at(OTHER_RING, file, 1, text)
+            yield checkout.at(OTHER_RING, file, 1, text)

@@ -8,8 +8,8 @@ from pathlib import Path
 from engines.errors import JetrailError
 from release.packed import read_image
 from release.records import publication_path, read_publication, read_quarantine
+from release.rollout.lint.checkout import Checkout, RingFolder
 from release.rollout.lint.finding import Finding, Rule
-from release.rollout.lint.subject import Ring, Subject
 from release.rollout.reading.text import NotYaml, parse_document
 from release.rollout.release_yaml import NOTHING, dump, values_of
 from release.tags import Tag, parse_tag
@@ -87,10 +87,10 @@ InRegistry = Callable[[str, str], str]
 """Repository and digest to why it is not there; empty where it is."""
 
 
-def check(subject: Subject, in_registry: InRegistry | None = None) -> Iterator[Finding]:
+def check(checkout: Checkout, in_registry: InRegistry | None = None) -> Iterator[Finding]:
     """What is wrong with tags; the registry is asked only where `in_registry` is given."""
-    for bundle in subject.tree.bundles:
-        ring, file = subject.ring(bundle), bundle.folder / "release.yaml"
+    for bundle in checkout.tree.bundles:
+        ring, file = checkout.ring(bundle), bundle.folder / "release.yaml"
         if ring is None or not file.is_file():
             continue
         text = file.read_text(encoding="utf-8", errors="replace")
@@ -99,14 +99,14 @@ def check(subject: Subject, in_registry: InRegistry | None = None) -> Iterator[F
         values = (bundle.options.get("helm") or {}).get("values") or {}
         image = values.get("image")
         repository = image.get("repository", "") if isinstance(image, dict) else ""
-        yield from _ring(subject, file, text, ring, str(repository), in_registry)
+        yield from _ring(checkout, file, text, ring, str(repository), in_registry)
 
 
 def _ring(
-    subject: Subject,
+    checkout: Checkout,
     file: Path,
     text: str,
-    ring: Ring,
+    ring: RingFolder,
     repository: str,
     in_registry: InRegistry | None,
 ) -> Iterator[Finding]:
@@ -115,43 +115,43 @@ def _ring(
         tag = parse_tag(str(found.value["image"]["tag"]))
     except (NotYaml, JetrailError, KeyError, TypeError) as error:
         line = error.line if isinstance(error, NotYaml) else 1
-        yield subject.at(MALFORMED, file, line, str(error).split(". ")[0][:300])
+        yield checkout.at(MALFORMED, file, line, str(error).split(". ")[0][:300])
         return
     line = found.line("image", "tag")
     if tag.target != ring.target:
         words = f"expected a tag of {ring.target}, got {tag.name}"
-        yield subject.at(OTHER_DEVICE, file, line, words)
+        yield checkout.at(OTHER_DEVICE, file, line, words)
     if tag.digest is None:
-        yield subject.at(NO_DIGEST, file, line, f"expected {tag.name}@sha256:…, got no digest")
-    yield from _records(subject, file, line, text, tag, ring)
-    yield from _image(subject, file, line, tag, repository, in_registry)
+        yield checkout.at(NO_DIGEST, file, line, f"expected {tag.name}@sha256:…, got no digest")
+    yield from _records(checkout, file, line, text, tag, ring)
+    yield from _image(checkout, file, line, tag, repository, in_registry)
 
 
 def _records(
-    subject: Subject, file: Path, line: int, text: str, tag: Tag, ring: Ring
+    checkout: Checkout, file: Path, line: int, text: str, tag: Tag, ring: RingFolder
 ) -> Iterator[Finding]:
-    workspace = subject.workspace
+    workspace = checkout.workspace
     try:
         quarantine = read_quarantine(workspace, tag.name)
         if quarantine is not None:
             words = f"{tag.name}: {quarantine.why} ({quarantine.by})"
-            yield subject.at(QUARANTINED, file, line, words)
+            yield checkout.at(QUARANTINED, file, line, words)
         if not publication_path(workspace, tag.name).is_file():
-            yield subject.at(NO_RECORD, file, line, f"no publication.json of {tag.name}")
+            yield checkout.at(NO_RECORD, file, line, f"no publication.json of {tag.name}")
             return
         publication = read_publication(workspace, tag.name)
     except JetrailError as error:
-        yield subject.at(NO_RECORD, file, line, str(error).split(". ")[0])
+        yield checkout.at(NO_RECORD, file, line, str(error).split(". ")[0])
         return
     if publication.model != ring.model:
         words = f"expected a release of {ring.model}, got one of {publication.model}"
-        yield subject.at(OTHER_DEVICE, file, line, words)
+        yield checkout.at(OTHER_DEVICE, file, line, words)
     if text != dump(values_of(publication, tag.digest)):
-        yield subject.at(EDITED, file, 1, f"a command writes another file for {tag.name}")
+        yield checkout.at(EDITED, file, 1, f"a command writes another file for {tag.name}")
 
 
 def _image(
-    subject: Subject,
+    checkout: Checkout,
     file: Path,
     line: int,
     tag: Tag,
@@ -159,16 +159,16 @@ def _image(
     in_registry: InRegistry | None,
 ) -> Iterator[Finding]:
     try:
-        image = read_image(subject.workspace, tag.name)
+        image = read_image(checkout.workspace, tag.name)
     except JetrailError as error:
-        yield subject.at(OTHER_DIGEST, file, line, str(error).split(". ")[0])
+        yield checkout.at(OTHER_DIGEST, file, line, str(error).split(". ")[0])
         return
     if image is not None and tag.digest not in (None, image.digest):
         words = f"expected {image.digest} of image.json, got {tag.digest}"
-        yield subject.at(OTHER_DIGEST, file, line, words)
+        yield checkout.at(OTHER_DIGEST, file, line, words)
     if image is not None and not image.repositories:
-        yield subject.at(NOT_PUSHED, file, line, f"image.json of {tag.name} names no registry")
+        yield checkout.at(NOT_PUSHED, file, line, f"image.json of {tag.name} names no registry")
     if in_registry is not None and tag.digest is not None and repository:
         why = in_registry(repository, tag.digest)
         if why:
-            yield subject.at(NOT_THERE, file, line, f"{repository}@{tag.digest}: {why}")
+            yield checkout.at(NOT_THERE, file, line, f"{repository}@{tag.digest}: {why}")

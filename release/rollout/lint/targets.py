@@ -10,8 +10,8 @@ from engines.config.target import load_target
 from engines.errors import InputError
 from release.rollout.clusters.inventory import Cluster
 from release.rollout.clusters.labels import bad_values
+from release.rollout.lint.checkout import Checkout, wanted_labels
 from release.rollout.lint.finding import Finding, Rule
-from release.rollout.lint.subject import Subject, wanted_labels
 from release.rollout.reading.bundle import Bundle, Target
 from release.rollout.targets.cluster_values import ClusterValues
 from release.rollout.targets.options import merge
@@ -131,36 +131,36 @@ RULES = (
 )
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(checkout: Checkout) -> Iterator[Finding]:
     """What is wrong with targets."""
-    for bundle in subject.tree.bundles:
-        yield from _criteria(subject, bundle)
-        yield from _names(subject, bundle)
-        yield from _folder(subject, bundle)
-        yield from _templates(subject, bundle)
-        if subject.given is not None:
-            yield from _against_clusters(subject, bundle)
-    yield from _overlaps(subject)
-    if subject.given is not None:
-        yield from _clusters(subject)
+    for bundle in checkout.tree.bundles:
+        yield from _criteria(checkout, bundle)
+        yield from _names(checkout, bundle)
+        yield from _folder(checkout, bundle)
+        yield from _templates(checkout, bundle)
+        if checkout.given is not None:
+            yield from _against_clusters(checkout, bundle)
+    yield from _overlaps(checkout)
+    if checkout.given is not None:
+        yield from _clusters(checkout)
 
 
-def _criteria(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _criteria(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     value = bundle.decoded.value
     for part in ("overrideTargets", "targetCustomizations", "targets"):
         for at, target in enumerate(value.get(part) or ()):
             path = (part, at)
             if not any(key.startswith("cluster") for key, one in target.items() if one != ""):
-                yield subject.found(NO_CRITERIA, bundle, path, f"entry {at + 1} of `{part}`")
+                yield checkout.found(NO_CRITERIA, bundle, path, f"entry {at + 1} of `{part}`")
             elif part == "overrideTargets" and set(target) <= {"name", "clusterSelector"}:
                 selector = target["clusterSelector"]
                 if not (selector.get("matchLabels") or selector.get("matchExpressions")):
-                    yield subject.found(ALL, bundle, path, "an empty selector takes all clusters")
-    if value.get("overrideTargets") is None and not subject.tree.gitrepo.targets:
-        yield subject.found(NO_TARGETS, bundle, (), "expected `overrideTargets`, got none")
+                    yield checkout.found(ALL, bundle, path, "an empty selector takes all clusters")
+    if value.get("overrideTargets") is None and not checkout.tree.gitrepo.targets:
+        yield checkout.found(NO_TARGETS, bundle, (), "expected `overrideTargets`, got none")
 
 
-def _names(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _names(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     seen: set[str] = set()
     for target in bundle.targets:
         name = target.criteria.name
@@ -168,63 +168,63 @@ def _names(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
             continue
         if name in seen:
             text = f"{name!r} is the name of an earlier target too"
-            yield subject.found(SAME_TARGET, bundle, (*target.place, "name"), text)
+            yield checkout.found(SAME_TARGET, bundle, (*target.place, "name"), text)
         seen.add(name)
         if not re.fullmatch(r"[-._A-Za-z0-9]{1,253}", name) or name in (".", ".."):
             text = f"expected letters, digits, `-`, `_` and `.`; got {name!r}"
-            yield subject.found(BAD_NAME, bundle, (*target.place, "name"), text)
+            yield checkout.found(BAD_NAME, bundle, (*target.place, "name"), text)
         elif name == "values.yaml":
             text = "`values.yaml` is where the bundle's own values are kept"
-            yield subject.found(BAD_NAME, bundle, (*target.place, "name"), text)
+            yield checkout.found(BAD_NAME, bundle, (*target.place, "name"), text)
 
 
-def _folder(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _folder(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     """Whether a ring's folder selects by its own labels."""
-    ring, labels = subject.ring(bundle), wanted_labels(bundle)
+    ring, labels = checkout.ring(bundle), wanted_labels(bundle)
     if ring is None or not labels:
         return
     path = ("overrideTargets", 0, "clusterSelector")
     try:
-        device = load_target(subject.workspace, ring.target).fleet_label
+        device = load_target(checkout.workspace, ring.target).fleet_label
     except InputError:
         device = ring.target
     for label, expected in (("device", device), ("ring", ring.ring)):
         got = labels.get(label)
         if got != expected:
             text = f"expected `{label}: {expected}`, got {got or 'no such label'}"
-            yield subject.found(OTHER_PLACE, bundle, path, text)
+            yield checkout.found(OTHER_PLACE, bundle, path, text)
 
 
-def _templates(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _templates(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     """Labels that templates name; where clusters are known, whether one lacks them."""
-    if subject.given is not None:
+    if checkout.given is not None:
         try:
-            place(bundle, subject.clusters, subject.version)
+            place(bundle, checkout.clusters, checkout.version)
         except BundleStops as error:
             text = f"{error}, for the cluster {error.cluster}"
             rule = UNKNOWN if error.unsure else STOPS
-            yield subject.found(rule, bundle, ("helm", "values"), text)
+            yield checkout.found(rule, bundle, ("helm", "values"), text)
         return
     rows = [one.selector for one in bundle.restrictions if one.selector is not None]
     labels, said = rows[0].demanded() if rows else {}, set()
     for target in (None, *(one for one in bundle.targets if one.customization)):
         place_of = (*target.place, "helm", "values") if target else ("helm", "values")
-        why = _fails(subject, bundle, target, labels)
+        why = _fails(checkout, bundle, target, labels)
         if why is None or str(why) in said:
             continue
         said.add(str(why))
         text = f"{why}, for a cluster with no label but {', '.join(labels) or 'those of Fleet'}"
         rule = UNKNOWN if isinstance(why, CannotTell) else MAY_STOP
-        yield subject.found(rule, bundle, place_of, text)
+        yield checkout.found(rule, bundle, place_of, text)
 
 
 def _fails(
-    subject: Subject, bundle: Bundle, target: Target | None, labels: dict[str, str]
+    checkout: Checkout, bundle: Bundle, target: Target | None, labels: dict[str, str]
 ) -> TemplateFails | CannotTell | None:
     """Why values cannot be filled in for a cluster that has no label but those demanded."""
     options, known = bundle.options, {**labels}
     if target is not None:
-        options = merge(options, target.options, subject.version)
+        options = merge(options, target.options, checkout.version)
         known |= target.criteria.selector.demanded() if target.criteria.selector else {}
     try:
         # Without any label at all Fleet fills nothing in.
@@ -234,38 +234,38 @@ def _fails(
     return None
 
 
-def _against_clusters(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
-    clusters = subject.selected[bundle.place]
+def _against_clusters(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
+    clusters = checkout.selected[bundle.place]
     if not clusters:
         device = wanted_labels(bundle).get("device")
         # A kind of device that nobody has yet is not worth a word for each of its rings.
-        if device is None or subject.clusters.labelled([("device", device)]):
-            text = f"none of {len(subject.clusters.clusters)} clusters matches"
-            yield subject.found(NOBODY, bundle, ("overrideTargets",), text)
+        if device is None or checkout.clusters.labelled([("device", device)]):
+            text = f"none of {len(checkout.clusters.clusters)} clusters matches"
+            yield checkout.found(NOBODY, bundle, ("overrideTargets",), text)
         return
     taken: set[str] = set()
     for target in bundle.targets:
         if not target.customization:
             continue
         found = {
-            one.name for one in clusters if target.criteria.matches(one, subject.clusters.groups)
+            one.name for one in clusters if target.criteria.matches(one, checkout.clusters.groups)
         }
         if not found - (set() if bundle.all_matches else taken):
             why = "an earlier one takes all that match" if found else "no cluster matches"
-            yield subject.found(NEVER, bundle, target.place, f"{target.criteria.name}: {why}")
+            yield checkout.found(NEVER, bundle, target.place, f"{target.criteria.name}: {why}")
         taken |= found
     base = [one.name for one in clusters if one.name not in taken]
     if base and taken:
         text = f"{len(base)} of {len(clusters)} clusters: {_some(base)}"
-        yield subject.found(BASE_VALUES, bundle, ("targetCustomizations",), text)
+        yield checkout.found(BASE_VALUES, bundle, ("targetCustomizations",), text)
 
 
-def _overlaps(subject: Subject) -> Iterator[Finding]:
+def _overlaps(checkout: Checkout) -> Iterator[Finding]:
     """Clusters that two folders of one model select, by pairs of folders."""
     homes: dict[tuple[str, str], list[Bundle]] = defaultdict(list)
-    for bundle in subject.tree.bundles:
-        ring = subject.ring(bundle)
-        for cluster in subject.selected[bundle.place] if ring else ():
+    for bundle in checkout.tree.bundles:
+        ring = checkout.ring(bundle)
+        for cluster in checkout.selected[bundle.place] if ring else ():
             homes[ring.model if ring else "", cluster.name].append(bundle)
     pairs: dict[tuple[str, str], tuple[Bundle, list[str]]] = {}
     for (_, name), bundles in homes.items():
@@ -273,57 +273,57 @@ def _overlaps(subject: Subject) -> Iterator[Finding]:
             key = bundles[0].place, later.place
             pairs.setdefault(key, (later, []))[1].append(name)
     for (first, _), (later, names) in sorted(pairs.items(), key=lambda one: one[0]):
-        which = f": {', '.join(names[:3])}" if subject.given else ""
-        more = f" and {len(names) - 3} more" if subject.given and len(names) > 3 else ""
+        which = f": {', '.join(names[:3])}" if checkout.given else ""
+        more = f" and {len(names) - 3} more" if checkout.given and len(names) > 3 else ""
         text = f"{first} selects the same clusters{which}{more}"
-        yield subject.found(TWO_FOLDERS, later, ("overrideTargets",), text)
+        yield checkout.found(TWO_FOLDERS, later, ("overrideTargets",), text)
 
 
-def _clusters(subject: Subject) -> Iterator[Finding]:
+def _clusters(checkout: Checkout) -> Iterator[Finding]:
     """Clusters without labels, and of a device that a model is for but that no folder takes."""
     taken: dict[str, set[str]] = defaultdict(set)
     devices: dict[str, dict[str, Bundle]] = defaultdict(dict)
-    for bundle in subject.tree.bundles:
-        ring = subject.ring(bundle)
+    for bundle in checkout.tree.bundles:
+        ring = checkout.ring(bundle)
         if ring is not None:
-            taken[ring.model] |= {one.name for one in subject.selected[bundle.place]}
+            taken[ring.model] |= {one.name for one in checkout.selected[bundle.place]}
             devices[ring.model].setdefault(wanted_labels(bundle).get("device", ""), bundle)
     bare = [
         one.name
-        for one in subject.clusters.clusters
+        for one in checkout.clusters.clusters
         if not (one.labels.get("device") and one.labels.get("ring"))
     ]
-    file = subject.tree.gitrepo.file
+    file = checkout.tree.gitrepo.file
     if bare:
-        yield subject.at(
-            UNLABELLED, file, 1, f"{len(bare)} of {len(subject.clusters.clusters)}: {_some(bare)}"
+        yield checkout.at(
+            UNLABELLED, file, 1, f"{len(bare)} of {len(checkout.clusters.clusters)}: {_some(bare)}"
         )
-    for cluster in subject.clusters.clusters:
+    for cluster in checkout.clusters.clusters:
         if wrong := bad_values(cluster.labels.values()):
-            yield subject.at(UNLABELLED, file, 1, f"{cluster.name}: {wrong[0]!r} is no label")
-    yield from _strange(subject, {device for rows in devices.values() for device in rows})
+            yield checkout.at(UNLABELLED, file, 1, f"{cluster.name}: {wrong[0]!r} is no label")
+    yield from _strange(checkout, {device for rows in devices.values() for device in rows})
     for model, rows in sorted(devices.items()):
         for device, bundle in sorted(rows.items()):
             lost = [
                 one.name
-                for one in subject.clusters.labelled([("device", device)])
+                for one in checkout.clusters.labelled([("device", device)])
                 if one.name not in taken[model] and one.labels.get("ring")
             ]
             if device and lost:
                 text = f"of device {device}, {len(lost)} get no {model}: {_some(lost)}"
-                yield subject.found(NO_FOLDER, bundle, ("overrideTargets",), text)
+                yield checkout.found(NO_FOLDER, bundle, ("overrideTargets",), text)
 
 
-def _strange(subject: Subject, known: set[str]) -> Iterator[Finding]:
+def _strange(checkout: Checkout, known: set[str]) -> Iterator[Finding]:
     """Clusters of a device that no folder is for."""
     rows: dict[str, list[str]] = defaultdict(list)
-    for cluster in subject.clusters.clusters:
+    for cluster in checkout.clusters.clusters:
         device = cluster.labels.get("device")
         if device and cluster.labels.get("ring") and device not in known:
             rows[device].append(cluster.name)
     for device, names in sorted(rows.items()):
         text = f"no folder is for device {device}, of {len(names)}: {_some(names)}"
-        yield subject.at(NO_FOLDER, subject.tree.gitrepo.file, 1, text)
+        yield checkout.at(NO_FOLDER, checkout.tree.gitrepo.file, 1, text)
 
 
 def _some(names: list[str]) -> str:

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule, Severity
-from release.rollout.lint.subject import Subject
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.values import merge_maps
 
@@ -68,44 +68,44 @@ OURS = (("image", "tag"), ("model", "path"), ("model", "version"))
 Place = tuple[str | int, ...]
 
 
-def check(subject: Subject) -> Iterator[Finding]:
+def check(checkout: Checkout) -> Iterator[Finding]:
     """What is wrong with values."""
-    for bundle in subject.tree.bundles:
-        yield from _files(subject, bundle)
-        yield from _targets(subject, bundle)
-        yield from _size(subject, bundle)
-        yield from _schema(subject, bundle)
+    for bundle in checkout.tree.bundles:
+        yield from _files(checkout, bundle)
+        yield from _targets(checkout, bundle)
+        yield from _size(checkout, bundle)
+        yield from _schema(checkout, bundle)
 
 
-def _files(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _files(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     helm = bundle.decoded.value.get("helm") or {}
     names = helm.get("valuesFiles") or []
     path: Place = ("helm", "valuesFiles")
-    reads = helm.get("chart") or (helm.get("repo") and subject.version.at_least(0, 16))
+    reads = helm.get("chart") or (helm.get("repo") and checkout.version.at_least(0, 16))
     if names and not reads:
-        yield subject.found(FILES_IGNORED, bundle, path, f"{', '.join(names)}: no chart is named")
-    if subject.ring(bundle) is None:
+        yield checkout.found(FILES_IGNORED, bundle, path, f"{', '.join(names)}: no chart is named")
+    if checkout.ring(bundle) is None:
         return
     if RELEASE not in names:
         text = f"expected {RELEASE} in `helm.valuesFiles`, got {', '.join(names) or 'none'}"
-        yield subject.found(NOT_NAMED, bundle, path, text)
+        yield checkout.found(NOT_NAMED, bundle, path, text)
         return
     for name in names[names.index(RELEASE) + 1 :]:
-        yield subject.found(OVERRIDDEN, bundle, path, f"{name} comes behind {RELEASE}")
+        yield checkout.found(OVERRIDDEN, bundle, path, f"{name} comes behind {RELEASE}")
 
 
-def _targets(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _targets(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     base = (bundle.options.get("helm") or {}).get("values") or {}
     for target in bundle.targets:
         values = (target.options.get("helm") or {}).get("values") or {}
         path = (*target.place, "helm", "values")
-        for keys in OURS if subject.ring(bundle) else ():
+        for keys in OURS if checkout.ring(bundle) else ():
             if _has(values, keys):
                 text = f"{target.criteria.name} says `{'.'.join(keys)}` itself"
-                yield subject.found(OVERRIDDEN, bundle, (*path, *keys), text)
+                yield checkout.found(OVERRIDDEN, bundle, (*path, *keys), text)
         for lost in _lost_lists(base, values):
             text = f"{target.criteria.name} replaces the list `{'.'.join(lost)}` as a whole"
-            yield subject.found(SHADOWED, bundle, (*path, *lost), text)
+            yield checkout.found(SHADOWED, bundle, (*path, *lost), text)
 
 
 def _has(values: Any, keys: tuple[str, ...]) -> bool:
@@ -126,7 +126,7 @@ def _lost_lists(base: Any, over: Any, at: tuple[str, ...] = ()) -> Iterator[tupl
             yield from [(*at, key)] if any(one not in value for one in below) else ()
 
 
-def _size(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _size(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     """The Secret that Fleet keeps values in: one key for the bundle and one for each target."""
     rows = [bundle.options, *(one.options for one in bundle.targets)]
     texts = [
@@ -138,14 +138,16 @@ def _size(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
     if size >= SECRET_BYTES * NEAR:
         text = f"expected at most {SECRET_BYTES:,} bytes of values, got {size:,}"
         severity: Severity = "error" if size >= SECRET_BYTES else "warning"
-        yield subject.found(SECRET, bundle, ("helm",), text, severity)
+        yield checkout.found(SECRET, bundle, ("helm",), text, severity)
 
 
-def _schema(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
+def _schema(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     """Values of the bundle, and of each target, against the schema of the chart of this repository
     with the version that fleet.yaml names."""
     helm = bundle.options.get("helm") or {}
-    chart = _chart(subject.workspace.root, str(helm.get("chart", "")), str(helm.get("version", "")))
+    chart = _chart(
+        checkout.workspace.root, str(helm.get("chart", "")), str(helm.get("version", ""))
+    )
     if chart is None:
         return
     rows: list[tuple[Place, dict[str, Any]]] = [(("helm", "values"), {})]
@@ -159,7 +161,7 @@ def _schema(subject: Subject, bundle: Bundle) -> Iterator[Finding]:
         values = merge_maps(merge_maps(defaults, helm.get("values") or {}), over)
         for keys, reason in _refused(values, schema):
             if path == ("helm", "values") or _has(over, keys):
-                yield subject.found(SCHEMA, bundle, (*path, *keys), reason)
+                yield checkout.found(SCHEMA, bundle, (*path, *keys), reason)
 
 
 def _refused(values: Any, schema: Any) -> Iterator[tuple[tuple[str, ...], str]]:

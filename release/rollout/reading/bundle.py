@@ -9,7 +9,7 @@ from typing import Any
 
 from release.rollout.clusters.criteria import Criteria, criteria_of
 from release.rollout.clusters.labels import BadSelector
-from release.rollout.reading.content import BadLink, Content, content_of
+from release.rollout.reading.content import BadLink, DeployedContent, content_of
 from release.rollout.reading.decode import Decoded, decode
 from release.rollout.reading.fields import OPTIONS
 from release.rollout.reading.names import bundle_name
@@ -73,7 +73,7 @@ class Bundle:
     rollout: dict[str, Any]
     all_matches: bool = False
     paused: bool = False
-    content: Content = field(default_factory=Content)
+    content: DeployedContent = field(default_factory=DeployedContent)
 
     @property
     def empty(self) -> bool:
@@ -82,7 +82,7 @@ class Bundle:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class BundleSource:
     """What the GitRepo says to every bundle."""
 
     root: Path
@@ -102,7 +102,7 @@ class Source:
 class _Files:
     """The files of a folder, each read once."""
 
-    source: Source
+    source: BundleSource
     folder: Path
     texts: dict[Path, str] = field(default_factory=dict)
 
@@ -134,7 +134,7 @@ def read_text(path: Path) -> str:
         raise Unreadable("bytes that are no UTF-8", path, line) from error
 
 
-def read_bundle(folder: Path, source: Source) -> Bundle:
+def read_bundle(folder: Path, source: BundleSource) -> Bundle:
     """The bundle of a folder. Raises Unreadable where Fleet would fail on it."""
     file = fleet_file(folder)
     document = _document(file)
@@ -165,8 +165,8 @@ def read_bundle(folder: Path, source: Source) -> Bundle:
 
 
 def _content(
-    folder: Path, value: dict[str, Any], options: list[Options], source: Source
-) -> Content:
+    folder: Path, value: dict[str, Any], options: list[Options], source: BundleSource
+) -> DeployedContent:
     try:
         return content_of(
             folder,
@@ -214,7 +214,7 @@ def _check(value: dict[str, Any], document: ParsedFile, file: Path, version: Fle
 
 
 def _options(
-    value: dict[str, Any], folder: Path, document: ParsedFile, source: Source
+    value: dict[str, Any], folder: Path, document: ParsedFile, source: BundleSource
 ) -> tuple[Options, Entries]:
     """The bundle's own options, and its targets with their values files read in."""
     files = _Files(source, folder)
@@ -283,7 +283,7 @@ def _targets(
     value: dict[str, Any],
     entries: Entries,
     document: ParsedFile,
-    source: Source,
+    source: BundleSource,
     file: Path,
 ) -> tuple[tuple[Target, ...], tuple[Criteria, ...]]:
     """All targets in Fleet's order, and the restrictions: `overrideTargets` or the GitRepo's."""

@@ -25,7 +25,7 @@ class BadLink(Exception):
 
 
 @dataclass(frozen=True)
-class Content:
+class DeployedContent:
     """What is deployed, whatever the values are."""
 
     files: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ def content_of(
     helms: Iterable[Options],
     repo_alone: bool,
     links_out: bool = False,
-) -> Content:
+) -> DeployedContent:
     """The content of a folder whose `helm` options, the bundle's and its targets', are `helms`.
 
     fleet.yaml, values files, hidden files and what a .fleetignore names are not deployed
@@ -65,7 +65,7 @@ def content_of(
     files = sorted(_files(folder, ignored, links_out))
     for name in files:
         hashed.update(f"\0{name}\0".encode() + (folder / name).read_bytes())
-    return Content(tuple(files), tuple(sorted(remote)), f"s-{hashed.hexdigest()}"[:63])
+    return DeployedContent(tuple(files), tuple(sorted(remote)), f"s-{hashed.hexdigest()}"[:63])
 
 
 def _files(folder: Path, ignored: set[str], links_out: bool) -> Iterator[str]:

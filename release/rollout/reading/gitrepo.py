@@ -13,7 +13,7 @@ from release.rollout.clusters.inventory import NAMESPACE
 from release.rollout.reading.bundle import (
     DEFAULT_TARGETS,
     FILE_NAMES,
-    Source,
+    BundleSource,
     Unreadable,
     read_text,
 )
@@ -42,9 +42,9 @@ class GitRepo:
     options: Mapping[str, Any] = field(default_factory=dict)
     """What it says of every deployment: OPTIONS."""
 
-    def source(self, root: Path, version: FleetVersion) -> Source:
+    def source(self, root: Path, version: FleetVersion) -> BundleSource:
         """What each folder is read with."""
-        return Source(
+        return BundleSource(
             root=root,
             version=version,
             targets=self.targets or DEFAULT_TARGETS,

@@ -20,7 +20,7 @@ HELM4_WAIT_S = 30
 
 
 @dataclass(frozen=True)
-class Report:
+class AgentReport:
     """What the agent says of a deployment, so many seconds after it was told."""
 
     after_s: int
@@ -33,7 +33,7 @@ class Report:
 class Course:
     """All that comes of telling a cluster."""
 
-    reports: tuple[Report, ...]
+    reports: tuple[AgentReport, ...]
     state: str
     """`ready`, `broken` (deployed and never ready), `retried` (for ever) or `silent`."""
 
@@ -50,14 +50,14 @@ def course(
     if not bad and not at_once:
         return _good(waits=atomic or timeout > 0)
     if not atomic and timeout <= 0:
-        return Course((Report(DEPLOY_S, True, False),), "broken")
+        return Course((AgentReport(DEPLOY_S, True, False),), "broken")
     # What a failed first installation with atomic says is in no version's list.
     if version.helm4 or (atomic and first):
         return Course((), "retried")
-    return Course((Report(DEPLOY_S + max(timeout, 0), True, False),), "broken")
+    return Course((AgentReport(DEPLOY_S + max(timeout, 0), True, False),), "broken")
 
 
 def _good(*, waits: bool) -> Course:
     """A pod that gets ready; where Helm waits for it, there is one report instead of two."""
-    reports = (Report(READY_S, True, True),)
-    return Course(reports if waits else (Report(DEPLOY_S, True, False), *reports), "ready")
+    reports = (AgentReport(READY_S, True, True),)
+    return Course(reports if waits else (AgentReport(DEPLOY_S, True, False), *reports), "ready")

@@ -15,8 +15,8 @@ from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.version import FleetVersion
 from release.rollout.simulation.agent import Course, course
 from release.rollout.simulation.partitions import Partition, partitions
-from release.rollout.simulation.reconcile import Deployment, Reconciler, gates_of
-from release.rollout.targets.placement import Placement
+from release.rollout.simulation.reconcile import BundleDeployment, Reconciler, gates_of
+from release.rollout.targets.placement import TargetedCluster
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Step:
 class Played:
     """One bundle after a play."""
 
-    placements: Sequence[Placement]
+    placements: Sequence[TargetedCluster]
     partitions: list[Partition]
     reconciler: Reconciler
     steps: list[Step] = field(default_factory=list)
@@ -62,15 +62,15 @@ class Played:
     """The most at one time, those that have it for the first time too."""
 
     @property
-    def deployments(self) -> Sequence[Deployment]:
+    def deployments(self) -> Sequence[BundleDeployment]:
         return self.reconciler.deployments
 
 
 def play(
     bundle: Bundle,
-    placements: Sequence[Placement],
+    placements: Sequence[TargetedCluster],
     inventory: Inventory,
-    before: Mapping[str, Deployment],
+    before: Mapping[str, BundleDeployment],
     conditions: Conditions,
 ) -> Played:
     """Play one bundle; `before` is what its clusters have of it, by name, and is not changed.
@@ -87,12 +87,14 @@ def play(
     return played
 
 
-def _deployment(placement: Placement, before: Mapping[str, Deployment], paused: bool) -> Deployment:
+def _deployment(
+    placement: TargetedCluster, before: Mapping[str, BundleDeployment], paused: bool
+) -> BundleDeployment:
     known = before.get(placement.cluster.name)
     stopped = paused or placement.cluster.paused
     if known is None:
-        return Deployment(placement.deployment_id, paused=stopped)
-    return Deployment(
+        return BundleDeployment(placement.deployment_id, paused=stopped)
+    return BundleDeployment(
         placement.deployment_id, known.exists, known.told, known.applied, known.ready, stopped
     )
 

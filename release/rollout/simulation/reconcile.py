@@ -16,7 +16,7 @@ from release.rollout.simulation.partitions import MAX_NEW, Partition, limit
 
 
 @dataclass(slots=True)
-class Deployment:
+class BundleDeployment:
     """What Fleet knows of a bundle on one cluster: a BundleDeployment."""
 
     want: str
@@ -78,7 +78,7 @@ class Reconciler:
     """The deployments of one bundle, in the order of their clusters' names."""
 
     def __init__(
-        self, deployments: Sequence[Deployment], partitions: Sequence[Partition], gates: Gates
+        self, deployments: Sequence[BundleDeployment], partitions: Sequence[Partition], gates: Gates
     ) -> None:
         self.deployments = deployments
         self.partitions = partitions

@@ -12,8 +12,8 @@ from release.rollout.reading.tree import Tree
 from release.rollout.simulation.outcome import Outcome
 from release.rollout.simulation.partitions import BadAmount
 from release.rollout.simulation.play import Conditions, play
-from release.rollout.simulation.reconcile import Deployment
-from release.rollout.targets.placement import BundleStops, Placement, place
+from release.rollout.simulation.reconcile import BundleDeployment
+from release.rollout.targets.placement import BundleStops, TargetedCluster, place
 
 Earlier = Callable[[Bundle], "tuple[Bundle | None, str]"]
 """What a bundle was before the tag that it has came to it, and the revision."""
@@ -111,7 +111,7 @@ def _change(
 
 def _placed(
     bundle: Bundle | None, inventory: Inventory, conditions: Conditions
-) -> list[Placement] | None:
+) -> list[TargetedCluster] | None:
     """Where a bundle is; None where Fleet stops at it."""
     if bundle is None:
         return []
@@ -124,19 +124,19 @@ def _placed(
 def _standing(
     change: BundleChange,
     was: Bundle | None,
-    held: Sequence[Placement] | None,
-    wanted: Sequence[Placement],
+    held: Sequence[TargetedCluster] | None,
+    wanted: Sequence[TargetedCluster],
     inventory: Inventory,
     conditions: Conditions,
     earlier: Earlier,
-) -> dict[str, Deployment]:
+) -> dict[str, BundleDeployment]:
     """What clusters run before the sync: what git says, all of it ready.
 
     Where that is the bad image, the sync that brought it is played first, from what was there
     before, so that clusters stand where it stopped.
     """
     if held is None:  # Fleet stopped at it, so that something unknown runs
-        return {one.cluster.name: Deployment("", True, "?", "?", True) for one in wanted}
+        return {one.cluster.name: BundleDeployment("", True, "?", "?", True) for one in wanted}
     if was is None or not any(conditions.bad(one.tag) for one in held):
         return settled(held)
     first, change.started_from = earlier(was)
@@ -152,10 +152,10 @@ def _standing(
     }
 
 
-def settled(placements: Iterable[Placement]) -> dict[str, Deployment]:
+def settled(placements: Iterable[TargetedCluster]) -> dict[str, BundleDeployment]:
     """Clusters that run what they should, and are ready."""
     return {
-        one.cluster.name: Deployment(
+        one.cluster.name: BundleDeployment(
             one.deployment_id, True, one.deployment_id, one.deployment_id, True
         )
         for one in placements

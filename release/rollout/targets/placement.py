@@ -29,7 +29,7 @@ class BundleStops(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class TargetedCluster:
     """One cluster of a bundle."""
 
     cluster: Cluster
@@ -47,7 +47,7 @@ class Placement:
         return tag if isinstance(tag, str) else ""
 
 
-def place(bundle: Bundle, inventory: Inventory, version: FleetVersion) -> list[Placement]:
+def place(bundle: Bundle, inventory: Inventory, version: FleetVersion) -> list[TargetedCluster]:
     """The clusters that get the bundle, by name. Raises BundleStops.
 
     A cluster that no target matches gets nothing, and loses what it had from the bundle.
@@ -68,7 +68,7 @@ def place(bundle: Bundle, inventory: Inventory, version: FleetVersion) -> list[P
             raise BundleStops(str(error), cluster.name, unsure) from error
         if id(options) not in ids:  # they are the same object where they say the same
             ids[id(options)] = deployment_id(bundle.content.manifest, options, version)
-        placements.append(Placement(cluster, ids[id(options)], options, matched))
+        placements.append(TargetedCluster(cluster, ids[id(options)], options, matched))
     return placements
 
 

@@ -17,7 +17,7 @@ from pipeline.accuracy.reference import (
     read_reference,
     write_reference,
 )
-from pipeline.intake.contents import Content, changes, contents, set_sha256
+from pipeline.intake.contents import ContentHashes, changes, contents, set_sha256
 from pipeline.intake.dataset import load_set
 
 NAMES = ("a.png", "b.png", "c.png")
@@ -129,7 +129,9 @@ def test_it_survives_a_file(tmp_path: Path) -> None:
         classes=np.array([3, 0]),
     )
     path = tmp_path / "reference.npz"
-    held = {name: Content(picture=name[0] * 64, labels="0" * 64) for name in ("a.jpg", "none.jpg")}
+    held = {
+        name: ContentHashes(picture=name[0] * 64, labels="0" * 64) for name in ("a.jpg", "none.jpg")
+    }
     found = {"a.jpg": one, "none.jpg": Detections.empty()}
     write_reference(path, Reference(detections=found, contents=held))
     back = read_reference(path, "parts")

@@ -18,7 +18,7 @@ from pipeline.onnx.onnx_file import split
 from pipeline.onnx.quantizer import Taps, scale_of, to_int8
 from pipeline.onnx.range_search import (
     Choice,
-    Seen,
+    Float32Outputs,
     Trials,
     choose_ranges,
     descend,
@@ -107,7 +107,7 @@ def test_scales_as_inputs_compute_what_the_file_does(graph: Any) -> None:
     expected = [reference.run(image[None])[0] for image in IMAGES]
     file = OnnxModel(to_int8(graph, ranges, head.body).SerializeToString())
     errors = [
-        Seen.of(raw).error(file.run(image[None])[0])
+        Float32Outputs.of(raw).error(file.run(image[None])[0])
         for raw, image in zip(expected, IMAGES, strict=True)
     ]
     with Trials(other, list(ranges), IMAGES, expected, threads=2) as trials:
@@ -261,7 +261,7 @@ def raw(*anchors: tuple[float, ...]) -> Any:
 
 def test_only_where_float32_sees_an_object() -> None:
     plain = raw((10, 10, 4, 4, 0.25, 0.1), (50, 50, 8, 8, 0.24, 0.2), (90, 90, 8, 8, 0.3, 0.9))
-    seen = Seen.of(plain)
+    seen = Float32Outputs.of(plain)
     assert seen.anchors.tolist() == [0, 2]
     assert seen.error(plain) == 0
     other = plain.copy()
@@ -280,11 +280,11 @@ def test_only_where_float32_sees_an_object() -> None:
 
 def test_where_it_sees_none_its_best_anchor_counts() -> None:
     plain = raw((10, 10, 4, 4, 0.01, 0.02), (50, 50, 8, 8, 0.2, 0.1))
-    assert Seen.of(plain).anchors.tolist() == [1]
+    assert Float32Outputs.of(plain).anchors.tolist() == [1]
 
 
 def test_a_box_without_area_is_an_error_and_no_failure() -> None:
     plain = raw((10, 10, 0, 0, 0.9, 0.1), (50, 50, 8, 8, 0.9, 0.1))
     other = plain.copy()
     other[2:4, 1] = 4, 4
-    assert Seen.of(plain).error(other) == pytest.approx((1 + 0.75) / 2)
+    assert Float32Outputs.of(plain).error(other) == pytest.approx((1 + 0.75) / 2)

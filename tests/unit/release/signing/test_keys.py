@@ -21,7 +21,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.trusted_key import read_keys
 from release.signing.keys import (
-    Validity,
+    KeyValidity,
     make_pair,
     make_trying_key,
     private_file,
@@ -36,7 +36,7 @@ from release.signing.keys import (
 
 def make(workspace: Workspace, name: str = "ours", passphrase: bytes | None = None) -> Path:
     private = private_file(workspace, name)
-    make_pair(name, private, record_file(workspace, name), Validity(begin=today()), passphrase)
+    make_pair(name, private, record_file(workspace, name), KeyValidity(begin=today()), passphrase)
     return private
 
 
@@ -120,7 +120,7 @@ def write_public(path: Path, public: object) -> Path:
 
 def test_a_key_that_lies_elsewhere(workspace: Workspace, tmp_path: Path) -> None:
     pem = write_public(tmp_path / "key.pem", ec.generate_private_key(ec.SECP256R1()).public_key())
-    validity = Validity(
+    validity = KeyValidity(
         begin=datetime(2026, 1, 1, tzinfo=timezone.utc),
         end=datetime(2027, 1, 1, tzinfo=timezone.utc),
     )
@@ -151,7 +151,7 @@ def test_what_is_no_public_key_of_ours(
     write(tmp_path / "key.pem")  # type: ignore[operator]
     with pytest.raises(InputError, match=said):
         record_public(
-            "x", tmp_path / "key.pem", record_file(workspace, "x"), Validity(begin=today())
+            "x", tmp_path / "key.pem", record_file(workspace, "x"), KeyValidity(begin=today())
         )
     assert trusted_keys(workspace) == ()
 

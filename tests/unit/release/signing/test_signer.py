@@ -16,7 +16,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
 from engines.records.trusted_key import TrustedKey, load_public_key
 from release.signing.keys import (
-    Validity,
+    KeyValidity,
     make_pair,
     private_file,
     record_file,
@@ -28,7 +28,7 @@ from release.signing.signer import open_key
 
 def make(workspace: Workspace, name: str = "ours") -> Path:
     private = private_file(workspace, name)
-    make_pair(name, private, record_file(workspace, name), Validity(begin=today()), None)
+    make_pair(name, private, record_file(workspace, name), KeyValidity(begin=today()), None)
     return private
 
 
@@ -88,7 +88,7 @@ def test_a_passphrase_from_the_environment(
 ) -> None:
     private = private_file(workspace, "ours")
     make_pair(
-        "ours", private, record_file(workspace, "ours"), Validity(begin=today()), b"open sesame"
+        "ours", private, record_file(workspace, "ours"), KeyValidity(begin=today()), b"open sesame"
     )
     with pytest.raises(InputError, match="JETRAIL_KEY_PASSPHRASE, which is not set"):
         open_key(workspace, str(private))
@@ -127,7 +127,7 @@ def trust(workspace: Workspace, cloud: Cloud, name: str) -> TrustedKey:
     pem = workspace.root / "cloud.pem"
     public = cloud.private.public_key()
     pem.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return record_public(name, pem, record_file(workspace, name), Validity(begin=today()))
+    return record_public(name, pem, record_file(workspace, name), KeyValidity(begin=today()))
 
 
 def test_a_cloud_s_key_is_found_among_the_trusted(workspace: Workspace, cloud: Cloud) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from factories.fleet import CHART, EVERYWHERE, bundle, inventory, values_of
 
-from release.rollout.reading.bundle import Source, Unreadable, read_bundle
+from release.rollout.reading.bundle import BundleSource, Unreadable, read_bundle
 from release.rollout.reading.gitrepo import read_gitrepo
 from release.rollout.reading.names import bundle_name
 from release.rollout.reading.tree import read_tree
@@ -184,7 +184,7 @@ def test_files_that_are_deployed(tmp_path: Path) -> None:
         (made.folder / name).write_text("a: 1\n")
     (made.folder / ".fleetignore").write_text("# what stays here\n\nold/*\n[^b].yaml  \n")
     (made.folder / "chart" / ".fleetignore").write_text("skip.*\n")
-    again = read_bundle(made.folder, Source(root=tmp_path, version=parse_version("0.12")))
+    again = read_bundle(made.folder, BundleSource(root=tmp_path, version=parse_version("0.12")))
     assert again.content.files == ("chart/fleet.yaml", "chart/release.yaml")
 
 
@@ -202,7 +202,7 @@ def test_links(tmp_path: Path, target: str, version: str, said: str | None) -> N
     made = bundle(tmp_path, "helm: {releaseName: x}\n", inside_yaml="a: 1\n")
     (made.folder.parent / "outside.yaml").write_text("a: 1\n")
     (made.folder / "link.yaml").symlink_to(target)
-    source = Source(root=tmp_path, version=parse_version(version))
+    source = BundleSource(root=tmp_path, version=parse_version(version))
     if said is None:
         assert read_bundle(made.folder, source).content.files == ("inside.yaml", "link.yaml")
         return

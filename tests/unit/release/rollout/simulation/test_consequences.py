@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from release.rollout.clusters.inventory import Cluster
 from release.rollout.reading.version import parse_version
-from release.rollout.simulation.reconcile import Deployment
+from release.rollout.simulation.reconcile import BundleDeployment
 from release.rollout.targets.placement import place
 
 RINGS = """{partitions: [
@@ -46,7 +46,7 @@ def test_3_one_cluster_is_no_gate(tmp_path: Path, most: str) -> None:
 
 
 def test_4_zero_never_changes_a_ready_cluster(tmp_path: Path) -> None:
-    before = running(["a", "b"]) | {"c": Deployment("old", True, "old", "old", False)}
+    before = running(["a", "b"]) | {"c": BundleDeployment("old", True, "old", "old", False)}
     outcome = played(tmp_path, "{maxUnavailable: 0}", inventory("a", "b", "c", "d"), before=before)
     assert states(outcome) == {"a": "held", "b": "held", "c": "ready", "d": "ready"}
     assert "maxUnavailable 0" in next(iter(outcome.holds))
@@ -71,7 +71,7 @@ def test_6_offline_clusters_stop_it_once_they_are_told(tmp_path: Path) -> None:
 
 def test_7_the_limit_is_one_of_the_whole_bundle_too(tmp_path: Path) -> None:
     rollout = RINGS.replace("MAX", "1").replace("{partitions", "{maxUnavailable: 1, partitions", 1)
-    broken = {"p1": Deployment("want", True, "x", "x", False)}
+    broken = {"p1": BundleDeployment("want", True, "x", "x", False)}
     before = running(["c0", "c1", "p0"]) | broken
     clusters = [Cluster(one.name, one.labels, paused=one.name == "p1") for one in rings(2, 2)]
     outcome = played(tmp_path, rollout, of(clusters), before=before)
@@ -81,8 +81,8 @@ def test_7_the_limit_is_one_of_the_whole_bundle_too(tmp_path: Path) -> None:
 
 def test_8_a_stuck_canary_holds_production_from_a_rollback(tmp_path: Path) -> None:
     before = running(["p0", "p1"], "broken everywhere") | {
-        "c0": Deployment("x", True, "x", "y", True),
-        "c1": Deployment("x", True, "x", "x", True),
+        "c0": BundleDeployment("x", True, "x", "y", True),
+        "c1": BundleDeployment("x", True, "x", "x", True),
     }
     clusters = of(rings(2, 2))
     outcome = played(
@@ -94,7 +94,7 @@ def test_8_a_stuck_canary_holds_production_from_a_rollback(tmp_path: Path) -> No
 
 def test_9_broken_clusters_are_told_at_once_and_all_together(tmp_path: Path) -> None:
     names = sites(9)
-    before = {name: Deployment("bad", True, "bad", "bad", False) for name in names[:7]}
+    before = {name: BundleDeployment("bad", True, "bad", "bad", False) for name in names[:7]}
     outcome = played(
         tmp_path, "{maxUnavailable: 1}", inventory(*names), before=before | running(names[7:])
     )
@@ -120,8 +120,8 @@ def test_10_clusters_that_never_took_it_are_up_to_date_at_once(tmp_path: Path) -
     """One was told the bad image and is offline: told the old one again, it has it already."""
     new = played(tmp_path, "{maxUnavailable: 1}", inventory("a", "b")).played.placements[0]
     before = {
-        "a": Deployment("bad", True, "bad", new.deployment_id, True),
-        "b": Deployment(new.deployment_id, True, new.deployment_id, new.deployment_id, True),
+        "a": BundleDeployment("bad", True, "bad", new.deployment_id, True),
+        "b": BundleDeployment(new.deployment_id, True, new.deployment_id, new.deployment_id, True),
     }
     outcome = played(
         tmp_path, "{maxUnavailable: 1}", inventory("a", "b"), before=before, offline=["a"]

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from release.rollout.simulation.partitions import Partition
-from release.rollout.simulation.reconcile import Deployment, Gates, Reconciler
+from release.rollout.simulation.reconcile import BundleDeployment, Gates, Reconciler
 
 CONTENT = st.sampled_from(["old", "new", ""])
 ROW = st.builds(
-    Deployment,
+    BundleDeployment,
     want=st.sampled_from(["new", "newer"]),
     exists=st.booleans(),
     told=CONTENT,
@@ -26,7 +26,7 @@ ROW = st.builds(
 @st.composite
 def rollouts(
     draw: st.DrawFn, overlapping: bool = True
-) -> tuple[list[Deployment], list[Partition], Gates]:
+) -> tuple[list[BundleDeployment], list[Partition], Gates]:
     rows = draw(st.lists(ROW, min_size=1, max_size=12))
     for row in rows:
         if not row.exists:
@@ -51,7 +51,7 @@ REPORTS = st.lists(st.tuples(st.integers(0, 11), st.booleans(), st.booleans()), 
 @settings(deadline=None, max_examples=200)
 @given(rollouts(), st.lists(REPORTS, min_size=1, max_size=5))
 def test_quick_and_long_way_agree(
-    rollout: tuple[list[Deployment], list[Partition], Gates],
+    rollout: tuple[list[BundleDeployment], list[Partition], Gates],
     rounds: list[list[tuple[int, bool, bool]]],
 ) -> None:
     rows, partitions, gates = rollout
@@ -74,7 +74,7 @@ def test_quick_and_long_way_agree(
 @settings(deadline=None, max_examples=200)
 @given(rollouts(overlapping=False))
 def test_a_reconcile_makes_no_more_unavailable_than_the_rules_allow(
-    rollout: tuple[list[Deployment], list[Partition], Gates],
+    rollout: tuple[list[BundleDeployment], list[Partition], Gates],
 ) -> None:
     rows, partitions, gates = rollout
     before = [one.exists and not one.unavailable for one in rows]
@@ -95,7 +95,7 @@ def test_a_reconcile_makes_no_more_unavailable_than_the_rules_allow(
 @settings(deadline=None)
 @given(rollouts())
 def test_a_second_reconcile_of_the_same_state_tells_nobody_twice(
-    rollout: tuple[list[Deployment], list[Partition], Gates],
+    rollout: tuple[list[BundleDeployment], list[Partition], Gates],
 ) -> None:
     rows, partitions, gates = rollout
     quick = Reconciler(rows, partitions, gates)

@@ -17,7 +17,7 @@ from release.rollout.targets.placement import candidates, matching
 
 
 @dataclass(frozen=True)
-class Ring:
+class RingFolder:
     """A folder `release/fleet/<model>/<target>/<ring>`."""
 
     model: str
@@ -26,7 +26,7 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Checkout:
     """One checkout, for one Fleet."""
 
     workspace: Workspace
@@ -55,12 +55,12 @@ class Subject:
             for one in self.tree.bundles
         }
 
-    def ring(self, bundle: Bundle) -> Ring | None:
+    def ring(self, bundle: Bundle) -> RingFolder | None:
         """Which ring a folder is; None for one of another kind, as a site's."""
         parts = Path(bundle.place).parts
         if len(parts) != 5 or parts[:2] != ("release", "fleet"):
             return None
-        return Ring(*parts[2:])
+        return RingFolder(*parts[2:])
 
     def found(
         self,
