@@ -9,7 +9,7 @@ from engines.errors import InputError, ServiceError
 from release.moves.place import Place
 from release.registry.mlflow import Store, open_store
 from release.registry.submission import registered_name
-from release.registry.uri import is_server, shown_uri, sqlite_file, tracking_uri
+from release.registry.uri import registry_uri, shown_uri, sqlite_file, tracking_uri
 from release.rollout.release_yaml import ReleaseValues
 from release.say import Say
 from release.tags import parse_tag
@@ -85,6 +85,6 @@ def _release_at(store: Store, place: Place) -> str:
 
 def _nothing_there(workspace: Workspace) -> bool:
     """Whether the store is a file that nothing was published to."""
-    uri = tracking_uri(workspace.root)
-    file = None if is_server(uri) else sqlite_file(uri)
-    return file is not None and not file.is_file()
+    places = {tracking_uri(workspace.root), registry_uri(workspace.root)}
+    files = filter(None, map(sqlite_file, places))
+    return not all(file.is_file() for file in files)

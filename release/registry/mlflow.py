@@ -20,10 +20,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import InputError
 from release.records import MlflowEntry
+from release.registry.asked import Asked, Asking
 from release.registry.description import heading
 from release.registry.saved import inputs, link, save_model
 from release.registry.sqlite import check_sqlite, follow_move
@@ -41,8 +42,10 @@ from release.registry.surroundings import (
 from release.registry.trouble import deleted
 from release.registry.uri import (
     LOCAL_STORE,
+    REGISTRY,
+    TRACKING,
     artifacts_folder,
-    is_server,
+    registry_uri,
     shown_uri,
     sqlite_file,
     tracking_uri,
@@ -70,10 +73,10 @@ class Store:
     """An MLflow tracking server and model registry, or a local SQLite file that acts as both."""
 
     def __init__(
-        self, client: MlflowClient, uri: str, shown_uri: str, artifacts: Path | None
+        self, client: MlflowClient, asked: Asked, shown_uri: str, artifacts: Path | None
     ) -> None:
         self._client = client
-        self._uri = uri
+        self._asked = asked
         self._shown_uri = shown_uri
         self._artifacts = artifacts
 
@@ -186,7 +189,8 @@ class Store:
         if found is not None:
             number = str(found.experiment_id)
             if found.lifecycle_stage == "deleted":
-                raise InputError(deleted("experiments", f"experiment {name}", number, self._uri))
+                what = f"experiment {name}"
+                raise InputError(deleted("experiments", what, number, self._asked.tracking))
             for key, value in wanted.items():
                 if key not in found.tags:
                     self._client.set_experiment_tag(number, key, value)
@@ -203,7 +207,7 @@ class Store:
             run = self._client.get_run(version.run_id)
             if run.info.lifecycle_stage == "deleted":
                 name = f"run {submission.release}"
-                raise InputError(deleted("runs", name, run.info.run_id, self._uri))
+                raise InputError(deleted("runs", name, run.info.run_id, self._asked.tracking))
             return run
         found = self._client.search_runs([experiment], _tagged(submission.release), max_results=1)
         if found:
@@ -364,26 +368,39 @@ def open_store(root: Path) -> Iterator[Store]:
     A store without a server keeps its artifacts in `<root>/mlartifacts`. Whatever MLflow raises in
     the block becomes a ServiceError.
     """
-    uri = tracking_uri(root)
-    file, artifacts = sqlite_file(uri), artifacts_folder(root, uri)
-    # Asked before the patient settings are in their place, which would pass for the user's.
-    impatient = not_set_by_user(IMPATIENT) if is_server(uri) else {}
+    uri, registry = tracking_uri(root), registry_uri(root)
+    asked = Asked(tracking=uri, registry=registry)
     with ExitStack() as stack:
-        stack.enter_context(environment({**QUIET, "MLFLOW_TRACKING_URI": uri}))
+        stack.enter_context(environment({**QUIET, TRACKING: uri, REGISTRY: registry}))
+        # Asked before the patient settings are in their place, which would pass for the user's.
+        impatient = not_set_by_user(IMPATIENT)
         stack.enter_context(environment(not_set_by_user(PATIENT)))
-        stack.enter_context(service_errors(uri))
+        stack.enter_context(service_errors(asked))
         stack.enter_context(silence())
         from mlflow import MlflowClient
 
-        if file is not None:
-            make_sqlite(file)
-            check_sqlite(file)
-            if artifacts is not None:
-                follow_move(file, artifacts, always=file == root / LOCAL_STORE)
-        client = MlflowClient(tracking_uri=uri)
+        artifacts = _files_in_order(root, uri)
+        if registry != uri:
+            _files_in_order(root, registry)
         with environment(impatient):
+            asking = Asking(MlflowClient(uri, registry), asked, limited=impatient == IMPATIENT)
+            client = cast("MlflowClient", asking)  # it has all that one has
             client.search_experiments(max_results=1)
-        yield Store(client, uri, shown_uri(root), artifacts)
+            if registry != uri:
+                client.search_registered_models(max_results=1)
+        yield Store(client, asked, shown_uri(root), artifacts)
+
+
+def _files_in_order(root: Path, uri: str) -> Path | None:
+    """See that a store that is a file can be used; gives where its artifacts lie, as
+    `artifacts_folder`."""
+    file, artifacts = sqlite_file(uri), artifacts_folder(root, uri)
+    if file is not None:
+        make_sqlite(file)
+        check_sqlite(file)
+        if artifacts is not None:
+            follow_move(file, artifacts, always=file == root / LOCAL_STORE)
+    return artifacts
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from pathlib import Path
 from engines.errors import InputError, ServiceError
 from engines.extras import missing_extra
 from engines.files import atomic_path, is_of_temporary_files
+from release.registry.address import is_server
+from release.registry.asked import Asked
 from release.registry.sqlite import is_disk_trouble
-from release.registry.trouble import missing_package, reason_of, remedy_of
-from release.registry.uri import is_server, without_credentials
+from release.registry.trouble import is_of_a_store_of_files, missing_package, reason_of, refused
+from release.registry.uri import without_credentials
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -70,7 +72,9 @@ def silence() -> Iterator[None]:
 
 
 @contextmanager
-def service_errors(uri: str) -> Iterator[None]:
+def service_errors(asked: Asked) -> Iterator[None]:
+    """Let what MLflow raises in the block be said as a sentence that names the store that failed.
+    Raises ServiceError, and InputError for what this machine lacks."""
     try:
         from mlflow.exceptions import MlflowException
         from requests import RequestException
@@ -81,30 +85,29 @@ def service_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        sentence = missing_extra(error, "release") or missing_package(error, uri)
+        sentence = missing_extra(error, "release") or missing_package(error, asked)
         raise InputError(sentence) from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
         if is_of_temporary_files(error):
             raise  # neither the store's disk nor the server's: said where commands end
-        shown, reason = without_credentials(uri), reason_of(error, uri)
-        if not is_server(uri) and is_disk_trouble(error):
+        if not is_server(asked.uri) and is_disk_trouble(error):
             raise InputError(
-                f"Cannot write to MLflow's store {shown} or the files beside it: {reason}. Free "
-                "some space or fix the permissions, then run the same command again: it goes on "
-                "where this one stopped."
+                f"Cannot write to MLflow's store {without_credentials(asked.uri)} or the files "
+                f"beside it: {reason_of(error, *asked.uris)} Free some space or fix the "
+                "permissions, then run the same command again: it goes on where this one stopped."
             ) from error
-        raise ServiceError(
-            f"Expected MLflow at {shown} to take the release, but it did not: {reason} "
-            f"{remedy_of(error)}, then run the same command again: it goes on where this one "
-            "stopped."
-        ) from error
+        raise ServiceError(refused(error, asked)) from error
     except ValueError as error:
         if "MLFLOW_" not in str(error):
             raise
         raise InputError(
-            f"MLflow cannot use a setting of the environment: {reason_of(error, uri)}. Fix it or "
-            "unset it, then run the same command again."
+            f"MLflow cannot use a setting of the environment: {reason_of(error, *asked.uris)} Fix "
+            "it or unset it, then run the same command again."
         ) from error
+    except Exception as error:
+        if not is_of_a_store_of_files(error):
+            raise
+        raise ServiceError(refused(error, asked)) from error
 
 
 def make_sqlite(path: Path) -> None:

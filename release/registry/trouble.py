@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from release.registry.asked import Asked
 from release.registry.uri import without_credentials, without_secrets
 
 _PACKAGES = {
@@ -41,31 +42,74 @@ _REMEDIES = {
 }
 """What an error says to what puts it right (mlflow.environment_variables has the names)."""
 
+_OF_FILES = {
+    r"NoCredentials|Unable to locate credentials|PartialCredentials": (
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, of somebody who may "
+        "write there"
+    ),
+    r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|ExpiredToken": (
+        "See that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are of somebody who may write there"
+    ),
+    r"NoSuchBucket|bucket does not exist": (
+        "Make the bucket, or begin the experiment anew with another place for its files"
+    ),
+    r"endpoint URL|EndpointConnection|ConnectTimeout": (
+        "Name the address of the S3 server in MLFLOW_S3_ENDPOINT_URL"
+    ),
+}
+"""The same of stores of files, to which clients write by themselves."""
+
+_LIBRARIES = frozenset(("boto3", "botocore", "s3transfer", "google", "azure", "paramiko"))
+"""Whose errors are of no kind that MLflow names."""
+
 LONGEST = 400
 
 
-def reason_of(error: Exception, uri: str) -> str:
-    """What the error says, in one line, without secrets of `uri`."""
-    return without_secrets(" ".join(str(error).split()), uri)[:LONGEST]
+def reason_of(error: Exception, *uris: str) -> str:
+    """What the error says, as a sentence in one line, without secrets of `uris`."""
+    said = " ".join(str(error).split())
+    for uri in filter(None, uris):
+        said = without_secrets(said, uri)
+    if len(said) > LONGEST:
+        said = f"{said[:LONGEST].rpartition(' ')[0] or said[:LONGEST]} …"
+    return said if said.endswith((".", "!", "?", "…")) else f"{said}."
 
 
-def remedy_of(error: Exception) -> str:
-    """What to do where a server does not take a release, by what the error says."""
+def refused(error: Exception, asked: Asked) -> str:
+    """The sentence for a store that did not do its part, with what puts it right."""
+    return (
+        f"Expected {asked} to take the release, but it did not: {reason_of(error, *asked.uris)} "
+        f"{_remedy(error, asked)}, then run the same command again: it goes on where this one "
+        "stopped."
+    )
+
+
+def is_of_a_store_of_files(error: Exception) -> bool:
+    """Whether a library for files in a cloud raised it, which MLflow hands on as it is."""
+    return type(error).__module__.partition(".")[0] in _LIBRARIES
+
+
+def _remedy(error: Exception, asked: Asked) -> str:
     said = str(error)
-    for pattern, remedy in _REMEDIES.items():
+    remedies = _REMEDIES if asked.variable else {**_OF_FILES, **_REMEDIES}
+    for pattern, remedy in remedies.items():
         if re.search(pattern, said):
             return remedy
-    return "See that it runs and that MLFLOW_TRACKING_URI is right"
+    if not asked.variable:
+        return (
+            "See that this machine may write there, or let the server take the files (`mlflow "
+            "server --artifacts-destination`)"
+        )
+    return f"See that it runs and that {asked.variable} is right"
 
 
-def missing_package(error: ImportError, uri: str) -> str:
+def missing_package(error: ImportError, asked: Asked) -> str:
     """The sentence for a module that is not installed."""
     module = error.name or _named(str(error)) or str(error)
     package = _PACKAGES.get(module.partition(".")[0], module.partition(".")[0])
     return (
-        f"Expected the Python module {module}, which MLflow at {without_credentials(uri)} or its "
-        f"store of files needs, but it is not installed. Run `pip install "
-        f"{_quoted(package)}`, then the same command again."
+        f"Expected the Python module {module}, which {asked} or its store of files needs, but it "
+        f"is not installed. Run `pip install {_quoted(package)}`, then the same command again."
     )
 
 

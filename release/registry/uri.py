@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from engines.errors import InputError
+from release.registry.address import check_address, is_server, without_what_a_uri_reads
 
 LOCAL_STORE = "mlflow.db"
+TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _SQLITE = "sqlite:///"
 
 SECRET_LENGTH = 4
@@ -18,30 +20,43 @@ SECRET_LENGTH = 4
 def tracking_uri(root: Path) -> str:
     """Where MLflow is: MLFLOW_TRACKING_URI, or else a SQLite file in the repository at `root`.
 
-    Raises InputError for what is no URI.
+    A relative path of a SQLite file is one of the repository: commands run from any folder of it.
+    Raises InputError for what MLflow cannot publish to.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root / LOCAL_STORE}"
-    try:
-        urlsplit(uri)
-    except ValueError as error:
-        # Without the value, which may hold a password.
-        raise InputError(
-            f"Expected MLFLOW_TRACKING_URI as http://host:port or sqlite:////folder/mlflow.db, got "
-            f"something else ({error}). Fix it, or unset it to publish into this clone."
-        ) from error
-    return uri
+    return _named(TRACKING, root) or _local(root)
+
+
+def registry_uri(root: Path) -> str:
+    """Where models and their aliases are: MLFLOW_REGISTRY_URI, or else where the runs are. Raises
+    as `tracking_uri`."""
+    return _named(REGISTRY, root) or tracking_uri(root)
 
 
 def shown_uri(root: Path) -> str:
     """`tracking_uri` as it stands in records: without credentials or this machine's folders."""
     uri = tracking_uri(root)
-    local = f"{_SQLITE}{root / LOCAL_STORE}"
-    return f"{_SQLITE}{LOCAL_STORE}" if uri == local else without_credentials(uri)
+    if uri == f"{_SQLITE}{root / LOCAL_STORE}":
+        return f"{_SQLITE}{LOCAL_STORE}"
+    return without_credentials(os.environ.get(TRACKING) or uri)
 
 
-def is_server(uri: str) -> bool:
-    """Whether a server answers at `uri`, which then decides where artifacts go."""
-    return uri.partition(":")[0] in {"http", "https", "databricks", "databricks-uc", "uc"}
+def _named(variable: str, root: Path) -> str:
+    """The value of a variable of the environment, if it is set."""
+    uri = os.environ.get(variable, "")
+    if not uri:
+        return ""
+    check_address(uri, variable)
+    scheme, separator, path = uri.partition(":///")
+    if scheme.partition("+")[0] != "sqlite" or path.startswith("/") or not path:
+        return uri
+    if sqlite_file(uri) is not None:
+        without_what_a_uri_reads(str(root))
+    return f"{scheme}{separator}{root}/{path}"
+
+
+def _local(root: Path) -> str:
+    without_what_a_uri_reads(str(root))
+    return f"{_SQLITE}{root / LOCAL_STORE}"
 
 
 def without_credentials(uri: str) -> str:
@@ -58,10 +73,13 @@ def without_secrets(text: str, uri: str) -> str:
     user = parts.netloc.rpartition("@")[0]
     values = [value for _, value in parse_qsl(parts.query)]
     single = [unquote(user.partition(":")[2]), user.partition(":")[2], *values]
-    secrets = {user, parts.query, *(one for one in single if len(one) >= SECRET_LENGTH)}
+    # A database's user alone is no secret; a server's may be a token.
+    whole = {user} if ":" in user or is_server(uri) else set()
+    secrets = {*whole, parts.query, *single}
     text = text.replace(uri, without_credentials(uri))
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, "…")
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SECRET_LENGTH:
+            text = text.replace(secret, "…")
     return text
 
 

@@ -22,7 +22,8 @@ from release.records import (
     read_publication,
     refuse_old_layout,
 )
-from release.registry.uri import is_server, shown_uri, tracking_uri, without_credentials
+from release.registry.address import is_server
+from release.registry.uri import shown_uri, tracking_uri, without_credentials
 from release.rollout.release_yaml import values_of
 from tests.unit.release.publications import PUBLICATION, TARGET, record
 

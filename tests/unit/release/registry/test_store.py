@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from release.registry.asked import Asked
 from release.registry.mlflow import Store
 
 
@@ -35,7 +36,7 @@ def test_an_experiment_is_made_with_its_kind_and_its_words(tmp_path: Path) -> No
     submission: Any = SimpleNamespace(
         experiment="meter", descriptions=SimpleNamespace(experiment="What it is.")
     )
-    store = Store(client, "sqlite:///a.db", "sqlite:///a.db", tmp_path / "files")
+    store = Store(client, Asked(tracking="sqlite:///a.db"), "sqlite:///a.db", tmp_path / "files")
     with pytest.raises(Ended):
         store.publish(submission)
     assert client.made == {

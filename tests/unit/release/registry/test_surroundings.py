@@ -11,6 +11,7 @@ import pytest
 
 from engines import surroundings
 from engines.errors import InputError, ServiceError
+from release.registry.asked import Asked
 from release.registry.surroundings import make_sqlite, service_errors
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -31,7 +32,10 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "http://127.0.0.1:5000"])
 def test_a_full_disk_of_temporary_files_is_named(temporary: Path, uri: str) -> None:
-    with pytest.raises(OSError, match="No space left") as caught, service_errors(uri):
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        service_errors(Asked(tracking=uri)),
+    ):
         raise FULL
     said = surroundings.in_a_sentence(caught.value, "release")
     assert said is not None
@@ -43,7 +47,7 @@ def test_a_full_disk_of_temporary_files_is_named(temporary: Path, uri: str) -> N
     [("sqlite:///mlflow.db", InputError), ("http://127.0.0.1:5000", ServiceError)],
 )
 def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match="MLflow"), service_errors(uri):
+    with pytest.raises(kind, match="MLflow"), service_errors(Asked(tracking=uri)):
         raise FULL
 
 
@@ -66,7 +70,7 @@ def test_what_to_do_follows_what_the_server_says(said: str, remedy: str) -> None
 
     with (
         pytest.raises(ServiceError, match=rf"{remedy}.*, then run the same command again"),
-        service_errors("http://host"),
+        service_errors(Asked(tracking="http://host")),
     ):
         raise MlflowException(said)
 
@@ -76,9 +80,12 @@ def test_a_setting_that_mlflow_cannot_use(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setenv(INSECURE.name, "maybe")
     said = "environment: MLFLOW_TRACKING_INSECURE_TLS.*maybe"
-    with pytest.raises(InputError, match=said), service_errors("http://host"):
+    with pytest.raises(InputError, match=said), service_errors(Asked(tracking="http://host")):
         INSECURE.get()
-    with pytest.raises(ValueError, match="something else"), service_errors("http://host"):
+    with (
+        pytest.raises(ValueError, match="something else"),
+        service_errors(Asked(tracking="http://host")),
+    ):
         raise ValueError("something else")
 
 

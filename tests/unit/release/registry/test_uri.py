@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.errors import InputError
+from release.registry.asked import Asked
 from release.registry.trouble import deleted, missing_package, reason_of
 from release.registry.uri import (
     artifacts_folder,
@@ -81,7 +82,7 @@ def test_files_stand_beside_an_sqlite_file(tmp_path: Path) -> None:
 )
 def test_a_missing_package_is_named_with_the_command(module: str, package: str) -> None:
     error = ModuleNotFoundError(f"No module named '{module}'", name=module)
-    said = missing_package(error, "postgresql://me:secret@db/mlflow")
+    said = missing_package(error, Asked(tracking="postgresql://me:secret@db/mlflow"))
     assert f"`pip install {package}`" in said
     assert "secret" not in said
 

@@ -1,0 +1,139 @@
+"""Which store MLflow asks, so that an error names the one that failed, and for how long.
+
+Runs, models and files may lie in three places: MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI, and where
+a server sends its clients with their files.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from release.registry.address import SERVERS
+from release.registry.uri import REGISTRY, TRACKING, without_credentials
+
+_REGISTRY_CALLS = frozenset(
+    (
+        *("get_registered_model", "create_registered_model", "update_registered_model"),
+        *("search_registered_models", "search_model_versions", "create_model_version"),
+        *("get_model_version", "update_model_version", "delete_model_version"),
+        *("set_registered_model_alias", "delete_registered_model_alias"),
+    )
+)
+_FILE_CALLS = frozenset(
+    ("log_artifacts", "list_artifacts", "log_model_artifacts", "list_logged_model_artifacts")
+)
+
+LONGEST_CALL = 25.0
+"""Seconds for an answer. MLflow's own timeout is of each piece of one, so that a server that sends
+a byte now and then would hold a command for hours."""
+SECONDS_PER_MIB = 10.0
+"""For files on top of it: the slowest line that is worth waiting for."""
+
+
+@dataclass
+class Asked:
+    """The stores of one command, and which of them was asked last."""
+
+    tracking: str
+    registry: str = ""
+    files: str = ""
+    """Where clients write files themselves; empty where they give them to the server."""
+    last: Literal["tracking", "registry", "files"] = "tracking"
+
+    @property
+    def uri(self) -> str:
+        """Of the store that was asked last."""
+        places = {"registry": self.registry, "files": self.files}
+        return places.get(self.last, "") or self.tracking
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """Of all of them: an error of one may hold secrets of another."""
+        return (self.tracking, self.registry, self.files)
+
+    @property
+    def variable(self) -> str:
+        """What names it; empty for a store of files, which the server names."""
+        if self.uri == self.tracking:
+            return TRACKING
+        return REGISTRY if self.last == "registry" else ""
+
+    def __str__(self) -> str:
+        shown = without_credentials(self.uri)
+        if self.variable == TRACKING:
+            return f"MLflow at {shown}"
+        what = "model registry" if self.variable else "store of files"
+        return f"MLflow's {what} at {shown}"
+
+
+class Asking:
+    """An MlflowClient that notes whom it asks, and waits for an answer within limits."""
+
+    def __init__(self, client: Any, asked: Asked, *, limited: bool) -> None:
+        self._client, self._asked, self._limited = client, asked, limited
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        return partial(self._call, name, method) if callable(method) else method
+
+    def _call(self, name: str, method: Any, *args: Any, **kwargs: Any) -> Any:
+        files = name in _FILE_CALLS
+        self._asked.last = (
+            "files" if files else "registry" if name in _REGISTRY_CALLS else "tracking"
+        )
+        size = _size(args[-1]) if name.startswith("log_") and files else 0
+        limit = LONGEST_CALL + SECONDS_PER_MIB * size / 2**20
+        with within(limit if self._limited else None):
+            found = method(*args, **kwargs)
+        self._asked.files = _written_by_clients(found) or self._asked.files
+        return found
+
+
+class _Late(BaseException):
+    """Not an Exception: MLflow takes those for a reason to try again."""
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Raise TimeoutError where the block takes longer; in a thread there is no such limit."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(*_: object) -> None:
+        raise _Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        # Again and again, since a library may swallow the first.
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _Late as error:
+        raise TimeoutError(f"it did not answer within {seconds:.0f} s") from error
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def _written_by_clients(found: Any) -> str:
+    """Where the files of a run, model or experiment lie, if its server does not take them."""
+    about = getattr(found, "info", found)
+    for name in ("artifact_uri", "artifact_location"):
+        place = getattr(about, name, None)
+        if isinstance(place, str) and urlsplit(place).scheme not in {"mlflow-artifacts", *SERVERS}:
+            return place
+    return ""
+
+
+def _size(folder: str) -> int:
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())

@@ -1,0 +1,118 @@
+"""Whom MLflow asks: errors name that store, and none is waited for without an end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from engines.errors import ServiceError
+from release.registry import asked as asked_module
+from release.registry.asked import Asked, Asking, within
+from release.registry.surroundings import service_errors
+
+RUNS, MODELS, FILES = "http://runs:5000", "http://ada:t0psecret@models:5000", "s3://bucket/x"
+
+
+class Client:
+    """Fails in whatever it is asked, but for runs, which it has."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def get_run(self, run_id: str) -> Any:
+        return SimpleNamespace(info=SimpleNamespace(artifact_uri=f"{FILES}/{run_id}"))
+
+    def search_runs(self) -> None:
+        self._fail()
+
+    def get_registered_model(self, name: str) -> None:
+        self._fail()
+
+    def list_artifacts(self, run_id: str) -> None:
+        self._fail()
+
+    def _fail(self) -> None:
+        if self.error is None:
+            time.sleep(60)
+        else:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (("search_runs",), "MLflow at http://runs:5000 to take .*MLFLOW_TRACKING_URI is right"),
+        (
+            ("get_registered_model", "m"),
+            "MLflow's model registry at http://models:5000 to .*MLFLOW_REGISTRY_URI is right",
+        ),
+        (("list_artifacts", "1"), "store of files at s3://bucket/x/1 to .*may write there"),
+    ],
+)
+def test_an_error_names_the_store_that_failed(call: tuple[str, ...], named: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    asked = Asked(tracking=RUNS, registry=MODELS)
+    client: Any = Asking(Client(MlflowException(f"no: {MODELS}")), asked, limited=True)
+    with pytest.raises(ServiceError, match=named) as caught, service_errors(asked):
+        client.get_run("1")
+        getattr(client, call[0])(*call[1:])
+    assert "t0psecret" not in str(caught.value)
+
+
+def test_one_store_for_all_is_named_as_that() -> None:
+    asked = Asked(tracking=RUNS, registry=RUNS, last="registry")
+    assert str(asked) == f"MLflow at {RUNS}"
+    assert asked.variable == "MLFLOW_TRACKING_URI"
+
+
+@pytest.mark.parametrize("call", [("search_runs",), ("list_artifacts", "1")])
+def test_an_answer_is_not_waited_for_without_an_end(
+    monkeypatch: pytest.MonkeyPatch, call: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(asked_module, "LONGEST_CALL", 0.05)
+    asked = Asked(tracking=RUNS)
+    client: Any = Asking(Client(), asked, limited=True)
+    with pytest.raises(ServiceError, match="did not answer within"), service_errors(asked):
+        getattr(client, call[0])(*call[1:])
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_a_library_that_swallows_every_error_ends_too() -> None:
+    def stubborn() -> None:
+        for _ in range(100):
+            with suppress(Exception):  # as MLflow does where it tries again
+                time.sleep(60)
+
+    with pytest.raises(TimeoutError), within(0.05):
+        stubborn()
+
+
+def test_files_get_time_by_their_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limits = []
+    monkeypatch.setattr(asked_module, "within", lambda seconds: limits.append(seconds) or _free())
+    (tmp_path / "engine").write_bytes(bytes(3 << 20))
+    client: Any = Asking(SimpleNamespace(log_artifacts=print), Asked(tracking=RUNS), limited=True)
+    client.log_artifacts("1", str(tmp_path))
+    assert limits == [asked_module.LONGEST_CALL + 3 * asked_module.SECONDS_PER_MIB]
+
+
+def test_in_a_thread_nothing_is_limited() -> None:
+    def work() -> str:
+        with within(0.01):
+            time.sleep(0.05)
+        return "done"
+
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(work).result() == "done"
+
+
+def _free() -> Any:
+    return within(None)
