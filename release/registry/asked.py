@@ -84,7 +84,7 @@ class Asking:
         method = getattr(self._client, name)
         return partial(self._call, name, method) if callable(method) else method
 
-    def _call(self, name: str, method: Any, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, name: str, method: Any, /, *args: Any, **kwargs: Any) -> Any:
         files = name in _FILE_CALLS
         self._asked.last = (
             "files" if files else "registry" if name in _REGISTRY_CALLS else "tracking"

@@ -104,6 +104,11 @@ def test_files_get_time_by_their_size(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert limits == [asked_module.LONGEST_CALL + 3 * asked_module.SECONDS_PER_MIB]
 
 
+def test_what_a_call_is_given_by_name_is_handed_on() -> None:
+    client: Any = Asking(SimpleNamespace(make=dict), Asked(tracking=RUNS), limited=True)
+    assert client.make(name="m", method="n", self="s") == {"name": "m", "method": "n", "self": "s"}
+
+
 def test_in_a_thread_nothing_is_limited() -> None:
     def work() -> str:
         with within(0.01):
