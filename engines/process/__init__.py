@@ -3,6 +3,7 @@
 child     a Python function in a process of its own, whose end by a signal is told
 orphans   a program that ends with the process that started it
 stage     a command that DVC runs ends with DVC
+whole     work that Ctrl-C and SIGTERM wait for
 limited   a command whose memory is limited has a process beside it that says how it ended
 lock      one build or measurement on a device at a time
 """

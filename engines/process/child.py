@@ -9,8 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -18,6 +18,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from engines.errors import JetrailError
+from engines.process.whole import undivided
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -55,7 +56,7 @@ def run_in_child(
     try:
         resource_tracker.ensure_running()  # before: its start would let interrupts through again
         # The child inherits the mask: Ctrl-C is for its parent, which then ends it.
-        with _without_interrupts():
+        with undivided(signal.SIGINT):
             child.start()
         sender.close()  # now the pipe ends when the child does
         result: Result = _outcome(receiver, child, heard)
@@ -94,16 +95,6 @@ def _end(child: SpawnProcess) -> None:
     if child.pid is not None:
         child.kill()
         child.join()
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Ctrl-C waits until the block is over."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _how(exitcode: int) -> str:

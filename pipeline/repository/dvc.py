@@ -11,6 +11,7 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError, ServiceError
 from engines.extras import require
+from engines.process.orphans import ends_with_us
 
 _DVC = (sys.executable, "-m", "dvc")
 
@@ -21,13 +22,14 @@ def tracked(path: Path) -> bool:
 
 
 def dvc_add(root: Path, paths: Sequence[Path]) -> None:
-    """Put files or folders under DVC's control. Raises InputError with DVC's own words."""
+    """Put files or folders under DVC's control; DVC ends with this process. Raises InputError with
+    DVC's own words."""
     done = _asked(root, "add", *map(str, paths))  # with --quiet it does not say what is wrong
     if done.returncode:
         raise InputError(
             f"Expected `dvc add` to take {', '.join(map(str, paths))}, but it said: "
-            f"{' '.join(done.stderr.split())}. Fix that and run `dvc add` yourself; the rest is "
-            "done."
+            f"{' '.join(done.stderr.split()) or f'nothing, and ended with {done.returncode}'}. Fix "
+            "that and run the same command again."
         )
 
 
@@ -82,4 +84,5 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
 
 def _asked(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     require("dvc")
-    return subprocess.run([*_DVC, *words], cwd=root, capture_output=True, text=True, check=False)
+    command = ends_with_us([*_DVC, *words])
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

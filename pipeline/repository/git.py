@@ -23,6 +23,16 @@ def commit(root: Path) -> str:
     return f"{head}-dirty" if changes else head
 
 
+def in_git(root: Path) -> bool:
+    """Whether a folder lies in a repository that git reads."""
+    return _git(root, "rev-parse", "--is-inside-work-tree") == "true"
+
+
+def knows(root: Path, folder: Path) -> bool:
+    """Whether git has a file below `folder`, committed or added."""
+    return bool(_git(root, "ls-files", "--", str(folder)))
+
+
 def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(

@@ -12,6 +12,7 @@ from engines.records.record import VerdictName
 from engines.records.verdict import Verdict
 from pipeline.repository.entries import engines_of, models_in_rows, named_models, targets_of
 from pipeline.repository.fleet import released_in
+from pipeline.repository.kept import problems as kept_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ def _listed(workspace: Workspace, name: str) -> ListedModel:
         config = load_model(workspace, name)
     except InputError as error:
         problems.append(str(error))
+    if config is not None:
+        problems += kept_problems(workspace, config)
     if name not in named_models(workspace):
         problems.append(
             "`models:` of params.yaml does not name it, so `dvc repro` leaves it out: add it there."

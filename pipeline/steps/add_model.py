@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
-from engines.files import atomic_folder
+from engines.files import atomic_folder, remove_folder
 from pipeline.intake.checkpoint import inspect_checkpoint
 from pipeline.intake.data_yaml import as_one_class, read_data_yaml
 from pipeline.intake.names import check_new_name, check_version
@@ -29,6 +30,7 @@ from pipeline.intake.weights import (
 from pipeline.repository.dvc import dvc_add
 from pipeline.repository.entries import entries
 from pipeline.repository.fleet import fleet_folders
+from pipeline.repository.kept import KEPT, refuse_others, unfinished
 from pipeline.repository.lock import one_at_a_time
 
 MODEL_YAML = """\
@@ -114,29 +116,41 @@ def _add_model(workspace: Workspace, new: NewModel) -> Added:
     divided = split(data)
     facts: dict[str, SetFacts] = {}
     targets = [load_target(workspace, target) for target in new.targets]
-    with (
-        fleet_folders(workspace, [new.name], targets),
-        ExitStack() as after_the_folder,
-        atomic_folder(workspace.model(new.name)) as folder,
-    ):
-        copy_weights(new.weights, folder / "weights.pt", checkpoint.sha256)
-        for purpose, samples in divided.sets.items():
-            place = folder / "data" / purpose
-            facts[purpose] = copy_set(place, samples, purpose, len(data.names))
-        text = _model_yaml(new, checkpoint.classes, checkpoint.sha256)
-        (folder / "model.yaml").write_text(text, encoding="utf-8")
-        # Before the folder gets its name: run again after a kill, these edits change nothing.
-        after_the_folder.enter_context(entries(workspace, new.name, new.targets))
-    if new.track == "dvc":
-        dvc_add(workspace.root, [workspace.model(new.name) / one for one in ("weights.pt", "data")])
+    with fleet_folders(workspace, [new.name], targets), ExitStack() as all_of_it:
+        with atomic_folder(workspace.model(new.name)) as folder:
+            copy_weights(new.weights, folder / "weights.pt", checkpoint.sha256)
+            for purpose, samples in divided.sets.items():
+                place = folder / "data" / purpose
+                facts[purpose] = copy_set(place, samples, purpose, len(data.names))
+            text = _model_yaml(new, checkpoint.classes, checkpoint.sha256)
+            (folder / "model.yaml").write_text(text, encoding="utf-8")
+            refuse_others(workspace, new.name, folder)
+            # Before the folder gets its name: run again after a kill, these edits change nothing.
+            all_of_it.enter_context(entries(workspace, new.name, new.targets))
+            remove_folder(workspace.model(new.name))  # an unfinished one, with nothing of its own
+        if new.track == "dvc":
+            all_of_it.enter_context(_removed_on_failure(workspace.model(new.name)))
+            dvc_add(workspace.root, [workspace.model(new.name) / one for one in KEPT])
     return Added(
         split=divided, facts=facts, classes=checkpoint.classes, trained_at=checkpoint.imgsz
     )
 
 
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:  # Ctrl-C too
+        remove_folder(folder)
+        raise
+
+
 def _check_words(workspace: Workspace, new: NewModel) -> None:
     check_there(new.weights)
-    check_new_name(new.name, workspace.model(new.name).exists(), "model")
+    taken = workspace.model(new.name).exists() and not (
+        new.track == "dvc" and unfinished(workspace, new.name)
+    )
+    check_new_name(new.name, taken, "model")
     check_version(new.version)
     if new.track not in ("git", "dvc"):
         raise InputError(f"Expected --track git or --track dvc, got {new.track!r}.")

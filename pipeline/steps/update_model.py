@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import atomic_path
+from engines.process.whole import undivided
 from pipeline.intake.checkpoint import CheckpointFacts, inspect_checkpoint
 from pipeline.intake.names import check_version
 from pipeline.intake.weights import check_stride, check_there, copy_weights, names_differ
@@ -29,7 +31,8 @@ def update_model(workspace: Workspace, name: str, weights: Path, version: str | 
 
     Without `version` the last part of the model's is counted up; with the weights that are there
     already it may be any, which puts right one that was mistyped. The weights are written first and
-    model.yaml after them, so that a run that was killed is completed by the next one. Raises
+    model.yaml after them, so that a run that was killed is completed by the next one; Ctrl-C waits
+    until both are written and DVC has the weights. Raises
     InputError for weights that do not fit the model; nothing is changed then.
     """
     with one_at_a_time(workspace):
@@ -51,11 +54,13 @@ def update_model(workspace: Workspace, name: str, weights: Path, version: str | 
         sha256 = with_text(("weights", "sha256"), checkpoint.sha256)
         text = edited(path, with_text(("version",), wanted), sha256)
         kept = workspace.model(name) / model.weights.path
-        with atomic_path(kept) as new:
-            copy_weights(weights, new, checkpoint.sha256)
-        write_all({path: text})
-        if tracked(kept):
-            dvc_add(workspace.root, [kept])
+        with ExitStack() as once_begun:
+            with atomic_path(kept) as new:
+                copy_weights(weights, new, checkpoint.sha256)
+                once_begun.enter_context(undivided())
+            write_all({path: text})
+            if tracked(kept):
+                dvc_add(workspace.root, [kept])
     return Updated((model.version, model.weights.sha256), (wanted, checkpoint.sha256))
 
 

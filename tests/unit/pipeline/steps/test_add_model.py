@@ -6,9 +6,13 @@ The checkpoint's facts are a stand-in here; tests/integration runs real checkpoi
 from __future__ import annotations
 
 import hashlib
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +32,7 @@ from pipeline.intake.split import split
 from pipeline.steps import add_model as step
 from pipeline.steps.add_model import NewModel, add_model, parse_imgsz
 from pipeline.steps.add_target import add_target
+from pipeline.steps.list_models import list_models
 
 ROOT = Path(__file__).parents[4]
 CLASSES = ("helmet", "no: helmet")
@@ -292,8 +297,111 @@ def test_interrupted_before_the_folder_has_its_name(
     assert snapshot(workspace) == before
 
 
+@pytest.fixture
+def dvc(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Stands in for `dvc add`, and is interrupted when it has taken so many files."""
+    allowed = [2]
+
+    def add(_: Path, paths: Sequence[Path]) -> None:
+        (paths[0].parent / ".gitignore").write_text("/weights.pt\n/data\n")
+        for path in paths[: allowed[0]]:
+            path.with_name(f"{path.name}.dvc").write_text("outs: []\n")
+        if allowed[0] < len(paths):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(step, "dvc_add", add)
+    subprocess.run(["git", "init", "--quiet", str(workspace.root)], check=True)
+
+    def stop(after: int) -> None:
+        allowed[0] = after
+
+    return stop
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_interrupted_while_dvc_adds_nothing_is_left(
+    tmp_path: Path, workspace: Workspace, data: Path, dvc: Callable[[int], None], after: int
+) -> None:
+    before = snapshot(workspace)
+    dvc(after)
+    with pytest.raises(KeyboardInterrupt):
+        add_model(workspace, new(tmp_path, data, track="dvc"))
+    assert snapshot(workspace) == before
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_killed_while_dvc_adds_it_is_listed_and_the_next_one_completes(
+    tmp_path: Path,
+    workspace: Workspace,
+    data: Path,
+    dvc: Callable[[int], None],
+    after: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted = new(tmp_path, data, track="dvc")
+    killed_after(monkeypatch, workspace, wanted, dvc, after)
+    (listed,) = [one for one in list_models(workspace) if one.name == "helmets"]
+    assert "Neither git nor DVC keeps models/helmets/" in listed.problems[0]
+    assert "the same `pipeline add-model` again" in listed.problems[0]
+    (workspace.model("helmets") / "weights.pt").unlink()  # DVC had moved it just then
+    dvc(2)
+    add_model(workspace, wanted)
+    whole = snapshot(workspace)
+    assert "Neither git" not in str([one.problems for one in list_models(workspace)])
+    with pytest.raises(InputError, match="helmets is there already"):
+        add_model(workspace, wanted)
+    assert snapshot(workspace) == whole
+
+
+def test_what_a_kill_left_is_not_replaced_where_somebody_worked_on_it(
+    tmp_path: Path,
+    workspace: Workspace,
+    data: Path,
+    dvc: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted = new(tmp_path, data, track="dvc")
+    killed_after(monkeypatch, workspace, wanted, dvc, 0)
+    dvc(2)
+    label = next((workspace.model("helmets") / "data/tuning/labels").iterdir())
+    label.write_text("0 0.5 0.5 0.1 0.1\n")
+    before = snapshot(workspace)
+    with pytest.raises(InputError, match=f"{label.name} is not what this command would write"):
+        add_model(workspace, wanted)
+    assert snapshot(workspace) == before
+    subprocess.run(["git", "add", "models"], cwd=workspace.root, check=True)
+    with pytest.raises(InputError, match="is there already. Take another name"):
+        add_model(workspace, wanted)
+
+
+def killed_after(
+    monkeypatch: pytest.MonkeyPatch,
+    workspace: Workspace,
+    wanted: NewModel,
+    dvc: Callable[[int], None],
+    after: int,
+) -> None:
+    """As kill -9 leaves it: nothing is put in order."""
+    dvc(after)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, "entries", without_an_end(step.entries))
+        patch.setattr(step, "fleet_folders", without_an_end(step.fleet_folders))
+        patch.setattr(step, "_removed_on_failure", lambda _: nullcontext())
+        with pytest.raises(KeyboardInterrupt):
+            add_model(workspace, wanted)
+
+
+def without_an_end(kept: Callable[..., Any]) -> Callable[..., Any]:
+    def begun(*args: Any) -> Any:
+        with kept(*args):
+            pass
+        return nullcontext()
+
+    return begun
+
+
 def snapshot(workspace: Workspace) -> dict[Path, bytes | None]:
-    found = workspace.root.rglob("*")
+    found = (path for path in workspace.root.rglob("*") if ".git" not in path.parts)
     return {path: path.read_bytes() if path.is_file() else None for path in found}
 
 

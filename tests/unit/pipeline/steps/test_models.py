@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -322,7 +324,54 @@ def test_an_update_killed_at_any_step_is_completed(
     assert (model.version, model.weights.sha256) == ("1.10", sha256_file(checkpoint))
 
 
+def test_ctrl_c_while_dvc_adds_waits_until_the_new_weights_are_kept(
+    helmets: Workspace, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bytes] = []
+
+    def add(_: Path, paths: list[Path]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        kept.append(paths[0].read_bytes())
+
+    monkeypatch.setattr(update, "dvc_add", add)
+    (helmets.model("helmets") / "weights.pt.dvc").write_text("outs: []\n")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup: it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            update_model(helmets, "helmets", checkpoint, None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert kept == [NEW]
+    assert load_model(helmets, "helmets").weights.sha256 == sha256_file(checkpoint)
+
+
 # --- list --------------------------------------------------------------------------------------
+
+
+def test_the_list_says_what_a_killed_update_left(helmets: Workspace, checkpoint: Path) -> None:
+    def said() -> str:
+        (one,) = [one for one in list_models(helmets) if one.name == "helmets"]
+        return " ".join(one.problems)
+
+    weights = helmets.model("helmets") / "weights.pt"
+    of_dvc = weights.with_name("weights.pt.dvc")
+    of_dvc.write_text(f"outs:\n- md5: {md5(OLD)}\n  hash: md5\n  path: weights.pt\n")
+    assert said() == ""
+    weights.write_bytes(NEW)
+    assert "weights.pt is not the file that model.yaml names" in said()
+    assert "`pipeline update-model helmets`" in said()
+    model = helmets.model("helmets") / "model.yaml"
+    model.write_text(MODEL.format(sha256=sha256_file(checkpoint)))
+    assert "DVC keeps other weights than models/helmets/weights.pt. Run `dvc add" in said()
+    for written in ("", "outs: []\n", "outs: [3]\n", f"outs:\n- md5: {md5(OLD)}\n"):
+        of_dvc.write_text(written)  # of an older DVC, or of none
+        assert said() == ""
+    weights.unlink()  # in a clone before `pipeline pull`
+    assert said() == ""
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def test_the_list_says_what_there_is(helmets: Workspace) -> None:

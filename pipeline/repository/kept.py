@@ -1,0 +1,95 @@
+"""Whether a model's weights and data are kept, by git or by DVC, and are what its files say.
+
+`add-model` and `update-model` write a model and have DVC take it: a kill between the two leaves
+what the same command completes when it is run again.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from engines.config.model import ModelConfig
+from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml
+from engines.errors import InputError
+from engines.files import sha256_file
+from pipeline.repository.dvc import tracked
+from pipeline.repository.git import in_git, knows
+
+KEPT = ("weights.pt", "data")
+"""What `add-model` puts under DVC's control, in the model's folder."""
+
+
+def unfinished(workspace: Workspace, model: str) -> bool:
+    """Whether models/<model> is one that an `add-model` left before DVC had taken all of it."""
+    folder = workspace.model(model)
+    return folder.is_dir() and not _all_tracked(folder) and not knows(workspace.root, folder)
+
+
+def refuse_others(workspace: Workspace, model: str, made: Path) -> None:
+    """Raise InputError where the folder of a model has a file that `made`, which is to replace it,
+    has not: somebody's work would be lost."""
+    folder = workspace.model(model)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        other = made / name
+        by_dvc = path.name == ".gitignore" or path.suffix == ".dvc"
+        if path.is_dir() or by_dvc or (other.is_file() and filecmp.cmp(path, other, shallow=False)):
+            continue
+        raise InputError(
+            f"Expected a new model, but {workspace.relative(folder)} is there already and its "
+            f"{name} is not what this command would write. Take another name, or remove that "
+            f"model with `pipeline remove-model {model}`, which no copy is kept of."
+        )
+
+
+def problems(workspace: Workspace, model: ModelConfig) -> Iterator[str]:
+    """What is not kept, or is not what the model's files say, a sentence each with what to do."""
+    folder = workspace.model(model.name)
+    where = workspace.relative(folder)
+    if in_git(workspace.root) and unfinished(workspace, model.name):
+        lacking = [f"{where}/{one}" for one in KEPT if not tracked(folder / one)]
+        yield (
+            f"Neither git nor DVC keeps {' and '.join(lacking)}. Run the same `pipeline add-model` "
+            f"again, or keep them with `dvc add {' '.join(lacking)}` or in git."
+        )
+    weights = folder / model.weights.path
+    if not weights.is_file():
+        return
+    if sha256_file(weights) != model.weights.sha256:
+        yield (
+            f"{where}/weights.pt is not the file that model.yaml names (sha256 "
+            f"{model.weights.sha256[:12]}…). Run `pipeline update-model {model.name}` with the "
+            f"weights that are meant, or bring back those of model.yaml (`dvc checkout --force "
+            f"{where}/weights.pt.dvc`)."
+        )
+    elif tracked(weights) and _md5_of_dvc(weights) not in (None, _md5(weights)):
+        yield (
+            f"DVC keeps other weights than {where}/weights.pt. Run `dvc add {where}/weights.pt`, "
+            "so that clones get these."
+        )
+
+
+def _all_tracked(folder: Path) -> bool:
+    return all(tracked(folder / one) for one in KEPT)
+
+
+def _md5_of_dvc(path: Path) -> str | None:
+    """The MD5 of a file's content by its .dvc file; None where that says no such thing."""
+    content = load_yaml(path.with_name(f"{path.name}.dvc"))
+    outs = content.get("outs") if isinstance(content, dict) else None
+    row = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], dict) else {}
+    found = row.get("md5") if row.get("hash") == "md5" else None
+    return found if isinstance(found, str) and re.fullmatch("[0-9a-f]{32}", found) else None
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.md5(usedforsecurity=False)
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
