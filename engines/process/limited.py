@@ -12,9 +12,11 @@ import os
 import resource
 import signal
 from contextlib import suppress
+from typing import Any
 
 from engines.errors import InputError
 from engines.process.stage import end_with_dvc
+from engines.process.whole import undivided
 
 ABORTED = 127
 """Exit status of a process to which the C library could give no memory for a thread."""
@@ -44,15 +46,18 @@ def run_in_a_fork() -> int | None:
         return None
     started = os.getpid()
     reader, writer = os.pipe()
-    if (worker := os.fork()) == 0:
-        _end_with(started)
-        os.close(reader)
-        _to_started = writer
-        with suppress(OSError):
-            _reserve = mmap.mmap(-1, _RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        return None
-    os.close(writer)
-    code = os.waitstatus_to_exitcode(_wait(worker))
+    with undivided():  # until there is somebody to hand signals on to
+        if (worker := os.fork()) == 0:
+            _end_with(started)
+            os.close(reader)
+            _to_started = writer
+            with suppress(OSError):
+                flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+                _reserve = mmap.mmap(-1, _RESERVE_BYTES, flags=flags)
+            return None
+        os.close(writer)
+        before = _hand_on_to(worker)
+    code = os.waitstatus_to_exitcode(_wait(worker, before))
     if code == ABORTED or -code in CRASHES:
         if said := os.read(reader, 1):
             return said[0]  # it was through, and crashed while its libraries were taken down
@@ -90,17 +95,20 @@ def _end_with(started: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _wait(worker: int) -> int:
-    """Wait for the worker; SIGTERM is handed on, and Ctrl-C goes to both of them anyway."""
+def _hand_on_to(worker: int) -> dict[signal.Signals, Any]:
+    """Hand SIGTERM on; Ctrl-C goes to both of them anyway. Gives what was done before."""
 
     def hand_on(number: int, _: object) -> None:
         with suppress(ProcessLookupError):
             os.kill(worker, number)
 
-    before = {
+    return {
         signal.SIGTERM: signal.signal(signal.SIGTERM, hand_on),
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
     }
+
+
+def _wait(worker: int, before: dict[signal.Signals, Any]) -> int:
     end_with_dvc()
     try:
         return os.waitpid(worker, 0)[1]
