@@ -6,6 +6,7 @@ The only module that imports torch and Ultralytics.
 from __future__ import annotations
 
 import atexit
+import copy
 import hashlib
 import importlib
 import io
@@ -145,12 +146,12 @@ def export_onnx(
 ) -> None:
     """Trace the network to `path` at batch 1: input `images`, output `output0`, no NMS.
 
-    `imgsz` is height and width in pixels. Fuses and changes the network of `checkpoint`, which
-    must not be used for anything else afterwards. Prepares it as Ultralytics' exporter does.
+    `imgsz` is height and width in pixels. Prepares a copy of the network as Ultralytics' exporter
+    does.
     """
     torch = _torch()
     with quiet():
-        network = checkpoint.network.fuse(verbose=False)
+        network = copy.deepcopy(checkpoint.network).fuse(verbose=False)
         for layer in network.modules():
             if type(layer).__name__ == "C2f":
                 layer.forward = layer.forward_split

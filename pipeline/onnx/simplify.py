@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engines.extras import require
@@ -44,17 +44,21 @@ class Simplifier:
             text=True,
         )
 
-    def simplify(self, before: Path, after: Path, timeout: float = TIMEOUT_SECONDS) -> str | None:
-        """Write the simplified form of `before` to `after`; None, or why that did not work. Raises
-        OSError when the disk is full."""
+    def begin(self, before: Path, after: Path) -> None:
+        """Have the simplified form of `before` written to `after`; returns at once."""
+        assert self._child.stdin is not None
+        with suppress(OSError):  # of a child that ended `wait` says why
+            self._child.stdin.write(f"{before}\n{after}\n")
+            self._child.stdin.flush()
+
+    def wait(self, after: Path, timeout: float = TIMEOUT_SECONDS) -> str | None:
+        """None once `after` is there, or why that did not work. Raises OSError when the disk is
+        full."""
         try:
-            output, _ = self._child.communicate(f"{before}\n{after}\n", timeout=timeout)
+            output, _ = self._child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             self.close()
             return f"onnxsim took longer than {timeout:g} s"
-        except OSError as error:
-            self.close()
-            return f"onnxsim could not be reached ({error})"
         if self._child.returncode == 0 and after.is_file():
             return None
         if os.strerror(errno.ENOSPC) in output:  # a full disk must not decide what is exported

@@ -42,10 +42,11 @@ def export(workspace: Workspace, model_name: str) -> Path:
             workspace.model(model_name) / model.weights.path, model.weights.sha256
         )
         check_fits(model, checkpoint.facts)
-        _tell(workspace, model, checkpoint)  # the export changes the network
-        traced = Path(folder) / "traced.onnx"
+        traced, simple = (Path(folder) / name for name in ("traced.onnx", "simplified.onnx"))
         export_onnx(checkpoint, traced, model.imgsz)
-        graph, simplified = _simplified(child, traced)
+        child.begin(traced, simple)
+        _tell(workspace, model, checkpoint)  # meanwhile
+        graph, simplified = _simplified(child, traced, simple)
         onnx_file.constants_to_initializers(graph)
         onnx_file.free_batch(graph)
         _check_output(graph, model, checkpoint.facts)
@@ -88,13 +89,12 @@ def _tell(workspace: Workspace, model: ModelConfig, checkpoint: Checkpoint) -> N
     write_checkpoint_outputs(outputs, path)
 
 
-def _simplified(child: Simplifier, traced: Path) -> tuple[Any, bool]:
+def _simplified(child: Simplifier, traced: Path, simple: Path) -> tuple[Any, bool]:
     """The simplified graph, or the traced one with a warning when onnxsim fails."""
-    after = traced.with_name("simplified.onnx")
-    if problem := child.simplify(traced, after):
+    if problem := child.wait(simple):
         note(f"warning: {problem}; the graph stays as it was traced.")
         return onnx_file.read_onnx(traced), False
-    return onnx_file.read_onnx(after), True
+    return onnx_file.read_onnx(simple), True
 
 
 def _check_output(graph: Any, model: ModelConfig, facts: CheckpointFacts) -> None:

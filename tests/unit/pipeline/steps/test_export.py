@@ -12,7 +12,7 @@ import pytest
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from pipeline.intake.checkpoint import load_checkpoint
+from pipeline.intake.checkpoint import export_onnx, load_checkpoint
 from pipeline.onnx import simplify
 from pipeline.onnx.onnx_file import read_onnx
 from pipeline.onnx.reading import metadata
@@ -55,6 +55,14 @@ def test_any_batch_gives_what_the_checkpoint_gives(workspace: Workspace, exporte
     np.testing.assert_allclose(session.run(images[1:2]), expected[1:2], rtol=1e-4, atol=1e-2)
 
 
+def test_the_checkpoint_stays_as_it_is(workspace: Workspace, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(workspace.model(MODEL) / "weights.pt")
+    images = np.random.default_rng(1).integers(0, 256, (1, *IMGSZ, 3), dtype=np.uint8)
+    before = checkpoint.forward(images)
+    export_onnx(checkpoint, tmp_path / "traced.onnx", IMGSZ)
+    assert np.array_equal(checkpoint.forward(images), before)
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [
@@ -80,14 +88,16 @@ def test_onnxsim_may_fail(
 
 def test_onnxsim_may_hang(tmp_path: Path) -> None:
     child = simplify.Simplifier("import time; time.sleep(600)")
-    problem = child.simplify(tmp_path / "a.onnx", tmp_path / "b.onnx", timeout=0.2)
+    child.begin(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    problem = child.wait(tmp_path / "b.onnx", timeout=0.2)
     assert problem == "onnxsim took longer than 0.2 s"
 
 
 def test_onnxsim_that_computes_something_else_is_not_used(tmp_path: Path, exported: Path) -> None:
     code = simplify._CHILD.replace("model, same = onnxsim", "model, same = None, False #")
     child = simplify.Simplifier(code)
-    problem = child.simplify(exported, tmp_path / "after.onnx")
+    child.begin(exported, tmp_path / "after.onnx")
+    problem = child.wait(tmp_path / "after.onnx")
     assert problem is not None
     assert "computes something else" in problem
 
