@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ from pipeline.onnx.checkpoint_outputs import (
     read_checkpoint_outputs,
 )
 from pipeline.onnx.exported import read_export
-from pipeline.onnx.inference import detect_in_files
+from pipeline.onnx.inference import cores, detect_in_files
 from pipeline.onnx.overflow import float16_notes, largest_activations
 from pipeline.progress import note
 from pipeline.records import Deviation, Parity, Tolerance, Verify
@@ -52,9 +54,9 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     onnx = bytes(graph.SerializeToString())
     pixels = parity_pixels(samples, model.imgsz)
     expected = _expected(workspace, model, pixels)
-    parity = _compare(expected.raw, onnx, pixels)
+    parity, largest = _compare(expected.raw, graph, onnx, pixels)
     _check(parity, file)
-    notes = float16_notes(largest_activations(graph, pixels))
+    notes = float16_notes(largest)
     for sentence in notes:
         note(sentence)
     labels = read_set_labels(samples, len(model.classes))
@@ -97,11 +99,15 @@ def _expected(
 
 
 def _compare(
-    expected: NDArray[np.float32], onnx: bytes, pixels: NDArray[np.uint8]
-) -> tuple[Parity, ...]:
-    """Deviation at each batch size, over the same pictures."""
+    expected: NDArray[np.float32], graph: Any, onnx: bytes, pixels: NDArray[np.uint8]
+) -> tuple[tuple[Parity, ...], dict[str, float]]:
+    """Deviation at each batch size, and the largest activations, over the same pictures; side by
+    side, since each computes on one processor."""
     session = runtime.OnnxModel(onnx)
-    return tuple(_parity(session, pixels, expected, batch) for batch in BATCHES)
+    with ThreadPoolExecutor(cores()) as pool:
+        largest = pool.submit(largest_activations, graph, pixels)
+        parity = pool.map(lambda batch: _parity(session, pixels, expected, batch), BATCHES)
+        return tuple(parity), largest.result()
 
 
 def _parity(
