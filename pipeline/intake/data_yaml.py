@@ -5,7 +5,6 @@ and `BaseDataset.get_img_files` read it.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -265,16 +264,17 @@ def _one_listed(file: Path, number: int, line: str) -> Path:
             "Ultralytics leaves such a line out. Take the blanks away."
         )
     _followed(file, file.parent, line)
-    beside = Path(os.path.normpath(file.parent / line))
+    # As written: through a linked folder, `..` leads to where the link leads.
+    beside = file.parent / line
     # Ultralytics takes `./` from the list's folder, and all else from where it runs.
-    here = beside if line.startswith("./") else Path(os.path.normpath(Path.cwd() / line))
+    here = beside if line.startswith("./") else Path.cwd() / line
     if here.exists() and line.startswith("images/") and "/images/" not in line:
         raise InputError(
             f"{file}, line {number}: expected a path with a folder before `images`, got {line!r}: "
             "of a line that begins with `images/` Ultralytics looks for the labels beside the "
             "picture. Begin the line with `./`, or write the whole path."
         )
-    if here != beside and here.exists() and beside.exists():
+    if here.exists() and beside.exists() and not here.samefile(beside):
         raise InputError(
             f"{file}, line {number}: expected one picture {line}, but {here} (from the folder that "
             f"the command runs in, as Ultralytics takes it) and {beside} (beside the list) are both"

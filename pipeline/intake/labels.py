@@ -58,14 +58,15 @@ def label_path(image: Path) -> Path:
 
 def read_labels(path: Path, classes: int, *, single_class: bool = False) -> Labels:
     """The objects in a label file; none where there is no file. `classes` is how many there are;
-    `single_class` takes every object for one of class 0, before equal lines are dropped.
+    `single_class` takes every object for one of class 0, before equal lines are dropped, so that
+    an object labelled under two classes is one; a training with `single_cls` counts it twice.
 
     Raises InputError that names the file and the line.
     """
     lines = [(n, line.split()) for n, line in enumerate(_lines(path), start=1) if line.strip()]
     polygons = any(len(parts) > 6 for _, parts in lines)
     boxes, outlines, kept = [], [], []
-    seen: set[tuple[float, bytes]] = set()
+    seen: set[bytes] = set()
     equal = empty = 0
     for number, parts in lines:
         row = _numbers(path, number, parts, polygons=polygons)
@@ -73,18 +74,18 @@ def read_labels(path: Path, classes: int, *, single_class: bool = False) -> Labe
             row[0], parts = 0, ["0", *parts[1:]]
         box = _bounding_box(row[1:]) if polygons else row[1:]
         _check(path, number, parts, row[0], box, classes)
-        # Ultralytics takes -0 and 0 for equal in boxes.
-        outline = (row[1:] if polygons else row[1:] + np.float32(0)).tobytes()
-        if (float(row[0]), outline) in seen:
+        # Ultralytics takes -0 and 0 for equal in boxes, and for different in polygons.
+        exact = row if polygons else row + np.float32(0)
+        if exact.tobytes() in seen:
             equal += 1
             continue
-        seen.add((float(row[0]), outline))
+        seen.add(exact.tobytes())
         inside = _clip(box.astype(np.float64))
         if not (inside[2:] > 0).all():
             empty += 1
             continue
         boxes.append([float(row[0]), *inside.tolist()])
-        outlines.append(outline)
+        outlines.append(exact[1:].tobytes())
         kept.append(" ".join(parts))
     table = np.array(boxes, dtype=np.float64).reshape(-1, 5)
     return Labels(

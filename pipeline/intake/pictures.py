@@ -164,7 +164,7 @@ def _check_header(path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                size, kind = image.size, image.format
+                size, kind, shown = image.size, image.format, image.info.get("bbox")
     except Image.DecompressionBombError as error:
         raise _too_large(path, str(error)) from error
     except _BROKEN as error:
@@ -176,6 +176,8 @@ def _check_header(path: Path) -> None:
         )
     if size[0] * size[1] > MAX_PIXELS:
         raise _too_large(path, f"{size[0]} x {size[1]} pixels")
+    if kind == "PNG" and shown not in (None, (0, 0, *size)):
+        raise _unreadable(path)  # an animation whose first frame leaves pixels open
 
 
 def _too_large(path: Path, size: str) -> InputError:

@@ -60,6 +60,10 @@ def _numbers() -> None:
         "0 0.5 0.5 0.1 0.1\n0 0.1 0.1 0.5 0.1 0.5 0.6 0.1 0.6\n",
         "line 1",
     )
+    rows(
+        "polygon_of_negative_class_zero", "0 0.1 0.1 0.5 0.1 0.3 0.6\n-0 0.1 0.1 0.5 0.1 0.3 0.6\n"
+    )
+    rows("polygon_from_negative_zero", "0 0 0.1 0.5 0.1 0.3 0.6\n0 -0 0.1 0.5 0.1 0.3 0.6\n")
     rows("polygon_without_area", "0 0.1 0.1 0.5 0.1 0.3 0.1\n0 0.1 0.1 0.5 0.1 0.3 0.6\n")
     rows("polygon_and_two_points", "0 0.1 0.1 0.5 0.1 0.3 0.6\n0 0.1 0.1 0.5 0.6\n", "line 2")
     rows("infinite_in_words", "0 0.5 0.5 Infinity 0.1\n", "from 0 to 1")
@@ -159,6 +163,24 @@ def _lists() -> None:
     _list("quoted", "'./images/val/x.png'\n", "has none")
     _list("upper_case", "./images/val/X.PNG\n", "is not there")
     _list("empty", "", "has none")
+
+    @case()
+    def list_through_a_linked_folder(folder: Path) -> None:
+        """`..` of a linked folder is where the link leads, and there is a picture here as well."""
+        plain(folder, LISTED)
+        labelled(folder / "nas/images/z.png", folder / "nas/labels/z.txt")
+        (folder / "nas/images/day").mkdir()
+        (folder / "images/val/linked").symlink_to(folder / "nas/images/day")
+        label(folder / "nas/labels/day/z.txt", "")
+        (folder / "labels/val/linked").symlink_to(folder / "nas/labels/day")
+        labelled(folder / "images/val/z.png", folder / "labels/val/z.txt")
+        label(folder / "labels/val/z.txt", "0 0.2 0.2 0.1 0.1\n")
+        label(folder / "val.txt", "./images/val/linked/../z.png\n")
+
+    @case("gone/../x.png is not there")
+    def list_up_from_a_folder_that_is_gone(folder: Path) -> None:
+        plain(folder, LISTED)
+        label(folder / "val.txt", "./images/val/gone/../x.png\n")
 
     @case("in UTF-8")
     def list_in_utf_16(folder: Path) -> None:
@@ -290,6 +312,7 @@ def _pictures() -> None:
     _saved("frames_webp", _save(whole, lossless=True, duration=100, **pages), "webp")
     _saved("frames_png", _save(whole, **pages), "png")
     _saved("frames_gif", _save(whole, format="GIF", **pages), "png", "GIF in")
+    _saved("first_frame_png", _first_frame_in_a_corner, "png", r"z\.png is damaged")
     _saved("mpo", _save(whole, format="MPO", **pages), "mpo")
     _saved("mpo_as_jpg", _save(whole, format="MPO", **pages), "jpg")
     _saved("avif_as_jpg", _save(whole, format="AVIF"), "jpg", "AVIF in")
@@ -324,3 +347,12 @@ def _without_end(image: Image.Image) -> Callable[[Path], Any]:
         path.write_bytes(path.read_bytes()[:-2])
 
     return write
+
+
+def _first_frame_in_a_corner(path: Path) -> None:
+    """An animation that leaves most of its first picture open, which the format does not allow;
+    OpenCV gives what was in the memory before."""
+    first = Image.fromarray(np.zeros((24, 12, 3), np.uint8))
+    first.save(
+        path, save_all=True, append_images=[Image.fromarray(np.zeros((24, 32, 3), np.uint8))]
+    )

@@ -130,7 +130,7 @@ def test_a_link_that_became_a_text_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_object_of_one_class(tmp_path: Path) -> None:
-    """As Ultralytics with single_cls: mapped first, then equal rows are dropped."""
+    """An object labelled under two classes is one, as whoever reads the copied set finds it."""
     label = tmp_path / "a.txt"
     label.write_text("7 0.5 0.5 0.2 0.2\n3 0.5 0.5 0.2 0.2\n1 0.2 0.2 0.1 0.1\n")
     labels = read_labels(label, 1, single_class=True)
