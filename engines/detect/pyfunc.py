@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.detect.pictures import check_pixels, decode_picture
 from engines.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,23 +93,24 @@ def _frame(picture: Any, number: int | None) -> NDArray[np.uint8]:
 
 
 def _read(path: Path, where: str) -> NDArray[np.uint8]:
-    import cv2
-
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(
+                f"Expected a picture{where} in {path}, got a pipe or a device, whose end nobody "
+                "knows. Give a file."
+            )
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or error
         raise InputError(f"Expected a picture{where} in {path}, got: {why}.") from error
-    try:
-        picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    except cv2.error:  # larger than OpenCV reads
-        picture = None
+    check_pixels(path)
+    picture = decode_picture(content, path.suffix)
     if picture is None:
         raise InputError(
             f"Expected a picture{where} in {path}, but OpenCV reads none from it. Save it as JPEG "
             "or PNG."
         )
-    return np.asarray(picture, np.uint8)
+    return picture
 
 
 def _dimensions(value: Any) -> int | None:

@@ -12,11 +12,12 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.detect.pictures import MAX_PIXELS, decode_picture, too_large
 from engines.errors import InputError
 
 READ = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"})
@@ -26,9 +27,6 @@ ENDINGS = READ | REFUSED
 
 FORMATS = frozenset({"BMP", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP"})
 """Pillow's names of what may be inside, whatever the ending says."""
-
-MAX_PIXELS = 2**27
-"""134 million, more than any camera for industry has; decoded it takes 400 MB."""
 
 LEAST_SIDE = 10
 """Ultralytics leaves smaller pictures out (`check_image`)."""
@@ -107,27 +105,11 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises InputError when it is damaged, of another kind or too large; the size is looked at before
     anything is decoded.
     """
-    import cv2
-
     _check_header(path)
-    data = np.fromfile(path, dtype=np.uint8)
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if pixels is not None and path.suffix.lower() in (".tif", ".tiff"):
-            pixels = _as_ultralytics(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), pixels)
-    except cv2.error:
-        pixels = None
+    pixels = decode_picture(np.fromfile(path, dtype=np.uint8), path.suffix)
     if pixels is None:
         raise _unreadable(path)
-    return np.asarray(pixels, dtype=np.uint8)
-
-
-def _as_ultralytics(pixels: NDArray[Any] | None, converted: NDArray[Any]) -> NDArray[Any]:
-    """A TIFF with colours as Ultralytics takes it (`patches.imread`): the high byte of 16 bits,
-    where OpenCV's conversion rounds; and without alpha."""
-    if pixels is None or pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
-        return converted
-    return (pixels >> 8 if pixels.dtype == np.uint16 else pixels)[..., :3]
+    return pixels
 
 
 def check_picture(path: Path) -> None:
@@ -166,7 +148,7 @@ def _check_header(path: Path) -> None:
             with Image.open(path) as image:
                 size, kind, shown = image.size, image.format, image.info.get("bbox")
     except Image.DecompressionBombError as error:
-        raise _too_large(path, str(error)) from error
+        raise too_large(path, str(error)) from error
     except _BROKEN as error:
         raise _unreadable(path) from error
     if kind not in FORMATS:
@@ -175,16 +157,9 @@ def _check_header(path: Path) -> None:
             "Convert it to PNG."
         )
     if size[0] * size[1] > MAX_PIXELS:
-        raise _too_large(path, f"{size[0]} x {size[1]} pixels")
+        raise too_large(path, f"{size[0]} x {size[1]} pixels")
     if kind == "PNG" and shown not in (None, (0, 0, *size)):
         raise _unreadable(path)  # an animation whose first frame leaves pixels open
-
-
-def _too_large(path: Path, size: str) -> InputError:
-    return InputError(
-        f"Expected pictures of at most {MAX_PIXELS // 10**6} million pixels, since a larger one "
-        f"fills the memory, got {path} ({size}). Cut it into tiles or make it smaller."
-    )
 
 
 def _unreadable(path: Path) -> InputError:

@@ -14,7 +14,7 @@ import engines
 from engines.packages import PACKAGES
 from engines.records.manifest import Manifest
 
-_PACKAGES = ("numpy", "opencv-python-headless", "packaging", "pandas", "pydantic")
+_PACKAGES = ("numpy", "opencv-python-headless", "packaging", "pandas", "pillow", "pydantic")
 """What `engines.detect.pyfunc` and `engines.detect.detector` import, with any backend."""
 
 

@@ -99,7 +99,11 @@ def test_no_room_imports_back(package: str) -> None:
     ("module", "ours", "libraries"),
     [
         ("engines.detect.detector", POD, LIBRARIES),
-        ("engines.detect.pyfunc", POD | {"engines.detect.pyfunc"}, LIBRARIES),
+        (
+            "engines.detect.pyfunc",
+            POD | {"engines.detect.pictures", "engines.detect.pyfunc"},
+            LIBRARIES,
+        ),
         ("runtime.pod", SERVING, LIBRARIES | {"prometheus_client"}),
     ],
 )
