@@ -16,17 +16,19 @@ def note(text: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
 
 
-def track(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
+def track(
+    items: Iterable[Item], description: str, *, total: int | None = None, what: str = "images"
+) -> Iterator[Item]:
     """Pass `items` on, with a bar on a terminal and with a single line elsewhere.
 
-    `total` is the number of items where they do not know it themselves.
+    `total` is the number of items where they do not know it themselves, `what` they are.
     """
     from rich.console import Console
 
     count = len(items) if total is None and isinstance(items, Sized) else total
     console = Console(stderr=True)
     if not console.is_terminal:
-        note(description if count is None else f"{description}: {count} images")
+        note(description if count is None else f"{description}: {count} {what}")
         yield from items
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

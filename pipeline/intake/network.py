@@ -43,8 +43,8 @@ def check_size(path: Path, network: Any) -> None:
 
 
 def check_kind(path: Path, network: Any) -> None:
-    """Raise InputError unless it is a YOLOv8, takes colour pictures, was saved before fusing, and
-    has weights as floating-point numbers."""
+    """Raise InputError unless it is a YOLOv8 that can be exported, takes colour pictures, was saved
+    before fusing, and has weights as floating-point numbers."""
     if not any(type(one).__name__ == "C2f" for one in network.modules()):
         raise InputError(
             f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), got another network in {path}: "
@@ -60,6 +60,11 @@ def check_kind(path: Path, network: Any) -> None:
             f"Expected the weights of a training, got {path}, which was saved after fusing its "
             "layers. Give the best.pt of the training."
         )
+    if any(type(one).__name__ == "C2f" and not _halves(one) for one in network.modules()):
+        raise InputError(
+            f"Expected layers C2f that split what they compute into two halves in {path}, got "
+            "others, as after pruning, which no export takes. Give the best.pt of the training."
+        )
     for name, tensor in network.named_parameters():
         if not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
@@ -67,6 +72,12 @@ def check_kind(path: Path, network: Any) -> None:
                 f"Expected weights as floating-point numbers in {path}, got {name} in {kind}. Give "
                 "the best.pt of the training; `pipeline quantize` makes INT8 from it."
             )
+
+
+def _halves(layer: Any) -> bool:
+    """Whether a C2f splits as the export does, which takes the width that it notes of itself; it
+    runs without."""
+    return bool(layer.cv1.conv.out_channels == 2 * layer.c)
 
 
 def check_numbers(path: Path, network: Any) -> None:

@@ -209,7 +209,9 @@ def choose_ranges(
 def descend(trials: Trials, start: Mapping[str, Choice]) -> dict[str, Choice]:
     """The ranges after each tensor had those near its own tried once."""
     descent, tensors = _Descent(trials, start), list(start)
-    for number, tensor in enumerate(track(tensors, "ranges by the error of the output")):
+    for number, tensor in enumerate(
+        track(tensors, "ranges by the error of the output", what="tensors")
+    ):
         if number % TOGETHER == 0:
             trials.vary(tensors[number : number + TOGETHER], descent.ranges())
         descent.improve(tensor)

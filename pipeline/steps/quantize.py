@@ -275,7 +275,9 @@ class Search:
 
         with ThreadPoolExecutor(cores()) as pool:
             measured = pool.map(one, self._body)
-            found = list(track(measured, "sensitivity of each layer", total=len(self._body)))
+            found = list(
+                track(measured, "sensitivity of each layer", total=len(self._body), what="layers")
+            )
         return sorted(found, key=lambda one: one.error, reverse=True)
 
     def _error(

@@ -148,6 +148,8 @@ NETWORKS: dict[str, tuple[Callable[[Any], None], str]] = {
     "billions of classes": (attribute("-1.nc", 1 << 40), "names for the classes 0 to"),
     "a wide border": (attribute("0.conv.padding", (50_000, 50_000)), "of memory"),
     "a layer from nowhere": (attribute("5.f", 99), "to run, but it does not"),
+    "halves of another width": (attribute("2.c", 16), "into two halves"),
+    "halves of no width": (attribute("2.c", {}), "not put together as one"),
     "a variance below zero": (negative_variance, "finite numbers"),
 }
 
