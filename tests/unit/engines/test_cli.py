@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,24 @@ def test_a_name_of_thousands_of_letters_is_told_in_part(
 def test_a_long_tag_path_or_sentence_is_told_whole(capsys: pytest.CaptureFixture[str]) -> None:
     words = f"Expected /{'deep/' * 90}v1.0-x86@sha256:{'0' * 64}. " + "Many words. " * 500
     assert said(capsys, words) == f"error: {words}\n"
+
+
+def test_a_command_ends_without_a_last_search_for_garbage() -> None:
+    """Which would go through all that was imported."""
+    code = """
+import gc
+from engines.cli import app
+class Noted:
+    def __del__(self):
+        print("searched")
+gc.disable()
+app("Draws.")
+one = Noted()
+one.itself = one
+del one
+print("through")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout == "through\n"
