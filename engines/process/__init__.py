@@ -6,4 +6,5 @@ stage     a command that DVC runs ends with DVC
 whole     work that Ctrl-C and SIGTERM wait for
 limited   a command whose memory is limited has a process beside it that says how it ended
 lock      one build or measurement on a device at a time
+garbage   Python's search for it waits
 """

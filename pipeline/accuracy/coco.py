@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engines.detect.detections import Detections
 from engines.errors import InputError
+from engines.process.garbage import collected_later
 from engines.records.evaluation import Accuracy, ClassAccuracy
 from pipeline.intake.dataset import Sample
 from pipeline.intake.labels import Labels
@@ -105,15 +106,16 @@ def _evaluate(
     from faster_coco_eval import COCO, COCOeval_faster
 
     names = list(truth)
-    labelled = COCO(_coco_dataset(truth, classes))
     found = [_coco_rows(index, detections[name]) for index, name in enumerate(names)]
     rows = np.concatenate(found) if found else np.zeros((0, 7))
-    evaluation = COCOeval_faster(labelled, labelled.loadRes(rows), iouType="bbox")
-    evaluation.params.maxDets = [MAX_DETECTIONS]
-    evaluation.params.catIds = list(range(len(classes)))
-    evaluation.params.imgIds = list(range(len(names)))
-    evaluation.evaluate()
-    evaluation.accumulate()
+    with collected_later():  # a dictionary for each detection
+        labelled = COCO(_coco_dataset(truth, classes))
+        evaluation = COCOeval_faster(labelled, labelled.loadRes(rows), iouType="bbox")
+        evaluation.params.maxDets = [MAX_DETECTIONS]
+        evaluation.params.catIds = list(range(len(classes)))
+        evaluation.params.imgIds = list(range(len(names)))
+        evaluation.evaluate()
+        evaluation.accumulate()
     return dict(evaluation.eval)
 
 

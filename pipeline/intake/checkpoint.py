@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError
+from engines.process.garbage import collected_later
 from pipeline.intake.checkpoint_file import check_archive, read_file
 from pipeline.intake.checkpoint_scan import (
     NAMESPACE,
@@ -336,4 +337,5 @@ def ultralytics_module(module: str) -> Any:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["YOLO_CONFIG_DIR"] = folder
     os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
-    return importlib.import_module(module)
+    with collected_later():
+        return importlib.import_module(module)
