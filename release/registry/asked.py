@@ -31,9 +31,10 @@ _FILE_CALLS = frozenset(
     ("log_artifacts", "list_artifacts", "log_model_artifacts", "list_logged_model_artifacts")
 )
 
-LONGEST_CALL = 25.0
-"""Seconds for an answer. MLflow's own timeout is of each piece of one, so that a server that sends
-a byte now and then would hold a command for hours."""
+FIRST_CALL = 8.0
+LONGEST_CALL = 20.0
+"""Seconds for an answer, the first one and later ones. MLflow's own timeout is of each piece of
+one, so that a server that sends a byte now and then would hold a command for hours."""
 SECONDS_PER_MIB = 10.0
 """For files on top of it: the slowest line that is worth waiting for."""
 
@@ -79,6 +80,7 @@ class Asking:
 
     def __init__(self, client: Any, asked: Asked, *, limited: bool) -> None:
         self._client, self._asked, self._limited = client, asked, limited
+        self._patience = FIRST_CALL
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -90,9 +92,10 @@ class Asking:
             "files" if files else "registry" if name in _REGISTRY_CALLS else "tracking"
         )
         size = _size(args[-1]) if name.startswith("log_") and files else 0
-        limit = LONGEST_CALL + SECONDS_PER_MIB * size / 2**20
+        limit = self._patience + SECONDS_PER_MIB * size / 2**20
         with within(limit if self._limited else None):
             found = method(*args, **kwargs)
+        self._patience = LONGEST_CALL
         self._asked.files = _written_by_clients(found) or self._asked.files
         return found
 

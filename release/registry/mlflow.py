@@ -15,18 +15,17 @@ a commit of their own and print addresses.
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from engines.errors import InputError
+from engines.errors import InputError, ServiceError
 from release.records import MlflowEntry
 from release.registry.asked import Asked, Asking
 from release.registry.description import heading
-from release.registry.saved import inputs, link, save_model
+from release.registry.saved import has_files, has_model, inputs, send_files, send_model
 from release.registry.sqlite import check_sqlite, follow_move
 from release.registry.submission import Submission
 from release.registry.surroundings import (
@@ -39,7 +38,7 @@ from release.registry.surroundings import (
     service_errors,
     silence,
 )
-from release.registry.trouble import deleted
+from release.registry.trouble import deleted, not_kept
 from release.registry.uri import (
     LOCAL_STORE,
     REGISTRY,
@@ -131,7 +130,9 @@ class Store:
             max_results=1,
         )
         return (
-            bool(found) and self._has_model(found[0]) and self._has_all(submission, version.run_id)
+            bool(found)
+            and has_model(self._client, found[0].model_id)
+            and has_files(self._client, submission, version.run_id)
         )
 
     def page(self, experiment: str | None) -> str:
@@ -234,7 +235,7 @@ class Store:
     def _log(self, submission: Submission, run: Run) -> None:
         run_id = run.info.run_id
         logged = run.data.tags.get(LOGGED) == submission.fingerprint
-        if logged and self._has_all(submission, run_id):
+        if logged and has_files(self._client, submission, run_id, whole=True):
             return
         from mlflow.entities import Metric, Param, RunTag
 
@@ -249,33 +250,21 @@ class Store:
             ],
             tags=[RunTag(key, value) for key, value in _run_tags(submission).items()],
         )
-        with tempfile.TemporaryDirectory() as folder:
-            link(submission.files, Path(folder))
-            plots = Path(folder) / "plots"
-            plots.mkdir()
-            submission.draw(plots)
-            self._client.log_artifacts(run_id, folder)
+        if not send_files(self._client, submission, run_id):
+            raise ServiceError(not_kept(f"run {run_id}", self._asked))
         self._client.log_inputs(run_id, inputs(submission))
         self._client.set_tag(run_id, MEASUREMENT, submission.measurement)
         self._client.set_tag(run_id, LOGGED, submission.fingerprint)
-
-    def _has_all(self, submission: Submission, run_id: str) -> bool:
-        there = {Path(one.path).name for one in self._client.list_artifacts(run_id)}
-        return {"plots", *(file.name for file in submission.files)} <= there
-
-    def _has_model(self, model: LoggedModel) -> bool:
-        files = self._client.list_logged_model_artifacts(model.model_id)
-        return "MLmodel" in {Path(one.path).name for one in files}
 
     def _model(self, submission: Submission, experiment: str, run: Run) -> LoggedModel:
         found = self._client.search_logged_models(
             [experiment], filter_string=_tagged(submission.release), max_results=1
         )
         model = found[0] if found else self._create_model(submission, experiment, run)
-        if model.status.value != "READY" or not self._has_model(model):
-            with tempfile.TemporaryDirectory() as folder:
-                save_model(submission, Path(folder), model.model_id, run.info.run_id)
-                self._client.log_model_artifacts(model.model_id, f"{folder}/model")
+        if model.status.value != "READY" or not has_model(self._client, model.model_id):
+            number = model.model_id
+            if not send_model(self._client, submission, number, run.info.run_id):
+                raise ServiceError(not_kept(f"model {number}", self._asked))
             model = self._client.finalize_logged_model(model.model_id, "READY")
         self._link_model(run, model)
         return model
@@ -363,11 +352,8 @@ def _tagged(release: str) -> str:
 
 @contextmanager
 def open_store(root: Path) -> Iterator[Store]:
-    """The store at `tracking_uri(root)`, for as long as the block runs.
-
-    A store without a server keeps its artifacts in `<root>/mlartifacts`. Whatever MLflow raises in
-    the block becomes a ServiceError.
-    """
+    """The store at `tracking_uri(root)`, for as long as the block runs: what MLflow raises in it
+    becomes a ServiceError, what this machine lacks an InputError."""
     uri, registry = tracking_uri(root), registry_uri(root)
     asked = Asked(tracking=uri, registry=registry)
     with ExitStack() as stack:

@@ -5,13 +5,53 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from release.registry.portable import copy_code
 from release.registry.submission import Submission
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 LONGEST_DIGEST = 36
 """Of MLflow's data sets."""
+
+
+def send_files(client: MlflowClient, submission: Submission, run_id: str) -> bool:
+    """Give a run its files and plots; whether they are there then, since a proxy may say so of
+    whatever it is sent, and a full disk keep a part."""
+    with TemporaryDirectory() as folder:
+        link(submission.files, Path(folder))
+        plots = Path(folder) / "plots"
+        plots.mkdir()
+        submission.draw(plots)
+        client.log_artifacts(run_id, folder)
+    return has_files(client, submission, run_id, whole=True)
+
+
+def has_files(
+    client: MlflowClient, submission: Submission, run_id: str, *, whole: bool = False
+) -> bool:
+    """Whether a run's files are there, and, with `whole`, of the size that ours are."""
+    there = {Path(one.path).name: one.file_size for one in client.list_artifacts(run_id)}
+    ours = {file.name: file.stat().st_size for file in submission.files}
+    sizes = not whole or all(there.get(name) in (None, size) for name, size in ours.items())
+    return {"plots", *ours} <= there.keys() and sizes
+
+
+def send_model(client: MlflowClient, submission: Submission, model_id: str, run_id: str) -> bool:
+    """Give a logged model its files; whether they are there then."""
+    with TemporaryDirectory() as folder:
+        save_model(submission, Path(folder), model_id, run_id)
+        client.log_model_artifacts(model_id, f"{folder}/model")
+    return has_model(client, model_id)
+
+
+def has_model(client: MlflowClient, model_id: str) -> bool:
+    """Whether a logged model's files are there."""
+    files = client.list_logged_model_artifacts(model_id)
+    return "MLmodel" in {Path(one.path).name for one in files}
 
 
 def save_model(submission: Submission, folder: Path, model_id: str, run_id: str) -> None:

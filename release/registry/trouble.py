@@ -23,6 +23,12 @@ _PACKAGES = {
 }
 """Module that a tracking URI or artifact store needs to what pip installs it from."""
 
+_PAGE = r"(?i:<!doctype html|<html)"
+_TITLE = re.compile(r"(?i)<title>([^<]{1,80})")
+_NOT_MLFLOW = (
+    "See that MLflow's server, 3.0 or later, answers at that address (its page /version says which "
+    "it is) and not a login or another program"
+)
 _REMEDIES = {
     r"error code 40[13]\b|PERMISSION_DENIED|UNAUTHENTICATED": (
         "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of "
@@ -35,6 +41,20 @@ _REMEDIES = {
     r"ProxyError": (
         "See that the proxy of HTTP_PROXY and HTTPS_PROXY runs, or name the server in NO_PROXY"
     ),
+    r"error code 407\b": (
+        "Name user and password of the proxy in HTTP_PROXY and HTTPS_PROXY, or the server in "
+        "NO_PROXY"
+    ),
+    r"\b413\b.*Too Large|REQUEST_ENTITY_TOO_LARGE": (
+        "Let whatever stands before the server take files of that size (nginx: "
+        "client_max_body_size)"
+    ),
+    r"No space left on device|disk is full": "Free some space where the server keeps them",
+    rf"endpoint \S+ failed with error code 40[45]\b|valid JSON|{_PAGE}|Exceeded \d+ redirects": (
+        _NOT_MLFLOW
+    ),
+    r"too many 5\d\d error|error code 5\d\d|\b5\d\d Server Error": "See what its log says",
+    r"Invalid value \"\" for parameter|with content-encoding": _NOT_MLFLOW,
     r"out-of-date database schema": (
         "Where the store is older than MLflow here, make a copy and run `mlflow db upgrade` with "
         "its address; where it is newer, install the MLflow that wrote it"
@@ -53,6 +73,9 @@ _OF_FILES = {
     r"NoSuchBucket|bucket does not exist": (
         "Make the bucket, or begin the experiment anew with another place for its files"
     ),
+    r"RequestTimeTooSkewed|RequestExpired": "Set this machine's clock right",
+    r"SlowDown|ServiceUnavailable|XMinioServerNotInitialized": "Wait until it is less busy",
+    r"StorageFull|QuotaExceeded": "Free some space there",
     r"endpoint URL|EndpointConnection|ConnectTimeout": (
         "Name the address of the S3 server in MLFLOW_S3_ENDPOINT_URL"
     ),
@@ -70,9 +93,20 @@ def reason_of(error: Exception, *uris: str) -> str:
     said = " ".join(str(error).split())
     for uri in filter(None, uris):
         said = without_secrets(said, uri)
+    said = _without_page(said)
     if len(said) > LONGEST:
         said = f"{said[:LONGEST].rpartition(' ')[0] or said[:LONGEST]} …"
     return said if said.endswith((".", "!", "?", "…")) else f"{said}."
+
+
+def _without_page(said: str) -> str:
+    """What an error says, with the title of a page of HTML instead of the page."""
+    before, *page = re.split(rf"['\"]?{_PAGE}", said, maxsplit=1)
+    if not page:
+        return said
+    title = _TITLE.search(page[0])
+    called = f' that is called "{title[1]}"' if title else ""
+    return f"{before}a page of HTML{called}"
 
 
 def refused(error: Exception, asked: Asked) -> str:
@@ -81,6 +115,15 @@ def refused(error: Exception, asked: Asked) -> str:
         f"Expected {asked} to take the release, but it did not: {reason_of(error, *asked.uris)} "
         f"{_remedy(error, asked)}, then run the same command again: it goes on where this one "
         "stopped."
+    )
+
+
+def not_kept(owner: str, asked: Asked) -> str:
+    """The sentence for files that were taken without an error and are not there."""
+    return (
+        f"Expected {asked} to keep the files of {owner}, and it said that it did, but they are not "
+        f"there whole. {_NOT_MLFLOW}, and that the place of its files has room, then run the same "
+        "command again: it goes on where this one stopped."
     )
 
 

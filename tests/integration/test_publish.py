@@ -43,7 +43,7 @@ from engines.records.manifest import Batch
 from pipeline.steps.remove_model import remove_model
 from release.moves.aliases import point
 from release.records import Candidates, candidates_path, publication_path, read_publication
-from release.registry import mlflow as mlflow_module
+from release.registry import saved
 from release.registry.mlflow import open_store
 from release.rollout.release_yaml import read_values, release_file
 from release.steps.publish import Published, publish
@@ -962,7 +962,7 @@ def test_a_server_that_falls_silent_is_given_up_soon(
     server.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with monkeypatch.context() as patch:
-        patch.setattr(mlflow_module, "save_model", lambda *_, **__: server.pause())
+        patch.setattr(saved, "save_model", lambda *_, **__: server.pause())
         start = time.monotonic()
         with pytest.raises(ServiceError):
             publish(workspace, TARGET, None, _quiet)

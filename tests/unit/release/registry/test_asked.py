@@ -67,6 +67,35 @@ def test_an_error_names_the_store_that_failed(call: tuple[str, ...], named: str)
     assert "t0psecret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("Unable to locate credentials", "Set AWS_ACCESS_KEY_ID and .* or AWS_PROFILE"),
+        ("An error occurred (SignatureDoesNotMatch)", "AWS_SECRET_ACCESS_KEY are of somebody"),
+        ("An error occurred (NoSuchBucket)", "Make the bucket"),
+        ('Could not connect to the endpoint URL: "x"', "MLFLOW_S3_ENDPOINT_URL"),
+        ("An error occurred (RequestTimeTooSkewed)", "this machine's clock"),
+        ("An error occurred (SlowDown)", "less busy"),
+        ("An error occurred (XMinioStorageFull)", "Free some space there"),
+        ("whatever else", "--artifacts-destination"),
+    ],
+)
+def test_a_cloud_librarys_errors_are_sentences(said: str, remedy: str) -> None:
+    """They are of no kind that MLflow knows, and were tracebacks."""
+    kind = type("ClientError", (Exception,), {"__module__": "botocore.exceptions"})
+    asked = Asked(tracking=RUNS)
+    client: Any = Asking(Client(kind(said)), asked, limited=True)
+    sentence = f"store of files at {FILES}/1 to take .*{remedy}"
+    with pytest.raises(ServiceError, match=sentence), service_errors(asked):
+        client.get_run("1")
+        client.list_artifacts("1")
+
+
+def test_an_error_of_ours_stays_what_it_is() -> None:
+    with pytest.raises(ZeroDivisionError), service_errors(Asked(tracking=RUNS)):
+        raise ZeroDivisionError
+
+
 def test_one_store_for_all_is_named_as_that() -> None:
     asked = Asked(tracking=RUNS, registry=RUNS, last="registry")
     assert str(asked) == f"MLflow at {RUNS}"
@@ -77,7 +106,7 @@ def test_one_store_for_all_is_named_as_that() -> None:
 def test_an_answer_is_not_waited_for_without_an_end(
     monkeypatch: pytest.MonkeyPatch, call: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(asked_module, "LONGEST_CALL", 0.05)
+    monkeypatch.setattr(asked_module, "FIRST_CALL", 0.05)
     asked = Asked(tracking=RUNS)
     client: Any = Asking(Client(), asked, limited=True)
     with pytest.raises(ServiceError, match="did not answer within"), service_errors(asked):
@@ -101,7 +130,9 @@ def test_files_get_time_by_their_size(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "engine").write_bytes(bytes(3 << 20))
     client: Any = Asking(SimpleNamespace(log_artifacts=print), Asked(tracking=RUNS), limited=True)
     client.log_artifacts("1", str(tmp_path))
-    assert limits == [asked_module.LONGEST_CALL + 3 * asked_module.SECONDS_PER_MIB]
+    client.log_artifacts("1", str(tmp_path))
+    size = 3 * asked_module.SECONDS_PER_MIB
+    assert limits == [asked_module.FIRST_CALL + size, asked_module.LONGEST_CALL + size]
 
 
 def test_what_a_call_is_given_by_name_is_handed_on() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engines.errors import ServiceError
 from release.registry.asked import Asked
 from release.registry.mlflow import Store
 
@@ -47,3 +48,51 @@ def test_an_experiment_is_made_with_its_kind_and_its_words(tmp_path: Path) -> No
             "mlflow.note.content": "What it is.",
         },
     }
+
+
+class ForgettingClient:
+    """Takes every file, and keeps what it was made with: names and sizes."""
+
+    def __init__(self, kept: dict[str, int | None]) -> None:
+        self.kept = kept
+
+    def log_batch(self, run_id: str, **facts: Any) -> None:
+        """Take it."""
+
+    def log_artifacts(self, run_id: str, folder: str) -> None:
+        """Take them, and say so."""
+
+    def list_artifacts(self, run_id: str) -> list[Any]:
+        return [SimpleNamespace(path=name, file_size=size) for name, size in self.kept.items()]
+
+    def log_inputs(self, run_id: str, data_sets: Any) -> None:
+        raise Ended
+
+
+@pytest.mark.parametrize(
+    ("kept", "stops"),
+    [
+        ({}, ServiceError),  # a proxy that answers whatever it is asked
+        ({"engine.blob": 7}, ServiceError),
+        ({"engine.blob": 3, "plots": None}, ServiceError),  # a disk that was full
+        ({"engine.blob": 7, "plots": None}, Ended),
+        ({"engine.blob": None, "plots": None}, Ended),  # a store that tells no sizes
+    ],
+)
+def test_files_that_were_taken_are_looked_for(
+    tmp_path: Path, kept: dict[str, int | None], stops: type[Exception]
+) -> None:
+    engine = tmp_path / "engine.blob"
+    engine.write_bytes(b"7 bytes")
+    submission: Any = SimpleNamespace(
+        **{"fingerprint": "f", "measurement": "m", "metrics": {}, "params": {}, "tags": {}},
+        **{"files": (engine,), "draw": lambda folder: None, "data_sets": {}},
+        descriptions=SimpleNamespace(run=""),
+    )
+    run: Any = SimpleNamespace(
+        info=SimpleNamespace(run_id="1"), data=SimpleNamespace(tags={}, params={})
+    )
+    client: Any = ForgettingClient(kept)
+    store = Store(client, Asked(tracking="http://host"), "http://host", None)
+    with pytest.raises(stops, match="not there whole" if stops is ServiceError else None):
+        store._log(submission, run)

@@ -13,6 +13,7 @@ from engines import surroundings
 from engines.errors import InputError, ServiceError
 from release.registry.asked import Asked
 from release.registry.surroundings import make_sqlite, service_errors
+from release.registry.trouble import reason_of
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -62,6 +63,14 @@ def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
         ("ProxyError('Unable to connect to proxy')", "NO_PROXY"),
         ("Detected out-of-date database schema (found version a)", "`mlflow db upgrade`"),
         ("error code 404 != 200", "MLFLOW_TRACKING_URI is right"),
+        ("to endpoint /api/2.0/x failed with error code 404 != 200. Body: ''", "3.0 or later"),
+        ("the response body was not in a valid JSON format. Response body: ''", "not a login"),
+        ("failed with exception Exceeded 30 redirects", "not a login"),
+        ("Invalid value \"\" for parameter 'run_id' supplied", "another program"),
+        ("failed with error code 407 != 200", "password of the proxy"),
+        ("413 Client Error: Request Entity Too Large for url", "client_max_body_size"),
+        ("(Caused by ResponseError('too many 500 error responses'))", "what its log says"),
+        ("500 Server Error: [Errno 28] No space left on device", "where the server keeps"),
         ("error code 4010", "MLFLOW_TRACKING_URI is right"),
     ],
 )
@@ -73,6 +82,19 @@ def test_what_to_do_follows_what_the_server_says(said: str, remedy: str) -> None
         service_errors(Asked(tracking="http://host")),
     ):
         raise MlflowException(said)
+
+
+def test_a_page_is_told_by_its_title() -> None:
+    page = "<!DOCTYPE html><html><head><title>Sign in</title></head>" + "<p>Hello</p>" * 99
+    said = reason_of(ValueError(f"not JSON. Response body: '{page}'"), "http://host")
+    assert said == 'not JSON. Response body: a page of HTML that is called "Sign in".'
+    assert reason_of(ValueError("<html>\n<p>"), "http://host") == "a page of HTML."
+
+
+def test_a_long_reason_ends_between_words() -> None:
+    said = reason_of(ValueError("word " * 200), "http://host")
+    assert said.endswith("word …")
+    assert len(said) <= 402
 
 
 def test_a_setting_that_mlflow_cannot_use(monkeypatch: pytest.MonkeyPatch) -> None:
