@@ -35,6 +35,7 @@ from release.registry.surroundings import (
     environment,
     make_sqlite,
     not_set_by_user,
+    reach_database,
     service_errors,
     silence,
 )
@@ -87,7 +88,7 @@ class Store:
     def publish(self, submission: Submission) -> MlflowEntry:
         """Make, or complete, run, model and version, their files too. Raises ServiceError.
 
-        A release's run stays as it was published: what was measured later is a run of its own.
+        A release's run stays as it was published: a later measurement is a run of its own.
         """
         experiment = self._experiment(submission)
         found = self._find_version(submission.registered_model, submission.release)
@@ -352,8 +353,7 @@ def _tagged(release: str) -> str:
 
 @contextmanager
 def open_store(root: Path) -> Iterator[Store]:
-    """The store at `tracking_uri(root)`, for as long as the block runs: what MLflow raises in it
-    becomes a ServiceError, what this machine lacks an InputError."""
+    """The store at `tracking_uri(root)`; MLflow's errors in the block become ServiceError."""
     uri, registry = tracking_uri(root), registry_uri(root)
     asked = Asked(tracking=uri, registry=registry)
     with ExitStack() as stack:
@@ -365,12 +365,10 @@ def open_store(root: Path) -> Iterator[Store]:
         stack.enter_context(silence())
         from mlflow import MlflowClient
 
-        artifacts = _files_in_order(root, uri)
-        if registry != uri:
-            _files_in_order(root, registry)
+        artifacts, *_ = [_files_in_order(root, one) for one in dict.fromkeys((uri, registry))]
         with environment(impatient):
             asking = Asking(MlflowClient(uri, registry), asked, limited=impatient == IMPATIENT)
-            client = cast("MlflowClient", asking)  # it has all that one has
+            client = cast("MlflowClient", asking)
             client.search_experiments(max_results=1)
             if registry != uri:
                 client.search_registered_models(max_results=1)
@@ -378,9 +376,10 @@ def open_store(root: Path) -> Iterator[Store]:
 
 
 def _files_in_order(root: Path, uri: str) -> Path | None:
-    """See that a store that is a file can be used; gives where its artifacts lie, as
-    `artifacts_folder`."""
+    """See that a store without a server can be used; gives its `artifacts_folder`."""
     file, artifacts = sqlite_file(uri), artifacts_folder(root, uri)
+    if file is None and artifacts is not None:
+        reach_database(uri)
     if file is not None:
         make_sqlite(file)
         check_sqlite(file)

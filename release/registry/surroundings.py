@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from engines.errors import InputError, ServiceError
 from engines.extras import missing_extra
 from engines.files import atomic_path, is_of_temporary_files
-from release.registry.address import is_server
-from release.registry.asked import Asked
+from release.registry.address import DATABASES, is_server
+from release.registry.asked import FIRST_CALL, Asked, within
 from release.registry.sqlite import is_disk_trouble
 from release.registry.trouble import is_of_a_store_of_files, missing_package, reason_of, refused
 from release.registry.uri import without_credentials
@@ -30,6 +31,8 @@ PATIENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "12",
     # Else a server that is overloaded says how long this command sleeps.
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    # PostgreSQL's library waits for ever, and in C, where nothing interrupts it.
+    "PGCONNECT_TIMEOUT": "5",
 }
 """For all others: a server that falls silent is given up within half a minute, and what is missing
 then is made by the next run."""
@@ -108,6 +111,17 @@ def service_errors(asked: Asked) -> Iterator[None]:
         if not is_of_a_store_of_files(error):
             raise
         raise ServiceError(refused(error, asked)) from error
+
+
+def reach_database(uri: str) -> None:
+    """Open a connection to a database and close it: MLflow tries ten times, for minutes. Raises
+    what SQLAlchemy or the driver raises, and TimeoutError."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    if urlsplit(uri).scheme.partition("+")[0] in DATABASES:
+        with within(FIRST_CALL):
+            create_engine(uri, poolclass=NullPool).connect().close()
 
 
 def make_sqlite(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,9 @@ import pytest
 
 from engines import surroundings
 from engines.errors import InputError, ServiceError
+from release.registry import surroundings as surroundings_of_mlflow
 from release.registry.asked import Asked
-from release.registry.surroundings import make_sqlite, service_errors
+from release.registry.surroundings import make_sqlite, reach_database, service_errors
 from release.registry.trouble import reason_of
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -119,3 +121,37 @@ def test_a_link_to_nothing_is_no_new_store(tmp_path: Path, leads: str) -> None:
         make_sqlite(link)
     assert link.is_symlink()
     assert list(tmp_path.iterdir()) == [link]
+
+
+def test_a_database_that_is_not_there_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow tries ten times, which takes two minutes."""
+    import sqlalchemy
+    from sqlalchemy.exc import OperationalError
+
+    tried = []
+
+    def connect() -> None:
+        tried.append(1)
+        raise OperationalError("SELECT 1", {}, ConnectionRefusedError("Connection refused"))
+
+    monkeypatch.setattr(
+        sqlalchemy, "create_engine", lambda *_, **__: SimpleNamespace(connect=connect)
+    )
+    uri = "postgresql://ada:t0psecret@db/mlflow"
+    with (
+        pytest.raises(ServiceError, match="Connection refused") as caught,
+        service_errors(Asked(tracking=uri)),
+    ):
+        reach_database(uri)
+    assert tried == [1]
+    assert "t0psecret" not in str(caught.value)
+
+
+def test_a_database_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlalchemy
+
+    silent = SimpleNamespace(connect=lambda: time.sleep(60))
+    monkeypatch.setattr(sqlalchemy, "create_engine", lambda *_, **__: silent)
+    monkeypatch.setattr(surroundings_of_mlflow, "FIRST_CALL", 0.05)
+    with pytest.raises(TimeoutError, match="did not answer"):
+        reach_database("mysql+pymysql://db/mlflow")
