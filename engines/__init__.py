@@ -2,6 +2,7 @@
 
     errors, files        exit codes, atomic files
     entry, cli           where every command begins, an app that starts fast
+    streams              stdout and stderr, also where nobody reads them any more
     records/             what is written down: the JSON files between the steps
     extras               which extra brings what is not installed here
     surroundings         what a machine lacks, in a sentence: a package, room on a disk, memory

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import codecs
 import gc
-import io
 import os
 import re
 import signal
@@ -14,11 +13,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
+from engines import streams
 from engines.errors import InputError, JetrailError
 from engines.process.limited import give_back, run_in_a_fork, will_end_with
 from engines.process.stage import end_with_dvc
@@ -63,7 +63,21 @@ def app(help_text: str) -> typer.Typer:
 
 
 class _Commands(TyperGroup):
-    """Refuses empty words: an empty path would mean the current folder, and all that is in it."""
+    """Refuses empty words: an empty path would mean the current folder, and all that is in it. And
+    says where help, or what is wrong with the words, cannot be written."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        streams.prepare()
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                _flush()
+        except OSError as error:
+            sentence = in_a_sentence(error, "")
+            if sentence is None:
+                raise
+            sys.exit(_said(sentence, InputError.exit_code).exit_code)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         if "" in args:
@@ -92,6 +106,7 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
     @wraps(command)
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         _in_utf8()
+        streams.prepare()
         interrupted: list[int] = []
         try:
             if (status := run_in_a_fork()) is not None:
@@ -99,8 +114,7 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
             with _ended_by_sigterm(), _noting_ctrl_c(interrupted):
                 end_with_dvc()
                 result = command(*args, **kwargs)
-                if sys.stdout is not None and not sys.stdout.closed:
-                    sys.stdout.flush()  # here, where a full disk can still be said
+                _flush()
                 will_end_with(0)
                 return result
         except (typer.Exit, typer.Abort):
@@ -119,16 +133,18 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
     return wrapper
 
 
+def _flush() -> None:
+    """Write what is left of the output here, where a full disk can still be said."""
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
 def _in_utf8() -> None:
     """Start this process anew where Python takes names of files for something else than UTF-8: an
-    old locale, or PYTHONUTF8=0. What people call things would be other bytes then, or an error.
-    And what the terminal cannot show is written in escapes."""
+    old locale, or PYTHONUTF8=0. What people call things would be other bytes then, or an error."""
     if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8" and not sys.flags.utf8_mode:
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _said(sentence: str, code: int) -> typer.Exit:

@@ -1,0 +1,71 @@
+"""stdout and stderr as commands need them: whoever stops reading stops no work.
+
+`release publish | head -1` must publish all of it: at the second line the pipe is closed, and an
+error there would end the work half-way, without a word.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+_DROPPED: dict[str, type[OSError]] = {"stdout": BrokenPipeError, "stderr": OSError}
+"""Errors that end no work: of stderr all of them, since there is nowhere to tell them."""
+
+
+def prepare() -> None:
+    """Let what the terminal cannot show be written in escapes, and what nobody reads any more be
+    dropped. Streams that are not the process's own, as in tests, stay as they are."""
+    _fill_gaps()
+    for name, dropped in _DROPPED.items():
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            if stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+            if stream is getattr(sys, f"__{name}__"):
+                setattr(sys, name, _dropping(stream, dropped))
+
+
+def _fill_gaps() -> None:
+    """Open what was closed (`>&-`): the next file would get that number, and what a library in C
+    prints would go into it."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
+
+
+def _dropping(stream: io.TextIOWrapper, dropped: type[OSError]) -> TextIO:
+    try:
+        descriptor = stream.fileno()
+        stream.flush()
+    except (OSError, ValueError):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Dropping(descriptor, dropped)),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+class _Dropping(io.FileIO):
+    """A file that goes to nowhere once it cannot be written, as when its pipe's other end is
+    closed."""
+
+    def __init__(self, descriptor: int, dropped: type[OSError]) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._dropped = dropped
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except self._dropped:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())  # for the programs that are started, too
+            os.close(nowhere)
+            return super().write(data)
