@@ -25,8 +25,13 @@ TEMPORARY_PREFIX = ".jetrail-"
 YOUNG_SECONDS = 60.0
 """A temporary folder of this age has its lock, if anybody uses it."""
 
-DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
-"""The disk is full, or may not be written."""
+DISK_ERRNOS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+        *(errno.EFBIG, errno.EIO, errno.ESTALE, errno.ENODEV),
+    }
+)
+"""The disk is full, may not be written, takes no file of that size, or is broken or gone."""
 
 ROOM = 1 << 20
 """Bytes: a disk with less is a full one."""
@@ -161,10 +166,23 @@ def _disk_errors(path: Path) -> Iterator[None]:
         if error.errno not in DISK_ERRNOS:
             raise
         raise InputError(
-            f"Cannot write {path}: {error.strerror}. Nothing was changed. Free some space "
-            f"({disk_of(path)}) or fix the permissions of the folder, then run the same command "
-            "again."
+            f"Cannot write {path}: {error.strerror}. Nothing was changed. "
+            f"{disk_remedy(error, path)}, then run the same command again."
         ) from error
+
+
+def disk_remedy(error: OSError, path: Path) -> str:
+    """What to do about one of DISK_ERRNOS where `path` was to be written."""
+    if error.errno == errno.EFBIG:
+        return (
+            "Raise the limit on the size of a file (`ulimit -f`), or use a file system that takes "
+            f"larger ones ({disk_of(path)})"
+        )
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ENODEV):
+        return f"Look what is wrong with the disk (`dmesg` says more; {disk_of(path)})"
+    if error.errno == errno.EROFS:
+        return f"Mount the disk so that it can be written ({disk_of(path)}), or use another one"
+    return f"Free some space ({disk_of(path)}) or fix the permissions of the folder"
 
 
 def is_of_temporary_files(error: BaseException) -> bool:

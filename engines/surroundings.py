@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engines.errors import lacks_memory, says_lack_of_threads
-from engines.files import DISK_ERRNOS, ROOM, disk_of
+from engines.files import DISK_ERRNOS, ROOM, disk_of, disk_remedy
 from engines.process.limited import limit_bytes
 
 LARGEST_BYTES = 512 << 20
@@ -75,6 +75,11 @@ def _of_the_system(error: OSError) -> str | None:
             f"Expected to be able to use {error.filename}, but the system says: "
             f"{error.strerror}. Fix its {what} and run again."
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            f"Expected to open another file, but the system says: {error.strerror}. Raise the "
+            "limit (`ulimit -n`), or end other programs, and run again."
+        )
     if error.errno == errno.ENOENT and "temporary directory" in (error.strerror or ""):
         return (
             f"Expected a folder for temporary files, but the system says: {error.strerror}. Free "
@@ -85,14 +90,19 @@ def _of_the_system(error: OSError) -> str | None:
     if error.filename is not None:
         path = Path(os.fsdecode(error.filename))
         return (
-            f"Cannot write {path}: {error.strerror} ({disk_of(path)}). Free some space there and "
-            "run the same command again."
+            f"Cannot write {path}: {error.strerror}. {disk_remedy(error, path)}, then run the same "
+            "command again."
         )
     return _without_a_name(error)
 
 
 def _without_a_name(error: OSError) -> str:
     """The system does not say which file: a temporary one, or the output."""
+    if error.errno == errno.EFBIG:
+        return (
+            f"Expected to write a file, but the system says: {error.strerror}. Raise the limit on "
+            "the size of a file (`ulimit -f`), and run again."
+        )
     folder = Path(tempfile.gettempdir())
     if shutil.disk_usage(folder).free < ROOM:
         return (

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import resource
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,8 +15,8 @@ import pytest
 
 from engines import surroundings
 from engines.backends.openvino.messages import translated
-from engines.errors import WrongEngine
-from engines.files import disk_of
+from engines.errors import InputError, WrongEngine
+from engines.files import atomic_path, disk_of
 from engines.surroundings import in_a_sentence
 
 
@@ -103,3 +107,48 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
         (tmp_path / ("x" * 300)).write_bytes(b"")
     said = str(in_a_sentence(raised.value, "pipeline"))
     assert "File name too long. Fix its name and run again." in said
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EFBIG, "Raise the limit on the size of a file (`ulimit -f`)"),
+        (errno.EIO, "Look what is wrong with the disk (`dmesg` says more"),
+        (errno.ESTALE, "Look what is wrong with the disk (`dmesg` says more"),
+        (errno.EROFS, "Mount the disk so that it can be written"),
+        (errno.ENOSPC, "Free some space"),
+    ],
+)
+def test_what_to_do_about_a_disk(tmp_path: Path, number: int, remedy: str) -> None:
+    error = OSError(number, os.strerror(number), str(tmp_path / "file"))
+    said = str(in_a_sentence(error, "pipeline"))
+    assert f"Cannot write {tmp_path}/file: {os.strerror(number)}. {remedy}" in said
+    with pytest.raises(InputError, match=re.escape(remedy)):
+        write_with(tmp_path, error)
+
+
+def write_with(folder: Path, error: OSError) -> None:
+    with atomic_path(folder / "written"):
+        raise error
+
+
+def test_a_file_that_is_larger_than_it_may_be(tmp_path: Path) -> None:
+    """`ulimit -f`, or 4 GiB on a memory card; what libraries write, too."""
+    script = (
+        "from pathlib import Path\nimport sys\nfrom engines.cli import reports_errors\n"
+        "@reports_errors\ndef work():\n    open(sys.argv[1], 'wb', 0).write(bytes(9000))\n"
+        "    open(sys.argv[1], 'ab', 0).write(bytes(9000))\nwork()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "file")],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "error: Expected to write a file, but the system says: File too large" in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_no_more_open_files(number: int) -> None:
+    assert "`ulimit -n`" in str(in_a_sentence(OSError(number, os.strerror(number)), "release"))
