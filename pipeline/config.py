@@ -8,9 +8,9 @@ from pydantic import Field, ValidationError
 
 from engines.config.target import NotNegative
 from engines.config.workspace import Workspace
-from engines.config.yaml import load_yaml
+from engines.config.yaml import explain_in, parse_yaml
 from engines.errors import InputError
-from engines.records.record import Part, explain
+from engines.records.record import Part
 from pipeline.records import Method
 
 
@@ -39,10 +39,12 @@ def load_quantize(workspace: Workspace) -> QuantizeConfig:
     path = workspace.root / "params.yaml"
     if not path.is_file():
         raise InputError(f"Expected the parameters in {path}, but there is no such file.")
-    content = load_yaml(path)
+    text = path.read_bytes()
+    content = parse_yaml(text, str(path))
     if not isinstance(content, dict) or "quantize" not in content:
         raise InputError(f"{path}: expected the key `quantize`, which is missing. Add it.")
     try:
         return QuantizeConfig.model_validate(content["quantize"])
     except ValidationError as error:
-        raise InputError(f"{path}: quantize.{explain(error)}. Fix the file and run.") from error
+        where = explain_in(error, text, ("quantize",))
+        raise InputError(f"{path}: {where}. Fix the file and run again.") from error

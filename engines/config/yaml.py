@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +28,30 @@ def parse_bytes(kind: type[Config], content: bytes, name: str) -> Config:
     try:
         return kind.model_validate(parse_yaml(content, name))
     except ValidationError as error:
-        raise InputError(f"{name}: {explain(error)}. Fix the file and run again.") from error
+        where = explain_in(error, content)
+        raise InputError(f"{name}: {where}. Fix the file and run again.") from error
+
+
+def explain_in(error: ValidationError, content: bytes, within: tuple[str, ...] = ()) -> str:
+    """As `explain`, with the line of a YAML file's `content` that is meant; `within` says under
+    which keys of it what did not validate stands."""
+    keys = (*within, *error.errors(include_url=False)[0]["loc"])
+    return ".".join((*within, explain(error))) + _line_of(content, keys)
+
+
+def _line_of(content: bytes, keys: Sequence[int | str]) -> str:
+    """` (line 12)`, where the last of `keys` that the file has stands; empty for the whole file."""
+    node, line = YAML(pure=True).compose(StringIO(content.decode("utf-8-sig"))), None
+    for key in keys:
+        parts = node.value if node is not None and node.id in ("mapping", "sequence") else ()
+        if parts and node.id == "sequence":
+            found = [(one, one) for index, one in enumerate(parts) if index == key]
+        else:
+            found = [pair for pair in parts if pair[0].value == str(key)]
+        if not found:
+            break
+        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    return f" (line {line})" if line else ""
 
 
 def load_yaml(path: Path) -> Any:

@@ -80,6 +80,10 @@ def refuse_conflict(content: bytes, name: str) -> None:
         )
 
 
+_AS_WRITTEN = {None: "nothing", True: "true", False: "false"}
+"""In words of YAML and JSON, not of Python."""
+
+
 def explain(error: ValidationError) -> str:
     """The first problem of a validation error as `key: what is wrong`, and how many more."""
     problems = error.errors(include_url=False)
@@ -104,4 +108,6 @@ def _got(problem: Any) -> str:
     value = problem.get("input")
     if isinstance(value, str) and ("://" in value or "@" in value):
         return ""  # An address may have a password in it.
-    return f", got {value!r}" if isinstance(value, str | int | float | bool | None) else ""
+    if value is None or isinstance(value, bool):
+        return f", got {_AS_WRITTEN[value]}"
+    return f", got {value!r}" if isinstance(value, str | int | float) else ""

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, StrictInt
 from ruamel.yaml import YAML
 
 from engines.config.model import load_model
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace, find_workspace
+from engines.config.yaml import parse_file
 from engines.errors import InputError
 
 ROOT = Path(__file__).parents[4]
@@ -111,7 +113,7 @@ def test_an_unknown_target_names_the_known_ones() -> None:
 
 @pytest.mark.parametrize(
     ("text", "got"),
-    [("", "got None"), ("- a\n", "got a list"), ("just words\n", "got 'just words'")],
+    [("", "got nothing"), ("- a\n", "got a list"), ("just words\n", "got 'just words'")],
 )
 def test_a_file_without_keys_is_refused_in_plain_words(
     workspace: Workspace, text: str, got: str
@@ -121,6 +123,40 @@ def test_a_file_without_keys_is_refused_in_plain_words(
     path.write_text(text)
     with pytest.raises(InputError, match=f"the file: Input should be keys with values, {got}. Fix"):
         load_model(workspace, "helmets")
+
+
+class Inner(BaseModel):
+    c: float
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    a: StrictInt
+    b: Inner
+
+
+class Rows(BaseModel):
+    b: list[Inner]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        (Outer, "# ours\na: 1\nb:\n  c: x\n", r"b.c: Input .* number.*, got 'x' \(line 4\)\. Fix"),
+        (Outer, "a: 1\nb: {c: 1}\nd: 2\n", r"d: Extra inputs.*, got 2 \(line 3\)"),
+        (Outer, "a: 1\nb:\n  e: 1\n", r"b.c: Field required \(line 2\)"),
+        (Outer, "b: {c: 1}\n", r"a: Field required\. Fix"),
+        (Outer, "a: true\nb: {c: 1}\n", r"a: .*, got true \(line 1\)"),
+        (Outer, "", r"the file: .*, got nothing\. Fix"),
+        (Rows, "\ufeffz: 1\r\nb:\r\n- c: 2\r\n- c:\r\n", r"b.1.c: .*, got nothing \(line 4\)"),
+        (Rows, "b: [{c: 1},\n  2]\n", r"b.1: .*, got 2 \(line 2\)"),
+    ],
+)
+def test_the_line_is_said(tmp_path: Path, kind: type[BaseModel], text: str, said: str) -> None:
+    path = tmp_path / "row.yaml"
+    path.write_bytes(text.encode())
+    with pytest.raises(InputError, match=f"^{path}: {said}"):
+        parse_file(kind, path)
 
 
 def test_what_is_no_yaml_is_refused(workspace: Workspace) -> None:
