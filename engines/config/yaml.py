@@ -15,6 +15,10 @@ from ruamel.yaml.error import YAMLError
 from engines.errors import InputError
 from engines.records.record import explain, refuse_conflict
 
+NOT_YAML = (YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
+"""What ruamel and PyYAML raise of a text: not only errors of their own, where a date has 99 months,
+a tag does not fit its value, or lists lie in each other a thousand times."""
+
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -62,11 +66,34 @@ def load_yaml(path: Path) -> Any:
 def parse_yaml(content: bytes, name: str) -> Any:
     """As `load_yaml`, of what a file called `name` holds."""
     try:
-        return YAML(typ="safe", pure=True).load(content.decode())
-    except (YAMLError, UnicodeDecodeError) as error:
+        return _safe(content.decode())
+    except NOT_YAML as error:
         refuse_conflict(content, name)
         where = re.sub(r"\s+", " ", str(error))[:300]
+        if not isinstance(error, YAMLError | UnicodeDecodeError | RecursionError):
+            where += _line_of_what_is_no_value(content.decode())
         raise InputError(f"{name} is not YAML: {where}. Fix the file and run again.") from error
+
+
+def _safe(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def _line_of_what_is_no_value(text: str) -> str:
+    """` (line 12)`, where what looks like a date or a number is none."""
+    nodes = [YAML(pure=True).compose(StringIO(text))]
+    while nodes:
+        node = nodes.pop(0)
+        if node.id == "scalar":
+            try:
+                _safe(text[node.start_mark.index : node.end_mark.index])
+            except NOT_YAML:
+                return f" (line {node.start_mark.line + 1})"
+        elif node.id == "mapping":
+            nodes += [one for pair in node.value for one in pair]
+        else:
+            nodes += node.value
+    return ""
 
 
 def load_named(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engines.config.yaml import NOT_YAML
 from engines.errors import InputError
 from pipeline.intake.dataset import Sample
 from pipeline.intake.labels import label_path
@@ -82,7 +83,7 @@ def _load(path: Path) -> Any:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8", errors="ignore"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, *NOT_YAML) as error:
         where = " ".join(str(error).split())[:300]
         raise InputError(f"{path} is not YAML: {where}. Fix the file and run again.") from error
     if isinstance(content, dict):

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from engines.config.yaml import NOT_YAML
 from engines.errors import InputError
 from engines.files import write_kept
 
@@ -40,7 +40,7 @@ def edited(path: Path, *edits: Edit) -> bytes:
         text = before.removeprefix(mark)
         for edit in edits:
             text = edit(text)
-    except (YAMLError, ValueError) as error:
+    except NOT_YAML as error:
         where = " ".join(str(error).split())[:300]
         raise InputError(
             f"Expected to be able to edit {path}, but could not: {where}. Fix the file and run the "
@@ -239,7 +239,7 @@ def _cut(
 def _checked(before: str, after: str, change: Callable[[Any], None]) -> str:
     wanted, got = _load(before), None
     change(wanted)
-    with suppress(YAMLError):
+    with suppress(*NOT_YAML):
         got = _load(after)
     if got != wanted:
         raise ValueError("it is written in a way that this command cannot follow")

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from engines.config.model import load_model
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace, find_workspace
-from engines.config.yaml import parse_file
+from engines.config.yaml import load_yaml, parse_file
 from engines.errors import InputError
 
 ROOT = Path(__file__).parents[4]
@@ -165,6 +165,24 @@ def test_what_is_no_yaml_is_refused(workspace: Workspace) -> None:
     path.write_text("name: [unclosed\n")
     with pytest.raises(InputError, match="is not YAML"):
         load_model(workspace, "helmets")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb:\n- 2001-99-99\n", r"is not YAML: month must be.* \(line 3\)\. Fix"),
+        ("a: !!bool x\n", r"is not YAML: 'x' \(line 1\)"),
+        ("a: !!int ''\n", r"is not YAML: .* \(line 1\)"),
+        ("a:\n  b: " + "9" * 5000, r"is not YAML: .* \(line 2\)"),
+        ("a: " + "[" * 3000 + "]" * 3000, "is not YAML: maximum recursion depth"),
+        ("b: [1\n", r"is not YAML: .*line 2"),
+    ],
+)
+def test_what_only_looks_like_yaml_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "row.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        load_yaml(path)
 
 
 def load_row(workspace: Workspace, row: dict[str, Any]) -> TargetConfig:
