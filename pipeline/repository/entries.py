@@ -45,7 +45,11 @@ def entries(workspace: Workspace, model: str, targets: Iterable[str]) -> Iterato
     rows = {
         _row(workspace, target): [
             with_entry(
-                ("engines",), f"{model}-{precision}", {"model": model, "precision": precision}
+                # The model last: where two people bring theirs, the entries that git shows of
+                # both sides are whole, and it is enough to keep both.
+                ("engines",),
+                f"{model}-{precision}",
+                {"precision": precision, "model": model},
             )
             for precision in PRECISIONS
         ]

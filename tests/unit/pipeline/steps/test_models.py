@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -139,6 +140,36 @@ def snapshot(workspace: Workspace) -> dict[str, bytes | None]:
         str(path.relative_to(workspace.root)): path.read_bytes() if path.is_file() else None
         for path in (*found, *locks)
     }
+
+
+# --- entries -----------------------------------------------------------------------------------
+
+
+def test_both_sides_of_a_merge_are_right_together(workspace: Workspace, tmp_path: Path) -> None:
+    """Two people bring a model each: in each file it is enough to keep what git shows of both."""
+    files = [workspace.root / "params.yaml", workspace.target(TARGETS[0]) / "params.yaml"]
+    before = [file.read_bytes() for file in files]
+    sides: list[list[bytes]] = []
+    for model in ("pumps", "valves"):
+        with entries(workspace, model, TARGETS[:1]):
+            pass
+        sides.append([file.read_bytes() for file in files])
+        for file, content in zip(files, before, strict=True):
+            file.write_bytes(content)
+    for file, base, ours, theirs in zip(files, before, *sides, strict=True):
+        versions = [tmp_path / name for name in ("ours", "base", "theirs")]
+        for path, content in zip(versions, (ours, base, theirs), strict=True):
+            path.write_bytes(content)
+        merge = ["git", "merge-file", "-p", *map(str, versions)]
+        merged = subprocess.run(merge, capture_output=True, check=False).stdout
+        lines = merged.splitlines(keepends=True)
+        kept = [one for one in lines if one[:7] not in (b"<<<<<<<", b"=======", b">>>>>>>")]
+        assert len(kept) == len(lines) - 3
+        file.write_bytes(b"".join(kept))
+    assert load_yaml(files[0])["models"] == ["meter-yolov8n", "pumps", "valves"]
+    engines = load_target(workspace, TARGETS[0]).engines
+    for model in ("pumps", "valves"):
+        assert [engines[f"{model}-{one}"].precision for one in PRECISIONS] == [*PRECISIONS]
 
 
 # --- remove-model ------------------------------------------------------------------------------
