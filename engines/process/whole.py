@@ -5,17 +5,37 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
 def undivided(*numbers: signal.Signals) -> Iterator[None]:
     """Hold signals back until the block is over, from programs that it starts too; they come then.
 
-    For what cannot be taken back and takes seconds. Call it in the main thread, where no other
-    thread of this process takes the signals instead.
+    Call it where no other thread of this process takes the signals instead; else `done_first`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers or (signal.SIGINT, signal.SIGTERM))
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def done_first() -> Iterator[None]:
+    """As `undivided` for SIGINT and SIGTERM, also where another thread takes them, such as one of
+    NumPy or PyTorch. For what cannot be taken back and takes seconds. Call it in the main thread.
+    """
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+    with undivided():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                handlers[number] = signal.signal(number, lambda got, _: came.append(got))
+        try:
+            yield
+        finally:
+            for one, handler in handlers.items():
+                signal.signal(one, handler)
+    for one in dict.fromkeys(came):
+        signal.raise_signal(one)

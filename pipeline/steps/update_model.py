@@ -10,7 +10,7 @@ from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import atomic_path
-from engines.process.whole import undivided
+from engines.process.whole import done_first
 from pipeline.intake.checkpoint import CheckpointFacts, inspect_checkpoint
 from pipeline.intake.names import check_version
 from pipeline.intake.weights import check_stride, check_there, copy_weights, names_differ
@@ -57,7 +57,7 @@ def update_model(workspace: Workspace, name: str, weights: Path, version: str | 
         with ExitStack() as once_begun:
             with atomic_path(kept) as new:
                 copy_weights(weights, new, checkpoint.sha256)
-                once_begun.enter_context(undivided())
+                once_begun.enter_context(done_first())
             write_all({path: text})
             if tracked(kept):
                 dvc_add(workspace.root, [kept])

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -362,6 +363,7 @@ def test_ctrl_c_while_dvc_adds_waits_until_the_new_weights_are_kept(
 
     def add(_: Path, paths: list[Path]) -> None:
         os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # another thread may take it, and hand it on
         kept.append(paths[0].read_bytes())
 
     monkeypatch.setattr(update, "dvc_add", add)
