@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from engines.config.model import ModelConfig, load_model
+from engines.config.names import NAME_PATTERN
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.records.record import VerdictName
@@ -31,11 +34,35 @@ class ListedModel:
 
 
 def listed_models(workspace: Workspace) -> list[ListedModel]:
-    """Every model that has a folder or is named somewhere, by name. Raises InputError for a row
-    that is not YAML."""
+    """Every model that has a folder or is named somewhere, by name, and what is left of one. Raises
+    InputError for a row that is not YAML."""
     folders = {path.parent.name for path in workspace.models.glob("*/model.yaml")}
     names = folders | {*named_models(workspace)} | models_in_rows(workspace)
-    return [_listed(workspace, name) for name in sorted(names)]
+    left = {path.name for path in workspace.models.glob("*") if _holds_files(path)} - names
+    return sorted(
+        [
+            *(_listed(workspace, name) for name in names),
+            *(_left(workspace, name) for name in left),
+        ],
+        key=lambda one: one.name,
+    )
+
+
+def _holds_files(folder: Path) -> bool:
+    """Whether a folder of models/ can be a model's and has anything in it."""
+    named = re.fullmatch(NAME_PATTERN, folder.name) is not None
+    return named and folder.is_dir() and any(folder.rglob("*"))
+
+
+def _left(workspace: Workspace, name: str) -> ListedModel:
+    """What git does not keep: the folder after its model.yaml went with `git revert`."""
+    problem = (
+        f"models/{name} has no model.yaml and nothing names it: weights and data that git left, "
+        "for example when it took the model's commit back. `git add` would take them. Remove them "
+        f"with `pipeline remove-model {name}`."
+    )
+    rings = tuple(released_in(workspace, name))
+    return ListedModel(name=name, config=None, engines={}, rings=rings, problems=(problem,))
 
 
 def _listed(workspace: Workspace, name: str) -> ListedModel:

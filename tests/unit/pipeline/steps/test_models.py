@@ -432,6 +432,19 @@ def test_a_model_that_params_does_not_name(helmets: Workspace) -> None:
     assert "`models:` of params.yaml does not name it" in found["helmets"][0]
 
 
+def test_what_git_leaves_of_a_model_that_it_took_back(helmets: Workspace) -> None:
+    (helmets.model("valves") / "data").mkdir(parents=True)
+    (helmets.model("valves") / "weights.pt").write_bytes(OLD)
+    helmets.model("empty").mkdir()
+    text = StringIO()
+    print_models(list_models(helmets), Console(file=text, width=80))
+    *_, name, problem = text.getvalue().splitlines()
+    assert name == "valves"
+    assert "Remove them with `pipeline remove-model valves`" in problem
+    remove_model(helmets, "valves", force=False)
+    assert "valves" not in {one.name for one in list_models(helmets)}
+
+
 # --- several at once ---------------------------------------------------------------------------
 
 
