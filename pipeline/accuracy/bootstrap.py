@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,34 +40,51 @@ class ClassMatches:
     """Labelled objects of the class in each picture, shape (pictures,)."""
 
 
+class _Matched(NamedTuple):
+    """The detections in one picture that count, by falling confidence."""
+
+    classes: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+    hits: NDArray[np.bool_]
+    """Shape (n, 10)."""
+
+
 def match(truth: Mapping[str, Truth], detections: Mapping[str, Detections]) -> list[ClassMatches]:
     """Match detections to labels as COCO does; one entry for each class that has objects."""
+    found = [_match_picture(one, detections[name]) for name, one in truth.items()]
+    images = np.repeat(np.arange(len(found)), [len(one.classes) for one in found])
+    matched = _Matched(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
     labelled = sorted({int(index) for one in truth.values() for index in one.classes})
-    return [_match_class(truth, detections, category) for category in labelled]
+    return [_of_class(truth, images, matched, category) for category in labelled]
 
 
-def _match_class(
-    truth: Mapping[str, Truth], detections: Mapping[str, Detections], category: int
+def _match_picture(truth: Truth, found: Detections) -> _Matched:
+    counting = np.flatnonzero(_place_in_class(found.classes) < MAX_DETECTIONS)
+    classes = found.classes[counting]
+    ious = iou_matrix(found.boxes[counting].astype(np.float64), truth.boxes)
+    ious[classes[:, None] != truth.classes] = 0.0
+    return _Matched(classes, found.confidences[counting], _greedy_hits(ious))
+
+
+def _place_in_class(classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the same class stand before each."""
+    order = np.argsort(classes, kind="stable")
+    sorted_classes = classes[order]
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order)) - np.searchsorted(sorted_classes, sorted_classes)
+    return places
+
+
+def _of_class(
+    truth: Mapping[str, Truth], images: NDArray[np.int64], matched: _Matched, category: int
 ) -> ClassMatches:
-    hits, images, confidences, objects = [], [], [], []
-    for index, (name, one) in enumerate(truth.items()):
-        boxes = one.boxes[one.classes == category]
-        found = detections[name]
-        chosen = np.flatnonzero(found.classes == category)
-        order = np.argsort(-found.confidences[chosen], kind="stable")[:MAX_DETECTIONS]
-        chosen = chosen[order]
-        objects.append(len(boxes))
-        hits.append(_greedy_hits(iou_matrix(found.boxes[chosen].astype(np.float64), boxes)))
-        images.append(np.full(len(chosen), index))
-        confidences.append(found.confidences[chosen])
-    order = np.argsort(-np.concatenate(confidences), kind="stable")
-    matched = np.concatenate(hits)[order]
-    rows = np.flatnonzero(matched.any(axis=1))
+    chosen = np.flatnonzero(matched.classes == category)
+    chosen = chosen[np.argsort(-matched.confidences[chosen], kind="stable")]
+    hits = matched.hits[chosen]
+    rows = np.flatnonzero(hits.any(axis=1))
+    objects = [np.count_nonzero(one.classes == category) for one in truth.values()]
     return ClassMatches(
-        images=np.concatenate(images)[order],
-        rows=rows,
-        hits=matched[rows],
-        objects=np.array(objects, np.int64),
+        images=images[chosen], rows=rows, hits=hits[rows], objects=np.array(objects, np.int64)
     )
 
 

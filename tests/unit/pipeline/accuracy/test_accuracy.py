@@ -105,6 +105,22 @@ def test_the_bootstrap_s_figure_is_coco_s(seed: int, pictures: int, noise: float
     assert ours == pytest.approx(accuracy(truth, found, CLASSES).map50_95, abs=1e-9)
 
 
+def test_what_stands_behind_a_hundred_of_its_class_does_not_count() -> None:
+    """The box of class `one` stands behind a hundred as well, but of another class."""
+    boxes = np.array([[0.0, 0.0, 30.0, 30.0], [50.0, 50.0, 99.0, 99.0]])
+    truth = {"a.jpg": Truth(boxes=boxes, classes=np.array([0, 1]), height=400, width=400)}
+    strays = np.repeat([[200.0, 200.0, 220.0, 220.0]], 100, axis=0)
+    found = {
+        "a.jpg": Detections(
+            boxes=np.concatenate([strays, boxes]).astype(np.float32),
+            confidences=np.linspace(0.9, 0.1, 102, dtype=np.float32),
+            classes=np.array([0] * 101 + [1]),
+        )
+    }
+    assert mean_average_precision(match(truth, found), np.ones((1, 1))).tolist() == [0.5]
+    assert accuracy(truth, found, CLASSES).map50_95 == 0.5
+
+
 def test_a_weight_of_two_is_the_picture_twice() -> None:
     truth, found = random_scene(3, 8, 6)
     weights = np.array([2, 1, 0, 1, 3, 1, 1, 0], np.float64)
