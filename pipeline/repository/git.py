@@ -16,7 +16,7 @@ def commit(root: Path) -> str:
     """Commit of the repository, with `-dirty` when the code differs from it; empty without git, or
     in a folder that is not a repository with a commit. A repository around it of which it is no
     part, as of a home folder, does not count."""
-    head = _git(root, "rev-parse", "HEAD")
+    head = _git(root, "rev-parse", "HEAD", told=True)
     if not head or not _git(root, "ls-tree", "--name-only", "HEAD"):
         return ""
     changes = _git(root, "status", "--porcelain", "--", ".", *NOT_CODE)
@@ -33,7 +33,9 @@ def knows(root: Path, folder: Path) -> bool:
     return bool(_git(root, "ls-files", "--", str(folder)))
 
 
-def _git(root: Path, *arguments: str) -> str:
+def _git(root: Path, *arguments: str, told: bool = False) -> str:
+    """What git prints; nothing where it refuses. `told`: why it does not read the repository is
+    noted."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],
@@ -44,7 +46,12 @@ def _git(root: Path, *arguments: str) -> str:
         )
     except FileNotFoundError:
         return ""
-    if "dubious ownership" in done.stderr:
+    if told and "bad config" in done.stderr:
+        note(
+            f"Git does not read {root} ({done.stderr.strip().removeprefix('fatal: ')}), so this is "
+            "built without a commit to lead back to. Fix that and build again."
+        )
+    if told and "dubious ownership" in done.stderr:
         note(
             f"Git does not read {root}, which another user owns, so this is built without a commit "
             f"to lead back to. Say that it is yours with `git config --global --add safe.directory "

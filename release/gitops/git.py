@@ -20,6 +20,12 @@ _OF_ANOTHER_REPOSITORY = (
 )
 """What git sets for its hooks: in one of them these would lead to another repository or index."""
 
+_OF_THE_CLONE = (
+    *("bad config", "bad numeric config value", "bad boolean config value"),
+    *("unknown repository extension", "Expected git repo version", "dubious ownership"),
+)
+"""What git says of a clone that it cannot read, whatever it was asked."""
+
 _LOCK = re.compile(r"(?m)^(remote:)?.*Unable to create '(.+?\.lock)': File exists")
 _USER_INFO = re.compile(r"(\w+://)[^/@\s']+@")
 
@@ -85,7 +91,7 @@ def git(
     of the clone's own.
 
     Raises GitFailed when git refuses, CannotWrite where the disk is full, InputError where there
-    is no git, and ServiceError when it takes longer than `seconds`.
+    is no git or it cannot read the clone, and ServiceError when it takes longer than `seconds`.
     """
     try:
         done = subprocess.run(
@@ -110,6 +116,11 @@ def git(
     if _is_disk_trouble(failure.said):
         disks = dict.fromkeys(disk_of(one) for one in (folder, *([Path(index)] if index else [])))
         raise CannotWrite(folder, failure.sentence, "; ".join(disks))
+    if any(word in failure.said for word in _OF_THE_CLONE):
+        raise InputError(
+            f"Expected git to read the repository of {folder}, but it says: {failure.sentence}. "
+            "Fix that, and run the same command again."
+        )
     raise failure
 
 

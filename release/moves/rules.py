@@ -39,6 +39,8 @@ QUARANTINE, CLOCK = "quarantine", "clock"
 
 _CLOCKS_DIFFER = timedelta(minutes=10)
 """By which the clocks of two machines may differ before somebody has to look."""
+_YET_TO_COME = "which is yet to come"
+"""By a clock that is behind."""
 _SILENCE = timedelta(days=366)
 """After which it is likelier that a clock is wrong than that nobody committed anything."""
 
@@ -128,12 +130,21 @@ def refusal(answers: Iterable[RuleResult]) -> GateFailed | None:
     refused = [one for one in answers if not one.holds and not one.overridden]
     if not refused:
         return None
-    reasons = " ".join(f"{one.rule}: {one.said}." for one in refused)
+    reasons = " ".join(f"{one.rule}: {_reason(one, refused)}." for one in refused)
     names = " ".join(f"--override {one.rule}" for one in refused)
     return GateFailed(
         f"The ring refuses the promotion. {reasons} Nothing was moved. Whoever answers for it "
         f'gives {names} --why "…", which the commit keeps.'
     )
+
+
+def _reason(refused: RuleResult, others: Iterable[RuleResult]) -> str:
+    """Why a rule refuses; where that follows from another one that does too, which one it is."""
+    for other in others:
+        clock = other.rule == CLOCK and _YET_TO_COME in refused.said
+        if other is not refused and (clock or refused.said.endswith(f": {other.said}")):
+            return f"as {other.rule} says"
+    return refused.said
 
 
 def _utc(at: datetime) -> str:
@@ -170,7 +181,7 @@ def _age(rule: AgeRule, asked: RuleInput) -> tuple[bool, str]:
     if stands_on is not None and since.clock < stands_on.clock - _CLOCKS_DIFFER:
         unknown = f"before the commit that this one stands on ({_utc(stands_on.clock)})"
     if since.at > asked.now + _CLOCKS_DIFFER:
-        unknown = "which is yet to come"
+        unknown = _YET_TO_COME
     if unknown:
         return False, (
             f"by the clock of {since.who} {asked.below} got the release at {_utc(since.clock)}, "

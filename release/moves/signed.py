@@ -19,10 +19,16 @@ def check_signature(view: Workspace, publication: Publication, now: datetime) ->
     were published. Raises InputError where there is no key, and WrongEngine with the cause."""
     path = attestation_path(view, publication.release)
     if not path.is_file():
-        raise WrongEngine(f"it is not signed: there is no {view.relative(path)}")
+        raise WrongEngine(
+            f"it is not signed: there is no {view.relative(path)}; `release sign "
+            f"{publication.release}` where its engine is, and commit that file"
+        )
     keys = trusted_keys(view)
     if not keys:
-        raise InputError("nobody's signature counts yet: there is no key in release/trust/keys")
+        raise InputError(
+            "nobody's signature counts yet: there is no key in release/trust/keys; make one with "
+            "`release keygen`, commit its public part, and sign again with it"
+        )
     found = verify_envelope(path.read_bytes(), keys, now, where=view.relative(path))
     said, files = found.statement.predicate, found.statement.files
     if said.release != publication.release:

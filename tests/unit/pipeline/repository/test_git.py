@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.repository.git import commit
+from pipeline.repository.git import commit, in_git
 
 
 def git(root: Path, *words: str) -> None:
@@ -68,3 +68,15 @@ def test_a_folder_of_another_user_is_said(
     assert commit(root) == ""
     said = capsys.readouterr().err
     assert f"git config --global --add safe.directory {root}" in said
+
+
+def test_a_repository_that_git_cannot_read_is_noted_where_it_matters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    with (tmp_path / ".git" / "config").open("a") as file:
+        file.write("[core\n")
+    assert not in_git(tmp_path)
+    assert capsys.readouterr().err == ""
+    assert commit(tmp_path) == ""
+    assert "(bad config line" in capsys.readouterr().err

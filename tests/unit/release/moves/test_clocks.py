@@ -79,7 +79,8 @@ def test_promotion(repository: GitOpsRepository, run: Run, report: str, clock: s
     assert "ready: the report is of " in said
     assert "clock: this machine says that it is " in said
     assert ("more than a year after the last commit" in said) == (clock != "1970")
-    assert ("which is yet to come" in said) == (clock == "1970")
+    assert ("age: as clock says." in said) == (clock == "1970")
+    assert ("which is yet to come" in result.stdout) == (clock == "1970")
     assert "Traceback" not in said
     assert len(repository.subjects()) == 2
 

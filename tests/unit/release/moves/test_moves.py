@@ -292,3 +292,16 @@ def test_a_clock_in_1970(
     result = run(*promote("pilot"))
     assert result.exit_code == 3
     assert "this machine says that it is 1970-01-01 00:00 UTC, but Ada" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "line", ["[core", "[extensions]\n\tobjectformat = md9", "[core]\n\tbare = x"]
+)
+def test_a_clone_that_git_cannot_read(repository: GitOpsRepository, run: Run, line: str) -> None:
+    """It says so of everything that it is asked: no branch's name is wrong, then."""
+    with (repository.workspace.root / ".git" / "config").open("a") as file:
+        file.write(f"{line}\n")
+    result = run("history")
+    assert result.exit_code == 2
+    assert "error: Expected git to read the repository of " in result.stderr
+    assert "rings.yaml" not in result.stderr

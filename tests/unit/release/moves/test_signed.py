@@ -144,3 +144,16 @@ def test_labelled_clusters_and_no_attestation(
     result = run(*promote("--report", path))
     assert result.exit_code == 3
     assert "stands in the attestation, which does not hold: it is not signed" in result.stderr
+
+
+def test_what_two_rules_refuse_for_is_said_once(
+    run: Run, signed: Callable[..., None], tmp_path: Path
+) -> None:
+    signed("verdict}, {rule: signature", None)
+    shown = {"ring": "pilot", "device": TARGET, "jetpack": "6.2"}
+    path = write_report(tmp_path / "r.json", [cluster("pilot-1", "2026-01-01T00:00:00Z", **shown)])
+    os.utime(path)
+    said = run(*promote("--report", path)).stderr
+    assert "verdict: as signature says. signature: it is not signed: there is no " in said
+    assert said.count(f"`release sign {PUBLICATION.release}`") == 1
+    assert "--override verdict --override signature" in said
