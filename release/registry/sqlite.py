@@ -21,6 +21,10 @@ _PLACES = (
 """Where MLflow 3 writes whole paths of files."""
 
 
+LOCKED_SECONDS = 15.0
+"""How long another program may write before it is said."""
+
+
 def check_sqlite(path: Path) -> None:
     """Raise InputError unless SQLite can work with `path`; MLflow would try for minutes."""
     with _opened(path) as database:
@@ -63,13 +67,15 @@ def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """The database, for one transaction. Raises InputError for what SQLite says of it."""
     try:
-        with closing(sqlite3.connect(path, timeout=30)) as database, database:
+        with closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as database, database:
             yield database
     except sqlite3.Error as error:
+        remedy = "Free some space, fix the permissions or move the file away"
+        if "locked" in str(error):
+            remedy = "End the program that writes to it, or wait for it"
         raise InputError(
             f"Expected an SQLite database in {path}, or nothing there yet, but SQLite says: "
-            f"{error}. Free some space, fix the permissions or move the file away, then run the "
-            "same command again."
+            f"{error}. {remedy}, then run the same command again."
         ) from error
 
 

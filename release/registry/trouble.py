@@ -6,7 +6,7 @@ import re
 import shlex
 
 from release.registry.asked import Asked
-from release.registry.uri import without_credentials, without_secrets
+from release.registry.uri import REGISTRY, TRACKING, without_credentials, without_secrets
 
 _PACKAGES = {
     "boto3": "boto3",
@@ -40,6 +40,10 @@ _REMEDIES = {
     ),
     r"ProxyError": (
         "See that the proxy of HTTP_PROXY and HTTPS_PROXY runs, or name the server in NO_PROXY"
+    ),
+    r"mlflow-artifacts URI was supplied": (
+        f"This is a server's database, whose files only the server has: name its http address in "
+        f"{TRACKING}"
     ),
     r"error code 407\b": (
         "Name user and password of the proxy in HTTP_PROXY and HTTPS_PROXY, or the server in "
@@ -134,6 +138,11 @@ def is_of_a_store_of_files(error: Exception) -> bool:
 
 def _remedy(error: Exception, asked: Asked) -> str:
     said = str(error)
+    if asked.variable == REGISTRY and "model-versions/create" in said:
+        return (
+            f"Name the server of {TRACKING} in {REGISTRY}, or a database: a server looks for "
+            "models among its own runs only"
+        )
     remedies = _REMEDIES if asked.variable else {**_OF_FILES, **_REMEDIES}
     for pattern, remedy in remedies.items():
         if re.search(pattern, said):

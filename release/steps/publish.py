@@ -265,10 +265,11 @@ def _write(
             continue
         recorded = read_publication(workspace, publication.release).mlflow
         if recorded != publication.mlflow:
+            here = publication.mlflow
             say(
                 f"{publication.release}: its record stays as it is and names run "
-                f"{recorded.run_id} at {recorded.tracking_uri}; here it is run "
-                f"{publication.mlflow.run_id}"
+                f"{recorded.run_id}, version {recorded.version}, at {recorded.tracking_uri}; here "
+                f"it is run {here.run_id}, version {here.version}"
             )
     candidates.write(candidates_path(workspace, candidates.target))
 

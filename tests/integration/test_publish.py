@@ -936,6 +936,19 @@ def _contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256_file(path) for path in files}
 
 
+def test_a_deleted_version_is_made_again_and_said(workspace: Workspace) -> None:
+    published = publish(workspace, TARGET, "tiny-fp16", _quiet)
+    (entry,) = [one.mlflow for one in published.publications]
+    client = _client(workspace)
+    client.delete_model_version(NAME, str(entry.version))
+    client.create_model_version(NAME, source=workspace.root.as_uri())  # somebody's own
+    said: list[str] = []
+    again = publish(workspace, TARGET, "tiny-fp16", said.append).publications[0].mlflow
+    assert (again.run_id, again.version) != (entry.run_id, entry.version)
+    told = f"names run {entry.run_id}, version {entry.version}, at sqlite:///mlflow.db; here it is"
+    assert [one for one in said if f"{told} run {again.run_id}, version {again.version}" in one]
+
+
 def test_a_deleted_run_is_named_with_the_command(workspace: Workspace) -> None:
     published = publish(workspace, TARGET, None, _quiet)
     run = published.publications[0].mlflow.run_id

@@ -96,6 +96,17 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
         raise ZeroDivisionError
 
 
+def test_a_server_that_knows_no_models_of_another() -> None:
+    from mlflow.exceptions import MlflowException
+
+    asked = Asked(tracking="sqlite:////r/mlflow.db", registry=MODELS)
+    error = MlflowException("to /api/2.0/mlflow/model-versions/create failed: 500 error responses")
+    client: Any = Asking(Client(error), asked, limited=True)
+    said = "server of MLFLOW_TRACKING_URI in MLFLOW_REGISTRY_URI, or a database"
+    with pytest.raises(ServiceError, match=said), service_errors(asked):
+        client.get_registered_model("m")
+
+
 def test_one_store_for_all_is_named_as_that() -> None:
     asked = Asked(tracking=RUNS, registry=RUNS, last="registry")
     assert str(asked) == f"MLflow at {RUNS}"

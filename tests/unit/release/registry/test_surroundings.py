@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ import pytest
 
 from engines import surroundings
 from engines.errors import InputError, ServiceError
+from release.registry import sqlite
 from release.registry import surroundings as surroundings_of_mlflow
 from release.registry.asked import Asked
 from release.registry.surroundings import make_sqlite, reach_database, service_errors
@@ -69,6 +72,7 @@ def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
         ("the response body was not in a valid JSON format. Response body: ''", "not a login"),
         ("failed with exception Exceeded 30 redirects", "not a login"),
         ("Invalid value \"\" for parameter 'run_id' supplied", "another program"),
+        ("When an mlflow-artifacts URI was supplied, the", "name its http address in"),
         ("failed with error code 407 != 200", "password of the proxy"),
         ("413 Client Error: Request Entity Too Large for url", "client_max_body_size"),
         ("(Caused by ResponseError('too many 500 error responses'))", "what its log says"),
@@ -155,3 +159,15 @@ def test_a_database_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(surroundings_of_mlflow, "FIRST_CALL", 0.05)
     with pytest.raises(TimeoutError, match="did not answer"):
         reach_database("mysql+pymysql://db/mlflow")
+
+
+def test_a_store_that_another_program_writes_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sqlite, "LOCKED_SECONDS", 0.05)
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InputError, match="database is locked. End the program that writes"):
+            sqlite.check_sqlite(path)
+    sqlite.check_sqlite(path)

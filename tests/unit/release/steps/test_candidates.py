@@ -215,7 +215,7 @@ def test_a_record_of_another_mlflow_stays(
     _, said = told(workspace)
     (kept,) = (line for line in said if "its record stays as it is" in line)
     assert first.release in kept
-    assert "names run 1a at sqlite:///mlflow.db; here it is run " in kept
+    assert "names run 1a, version 1, at sqlite:///mlflow.db; here it is run " in kept
     assert path.read_bytes() == before
     assert len(list(workspace.records.glob("v*/publication.json"))) == 2
 
