@@ -27,6 +27,9 @@ from engines.surroundings import in_a_sentence
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""In a name that somebody else gave, these would move the cursor, or write from right to left."""
+
 _LONG = re.compile(r"\S{1000,}")
 """Longer than any tag, digest or address; a path may be this long, and is known by its ends."""
 
@@ -150,9 +153,14 @@ def _in_utf8() -> None:
 def _said(sentence: str, code: int) -> typer.Exit:
     """The end of a command whose error was told; a name of thousands of letters is told in part."""
     with suppress(OSError):  # where errors go to a full disk, the exit code still says which it is
-        print(f"error: {_LONG.sub(_in_part, sentence)}", file=sys.stderr, flush=True)
+        shown = _CONTROL.sub(_escaped, _LONG.sub(_in_part, sentence))
+        print(f"error: {shown}", file=sys.stderr, flush=True)
     will_end_with(code)
     return typer.Exit(code)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
 
 
 def _in_part(found: re.Match[str]) -> str:

@@ -39,6 +39,12 @@ def in_a_sentence(error: Exception, program: str) -> str | None:
         from engines.extras import missing_extra
 
         return missing_extra(error, program)
+    if isinstance(error, UnicodeDecodeError):
+        place = error.object[max(0, error.start - 30) : error.end + 30]
+        return (
+            f"Expected text in UTF-8, but a file holds other bytes: {place!r}. Save that file as "
+            "UTF-8, and run again."
+        )
     if isinstance(error, OSError):
         return _of_the_system(error) or _of_little_memory(error)
     return _of_little_memory(error)

@@ -19,6 +19,12 @@ NOT_YAML = (YAMLError, ValueError, LookupError, AttributeError, TypeError, Recur
 """What ruamel and PyYAML raise of a text: not only errors of their own, where a date has 99 months,
 a tag does not fit its value, or lists lie in each other a thousand times."""
 
+_LIBRARY_S_ADVICE = re.compile(
+    r' in "<(?:unicode|byte) string>",| with value "[^"]*" \(original value: "[^"]*"\)'
+    r"| To suppress this check.*"
+)
+"""Of ruamel's messages: names of no file, and advice to programmers."""
+
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -69,7 +75,7 @@ def parse_yaml(content: bytes, name: str) -> Any:
         return _safe(content.decode())
     except NOT_YAML as error:
         refuse_conflict(content, name)
-        where = re.sub(r"\s+", " ", str(error))[:300]
+        where = _LIBRARY_S_ADVICE.sub("", re.sub(r"\s+", " ", str(error)))[:300]
         if not isinstance(error, YAMLError | UnicodeDecodeError | RecursionError):
             where += _line_of_what_is_no_value(content.decode())
         raise InputError(f"{name} is not YAML: {where}. Fix the file and run again.") from error

@@ -108,6 +108,12 @@ def _template(workspace: Workspace, file: str) -> str:
             f"Expected {path}, which each new folder of release/fleet begins as, but it is not "
             f"there. Bring it back with `git checkout -- {workspace.relative(path)}`."
         ) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"Expected {path} as text in UTF-8, but line {line} holds other bytes. Save it as "
+            "UTF-8, and run the same command again."
+        ) from error
 
 
 def _lay_out(folder: Path, templates: dict[str, str], words: dict[str, str]) -> None:

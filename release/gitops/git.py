@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,9 +120,16 @@ def git(
     if any(word in failure.said for word in _OF_THE_CLONE):
         raise InputError(
             f"Expected git to read the repository of {folder}, but it says: {failure.sentence}. "
-            "Fix that, and run the same command again."
+            f"{_remedy(failure, folder)}, and run the same command again."
         )
     raise failure
+
+
+def _remedy(failure: GitFailed, folder: Path) -> str:
+    if "dubious ownership" in failure.said:
+        safe = shlex.join(["git", "config", "--global", "--add", "safe.directory", str(folder)])
+        return f"If you trust whoever owns it, say so with `{safe}`"
+    return "Fix that"
 
 
 def without_credentials(text: str) -> str:

@@ -72,3 +72,10 @@ print("through")
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
     )
     assert done.stdout == "through\n"
+
+
+def test_what_would_move_the_cursor_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[2J\x07é\u202egpj.\x9b1m"
+    assert said(capsys, f"Expected a ring, got {name}.\n  git add\tit") == (
+        "error: Expected a ring, got \\x1b[2J\\x07é\\u202egpj.\\x9b1m.\n  git add\tit\n"
+    )

@@ -152,3 +152,10 @@ def test_a_file_that_is_larger_than_it_may_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
 def test_no_more_open_files(number: int) -> None:
     assert "`ulimit -n`" in str(in_a_sentence(OSError(number, os.strerror(number)), "release"))
+
+
+def test_bytes_that_are_no_text() -> None:
+    with pytest.raises(UnicodeDecodeError) as got:
+        b"name: caf\xe9\n".decode()
+    said = str(in_a_sentence(got.value, "release"))
+    assert "Expected text in UTF-8, but a file holds other bytes: b'name: caf\\xe9" in said

@@ -176,6 +176,7 @@ def test_what_is_no_yaml_is_refused(workspace: Workspace) -> None:
         ("a:\n  b: " + "9" * 5000, r"is not YAML: .* \(line 2\)"),
         ("a: " + "[" * 3000 + "]" * 3000, "is not YAML: maximum recursion depth"),
         ("b: [1\n", r"is not YAML: .*line 2"),
+        ("a:\na: {}\n", r'line 1, column 1.* found duplicate key "a" line 2, .*\(line: 2\). Fix'),
     ],
 )
 def test_what_only_looks_like_yaml_is_refused(tmp_path: Path, text: str, said: str) -> None:

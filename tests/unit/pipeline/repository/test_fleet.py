@@ -197,3 +197,13 @@ def test_what_fleet_is_told() -> None:
     # Fleet makes a bundle of a path's root where YAML files lie in or below it without a
     # fleet.yaml (apply.go, shouldCreateBundleForThisPath): none of ours is such a root.
     assert all((path / "fleet.yaml").is_file() for path in found)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_template_that_is_not_utf8(workspace: Workspace, encoding: str) -> None:
+    template = workspace.root / "release" / "templates" / "fleet.yaml"
+    template.write_bytes(("# plain\n# caf\xe9\n").encode(encoding))
+    before = snapshot(workspace)
+    with pytest.raises(InputError, match=r"fleet.yaml as text in UTF-8, but line [12] holds other"):
+        lay_out(workspace, "meter")
+    assert snapshot(workspace) == before

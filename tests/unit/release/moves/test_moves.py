@@ -305,3 +305,14 @@ def test_a_clone_that_git_cannot_read(repository: GitOpsRepository, run: Run, li
     assert result.exit_code == 2
     assert "error: Expected git to read the repository of " in result.stderr
     assert "rings.yaml" not in result.stderr
+
+
+def test_a_clone_of_another_user(
+    repository: GitOpsRepository, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own, for its tests
+    result = run("history")
+    assert result.exit_code == 2
+    assert f"`git config --global --add safe.directory {repository.workspace.root}`" in (
+        result.stderr
+    )
