@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.intake.data_yaml import DataYaml
 from pipeline.intake.dataset import Sample
+from pipeline.progress import track
 
 CALIBRATION_IMAGES = 300
 TUNING_IMAGES = 200
@@ -86,15 +87,18 @@ def _check_filled(data: DataYaml, sets: dict[str, list[Sample]], shared: str) ->
 
 def _by_content(data: DataYaml) -> dict[str, dict[str, Sample]]:
     """Each split's different pictures by sha256; of several copies, one that has a label file."""
-    hashed = {
-        name: [(sha256_file(sample.image), sample) for sample in samples]
-        for name, samples in data.splits.items()
-    }
+    hashed = {name: _hashed(name, samples) for name, samples in data.splits.items()}
     labelled = _labelled((one for rows in hashed.values() for one in rows), len(data.names))
     return {
         name: {content: labelled.get(content, sample) for content, sample in rows}
         for name, rows in hashed.items()
     }
+
+
+def _hashed(name: str, samples: Sequence[Sample]) -> list[tuple[str, Sample]]:
+    """Each sample with its picture's sha256; of large sets that takes minutes, so it is said."""
+    told = track(samples, f"look for copies in {name}") if samples else samples
+    return [(sha256_file(sample.image), sample) for sample in told]
 
 
 def _labelled(rows: Iterable[tuple[str, Sample]], classes: int) -> dict[str, Sample]:

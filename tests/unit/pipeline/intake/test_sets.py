@@ -106,6 +106,15 @@ def test_the_table_says_what_feeds_what_and_what_is_missing(
     assert max(map(len, said.splitlines()[:5])) <= 80
 
 
+def test_what_takes_minutes_of_large_sets_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split(read_data_yaml(make(tmp_path)))
+    said = capsys.readouterr().err
+    assert "look for copies in train: 6 images\nlook for copies in val: 3 images\n" in said
+    assert "in test" not in said
+
+
 def test_a_small_evaluation_says_what_it_is_worth() -> None:
     assert worth(100, {"a": 30}) == ()
     (pictures,) = worth(50, {"a": 30})
