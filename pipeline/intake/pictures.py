@@ -114,16 +114,11 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 def check_picture(path: Path) -> None:
     """Raise InputError for a picture that Ultralytics would leave out, or that is not read here."""
-    from PIL import Image
-
     _check_header(path)
     try:
-        with Image.open(path) as image:
-            height, width, kind = image.height, image.width, image.format
-            image.verify()
-        if kind in ("JPEG", "MPO") and not _ends_whole(path):
-            with Image.open(path) as image:
-                image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            height, width = _verified(path)
     except _BROKEN as error:
         raise _unreadable(path) from error
     if min(height, width) < LEAST_SIDE:
@@ -132,6 +127,19 @@ def check_picture(path: Path) -> None:
             f"{width} x {height} in {path}. Take it out of the data set."
         )
     read_picture(path)
+
+
+def _verified(path: Path) -> Size:
+    """Size of a picture whose parts are all there, as far as Pillow's kind of it tells."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        size, kind = Size(image.height, image.width), image.format
+        image.verify()
+    if kind in ("JPEG", "MPO") and not _ends_whole(path):
+        with Image.open(path) as image:
+            image.load()
+    return size
 
 
 def _check_header(path: Path) -> None:
@@ -144,7 +152,7 @@ def _check_header(path: Path) -> None:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of damaged EXIF too, which nobody here needs
             with Image.open(path) as image:
                 size, kind, shown = image.size, image.format, image.info.get("bbox")
     except Image.DecompressionBombError as error:

@@ -6,10 +6,13 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from engines.detect.pictures import MAX_PIXELS
 from engines.errors import InputError
-from pipeline.intake.pictures import MAX_PIXELS, check_picture, read_picture
+from pipeline.intake.pictures import check_picture, read_picture
 
 
 def png_of(path: Path, width: int, height: int) -> Path:
@@ -37,3 +40,14 @@ def test_a_large_picture_is_refused_before_it_is_decoded(
     path = png_of(tmp_path / "wide.png", side, side)
     with pytest.raises(InputError, match=r"at most 134 million pixels.*wide\.png"):
         read(path)  # type: ignore[operator]
+
+
+def test_damaged_exif_is_nothing_to_be_warned_of(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "a.jpg"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # five entries, and none follows
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(path, exif=exif)
+    recwarn.clear()
+    check_picture(path)
+    assert not recwarn.list
