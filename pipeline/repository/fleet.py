@@ -17,7 +17,7 @@ from typing import Any
 from engines.config.rings import load_rings
 from engines.config.target import TargetConfig
 from engines.config.workspace import Workspace
-from engines.config.yaml import load_yaml
+from engines.config.yaml import load_yaml, parse_yaml
 from engines.errors import InputError
 from engines.files import atomic_folder
 
@@ -40,10 +40,13 @@ def fleet_folders(
     away again when the block fails.
 
     A folder that is there stays as it is: its fleet.yaml is people's. Raises InputError where
-    rings.yaml or a template is missing.
+    rings.yaml or a template is missing, or a template does not become YAML with keys.
     """
     templates = {file: _template(workspace, file) for file in FILES}
-    places = product(models, targets, load_rings(workspace).names)
+    places = list(product(models, targets, load_rings(workspace).names))
+    for model, target, ring in places[:1]:
+        for file, text in templates.items():
+            _check_filled(workspace, file, _filled(text, _words(model, target, ring)))
     made: list[Path] = []
     try:
         for model, target, ring in places:
@@ -119,9 +122,22 @@ def _template(workspace: Workspace, file: str) -> str:
 def _lay_out(folder: Path, templates: dict[str, str], words: dict[str, str]) -> None:
     with atomic_folder(folder) as new:
         for file, text in templates.items():
-            for word, value in words.items():
-                text = text.replace(f"<{word}>", value)
-            (new / file).write_text(text, encoding="utf-8")
+            (new / file).write_text(_filled(text, words), encoding="utf-8")
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        text = text.replace(f"<{word}>", value)
+    return text
+
+
+def _check_filled(workspace: Workspace, file: str, text: str) -> None:
+    path = workspace.root / "release" / "templates" / file
+    if not isinstance(parse_yaml(text.encode(), str(path)), dict):
+        raise InputError(
+            f"Expected {path} as YAML with keys, which each new folder of release/fleet begins as, "
+            f"got something else. Bring it back with `git checkout -- {workspace.relative(path)}`."
+        )
 
 
 def _take_away(folder: Path) -> None:

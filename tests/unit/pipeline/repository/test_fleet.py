@@ -207,3 +207,18 @@ def test_a_template_that_is_not_utf8(workspace: Workspace, encoding: str) -> Non
     with pytest.raises(InputError, match=r"fleet.yaml as text in UTF-8, but line [12] holds other"):
         lay_out(workspace, "meter")
     assert snapshot(workspace) == before
+
+
+@pytest.mark.parametrize("file", ["fleet.yaml", "release.yaml"])
+@pytest.mark.parametrize("text", ["", "- a\n", "helm: [\n", "<<<<<<< HEAD\na: 1\n=======\n"])
+def test_a_template_that_is_broken_is_laid_out_nowhere(
+    workspace: Workspace, file: str, text: str
+) -> None:
+    template = workspace.root / "release" / "templates" / file
+    template.write_text(text)
+    before = snapshot(workspace)
+    with pytest.raises(
+        InputError, match=rf"templates/{file} (as YAML with keys|is not YAML|holds)"
+    ):
+        lay_out(workspace, "meter")
+    assert snapshot(workspace) == before
