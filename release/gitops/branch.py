@@ -7,6 +7,7 @@ move, and a command that is killed leaves objects behind that git sweeps up, and
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -142,6 +143,10 @@ class GitOps:
         return False
 
 
+def _path(printed: bytes) -> str:
+    return os.fsdecode(printed.removesuffix(b"\n"))
+
+
 def open_gitops(workspace: Workspace) -> GitOps:
     """The GitOps repository that `release/rings.yaml` names.
 
@@ -149,7 +154,9 @@ def open_gitops(workspace: Workspace) -> GitOps:
     """
     place = load_rings(workspace).gitops
     try:
-        asked = git(workspace.root, "rev-parse", "--show-toplevel", "--show-prefix").decode()
+        # One at a time: the name of a folder may hold line ends.
+        top = _path(git(workspace.root, "rev-parse", "--show-toplevel"))
+        prefix = _path(git(workspace.root, "rev-parse", "--show-prefix"))
         git(workspace.root, "check-ref-format", f"refs/heads/{place.branch}")
     except GitFailed as error:
         if "not a git repository" in error.said:
@@ -163,7 +170,6 @@ def open_gitops(workspace: Workspace) -> GitOps:
         ) from error
     # A repository of its own for Fleet has these folders at its root.
     own = not any(mark in place.url for mark in (":", "/"))
-    top, prefix = asked.splitlines()
     return GitOps(
         folder=Path(top),
         url=place.url,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -28,6 +29,7 @@ from pipeline.cli import commands
 from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_sets
 from pipeline.intake.labels import label_path
+from pipeline.intake.names import check_new_name
 from pipeline.intake.split import split
 from pipeline.steps import add_model as step
 from pipeline.steps.add_model import NewModel, add_model, parse_imgsz
@@ -419,6 +421,13 @@ def test_a_name_is_not_taken_twice(tmp_path: Path, workspace: Workspace, data: P
     add_model(workspace, new(tmp_path, data))
     with pytest.raises(InputError, match="helmets is there already"):
         add_model(workspace, new(tmp_path, data))
+
+
+def test_a_name_that_is_a_number_is_refused_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match="name that YAML reads as text, got '1e3'"):
+            check_new_name("1e3", False, "model")
 
 
 def test_the_folder_of_sites_is_no_model_s(

@@ -10,6 +10,8 @@ import pytest
 from factories.gitops import GitOpsRepository, git
 from typer.testing import Result
 
+from engines.config.workspace import Workspace
+from release.gitops.branch import open_gitops
 from release.records import publication_path
 from release.rollout.release_yaml import HEADER
 from tests.unit.release.publications import PUBLICATION, TARGET, another
@@ -316,3 +318,10 @@ def test_a_clone_of_another_user(
     assert f"`git config --global --add safe.directory {repository.workspace.root}`" in (
         result.stderr
     )
+
+
+@pytest.mark.parametrize("name", ["a\nb", "c\u2028d", "e\x85f", "\udcff"])
+def test_a_folder_whose_name_holds_line_ends(repository: GitOpsRepository, name: str) -> None:
+    moved = repository.workspace.root.with_name(name)
+    repository.workspace.root.rename(moved)
+    assert open_gitops(Workspace(root=moved)).folder == moved
