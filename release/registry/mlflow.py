@@ -354,7 +354,7 @@ def _tagged(release: str) -> str:
 @contextmanager
 def open_store(root: Path) -> Iterator[Store]:
     """The store at `tracking_uri(root)`; MLflow's errors in the block become ServiceError."""
-    uri, registry = tracking_uri(root), registry_uri(root)
+    uri, registry, shown = tracking_uri(root), registry_uri(root), shown_uri(root)  # as written
     asked = Asked(tracking=uri, registry=registry)
     with ExitStack() as stack:
         stack.enter_context(environment({**QUIET, TRACKING: uri, REGISTRY: registry}))
@@ -372,7 +372,7 @@ def open_store(root: Path) -> Iterator[Store]:
             client.search_experiments(max_results=1)
             if registry != uri:
                 client.search_registered_models(max_results=1)
-        yield Store(client, asked, shown_uri(root), artifacts)
+        yield Store(client, asked, shown, artifacts)
 
 
 def _files_in_order(root: Path, uri: str) -> Path | None:

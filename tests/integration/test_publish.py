@@ -936,6 +936,18 @@ def _contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256_file(path) for path in files}
 
 
+def test_a_relative_store_is_one_of_the_repository_in_records_too(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace.root / "mlflow.db").rename(workspace.root / "own.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+    monkeypatch.chdir(tmp_path)
+    (entry,) = [one.mlflow for one in publish(workspace, TARGET, "tiny-fp16", _quiet).publications]
+    assert entry.tracking_uri == "sqlite:///own.db"
+    assert not (tmp_path / "own.db").exists()
+    assert [*(workspace.root / "mlartifacts").glob("**/engine.blob")]
+
+
 def test_a_deleted_version_is_made_again_and_said(workspace: Workspace) -> None:
     published = publish(workspace, TARGET, "tiny-fp16", _quiet)
     (entry,) = [one.mlflow for one in published.publications]
