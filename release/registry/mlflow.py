@@ -91,6 +91,7 @@ class Store:
         A release's run stays as it was published: a later measurement is a run of its own.
         """
         experiment = self._experiment(submission)
+        self._client.search_logged_models([experiment], max_results=1)  # a server before 3.0 fails
         found = self._find_version(submission.registered_model, submission.release)
         run = self._run(submission, experiment, found)
         later = _holds_another_measurement(run, submission)
@@ -263,9 +264,8 @@ class Store:
         )
         model = found[0] if found else self._create_model(submission, experiment, run)
         if model.status.value != "READY" or not has_model(self._client, model.model_id):
-            number = model.model_id
-            if not send_model(self._client, submission, number, run.info.run_id):
-                raise ServiceError(not_kept(f"model {number}", self._asked))
+            if not send_model(self._client, submission, model.model_id, run.info.run_id):
+                raise ServiceError(not_kept(f"model {model.model_id}", self._asked))
             model = self._client.finalize_logged_model(model.model_id, "READY")
         self._link_model(run, model)
         return model

@@ -50,6 +50,36 @@ def test_an_experiment_is_made_with_its_kind_and_its_words(tmp_path: Path) -> No
     }
 
 
+class OldServer(NotingClient):
+    """MLflow before 3.0: an experiment, no logged models, and nothing may be made in it."""
+
+    def get_experiment_by_name(self, name: str) -> Any:
+        return SimpleNamespace(experiment_id="1", lifecycle_stage="active", tags={})
+
+    def set_experiment_tag(self, number: str, key: str, value: str) -> None:
+        """Take it."""
+
+    def search_model_versions(self, query: str) -> list[Any]:
+        return []
+
+    def search_runs(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    def search_logged_models(self, *_: Any, **__: Any) -> None:
+        raise Ended
+
+
+def test_a_server_without_logged_models_is_left_as_it_is() -> None:
+    client: Any = OldServer()
+    submission: Any = SimpleNamespace(
+        **{"experiment": "meter", "registered_model": "meter.x", "release": "v1", "tags": {}},
+        descriptions=SimpleNamespace(experiment="What it is.", run="What it is."),
+    )
+    store = Store(client, Asked(tracking="http://host"), "http://host", None)
+    with pytest.raises(Ended):  # and not an AttributeError of create_run
+        store.publish(submission)
+
+
 class ForgettingClient:
     """Takes every file, and keeps what it was made with: names and sizes."""
 
