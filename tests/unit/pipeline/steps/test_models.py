@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import time
@@ -57,7 +59,7 @@ data: {{calibration: data/calibration, tuning: data/tuning, evaluation: data/eva
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A repository with the sample's entries in two targets, and no other model."""
-    workspace = Workspace(root=tmp_path / "repository")
+    workspace = Workspace(root=tmp_path / "their repository")
     for target in TARGETS:
         workspace.target(target).mkdir(parents=True)
         row = ROOT / "engines/targets" / target / "params.yaml"
@@ -224,6 +226,17 @@ def test_a_row_that_cannot_be_edited_stops_it_before_anything(helmets: Workspace
     with pytest.raises(InputError, match=r"x86-openvino/params\.yaml is not YAML"):
         remove_model(helmets, "helmets", force=False)
     assert snapshot(helmets) == before
+
+
+def test_what_others_wrote_for_candidates_is_named_with_a_command_to_copy(
+    helmets: Workspace,
+) -> None:
+    path = helmets.records / "candidates" / "x86-openvino.json"
+    path.write_text("[]\n")
+    said = f"Bring it back with `git checkout -- {shlex.quote(str(path))}`"
+    with pytest.raises(InputError, match=re.escape(said)):
+        remove_model(helmets, "helmets", force=False)
+    assert helmets.model("helmets").is_dir()
 
 
 def test_killed_at_any_step_a_rerun_completes(
