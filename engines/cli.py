@@ -27,6 +27,9 @@ from engines.surroundings import in_a_sentence
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+_PANIC = "PanicException"
+"""What libraries in Rust raise, which is no Exception (pyo3)."""
+
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """In a name that somebody else gave, these would move the cursor, or write from right to left."""
 
@@ -124,7 +127,9 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
             raise
         except JetrailError as error:
             raise _said(str(error), error.exit_code) from error
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+                raise
             if interrupted:
                 raise KeyboardInterrupt from error  # what a library made of it is no error of ours
             give_back()

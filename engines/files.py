@@ -182,7 +182,9 @@ def disk_remedy(error: OSError, path: Path) -> str:
         return f"Look what is wrong with the disk (`dmesg` says more; {disk_of(path)})"
     if error.errno == errno.EROFS:
         return f"Mount the disk so that it can be written ({disk_of(path)}), or use another one"
-    return f"Free some space ({disk_of(path)}) or fix the permissions of the folder"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "Fix the owner or the permissions of the folder"
+    return f"Free some space there ({disk_of(path)})"
 
 
 def is_of_temporary_files(error: BaseException) -> bool:

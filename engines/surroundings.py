@@ -21,7 +21,7 @@ LARGEST_BYTES = 512 << 20
 """What a library may ask for at once: where less is left of a limit, memory is why it failed."""
 
 
-def in_a_sentence(error: Exception, program: str) -> str | None:
+def in_a_sentence(error: BaseException, program: str) -> str | None:
     """What to tell the user of `program`; None where the error is of another kind."""
     if lacks_memory(error):
         return (
@@ -50,7 +50,7 @@ def in_a_sentence(error: Exception, program: str) -> str | None:
     return _of_little_memory(error)
 
 
-def _of_little_memory(error: Exception) -> str | None:
+def _of_little_memory(error: BaseException) -> str | None:
     """A library that got no memory may go on without a part of itself and fail elsewhere, with
     whatever error: so where little is left of a limit, that is what has to be said."""
     limit, taken = limit_bytes(), _address_space_bytes()
@@ -124,5 +124,5 @@ def _without_a_name(error: OSError) -> str:
     )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -79,3 +79,18 @@ def test_what_would_move_the_cursor_is_escaped(capsys: pytest.CaptureFixture[str
     assert said(capsys, f"Expected a ring, got {name}.\n  git add\tit") == (
         "error: Expected a ring, got \\x1b[2J\\x07é\\u202egpj.\\x9b1m.\n  git add\tit\n"
     )
+
+
+def test_a_panic_of_a_library_in_rust_is_an_error_like_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    panic = type("PanicException", (BaseException,), {})
+
+    @reports_errors
+    def command() -> None:
+        raise panic("failed to spawn thread: Resource temporarily unavailable")
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == 2
+    assert "`ulimit -u`" in capsys.readouterr().err
