@@ -32,6 +32,7 @@ from release.registry.surroundings import (
     IMPATIENT,
     PATIENT,
     QUIET,
+    already_there,
     environment,
     make_sqlite,
     not_set_by_user,
@@ -199,7 +200,7 @@ class Store:
                     self._client.set_experiment_tag(number, key, value)
             return number
         location = (self._artifacts / name).as_uri() if self._artifacts else None
-        with _already_there():
+        with already_there():
             return str(
                 self._client.create_experiment(name, artifact_location=location, tags=wanted)
             )
@@ -254,7 +255,8 @@ class Store:
         )
         if not send_files(self._client, submission, run_id):
             raise ServiceError(not_kept(f"run {run_id}", self._asked))
-        self._client.log_inputs(run_id, inputs(submission))
+        with already_there():
+            self._client.log_inputs(run_id, inputs(submission))
         self._client.set_tag(run_id, MEASUREMENT, submission.measurement)
         self._client.set_tag(run_id, LOGGED, submission.fingerprint)
 
@@ -276,7 +278,8 @@ class Store:
 
         outputs = run.outputs.model_outputs if run.outputs else []
         if model.model_id not in [one.model_id for one in outputs]:
-            self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
+            with already_there():
+                self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
 
     def _link_version(self, model: LoggedModel, version: Any) -> None:
         """Let the model's page name its version, as `mlflow.register_model` does; else it says that
@@ -315,7 +318,7 @@ class Store:
 
     def _register(self, submission: Submission, model: LoggedModel, run: Run) -> Any:
         name = submission.registered_model
-        with _already_there():
+        with already_there():
             self._client.create_registered_model(name, description=submission.descriptions.model)
         ours = self._client.create_model_version(
             name,
@@ -386,14 +389,3 @@ def _files_in_order(root: Path, uri: str) -> Path | None:
         if artifacts is not None:
             follow_move(file, artifacts, always=file == root / LOCAL_STORE)
     return artifacts
-
-
-@contextmanager
-def _already_there() -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -111,6 +112,20 @@ def service_errors(asked: Asked) -> Iterator[None]:
         if not is_of_a_store_of_files(error):
             raise
         raise ServiceError(refused(error, asked)) from error
+
+
+@contextmanager
+def already_there() -> Iterator[None]:
+    """Take it for done where somebody else made the same at the same moment: MLflow says so, or
+    hands on that its database has such a row."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        twice = re.search(r"IntegrityError|UniqueViolation", str(error))
+        if error.error_code != "RESOURCE_ALREADY_EXISTS" and not twice:
+            raise
 
 
 def reach_database(uri: str) -> None:

@@ -6,7 +6,7 @@ import errno
 import sqlite3
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +17,12 @@ from engines.errors import InputError, ServiceError
 from release.registry import sqlite
 from release.registry import surroundings as surroundings_of_mlflow
 from release.registry.asked import Asked
-from release.registry.surroundings import make_sqlite, reach_database, service_errors
+from release.registry.surroundings import (
+    already_there,
+    make_sqlite,
+    reach_database,
+    service_errors,
+)
 from release.registry.trouble import reason_of
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -171,3 +176,18 @@ def test_a_store_that_another_program_writes_to(
         with pytest.raises(InputError, match="database is locked. End the program that writes"):
             sqlite.check_sqlite(path)
     sqlite.check_sqlite(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "done"),
+    [
+        ("(sqlite3.IntegrityError) UNIQUE constraint failed: inputs.source_type", True),
+        ("(psycopg2.errors.UniqueViolation) duplicate key value", True),
+        ("(sqlite3.OperationalError) database is locked", False),
+    ],
+)
+def test_what_another_made_at_the_same_moment_is_there(said: str, done: bool) -> None:
+    from mlflow.exceptions import MlflowException
+
+    with nullcontext() if done else pytest.raises(MlflowException), already_there():
+        raise MlflowException(said)
