@@ -110,7 +110,7 @@ class Store:
         return MlflowEntry(
             tracking_uri=self._shown_uri,
             experiment=submission.experiment,
-            run_id=run.info.run_id,
+            run_id=version.run_id or run.info.run_id,  # another's, who was first
             registered_model=submission.registered_model,
             version=int(version.version),
         )

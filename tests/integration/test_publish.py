@@ -621,11 +621,19 @@ def test_two_machines_at_once_leave_one_version(
     real = MlflowClient.create_model_version
 
     def raced(self: MlflowClient, *args: Any, **kwargs: Any) -> Any:
-        real(self, *args, **kwargs)
+        experiment = self.get_experiment_by_name(f"jetrail/{MODEL}").experiment_id
+        theirs = self.create_run(experiment, run_name="theirs").info.run_id
+        real(self, *args, **{**kwargs, "run_id": theirs})
         return real(self, *args, **kwargs)
 
     monkeypatch.setattr(MlflowClient, "create_model_version", raced)
-    publish(workspace, TARGET, None, _quiet)
+    published = publish(workspace, TARGET, None, _quiet)
+    client = _client(workspace)
+    for one in published.publications:
+        # A record names the run that everybody finds by the version.
+        version = client.get_model_version(NAME, str(one.mlflow.version))
+        assert one.mlflow.run_id == version.run_id
+        assert client.get_run(version.run_id).info.run_name == "theirs"
     tags = [tag for _, tag in _state(workspace)["versions"]]
     assert sorted(tags) == sorted(tag for _, tag in untroubled["versions"])
 
