@@ -115,13 +115,22 @@ def class_names(path: Path, network: Any) -> tuple[str, ...]:
 
 
 def strides(path: Path, network: Any) -> tuple[int, ...]:
-    """Pixels per cell of each level. Raises InputError for anything but a few small numbers."""
-    given = network.stride
+    """Pixels per cell of each level.
+
+    Raises InputError for anything but a few small numbers, and where the head, which makes boxes
+    of them, has others.
+    """
+    given, head = network.stride, network.model[-1].stride
     found = given.flatten().tolist() if given.numel() <= MAX_LEVELS else []
     if not found or any(one not in range(1, MAX_STRIDE + 1) for one in found):
         raise InputError(
             f"Expected strides from 1 to {MAX_STRIDE} pixels of the network in {path}, got "
             f"{found or given.numel()}. Give the .pt that Ultralytics saves."
+        )
+    if head.numel() != len(found) or head.flatten().tolist() != found:
+        raise InputError(
+            f"Expected the head of the network in {path} to have its strides, {found}, got "
+            f"{head.flatten()[:MAX_LEVELS].tolist()}. Give the .pt that Ultralytics saves."
         )
     return tuple(int(one) for one in found)
 

@@ -92,7 +92,16 @@ def strides(*values: float) -> Callable[[Any], None]:
     def edit(network: Any) -> None:
         import torch
 
-        network.stride = torch.tensor(values)
+        network.stride = network.model[-1].stride = torch.tensor(values)
+
+    return edit
+
+
+def strides_of_the_head(*values: float) -> Callable[[Any], None]:
+    def edit(network: Any) -> None:
+        import torch
+
+        network.model[-1].stride = torch.tensor(values)
 
     return edit
 
@@ -143,6 +152,9 @@ NETWORKS: dict[str, tuple[Callable[[Any], None], str]] = {
     "infinite strides": (strides(8, 16, float("inf")), "strides from 1 to 256"),
     "strides between": (strides(8, 16, 32.5), "strides from 1 to 256"),
     "other strides": (strides(8, 16, 64), "an output of shape"),
+    "a head without strides": (strides_of_the_head(0, 0, 0), "head of the network"),
+    "a head with one stride": (strides_of_the_head(8), "head of the network"),
+    "a head with other strides": (strides_of_the_head(8, 16, 64), "head of the network"),
     "many levels": (many_levels, "strides from 1 to 256"),
     "many classes": (many_classes, "to run, but it does not"),
     "billions of classes": (attribute("-1.nc", 1 << 40), "names for the classes 0 to"),
