@@ -33,6 +33,9 @@ _PANIC = "PanicException"
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """In a name that somebody else gave, these would move the cursor, or write from right to left."""
 
+_OTHERS_COMMAND = re.compile(r"(`|^  )(dvc|git) ", re.MULTILINE)
+"""Ours find the repository from any folder of it; these read paths from where they are run."""
+
 _LONG = re.compile(r"\S{1000,}")
 """Longer than any tag, digest or address; a path may be this long, and is known by its ends."""
 
@@ -158,10 +161,18 @@ def _in_utf8() -> None:
 def _said(sentence: str, code: int) -> typer.Exit:
     """The end of a command whose error was told; a name of thousands of letters is told in part."""
     with suppress(OSError):  # where errors go to a full disk, the exit code still says which it is
-        shown = _CONTROL.sub(_escaped, _LONG.sub(_in_part, sentence))
+        shown = _CONTROL.sub(_escaped, _LONG.sub(_in_part, sentence + _from_where(sentence)))
         print(f"error: {shown}", file=sys.stderr, flush=True)
     will_end_with(code)
     return typer.Exit(code)
+
+
+def _from_where(sentence: str) -> str:
+    """Where the commands of a sentence are to be run, if not where this one was."""
+    from engines.config.workspace import root_if_elsewhere
+
+    where = root_if_elsewhere() if _OTHERS_COMMAND.search(sentence) else ""
+    return f"\nThe commands are to be run{where}." if where else ""
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import InputError
+from engines.process.stage import DVC_STAGE
 from engines.records.fingerprint import Fingerprint
 from engines.records.folder import EngineFolder
 from engines.records.record import Precision
@@ -100,6 +102,17 @@ class Workspace:
     def relative(self, path: Path) -> str:
         """`path` as a user would type it from the root."""
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def root_if_elsewhere() -> str:
+    """` in <root>` where the current folder is another one of the repository, and else nothing:
+    what to put into a sentence with a command of DVC or git, which read paths from where they are.
+    In a command that DVC runs it is nothing too: nobody typed where that one is."""
+    try:
+        here, root = Path.cwd().resolve(), find_workspace().root
+    except (InputError, OSError):
+        return ""
+    return "" if here == root or DVC_STAGE in os.environ else f" in {root}"
 
 
 def find_workspace(start: Path | None = None) -> Workspace:

@@ -81,12 +81,13 @@ def pull(
     Example: pipeline pull --target jetson-orin-nx
     """
     from engines.config.default import target_or_default
-    from engines.config.workspace import find_workspace
+    from engines.config.workspace import find_workspace, root_if_elsewhere
     from pipeline.steps.pull import pull
 
     workspace = find_workspace()
     for name in pull(workspace, target or [target_or_default(workspace, None)]):
-        print(f"{name}: no engine was kept yet; next: dvc repro engines/targets/{name}/dvc.yaml")
+        next_is = f"next{root_if_elsewhere()}: dvc repro engines/targets/{name}/dvc.yaml"
+        print(f"{name}: no engine was kept yet; {next_is}")
 
 
 @commands.command()

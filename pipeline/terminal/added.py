@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engines.config.workspace import root_if_elsewhere
 from pipeline.accuracy.worth import worth
 from pipeline.intake.sets import SetFacts
 from pipeline.intake.split import Split
@@ -50,7 +51,7 @@ def print_next_of_model(
             f"will run at {imgsz[0]} x {imgsz[1]}. The accuracy in verify.json says what it costs.",
         )
     _line(console, f"Added models/{name}, with engines for {', '.join(targets)}.")
-    _line(console, "Next: dvc repro")
+    _line(console, f"Next{root_if_elsewhere()}: dvc repro")
 
 
 def print_next_of_target(name: str, source: str, console: Console | None = None) -> None:
@@ -58,7 +59,7 @@ def print_next_of_target(name: str, source: str, console: Console | None = None)
     for text in (
         f"Added engines/targets/{name} with the row of {source}.",
         f"Its clusters have the label `device: {name}`. Next: adapt its params.yaml (device, "
-        "budgets, runner_tag), then on that device run",
+        f"budgets, runner_tag), then on that device run{root_if_elsewhere()}",
         f"  dvc repro engines/targets/{name}/dvc.yaml",
         f"  release publish --target {name}",
     ):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
+from engines.config.workspace import root_if_elsewhere
 from pipeline.repository.listing import ListedModel
 from pipeline.terminal.tables import print_line
 
@@ -21,7 +22,11 @@ def print_models(models: Iterable[ListedModel], console: Console | None = None) 
 def print_updated(name: str, before: tuple[str, str], now: tuple[str, str]) -> None:
     """What the model had and has: a version and the sha256 of the weights."""
     words = [f"version {version}, weights {sha256[:12]}" for version, sha256 in (before, now)]
-    lines = [f"models/{name}: {words[1]}", f"  before: {words[0]}", "Next: dvc repro"]
+    lines = [
+        f"models/{name}: {words[1]}",
+        f"  before: {words[0]}",
+        f"Next{root_if_elsewhere()}: dvc repro",
+    ]
     _print(lines, Console())
 
 
@@ -33,7 +38,7 @@ def print_removed(name: str, rings: Sequence[str], others: Sequence[str]) -> Non
         f"Removed models/{name}, its engines and what named it.",
         *gone,
         "Git and DVC's cache keep what they had of it.",
-        f"Next: look at `git status`, commit, then {then}",
+        f"Next{root_if_elsewhere()}: look at `git status`, commit, then {then}",
     ]
     _print(lines, Console())
 

@@ -94,3 +94,39 @@ def test_a_panic_of_a_library_in_rust_is_an_error_like_others(
         command()
     assert ended.value.exit_code == 2
     assert "`ulimit -u`" in capsys.readouterr().err
+
+
+BACK = "Expected params.yaml. Bring it back with `git checkout -- params.yaml`."
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    (tmp_path / "models" / "meter").mkdir(parents=True)
+    (tmp_path / "dvc.yaml").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "sentence", [BACK, "Measure again:\n  rm benchmark.json\n  dvc repro", "Run `dvc add x`."]
+)
+def test_commands_of_others_are_told_with_where_to_run_them(
+    clone: Path, sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git and DVC read paths from where they are run."""
+    monkeypatch.chdir(clone / "models" / "meter")
+    there = f"The commands are to be run in {clone}."
+    assert said(capsys, sentence) == f"error: {sentence}\n{there}\n"
+    monkeypatch.setenv("DVC_STAGE", "gate")  # where people are who run DVC, nobody knows
+    assert said(capsys, sentence) == f"error: {sentence}\n"
+
+
+def test_where_to_run_commands_is_said_only_where_it_matters(
+    clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clone)
+    assert said(capsys, BACK) == f"error: {BACK}\n"
+    monkeypatch.chdir(clone / "models")
+    ours = "Expected a release. Run `pipeline list`."
+    assert said(capsys, ours) == f"error: {ours}\n"
+    monkeypatch.chdir("/")
+    assert said(capsys, BACK) == f"error: {BACK}\n"

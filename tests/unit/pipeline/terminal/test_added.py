@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -40,3 +41,16 @@ def test_what_has_to_be_copied_is_never_broken(console: Console) -> None:
     print_next_of_target(name, "x86-openvino", console)
     assert f"\n  dvc repro engines/targets/{name}/dvc.yaml\n" in said(console)
     assert f"\n  release publish --target {name}\n" in said(console)
+
+
+def test_from_a_folder_below_it_is_said_where_dvc_is_to_run(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "models" / "meter"
+    below.mkdir(parents=True)
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(below)
+    print_next_of_model("cups", ["x86-openvino"], (640, 640), None, console)
+    print_next_of_target("line-4", "x86-openvino", console)
+    assert f"\nNext in {tmp_path}: dvc repro\n" in said(console)
+    assert f"then on that device run in {tmp_path}\n" in said(console)
