@@ -42,6 +42,15 @@ def parse_bytes(kind: type[Config], content: bytes, name: str) -> Config:
         raise InputError(f"{name}: {where}. Fix the file and run again.") from error
 
 
+def remedy(content: bytes) -> str:
+    """What to do with bytes that are not YAML: Windows' editors write UTF-16."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    return f"{'Save the file as UTF-8' if chr(0) in text else 'Fix the file'} and run again"
+
+
 def explain_in(error: ValidationError, content: bytes, within: tuple[str, ...] = ()) -> str:
     """As `explain`, with the line of a YAML file's `content` that is meant; `within` says under
     which keys of it what did not validate stands."""
@@ -78,7 +87,7 @@ def parse_yaml(content: bytes, name: str) -> Any:
         where = _LIBRARY_S_ADVICE.sub("", re.sub(r"\s+", " ", str(error)))[:300]
         if not isinstance(error, YAMLError | UnicodeDecodeError | RecursionError):
             where += _line_of_what_is_no_value(content.decode())
-        raise InputError(f"{name} is not YAML: {where}. Fix the file and run again.") from error
+        raise InputError(f"{name} is not YAML: {where}. {remedy(content)}.") from error
 
 
 def _safe(text: str) -> Any:

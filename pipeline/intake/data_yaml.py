@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engines.config.yaml import NOT_YAML
+from engines.config.yaml import NOT_YAML, remedy
 from engines.errors import InputError
 from pipeline.intake.dataset import Sample
 from pipeline.intake.labels import label_path
@@ -85,7 +85,8 @@ def _load(path: Path) -> Any:
         content = yaml.safe_load(path.read_text(encoding="utf-8", errors="ignore"))
     except (yaml.YAMLError, *NOT_YAML) as error:
         where = " ".join(str(error).split())[:300]
-        raise InputError(f"{path} is not YAML: {where}. Fix the file and run again.") from error
+        said = f"{path} is not YAML: {where}. {remedy(path.read_bytes())}."
+        raise InputError(said) from error
     if isinstance(content, dict):
         return {key: None if value == "None" else value for key, value in content.items()}
     return content

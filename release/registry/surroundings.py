@@ -109,7 +109,7 @@ def service_errors(asked: Asked) -> Iterator[None]:
             "it or unset it, then run the same command again."
         ) from error
     except Exception as error:
-        if not is_of_a_store_of_files(error):
+        if not is_of_a_store_of_files(error, asked):
             raise
         raise ServiceError(refused(error, asked)) from error
 

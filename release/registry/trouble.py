@@ -77,6 +77,10 @@ _OF_FILES = {
     r"NoSuchBucket|bucket does not exist": (
         "Make the bucket, or begin the experiment anew with another place for its files"
     ),
+    # boto3 follows a redirect that names no region until Python's stack ends.
+    r"PermanentRedirect|AuthorizationHeaderMalformed|recursion depth": (
+        "Name the bucket's region in AWS_DEFAULT_REGION"
+    ),
     r"RequestTimeTooSkewed|RequestExpired": "Set this machine's clock right",
     r"SlowDown|ServiceUnavailable|XMinioServerNotInitialized": "Wait until it is less busy",
     r"StorageFull|QuotaExceeded": "Free some space there",
@@ -131,8 +135,10 @@ def not_kept(owner: str, asked: Asked) -> str:
     )
 
 
-def is_of_a_store_of_files(error: Exception) -> bool:
+def is_of_a_store_of_files(error: Exception, asked: Asked) -> bool:
     """Whether a library for files in a cloud raised it, which MLflow hands on as it is."""
+    if isinstance(error, RecursionError):
+        return asked.last == "files"
     return type(error).__module__.partition(".")[0] in _LIBRARIES
 
 

@@ -186,6 +186,14 @@ def test_what_only_looks_like_yaml_is_refused(tmp_path: Path, text: str, said: s
         load_yaml(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])
+def test_a_file_of_another_encoding_is_to_be_saved_as_utf_8(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "row.yaml"
+    path.write_text("names: [äpfel]\n", encoding=encoding)
+    with pytest.raises(InputError, match=r"row\.yaml is not YAML: .*\. Save the file as UTF-8 and"):
+        load_yaml(path)
+
+
 def load_row(workspace: Workspace, row: dict[str, Any]) -> TargetConfig:
     write_yaml(workspace.target("x86-openvino") / "params.yaml", row)
     return load_target(workspace, "x86-openvino")

@@ -389,3 +389,12 @@ def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: 
         (tmp_path / archive).write_bytes(b"PK")
     with pytest.raises(InputError, match=said):
         read_data_yaml(tmp_path / name)
+
+
+def test_a_data_yaml_in_utf_16(tmp_path: Path) -> None:
+    """As editors of Windows may save it."""
+    plain(tmp_path)
+    path = tmp_path / "data.yaml"
+    path.write_text(path.read_text(), encoding="utf-16")
+    with pytest.raises(InputError, match=r"data\.yaml is not YAML: .*Save the file as UTF-8"):
+        read_data_yaml(path)

@@ -75,6 +75,7 @@ def test_an_error_names_the_store_that_failed(call: tuple[str, ...], named: str)
         ("An error occurred (NoSuchBucket)", "Make the bucket"),
         ('Could not connect to the endpoint URL: "x"', "MLFLOW_S3_ENDPOINT_URL"),
         ("An error occurred (RequestTimeTooSkewed)", "this machine's clock"),
+        ("An error occurred (PermanentRedirect)", "region in AWS_DEFAULT_REGION"),
         ("An error occurred (SlowDown)", "less busy"),
         ("An error occurred (XMinioStorageFull)", "Free some space there"),
         ("whatever else", "--artifacts-destination"),
@@ -91,9 +92,19 @@ def test_a_cloud_librarys_errors_are_sentences(said: str, remedy: str) -> None:
         client.list_artifacts("1")
 
 
-def test_an_error_of_ours_stays_what_it_is() -> None:
-    with pytest.raises(ZeroDivisionError), service_errors(Asked(tracking=RUNS)):
-        raise ZeroDivisionError
+def test_a_redirect_without_a_region_ends_pythons_stack() -> None:
+    asked = Asked(tracking=RUNS)
+    error = RecursionError("maximum recursion depth exceeded")
+    client: Any = Asking(Client(error), asked, limited=True)
+    with pytest.raises(ServiceError, match="AWS_DEFAULT_REGION"), service_errors(asked):
+        client.get_run("1")
+        client.list_artifacts("1")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RecursionError()])
+def test_an_error_of_ours_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)), service_errors(Asked(tracking=RUNS)):
+        raise error
 
 
 def test_a_server_that_knows_no_models_of_another() -> None:
