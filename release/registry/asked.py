@@ -7,6 +7,7 @@ a server sends its clients with their files.
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from release.registry.address import SERVERS
+from engines.errors import InputError
+from release.registry.address import SERVERS, is_server
 from release.registry.uri import REGISTRY, TRACKING, without_credentials
 
 _REGISTRY_CALLS = frozenset(
@@ -30,6 +32,10 @@ _REGISTRY_CALLS = frozenset(
 _FILE_CALLS = frozenset(
     ("log_artifacts", "list_artifacts", "log_model_artifacts", "list_logged_model_artifacts")
 )
+
+_ROOT_ABOVE = {"log_artifacts": 3, "log_model_artifacts": 4}
+"""How many folders above the files of one run or model those of all are:
+`<root>/<experiment>/<run>/artifacts`, `<root>/<experiment>/models/<model>/artifacts`."""
 
 FIRST_CALL = 8.0
 LONGEST_CALL = 20.0
@@ -91,6 +97,8 @@ class Asking:
         self._asked.last = (
             "files" if files else "registry" if name in _REGISTRY_CALLS else "tracking"
         )
+        if name in _ROOT_ABOVE:
+            check_shared(self._asked, _ROOT_ABOVE[name])
         size = _size(args[-1]) if name.startswith("log_") and files else 0
         limit = self._patience + SECONDS_PER_MIB * size / 2**20
         with within(limit if self._limited else None):
@@ -98,6 +106,27 @@ class Asking:
         self._patience = LONGEST_CALL
         self._asked.files = _written_by_clients(found) or self._asked.files
         return found
+
+
+def check_shared(asked: Asked, above: int) -> None:
+    """Raise InputError where a server elsewhere sends its clients to a folder that is not on this
+    machine: MLflow would make it here, and nobody else would find the files in it.
+
+    `above`: how many folders above those of `asked.files` the one is that has to be there.
+    """
+    place, server = urlsplit(asked.files), urlsplit(asked.tracking)
+    if place.scheme not in {"", "file"} or not place.path or not is_server(asked.tracking):
+        return
+    folder = Path(unquote(place.path))
+    shared = [one for one in folder.parents[:above] if one.is_dir()]
+    if shared or server.hostname in {"localhost", "127.0.0.1", "::1", socket.gethostname()}:
+        return
+    raise InputError(
+        f"Expected MLflow at {without_credentials(asked.tracking)} to take files itself, or a "
+        f"folder that this machine shares with it, but it sends its clients to {folder}, and "
+        f"{folder.parents[above - 1]} is not here. Start the server without --no-serve-artifacts "
+        "(and with --artifacts-destination), or mount that folder, and begin the experiment anew."
+    )
 
 
 class _Late(BaseException):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from engines.errors import ServiceError
+from engines.errors import InputError, ServiceError
 from release.registry import asked as asked_module
 from release.registry.asked import Asked, Asking, within
 from release.registry.surroundings import service_errors
@@ -105,6 +105,51 @@ def test_a_redirect_without_a_region_ends_pythons_stack() -> None:
 def test_an_error_of_ours_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)), service_errors(Asked(tracking=RUNS)):
         raise error
+
+
+class Saved(Client):
+    """Of a server with `--no-serve-artifacts`: clients write to a folder."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.logged: list[str] = []
+
+    def get_run(self, run_id: str) -> Any:
+        return SimpleNamespace(info=SimpleNamespace(artifact_uri=f"{self.root}/1/r/artifacts"))
+
+    def create_logged_model(self) -> Any:
+        return SimpleNamespace(artifact_location=f"{self.root}/1/models/m/artifacts")
+
+    def log_artifacts(self, run_id: str, folder: str) -> None:
+        self.logged.append(folder)
+
+    log_model_artifacts = log_artifacts
+
+
+@pytest.mark.parametrize(
+    ("make", "log"),
+    [(("get_run", "r"), "log_artifacts"), (("create_logged_model",), "log_model_artifacts")],
+)
+@pytest.mark.parametrize("scheme", ["file://", ""])
+def test_a_folder_that_only_the_server_has(
+    tmp_path: Path, make: tuple[str, ...], log: str, scheme: str
+) -> None:
+    """MLflow makes it on this machine, and says that all is well."""
+    root = tmp_path / "ml runs"
+    shown = root.as_uri() if scheme else str(root)
+    for tracking, taken in ((RUNS, False), ("http://localhost:5000", True)):
+        saved = Saved(shown)
+        client: Any = Asking(saved, Asked(tracking=tracking), limited=True)
+        getattr(client, make[0])(*make[1:])
+        with nullcontext() if taken else pytest.raises(InputError, match=f"{root} is not here"):
+            getattr(client, log)("r", str(tmp_path))
+        assert bool(saved.logged) == taken
+    root.mkdir()  # as one that is mounted
+    saved = Saved(shown)
+    client = Asking(saved, Asked(tracking=RUNS), limited=True)
+    getattr(client, make[0])(*make[1:])
+    getattr(client, log)("r", str(tmp_path))
+    assert saved.logged
 
 
 def test_a_server_that_knows_no_models_of_another() -> None:
