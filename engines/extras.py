@@ -36,8 +36,8 @@ INSTEAD = {
     "docs/jetson.md says under 3.",
     "release": "A device needs none of it: publish, sign and roll out where it is, with the "
     "engines that the device made, as docs/jetson.md says under 6.",
-    "runtime": "A pod has it in its base image: `release base build` makes one, as docs/runtime.md "
-    "says.",
+    "runtime": "A pod has it in its base image: `release base build NAME` makes one, as "
+    "docs/runtime.md says.",
     "rtx": "It is for x86_64 machines, as docs/jetson.md says.",
 }
 """What a machine without the extra does."""

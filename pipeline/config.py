@@ -13,6 +13,8 @@ from engines.errors import InputError
 from engines.records.record import Part
 from pipeline.records import Method
 
+_BACK = "Bring it back with `git checkout -- params.yaml`"
+
 
 class QuantizeConfig(Part):
     """`quantize:` of params.yaml: how far INT8 may fall, and how hard to try."""
@@ -38,11 +40,11 @@ def load_quantize(workspace: Workspace) -> QuantizeConfig:
     """Read `quantize:` of the root params.yaml. Raises InputError."""
     path = workspace.root / "params.yaml"
     if not path.is_file():
-        raise InputError(f"Expected the parameters in {path}, but there is no such file.")
+        raise InputError(f"Expected the parameters in {path}, but there is no such file. {_BACK}.")
     text = path.read_bytes()
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict) or "quantize" not in content:
-        raise InputError(f"{path}: expected the key `quantize`, which is missing. Add it.")
+        raise InputError(f"{path}: expected the key `quantize`, which is missing. {_BACK}.")
     try:
         return QuantizeConfig.model_validate(content["quantize"])
     except ValidationError as error:

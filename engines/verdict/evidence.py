@@ -86,8 +86,8 @@ def judge_evidence(evidence: Evidence, budgets: Budgets, soak_minutes: float) ->
 def build_again(target: str, engine: str) -> str:
     """The last sentence of an error: the commands that make all files of an engine anew."""
     return (
-        f"Build and measure it again: `pipeline build|benchmark|evaluate|gate {engine} "
-        f"--target {target}`, or `dvc repro engines/targets/{target}/dvc.yaml`."
+        f"Build and measure it again: `dvc repro engines/targets/{target}/dvc.yaml`, or `pipeline "
+        f"build {engine} --target {target}`, then `benchmark`, `evaluate` and `gate` likewise."
     )
 
 

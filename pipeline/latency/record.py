@@ -59,8 +59,7 @@ def with_cross_check(
     if ours is None:
         raise InputError(
             f"Expected a TensorRT engine on a GPU for --cross-check, got {manifest.engine} on "
-            f"{manifest.backend}, which has no GPU time. Run `pipeline benchmark` without "
-            "--cross-check."
+            f"{manifest.backend}, which has no GPU time. Leave --cross-check out."
         )
     with spinner(f"cross-check {manifest.engine}"):
         checked = trtexec.cross_check(engine, manifest, ours)

@@ -205,7 +205,7 @@ def _check_graph(manifest: Manifest, said: str) -> None:
         raise InputError(
             f"Expected trtexec to run {manifest.engine} as a CUDA graph, as we do, but it said: "
             f"{warning[0].strip()} Its times would hold the gaps between kernels, which ours do "
-            "not. Run `pipeline benchmark` without --cross-check."
+            "not. Leave --cross-check out."
         )
 
 

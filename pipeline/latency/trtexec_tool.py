@@ -51,7 +51,7 @@ def find(package: str = "tensorrt") -> Path:
     if package not in INSTALL:
         raise InputError(
             f"Expected an engine of TensorRT or TensorRT-RTX to cross-check, got one of {package}."
-            " Run `pipeline benchmark` without --cross-check."
+            " Leave --cross-check out."
         )
     name, how = INSTALL[package]
     if (found := locate(package)) is not None:

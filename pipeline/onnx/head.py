@@ -42,7 +42,7 @@ def find_head(model: Any) -> Head:
         raise InputError(
             "Expected YOLOv8's detect head in the ONNX graph: output convolutions and one "
             f"convolution of the box distribution; got {len(outputs)} and {len(distribution)}. "
-            "Export the model again with `pipeline export`."
+            "Export the model again with `pipeline export MODEL`."
         )
     return Head(
         outputs=outputs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -55,6 +56,6 @@ def _git(root: Path, *arguments: str, told: bool = False) -> str:
         note(
             f"Git does not read {root}, which another user owns, so this is built without a commit "
             f"to lead back to. Say that it is yours with `git config --global --add safe.directory "
-            f"{root}` and build again."
+            f"{shlex.quote(str(root))}` and build again."
         )
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -63,9 +63,9 @@ def problems(workspace: Workspace, model: ModelConfig) -> Iterator[str]:
     if sha256_file(weights) != model.weights.sha256:
         yield (
             f"{where}/weights.pt is not the file that model.yaml names (sha256 "
-            f"{model.weights.sha256[:12]}…). Run `pipeline update-model {model.name}` with the "
-            f"weights that are meant, or bring back those of model.yaml (`dvc checkout --force "
-            f"{where}/weights.pt.dvc`)."
+            f"{model.weights.sha256[:12]}…). Run `pipeline update-model {model.name} --weights "
+            f"FILE` with the weights that are meant, or bring back those of model.yaml (`dvc "
+            f"checkout --force {where}/weights.pt.dvc`)."
         )
     elif tracked(weights) and _md5_of_dvc(weights) not in (None, _md5(weights)):
         yield (

@@ -121,12 +121,12 @@ def _parity(
     if got.shape != expected.shape:
         raise InputError(
             f"Expected raw output of shape {expected.shape} as from the checkpoint, got "
-            f"{got.shape} at batch {batch}. Run `pipeline export` again."
+            f"{got.shape} at batch {batch}. Run `pipeline export MODEL` again."
         )
     if not np.isfinite(got).all():
         raise InputError(
             f"Expected numbers from the ONNX file, got NaN or infinity at batch {batch}, a "
-            "difference of nan from the checkpoint. Run `pipeline export` again."
+            "difference of nan from the checkpoint. Run `pipeline export MODEL` again."
         )
     apart = np.abs(got.astype(np.float64) - expected)
     return Parity(

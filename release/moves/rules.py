@@ -262,8 +262,8 @@ def _image(rule: ImageRule, asked: RuleInput) -> tuple[bool, str]:
     digest = parse_tag(asked.tag).digest
     if digest is None:
         return False, (
-            "the tag has no digest, so nobody knows which image it is; `release pack` it, and "
-            "`release write` the first ring"
+            "the tag has no digest, so nobody knows which image it is; pack it with `release pack "
+            f"{asked.tag}`, and write the first ring with `release write`"
         )
     try:
         address = repository_of(asked.view, asked.publication, asked.ring.name)
@@ -275,7 +275,8 @@ def _image(rule: ImageRule, asked: RuleInput) -> tuple[bool, str]:
     except (InputError, ServiceError) as error:
         return False, str(error).rstrip(".")
     if not found:
-        return False, f"{address} has no image {digest}; `release push` it"
+        push = f"`release push {parse_tag(asked.tag).name}`"
+        return False, f"{address} has no image {digest}; push it with {push}"
     return True, f"{address} has the image {digest}"
 
 

@@ -116,10 +116,13 @@ def _check_pictures(passed: Iterable[JudgedEngine]) -> None:
         other = first.setdefault(judged.manifest.model, judged)
         if judged.evaluation.pictures_sha256 != other.evaluation.pictures_sha256:
             names = [one.manifest.engine for one in (other, judged)]
+            again = " and ".join(
+                f"`pipeline evaluate {name} --target {judged.manifest.target}`" for name in names
+            )
             raise InputError(
                 f"Expected the engines of {judged.manifest.model} evaluated on the same pictures, "
-                f"but {' and '.join(names)} were not. Run `pipeline evaluate|gate "
-                f"{'|'.join(names)} --target {judged.manifest.target}`, or `dvc repro`."
+                f"but {' and '.join(names)} were not. Run {again}, then `pipeline gate` of both "
+                "likewise, or `dvc repro` for all of it."
             )
 
 

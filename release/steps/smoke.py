@@ -139,7 +139,7 @@ def _runtime(layout: Layout, image: ImageRecord, name: str | None) -> tuple[str,
         raise InputError(
             f"Expected one runtime image for {image.platform} in {layout.path}, since "
             f"{image.release} holds its engine only, got {', '.join(fitting) or 'none'}. Build one "
-            "with `release base build`, or name one with --runtime."
+            "with `release base build NAME`, or name one with --runtime."
         )
     chosen = name or fitting[0]
     found = layout.image(chosen)

@@ -153,7 +153,7 @@ def _verify_remote(where: str, trust: Trust, say: Say) -> Checked:
     if manifest is None:
         raise WrongEngine(
             f"Expected a signature of {where} beside it, got none: admission controllers will not "
-            "let it run. Sign it: `release push` with the key."
+            "let it run. Sign it with `release push TAG --key KEY`."
         )
     now = datetime.now(timezone.utc)
     payloads = [client.blob(one) for one in payloads_of(manifest)]

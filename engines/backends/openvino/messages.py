@@ -24,5 +24,9 @@ def translated(kind: type[JetrailError], expected: str) -> Iterator[None]:
         if says_lack_of_threads(str(error)):
             why = f"{os.strerror(errno.EAGAIN)}: {reason}"  # which may be cut before it says so
             raise BlockingIOError(errno.EAGAIN, why) from error
-        todo = "Build it again" if kind is WrongEngine else "Export the model again"
-        raise kind(f"{expected}, but it says: {reason}. {todo} with `pipeline`.") from error
+        todo = (
+            "Build it again with `pipeline build ENGINE --target TARGET`"
+            if kind is WrongEngine
+            else "Export the model again with `pipeline export MODEL`"
+        )
+        raise kind(f"{expected}, but it says: {reason}. {todo}.") from error

@@ -13,6 +13,7 @@ groups:                            `namespace` and, for cluster groups, this lis
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -87,10 +88,12 @@ def read_inventory(path: Path, namespace: str = NAMESPACE) -> Inventory:
     except FileNotFoundError as error:
         raise InputError(
             f"Expected an inventory of clusters at {path}, but nothing is there. `kubectl get "
-            f"clusters.fleet.cattle.io -A -o json > {path}` writes one."
+            f"clusters.fleet.cattle.io -A -o json > {shlex.quote(str(path))}` writes one."
         ) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"Expected text in {path}, got bytes that are no UTF-8.") from error
+        raise InputError(
+            f"Expected text in {path}, got bytes that are no UTF-8. Save it as UTF-8."
+        ) from error
     data = _parse(text, path)
     if isinstance(data, dict) and "clusters" in data:
         clusters, groups = _ours(data, path)

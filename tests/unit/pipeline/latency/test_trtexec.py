@@ -151,7 +151,7 @@ def test_jetpack_s_place_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("tensorrt", "sudo apt-get install libnvinfer-bin"),
         ("tensorrt_rtx", "unpack NVIDIA's TensorRT-RTX SDK .* LD_LIBRARY_PATH"),
-        ("openvino", "without --cross-check"),
+        ("openvino", "Leave --cross-check out"),
     ],
 )
 def test_a_missing_tool_says_how_to_install_it(

@@ -65,9 +65,10 @@ def test_a_folder_of_another_user_is_said(
 ) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests do so
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    root = root.rename(root.with_name("a clone"))
     assert commit(root) == ""
     said = capsys.readouterr().err
-    assert f"git config --global --add safe.directory {root}" in said
+    assert f"`git config --global --add safe.directory '{root}'`" in said
 
 
 def test_a_repository_that_git_cannot_read_is_noted_where_it_matters(

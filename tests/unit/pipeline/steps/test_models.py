@@ -405,7 +405,7 @@ def test_the_list_says_what_a_killed_update_left(helmets: Workspace, checkpoint:
     assert said() == ""
     weights.write_bytes(NEW)
     assert "weights.pt is not the file that model.yaml names" in said()
-    assert "`pipeline update-model helmets`" in said()
+    assert "`pipeline update-model helmets --weights FILE`" in said()
     model = helmets.model("helmets") / "model.yaml"
     model.write_text(MODEL.format(sha256=sha256_file(checkpoint)))
     assert "DVC keeps other weights than models/helmets/weights.pt. Run `dvc add" in said()

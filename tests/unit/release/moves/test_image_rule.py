@@ -68,7 +68,7 @@ def test_the_registry_has_another(repository: GitOpsRepository, run: Run, regist
     packed(repository, other)
     result = run(*PROMOTE)
     assert result.exit_code == 3
-    assert f"image: {registry} has no image {other}; `release push` it" in result.stderr
+    assert f"image: {registry} has no image {other}; push it with `release push v" in result.stderr
 
 
 def test_no_digest(repository: GitOpsRepository, run: Run, registry: str) -> None:

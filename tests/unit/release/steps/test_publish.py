@@ -44,7 +44,7 @@ def test_files_that_were_changed_after_the_gate(
         result = publish(*options)
         assert result.exit_code == 5, result.output
         assert f"error: {folder.path / file} " in result.stderr
-        assert "pipeline gate" in result.stderr or "|gate" in result.stderr
+        assert "pipeline gate" in result.stderr or "`gate`" in result.stderr
         assert "Traceback" not in result.output
     assert not workspace.records.exists()
 

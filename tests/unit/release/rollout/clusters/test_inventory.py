@@ -101,8 +101,9 @@ def test_what_is_none(tmp_path: Path, text: str, reason: str) -> None:
 
 
 def test_not_there_and_no_text(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing is there"):
-        read_inventory(tmp_path / "gone.yaml")
+    gone = tmp_path / "my clusters.yaml"
+    with pytest.raises(InputError, match=f"nothing is there. .* > '{gone}'` writes one"):
+        read_inventory(gone)
     (tmp_path / "x").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match="UTF-8"):
         read_inventory(tmp_path / "x")
