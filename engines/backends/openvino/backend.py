@@ -16,7 +16,7 @@ from engines.backends.openvino.isa import CAP, processor_kind, usable_isa
 from engines.backends.openvino.messages import translated
 from engines.backends.openvino.options import Request
 from engines.backends.openvino.session import OpenVINOSession
-from engines.backends.openvino.settings import DEVICE, latency_config, precision_config
+from engines.backends.openvino.settings import DEVICE, core, latency_config, precision_config
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.manifest import Manifest, Preprocess, Tensor
@@ -54,16 +54,13 @@ class OpenVINO:
 
         Raises InputError when OpenVINO does not take the file.
         """
-        import openvino as ov
-
         with translated(InputError, f"Expected an ONNX file that OpenVINO takes: {request.onnx}"):
-            core = ov.Core()
-            graph = read_graph(core, request)
+            graph = read_graph(core(), request)
             isa = usable_isa(request.device.isa)
             fitted = fit_to_processor(graph, processor_kind(isa), isa)
             model = with_preprocessing(graph)
             config = latency_config() | precision_config(request.precision)
-            compiled = core.compile_model(model, DEVICE, config)
+            compiled = core().compile_model(model, DEVICE, config)
             engine.write_bytes(_export(compiled))
             layers = computing_layers(compiled)
         height, width = request.imgsz

@@ -12,6 +12,7 @@ from engines.backends.openvino.messages import translated
 from engines.backends.openvino.settings import (
     DEVICE,
     Config,
+    core,
     latency_config,
     precision_config,
     streams_config,
@@ -109,6 +110,4 @@ class _Slot:
 
 
 def _import(blob: bytes, manifest: Manifest, config: Config) -> ov.CompiledModel:
-    import openvino as ov
-
-    return ov.Core().import_model(blob, DEVICE, config | precision_config(manifest.precision))
+    return core().import_model(blob, DEVICE, config | precision_config(manifest.precision))

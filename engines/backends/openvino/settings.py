@@ -1,19 +1,36 @@
-"""How OpenVINO is told to run: streams, and the type that it computes in."""
+"""How OpenVINO is told to run: its core, streams, and the type that it computes in."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Container
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from engines.backends.openvino.isa import usable_isa
 from engines.machine.fingerprint import read_fingerprint
 from engines.machine.sensors.quota import usable_processors
 from engines.records.record import Precision
 
+if TYPE_CHECKING:
+    import openvino as ov
+
 DEVICE = "CPU"
 
 Config = dict[str, Any]
+
+
+@lru_cache(maxsize=1)
+def core() -> ov.Core:
+    """The one that this process has.
+
+    Each core's CPU plugin gives the thread a stack for signals (sigaltstack), and the one before it
+    back when it ends. Two cores that overlap, as for a latency and a throughput session, leave the
+    thread a stack that is freed by then: Ctrl-C, SIGTERM and SIGALRM crashed the process.
+    """
+    import openvino as ov
+
+    return ov.Core()
 
 
 def latency_config() -> Config:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from engines.backends.loading import load_engine
 from engines.backends.openvino.backend import OpenVINO
 from engines.backends.openvino.graph import keep_box_decode_exact
 from engines.backends.openvino.isa import CAP
-from engines.backends.openvino.settings import compute_type
+from engines.backends.openvino.settings import compute_type, core
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.manifest import Batch
@@ -53,6 +55,33 @@ def test_same_numbers_as_onnx_runtime_for_every_batch(
             assert found.shape == (batch, 7, 96)
             np.testing.assert_allclose(found, expected[:batch], rtol=1e-4, atol=1e-4)
     session.close()
+
+
+INTERRUPTED = """
+import gc, signal, sys
+from pathlib import Path
+
+from engines.backends.loading import load_engine
+from engines.machine.fingerprint import read_fingerprint
+
+one, more = (load_engine(Path(sys.argv[1]), read_fingerprint(), in_flight=n)[1] for n in (1, 3))
+one.close()
+del one
+gc.collect()
+more.close()
+del more
+gc.collect()
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"ended in order by {number}"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_two_sessions_is_a_signal(built_engine: Path) -> None:
+    """It crashed the process: each core of OpenVINO gives the thread a stack for signals."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(built_engine)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr.strip()) == (1, "ended in order by 15")
 
 
 def test_slots_do_not_disturb_each_other(
@@ -133,15 +162,12 @@ def test_chooses_what_the_processor_has(
 
 
 def test_the_box_decode_is_rewritten_without_a_change(tiny_onnx: Path, pictures: Any) -> None:
-    import openvino as ov
-
-    core = ov.Core()
-    model = core.read_model(tiny_onnx)
+    model = core().read_model(tiny_onnx)
     assert keep_box_decode_exact(model) == 1
     kinds = [op.get_type_name() for op in model.get_ordered_ops()]
     assert kinds.count("Convolution") == 3
     planes = pictures[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 255
-    found = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(planes)[0]
+    found = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(planes)[0]
     np.testing.assert_allclose(found, _reference(tiny_onnx, pictures), rtol=1e-4, atol=1e-4)
 
 
@@ -149,12 +175,10 @@ def test_the_box_decode_of_a_built_engine_runs_in_float32(
     tiny_onnx: Path, tmp_path: Path, make_request: Any
 ) -> None:
     """Even in bf16, which this asks for on processors without it too."""
-    import openvino as ov
-
     engine = tmp_path / "engine.blob"
     OpenVINO().build(make_request(tiny_onnx, precision="fp16"), engine)
     bf16 = {"INFERENCE_PRECISION_HINT": "bf16"}
-    compiled = ov.Core().import_model(engine.read_bytes(), "CPU", bf16)
+    compiled = core().import_model(engine.read_bytes(), "CPU", bf16)
     layers = [
         (_info(op, "layerType"), _info(op, "runtimePrecision"))
         for op in compiled.get_runtime_model().get_ops()
