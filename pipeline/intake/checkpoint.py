@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from engines.errors import InputError
 from engines.process.garbage import collected_later
+from engines.surroundings import in_a_sentence
 from pipeline.intake.checkpoint_file import check_archive, read_file
 from pipeline.intake.checkpoint_scan import (
     NAMESPACE,
@@ -38,6 +39,7 @@ from pipeline.intake.checkpoint_scan import (
 from pipeline.intake.foreign import not_ours
 from pipeline.intake.memory import bounded_memory
 from pipeline.intake.network import (
+    check_fused,
     check_kind,
     check_numbers,
     check_runs,
@@ -101,8 +103,9 @@ class Checkpoint:
 
 
 def inspect_checkpoint(path: Path) -> CheckpointFacts:
-    """The facts of a checkpoint. Raises InputError as `load_checkpoint` does."""
-    return load_checkpoint(path).facts
+    """The facts of a checkpoint. Raises InputError as `load_checkpoint` does, and where its layers
+    do not compute the same once they are fused, as an export fuses them."""
+    return _read(path, None, fused_too=True).facts
 
 
 def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
@@ -112,12 +115,21 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
     than given, names or does anything that a YOLOv8 detect checkpoint does not, or holds another
     network. The file is read once, so what was checked is what is loaded.
     """
+    return _read(path, sha256, fused_too=False)
+
+
+def _read(path: Path, sha256: str | None, *, fused_too: bool) -> Checkpoint:
     data = read_file(path, sha256)
     digest = hashlib.sha256(data).hexdigest()
     check_archive(path, data)
     ultralytics_module("ultralytics.nn.tasks")  # before the memory is bounded
     with quiet(), bounded_memory(path, 4 * len(data) + _MEMORY):
-        return _loaded(path, data, digest)
+        checkpoint = _loaded(path, data, digest)
+        levels, classes = checkpoint.facts.strides, len(checkpoint.facts.classes)
+        raw = check_runs(path, checkpoint.forward_empty, levels, classes)
+        if fused_too:
+            check_fused(path, raw, lambda: _fused(checkpoint).forward_empty(2 * max(levels)))
+        return checkpoint
 
 
 def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:
@@ -129,7 +141,7 @@ def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:
             sha256=digest,
             classes=class_names(path, network),
             strides=strides(path, network),
-            single_cls=bool(_arguments(content).get("single_cls")),
+            single_cls=_arguments(content).get("single_cls") is True,
             imgsz=_trained_imgsz(content),
         )
     except _BUILT_WRONG as error:
@@ -137,9 +149,16 @@ def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:
             f"Expected a YOLOv8 detect network in {path}, but it is not put together as one "
             f"({type(error).__name__}: {error}). Export the weights again from Ultralytics."
         ) from error
-    checkpoint = Checkpoint(facts=facts, network=network)
-    check_runs(path, checkpoint.forward_empty, facts.strides, len(facts.classes))
-    return checkpoint
+    return Checkpoint(facts=facts, network=network)
+
+
+def _fused(checkpoint: Checkpoint) -> Checkpoint:
+    """With the same network, its layers fused as Ultralytics' exporter does; not as it was then."""
+    network = checkpoint.network.fuse(verbose=False)
+    for layer in network.modules():
+        if type(layer).__name__ == "C2f":
+            layer.forward = layer.forward_split
+    return Checkpoint(facts=checkpoint.facts, network=network)
 
 
 def export_onnx(
@@ -148,28 +167,37 @@ def export_onnx(
     """Trace the network to `path` at batch 1: input `images`, output `output0`, no NMS.
 
     `imgsz` is height and width in pixels. Prepares a copy of the network as Ultralytics' exporter
-    does.
+    does. Raises InputError where PyTorch has no ONNX for a layer, or cannot fuse it.
     """
+    try:
+        with quiet():
+            _export(_fused(copy.deepcopy(checkpoint)).network, path, imgsz, opset)
+    except _BUILT_WRONG as error:
+        if in_a_sentence(error, "pipeline"):
+            raise  # neither the checkpoint nor PyTorch is to blame
+        raise InputError(
+            "Expected a network that PyTorch exports to ONNX, but it does not "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}). Give the best.pt of "
+            "the training to `pipeline update-model`."
+        ) from error
+
+
+def _export(network: Any, path: Path, imgsz: tuple[int, int], opset: int) -> None:
     torch = _torch()
-    with quiet():
-        network = copy.deepcopy(checkpoint.network).fuse(verbose=False)
-        for layer in network.modules():
-            if type(layer).__name__ == "C2f":
-                layer.forward = layer.forward_split
-        head = network.model[-1]
-        head.dynamic, head.export, head.format, head.shape = False, True, "onnx", None
-        image = torch.zeros(1, 3, *imgsz)
-        with torch.inference_mode():
-            network(image)  # computes the anchors, which the trace then holds as constants
-        torch.onnx.export(
-            network,
-            (image,),
-            str(path),
-            opset_version=opset,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamo=False,  # the other exporter needs onnxscript and takes ten times as long
-        )
+    head = network.model[-1]
+    head.dynamic, head.export, head.format, head.shape = False, True, "onnx", None
+    image = torch.zeros(1, 3, *imgsz)
+    with torch.inference_mode():
+        network(image)  # computes the anchors, which the trace then holds as constants
+    torch.onnx.export(
+        network,
+        (image,),
+        str(path),
+        opset_version=opset,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamo=False,  # the other exporter needs onnxscript and takes ten times as long
+    )
 
 
 def versions() -> dict[str, str]:
@@ -247,7 +275,7 @@ def _safe_globals() -> list[Any]:
         "numpy.dtype": _number_kind,
     }
     texts = dict.fromkeys(PATHS, _path_text)
-    kinds = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
+    kinds = [type(np.dtype(kind)) for kind in _NUMBERS]
     return [*((value, name) for name, value in (classes | old | numbers | texts).items()), *kinds]
 
 
@@ -307,11 +335,10 @@ def _arguments(content: dict[str, Any]) -> dict[str, Any]:
 
 def _trained_imgsz(content: dict[str, Any]) -> tuple[int, int] | None:
     imgsz = _arguments(content).get("imgsz")
-    if isinstance(imgsz, int) and imgsz > 0:
-        return imgsz, imgsz
-    if isinstance(imgsz, list | tuple) and len(imgsz) == 2:
-        return int(imgsz[0]), int(imgsz[1])
-    return None
+    sides = imgsz if isinstance(imgsz, list | tuple) else (imgsz, imgsz)
+    if len(sides) != 2 or not all(type(side) is int and 0 < side < 1 << 16 for side in sides):
+        return None
+    return sides[0], sides[1]
 
 
 # --- imports -----------------------------------------------------------------------------------

@@ -21,6 +21,9 @@ MAX_LAYERS = 10_000
 MAX_STRIDE = 256
 """Pixels per cell: YOLOv8 has 8 to 32, its P6 up to 64."""
 
+TOLERANCE_PX, TOLERANCE_SCORES = 0.1, 0.001
+"""About a hundred times what float32 rounding gives, and far below what moves an mAP."""
+
 MAX_LEVELS = 8
 """YOLOv8 has three, its P6 four."""
 
@@ -65,6 +68,12 @@ def check_kind(path: Path, network: Any) -> None:
             f"Expected layers C2f that split what they compute into two halves in {path}, got "
             "others, as after pruning, which no export takes. Give the best.pt of the training."
         )
+    if odd := [one for one in network.modules() if not _exports(one)]:
+        raise InputError(
+            f"Expected layers Upsample in the mode `nearest` in {path}, got {odd[0].mode!r}"
+            f"{', recomputed' * bool(odd[0].recompute_scale_factor)}, which no export takes. Give "
+            "the best.pt of the training."
+        )
     for name, tensor in network.named_parameters():
         if not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
@@ -78,6 +87,14 @@ def _halves(layer: Any) -> bool:
     """Whether a C2f splits as the export does, which takes the width that it notes of itself; it
     runs without."""
     return bool(layer.cv1.conv.out_channels == 2 * layer.c)
+
+
+def _exports(layer: Any) -> bool:
+    """Whether ONNX, with sizes that are fixed, has what an Upsample does; true of other layers."""
+    if type(layer).__name__ != "Upsample":
+        return True
+    recomputed = getattr(layer, "recompute_scale_factor", None)
+    return layer.mode in ("nearest", "bilinear", "bicubic") and not recomputed
 
 
 def check_numbers(path: Path, network: Any) -> None:
@@ -96,9 +113,12 @@ def class_names(path: Path, network: Any) -> tuple[str, ...]:
     table = dict(given) if isinstance(given, dict) else dict(enumerate(given))
     count = int(network.model[-1].nc)
     if len(table) != count or any(index not in table for index in range(count)):
+        got = ", ".join(repr(index)[:40] for index in list(table)[:12])
+        more = f" and {len(table) - 12} more" if len(table) > 12 else ""
         raise InputError(
-            f"Expected names for the classes 0 to {count - 1} in {path}, got {len(table)} names. "
-            "Save the checkpoint again with Ultralytics, with `names` for every class."
+            f"Expected names for the classes 0 to {count - 1} in {path}, got {len(table)} names, "
+            f"for {got or 'none'}{more}. Save the checkpoint again with Ultralytics, with `names` "
+            "for every class, by numbers from 0 up."
         )
     names = tuple(str(table[index]) for index in range(count))
     if odd := [name for name in names if name.encode(errors="replace").decode() != name]:
@@ -137,8 +157,8 @@ def strides(path: Path, network: Any) -> tuple[int, ...]:
 
 def check_runs(
     path: Path, forward: Callable[[int], Any], levels: tuple[int, ...], classes: int
-) -> None:
-    """Raise InputError unless the network finds boxes in an empty picture.
+) -> Any:
+    """The raw output on an empty picture. Raises InputError unless there are boxes in it.
 
     `forward` takes the side of that picture in pixels and gives the raw output, shape
     (1, 4 + classes, anchors).
@@ -164,4 +184,28 @@ def check_runs(
         raise InputError(
             f"Expected finite numbers from the network in {path} on an empty picture, got NaN or "
             "infinity: the training diverged. Take an earlier checkpoint."
+        )
+    return output
+
+
+def check_fused(path: Path, expected: Any, forward: Callable[[], Any]) -> None:
+    """Raise InputError unless `forward`, of the fused network, gives what it gave before, as near
+    as verify asks it of the export."""
+    try:
+        got = forward()
+    except MemoryError:
+        raise
+    except Exception as error:  # as above
+        raise InputError(
+            f"Expected layers that can be fused in {path}, as an export does, but they cannot "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}). Give the best.pt of "
+            "the training."
+        ) from error
+    apart = abs(got - expected)
+    if not (apart[:, :4].max() <= TOLERANCE_PX and apart[:, 4:].max() <= TOLERANCE_SCORES):
+        raise InputError(
+            f"Expected the network in {path} to give the same boxes once its layers are fused, as "
+            f"an export does, got others, up to {apart[:, :4].max():.3g} pixels and "
+            f"{apart[:, 4:].max():.3g} of a score away: some of its layers share their weights. "
+            "Give the best.pt of the training."
         )

@@ -33,6 +33,8 @@ from pipeline.repository.fleet import fleet_folders
 from pipeline.repository.kept import KEPT, refuse_others, unfinished
 from pipeline.repository.lock import one_at_a_time
 
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
 MODEL_YAML = """\
 # What this model is. `pipeline add-model` wrote it; people keep it.
 schema: 1
@@ -176,5 +178,11 @@ def _model_yaml(new: NewModel, classes: tuple[str, ...], sha256: str) -> str:
         height=new.imgsz[0],
         width=new.imgsz[1],
         # JSON strings are YAML strings, whatever a class is called.
-        classes="\n".join(f"  - {json.dumps(name, ensure_ascii=False)}" for name in classes),
+        classes="\n".join(f"  - {_quoted(name)}" for name in classes),
     )
+
+
+def _quoted(name: str) -> str:
+    """As JSON, with what YAML takes for a line break or refuses as `\\u` and its number."""
+    text = json.dumps(name, ensure_ascii=False)
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -20,6 +20,7 @@ from pipeline.intake.checkpoint import load_checkpoint, versions
 from pipeline.intake.checkpoint_file import read_file
 from pipeline.intake.contents import contents
 from pipeline.intake.dataset import load_sets
+from pipeline.intake.network import TOLERANCE_PX, TOLERANCE_SCORES
 from pipeline.onnx import session as runtime
 from pipeline.onnx.checkpoint_outputs import (
     BATCHES,
@@ -34,8 +35,7 @@ from pipeline.onnx.overflow import float16_notes, largest_activations
 from pipeline.progress import note
 from pipeline.records import Deviation, Parity, Tolerance, Verify
 
-TOLERANCE = Tolerance(boxes_px=0.1, scores=0.001)
-"""About a hundred times what float32 rounding gives, and far below what moves an mAP."""
+TOLERANCE = Tolerance(boxes_px=TOLERANCE_PX, scores=TOLERANCE_SCORES)
 
 
 def verify(workspace: Workspace, model_name: str) -> Verify:

@@ -181,6 +181,12 @@ def test_too_few_class_names(tmp_path: Path) -> None:
     refused(save(tmp_path / "weights.pt", network), "names for the classes 0 to 1")
 
 
+def test_class_names_with_a_gap(tmp_path: Path) -> None:
+    network = build_network()
+    network.names = {0: "bolt", 2: "nut"}
+    refused(save(tmp_path / "weights.pt", network), "got 2 names, for 0, 2. ")
+
+
 def test_network_that_is_not_put_together(tmp_path: Path) -> None:
     network = build_network()
     del network.names
@@ -332,6 +338,57 @@ def test_a_layer_fused_by_hand(tmp_path: Path) -> None:
     network = build_network()
     del network.model[0].bn
     refused(save(tmp_path / "weights.pt", network), "saved after fusing its layers")
+
+
+def shares_a_convolution(network: Any) -> None:
+    first, second = network.model[4].m
+    second.cv1.conv = first.cv1.conv
+
+
+def norms_without_statistics(network: Any) -> None:
+    norm = network.model[0].bn
+    norm.running_mean = norm.running_var = None
+
+
+def width_as_a_float(network: Any) -> None:
+    network.model[2].c = float(network.model[2].c)
+
+
+def nearest_exact(network: Any) -> None:
+    network.model[10].mode = "nearest-exact"
+
+
+def scale_computed_anew(network: Any) -> None:
+    network.model[10].recompute_scale_factor = True
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (shares_a_convolution, "same boxes once its layers are fused.*share their weights"),
+        (norms_without_statistics, "layers that can be fused.*TypeError"),
+        (width_as_a_float, "layers that can be fused.*TypeError"),
+        (nearest_exact, "mode `nearest`.*got 'nearest-exact', which no export takes"),
+        (scale_computed_anew, "mode `nearest`.*got 'nearest', recomputed, which no export"),
+    ],
+)
+def test_a_network_that_runs_and_cannot_be_exported(
+    tmp_path: Path, change: Callable[[Any], None], said: str
+) -> None:
+    """add-model refuses it: with these, export ended in a traceback, or verify found others."""
+    network = build_network()
+    change(network)
+    with pytest.raises(InputError, match=said):
+        inspect_checkpoint(save(tmp_path / "weights.pt", network))
+
+
+def test_an_export_that_pytorch_does_not_know_is_a_sentence(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    loaded = load_checkpoint(checkpoint)
+    loaded.network.model[10].mode = "area"
+    with pytest.raises(InputError, match="that PyTorch exports to ONNX.*pipeline update-model"):
+        adapter.export_onnx(loaded, tmp_path / "model.onnx", IMGSZ, opset=9)
 
 
 def test_a_small_storage_shown_as_a_huge_tensor(tmp_path: Path) -> None:

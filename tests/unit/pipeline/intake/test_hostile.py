@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engines.errors import InputError
@@ -270,15 +271,34 @@ def test_wrapped_for_training(tmp_path: Path, kind: str) -> None:
     refused(save(tmp_path / "weights.pt", wrapped), f"the network itself.*in a {kind}")
 
 
-@pytest.mark.parametrize("arguments", [{"imgsz": float("inf")}, {"imgsz": "640"}, [1], "none"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"imgsz": float("inf")},
+        {"imgsz": [float("inf"), 64]},
+        {"imgsz": [float("nan"), 64]},
+        {"imgsz": [None, 64]},
+        {"imgsz": ["a", "b"]},
+        {"imgsz": [-1, 0]},
+        {"imgsz": True},
+        {"imgsz": 10**30},
+        {"imgsz": "640"},
+        {"single_cls": "False"},
+        [1],
+        "none",
+    ],
+)
 def test_odd_training_arguments(tmp_path: Path, arguments: Any) -> None:
-    path = save(tmp_path / "weights.pt", build_network(), train_args=arguments)
-    assert inspect_checkpoint(path).imgsz is None
+    """They are told, and nothing is computed from them: a checkpoint is not refused for them."""
+    facts = inspect_checkpoint(save(tmp_path / "weights.pt", build_network(), train_args=arguments))
+    assert (facts.imgsz, facts.single_cls) == (None, False)
 
 
-def test_trained_at_infinity(tmp_path: Path) -> None:
-    arguments = {"imgsz": [float("inf"), 64]}
-    refused(save(tmp_path / "weights.pt", build_network(), train_args=arguments), "infinity")
+@pytest.mark.parametrize("kind", ["bool_", "float16", "int32", "uint8"])
+def test_metrics_of_any_kind_of_number(tmp_path: Path, kind: str) -> None:
+    metrics = {"metrics/mAP50(B)": getattr(np, kind)(1)}
+    path = save(tmp_path / "weights.pt", build_network(), train_metrics=metrics)
+    assert inspect_checkpoint(path).classes == CLASSES
 
 
 # --- archives ------------------------------------------------------------------------------------

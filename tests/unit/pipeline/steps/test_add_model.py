@@ -111,6 +111,19 @@ def new(tmp_path: Path, data_yaml: Path, /, **changes: object) -> NewModel:
     return NewModel(**(whole | changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("odd", ["\x7f", "\x85", "\x9f", "\u2028 ", "\u2029 ", "\ufffe", "\uffff"])
+def test_class_names_are_read_as_they_were_written(
+    tmp_path: Path, workspace: Workspace, data: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """What YAML takes for line breaks, or refuses, in names of a checkpoint."""
+    classes = (f"a{odd}b", *CLASSES[1:])
+    whole = vars(step.inspect_checkpoint(tmp_path / "best.pt")) | {"classes": classes}
+    monkeypatch.setattr(step, "inspect_checkpoint", lambda _: SimpleNamespace(**whole))
+    monkeypatch.setattr(step, "check_data_names", lambda *_: None)
+    add_model(workspace, new(tmp_path, data))
+    assert load_model(workspace, "helmets").classes == classes
+
+
 def test_a_model_is_ready_for_the_pipeline(
     tmp_path: Path, workspace: Workspace, data: Path
 ) -> None:
