@@ -30,9 +30,6 @@ Result = TypeVar("Result")
 _PANIC = "PanicException"
 """What libraries in Rust raise, which is no Exception (pyo3)."""
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""In a name that somebody else gave, these would move the cursor, or write from right to left."""
-
 _OTHERS_COMMAND = re.compile(r"(`|^  )(dvc|git) ", re.MULTILINE)
 """Ours find the repository from any folder of it; these read paths from where they are run."""
 
@@ -161,7 +158,7 @@ def _in_utf8() -> None:
 def _said(sentence: str, code: int) -> typer.Exit:
     """The end of a command whose error was told; a name of thousands of letters is told in part."""
     with suppress(OSError):  # where errors go to a full disk, the exit code still says which it is
-        shown = _CONTROL.sub(_escaped, _LONG.sub(_in_part, sentence + _from_where(sentence)))
+        shown = streams.escaped(_LONG.sub(_in_part, sentence + _from_where(sentence)))
         print(f"error: {shown}", file=sys.stderr, flush=True)
     will_end_with(code)
     return typer.Exit(code)
@@ -173,10 +170,6 @@ def _from_where(sentence: str) -> str:
 
     where = root_if_elsewhere() if _OTHERS_COMMAND.search(sentence) else ""
     return f"\nThe commands are to be run{where}." if where else ""
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return repr(found[0])[1:-1]
 
 
 def _in_part(found: re.Match[str]) -> str:

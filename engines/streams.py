@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from typing import Any, TextIO
 
 _DROPPED: dict[str, type[OSError]] = {"stdout": BrokenPipeError, "stderr": OSError}
 """Errors that end no work: of stderr all of them, since there is nowhere to tell them."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""In a name that somebody else gave, these would move the cursor, or write from right to left."""
+
+
+def escaped(text: str) -> str:
+    """`text` for a terminal, with control characters as Python writes them; line ends stay."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def prepare() -> None:

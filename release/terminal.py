@@ -15,6 +15,7 @@ from rich.text import Text
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.streams import escaped
 from release.moves.ledger import Entry
 from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine
@@ -34,7 +35,7 @@ from release.steps.verify import Checked
 
 def line(text: str) -> None:
     """One line of progress."""
-    Console(highlight=False, soft_wrap=True).print(Text(text))
+    Console(highlight=False, soft_wrap=True).print(Text(escaped(text)))
 
 
 def show_published(published: Published) -> None:

@@ -19,13 +19,14 @@ def predict(
     workspace: Workspace, target_name: str, engine: str, source: Path, out: Path
 ) -> dict[Path, dict[str, int]]:
     """Draw the boxes that the engine finds in `source`, a picture or a folder, into `out`; gives
-    each drawn picture with the number of objects by class.
+    each drawn picture with the number of objects by class. What was drawn into `out` before, where
+    that lies in `source`, is left out.
 
-    Raises InputError for an unknown engine, one that is not built, or no picture, and WrongEngine
-    for one that may not run here.
+    Raises InputError for an unknown engine, one that is not built, or no picture that can be read,
+    and WrongEngine for one that may not run here.
     """
     load_target(workspace, target_name).engine(engine)
-    found = _pictures(source)
+    found = _pictures(source, out)
     drawn: dict[Path, dict[str, int]] = {}
     with Detector.open(workspace.engine(target_name, engine).path, read_fingerprint()) as detector:
         classes = detector.manifest.classes
@@ -42,13 +43,24 @@ def predict(
             place = out / name.parent / f"{name.name}.png"
             write_drawn(place, pixels, boxes, classes)
             drawn[place] = _counts(boxes, classes)
+    if not drawn:
+        raise InputError(
+            f"Expected a picture that can be read in {source}, got none among {len(found)}, for "
+            "the reasons above. Nothing was drawn: name another folder."
+        )
     return drawn
 
 
-def _pictures(source: Path) -> list[Path]:
+def _pictures(source: Path, out: Path) -> list[Path]:
     if source.is_file() and is_picture(source):
         return [source]
-    found = find_pictures(source) if source.is_dir() else []
+    if source.resolve() == out.resolve():
+        raise InputError(
+            f"Expected a folder of its own for the drawn pictures, got {out}, which has those that "
+            "they are drawn on. Name another one with --out."
+        )
+    below = find_pictures(source) if source.is_dir() else []
+    found = [one for one in below if out.resolve() not in one.resolve().parents]
     if not found:
         raise InputError(
             f"Expected a picture, or a folder with pictures, at {source}, got "

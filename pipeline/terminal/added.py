@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from engines.config.workspace import root_if_elsewhere
 from pipeline.accuracy.worth import worth
 from pipeline.intake.sets import SetFacts
 from pipeline.intake.split import Split
+from pipeline.terminal.tables import print_line
 
 
 def print_sets(
@@ -32,7 +32,7 @@ def print_sets(
         table.add_row(purpose, split.sources[purpose], *map(str, counts))
     console.print(table)
     for sentence in _sentences(split, facts, classes):
-        console.print(f"  {escape(sentence)}", soft_wrap=True, highlight=False)
+        print_line(f"  {sentence}", console)
 
 
 def print_next_of_model(

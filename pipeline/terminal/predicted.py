@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
+
+from engines.config.names import shown
+from pipeline.terminal.tables import print_line
 
 
 def print_predicted(
@@ -15,6 +17,6 @@ def print_predicted(
     """Each picture with the objects found in it, by class."""
     console = console or Console()
     for path, counts in drawn.items():
-        objects = ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
-        console.print(Text(f"{path}: {objects}"), soft_wrap=True)
-    console.print(Text(f"{len(drawn)} picture(s) drawn into {out}"), soft_wrap=True)
+        objects = ", ".join(f"{count} {shown(name)}" for name, count in counts.items())
+        print_line(f"{path}: {objects or 'nothing'}", console)
+    print_line(f"{len(drawn)} picture(s) drawn into {out}", console)

@@ -7,6 +7,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from engines.streams import escaped
+
 
 def fits(table: Table, console: Console) -> bool:
     """Whether every cell of `table` has its room on the console without a break."""
@@ -21,8 +23,8 @@ def print_whole(table: Table, console: Console) -> None:
 
 
 def print_line(text: str, console: Console) -> None:
-    """Print `text` as it is, in one line however long."""
-    console.print(Text(text), soft_wrap=True)
+    """Print `text` as it is, in one line however long, but for what would move the cursor."""
+    console.print(Text(escaped(text)), soft_wrap=True)
 
 
 def print_marked(text: str, console: Console) -> None:

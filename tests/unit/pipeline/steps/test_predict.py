@@ -65,6 +65,47 @@ def test_a_folder_is_drawn_with_its_sub_folders(photos: Path) -> None:
     assert "broken.jpg" in result.stderr
 
 
+def test_what_was_drawn_before_is_not_drawn_again(photos: Path) -> None:
+    assert predict(".").exit_code == 0
+    first = sorted(Path("predictions").rglob("*.png"))
+    result = predict(".")
+    assert result.exit_code == 0
+    assert sorted(Path("predictions").rglob("*.png")) == first
+    assert "2 picture(s) drawn into predictions" in result.stdout
+    result = predict("photos", "--out", "photos/../photos")
+    assert result.exit_code == 2
+    assert "Expected a folder of its own for the drawn pictures" in result.stderr
+    assert sorted(path.name for path in photos.rglob("*.png")) == ["a.png"]
+
+
+def test_a_folder_of_which_no_picture_can_be_read(photos: Path) -> None:
+    folder = photos / "broken"
+    folder.mkdir()
+    for name in ("a.png", "b.jpg"):
+        (folder / name).write_bytes(b"none")
+    result = predict("photos/broken")
+    assert result.exit_code == 2
+    assert "got none among 2" in result.stderr
+    assert "drawn into" not in result.stdout
+
+
+def test_names_that_would_move_the_cursor(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def opened(*_: Any) -> Iterator[Any]:
+        yield SimpleNamespace(
+            manifest=SimpleNamespace(classes=("nut", "bolt\x1b[2J\nnut")),
+            detect=lambda frames: [FOUND for _ in frames],
+        )
+
+    monkeypatch.setattr(step, "Detector", SimpleNamespace(open=opened))
+    (photos / "a.png").rename(photos / "a\x1b[2J.png")
+    (photos / "broken.jpg").rename(photos / "broken\x1b[2J.jpg")
+    result = predict("photos")
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout + result.stderr
+    assert "predictions/a\\x1b[2J.png.png: 2 bolt [2J nut\n" in result.stdout
+
+
 def test_one_picture_and_what_is_none(photos: Path) -> None:
     assert predict("photos/a.png", "--out", "drawn").exit_code == 0
     assert [path.name for path in Path("drawn").iterdir()] == ["a.png.png"]
