@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import InputError
+from engines.errors import InputError, lacks_memory, says_lack_of_threads
 from engines.process.garbage import collected_later
-from engines.surroundings import in_a_sentence
 from pipeline.intake.checkpoint_file import check_archive, read_file
 from pipeline.intake.checkpoint_scan import (
     NAMESPACE,
@@ -173,7 +172,7 @@ def export_onnx(
         with quiet():
             _export(_fused(copy.deepcopy(checkpoint)).network, path, imgsz, opset)
     except _BUILT_WRONG as error:
-        if in_a_sentence(error, "pipeline"):
+        if lacks_memory(error) or says_lack_of_threads(str(error)):
             raise  # neither the checkpoint nor PyTorch is to blame
         raise InputError(
             "Expected a network that PyTorch exports to ONNX, but it does not "
