@@ -64,7 +64,7 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
                 f"MLflow was not asked: this clone has no store at {shown}. Set "
                 "MLFLOW_TRACKING_URI to the one that releases are published to."
             ]
-        with open_store(workspace.root) as store:
+        with open_store(workspace.root, reading=True) as store:
             return [
                 f"{place.model} on {place.target}: git's {place.ring} is {release or 'none'}, "
                 f"MLflow's alias "
@@ -77,10 +77,12 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
 
 
 def _release_at(store: Store, place: Place) -> str:
-    """The release that an alias names; empty where there is no such alias."""
+    """The release that an alias names, or what else it does; empty where there is no such alias."""
     name = registered_name(place.model, place.target)
     version = store.aliases(name).get(place.ring)
-    return store.release_of(name, version) if version is not None else ""
+    if version is None:
+        return ""
+    return store.release_of(name, version) or f"names version {version}, which holds no release"
 
 
 def _nothing_there(workspace: Workspace) -> bool:

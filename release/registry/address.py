@@ -128,6 +128,12 @@ def _wrong_sqlite(uri: str, shown: str) -> tuple[str, str] | None:
             "them with a fourth if it begins at /",
         )
     path = rest.removeprefix("///").partition("?")[0]
+    if "memory" not in rest and re.search(r"^///file:|[?&](uri|mode|immutable)=", rest):
+        bare = path.removeprefix("file:")
+        return (
+            f"{shown}, in which file:, uri=, mode= or immutable= is for SQLite itself",
+            f"Write sqlite:///{bare}: releases are written there, so it cannot be read-only",
+        )
     if path.startswith(("~", "$")):
         home = Path(path).expanduser() if path.startswith("~/") else "/folder/mlflow.db"
         word = path.partition("/")[0]

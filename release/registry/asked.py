@@ -54,6 +54,8 @@ class Asked:
     files: str = ""
     """Where clients write files themselves; empty where they give them to the server."""
     last: Literal["tracking", "registry", "files"] = "tracking"
+    reading: bool = False
+    """Whether the command only asks, and gives nothing."""
 
     @property
     def uri(self) -> str:

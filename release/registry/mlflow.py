@@ -14,7 +14,6 @@ a commit of their own and print addresses.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,10 +22,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import InputError, ServiceError
 from release.records import MlflowEntry
+from release.registry import logged
 from release.registry.asked import Asked, Asking
 from release.registry.description import heading
 from release.registry.saved import has_files, has_model, inputs, send_files, send_model
-from release.registry.sqlite import check_sqlite, follow_move
+from release.registry.sqlite import check_length, check_sqlite, follow_move
 from release.registry.submission import Submission
 from release.registry.surroundings import (
     IMPATIENT,
@@ -34,6 +34,7 @@ from release.registry.surroundings import (
     QUIET,
     already_there,
     environment,
+    if_there,
     make_sqlite,
     not_set_by_user,
     reach_database,
@@ -100,9 +101,13 @@ class Store:
             self._log_later(submission, experiment)
         else:
             self._log(submission, run)
-        model = self._model(submission, experiment, run)
+        model = self._model(submission, experiment, run, found)
+        if found is not None and not logged.is_of(found, run, model):
+            # No version can be told another run or model: this one is no longer the release's.
+            self._client.delete_model_version_tag(found.name, found.version, TAG)
+            found = None
         version = found or self._register(submission, model, run)
-        self._link_version(model, version)
+        logged.link_version(self._client, model, version)
         if not later:
             self._describe(submission, version)
         if run.info.status != "FINISHED":
@@ -118,24 +123,18 @@ class Store:
     def is_measured_again(self, submission: Submission) -> bool:
         """Whether the release was published with another measurement than this."""
         version = self._find_version(submission.registered_model, submission.release)
-        if version is None or not version.run_id:
-            return False
-        return _holds_another_measurement(self._client.get_run(version.run_id), submission)
+        run = self._run_of(version)
+        return run is not None and _holds_another_measurement(run, submission)
 
     def has_files(self, submission: Submission) -> bool:
         """Whether the files of a release that was published before are all there."""
         version = self._find_version(submission.registered_model, submission.release)
-        if version is None or not version.run_id:
-            return False
-        found = self._client.search_logged_models(
-            [self._client.get_run(version.run_id).info.experiment_id],
-            filter_string=_tagged(submission.release),
-            max_results=1,
-        )
+        run, model = self._run_of(version), logged.model_of(self._client, version)
         return (
-            bool(found)
-            and has_model(self._client, found[0].model_id)
-            and has_files(self._client, submission, version.run_id)
+            run is not None
+            and model is not None
+            and has_model(self._client, model.model_id)
+            and has_files(self._client, submission, run.info.run_id)
         )
 
     def page(self, experiment: str | None) -> str:
@@ -150,15 +149,8 @@ class Store:
 
     def aliases(self, registered_model: str) -> dict[str, int]:
         """The model's aliases and the versions that they name; none where there is no model."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            found = self._client.get_registered_model(registered_model).aliases
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return {}
-        return {alias: int(version) for alias, version in found.items()}
+        found = if_there(self._client.get_registered_model, registered_model)
+        return {alias: int(version) for alias, version in found.aliases.items()} if found else {}
 
     def release_of(self, registered_model: str, version: int) -> str:
         """The release that a version holds; empty where it is not ours."""
@@ -173,15 +165,8 @@ class Store:
 
     def drop_alias(self, registered_model: str, alias: str) -> bool:
         """Take `alias` off a model, which need not be there; whether it had it."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            model = self._client.get_registered_model(registered_model)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return False
-        if alias not in model.aliases:
+        model = if_there(self._client.get_registered_model, registered_model)
+        if model is None or alias not in model.aliases:
             return False
         self._client.delete_registered_model_alias(registered_model, alias)
         return True
@@ -207,8 +192,8 @@ class Store:
         return self._experiment(submission)
 
     def _run(self, submission: Submission, experiment: str, version: Any | None) -> Run:
-        if version is not None and version.run_id:
-            run = self._client.get_run(version.run_id)
+        run = self._run_of(version)
+        if run is not None:
             if run.info.lifecycle_stage == "deleted":
                 name = f"run {submission.release}"
                 raise InputError(deleted("runs", name, run.info.run_id, self._asked.tracking))
@@ -218,6 +203,11 @@ class Store:
             return found[0]
         tags = {**_run_tags(submission), TAG: submission.release}
         return self._client.create_run(experiment, tags=tags, run_name=submission.release)
+
+    def _run_of(self, version: Any | None) -> Run | None:
+        """The run of a version, in MLflow's trash or not; None where `mlflow gc` took it."""
+        run_id = version.run_id if version else None
+        return if_there(self._client.get_run, run_id) if run_id else None
 
     def _log_later(self, submission: Submission, experiment: str) -> None:
         """A run for a measurement that was made after its release was published."""
@@ -260,36 +250,24 @@ class Store:
         self._client.set_tag(run_id, MEASUREMENT, submission.measurement)
         self._client.set_tag(run_id, LOGGED, submission.fingerprint)
 
-    def _model(self, submission: Submission, experiment: str, run: Run) -> LoggedModel:
-        found = self._client.search_logged_models(
-            [experiment], filter_string=_tagged(submission.release), max_results=1
-        )
-        model = found[0] if found else self._create_model(submission, experiment, run)
+    def _model(
+        self, submission: Submission, experiment: str, run: Run, version: Any | None
+    ) -> LoggedModel:
+        model = logged.model_of(self._client, version)
+        if model is None:
+            found = self._client.search_logged_models(
+                [experiment], filter_string=_tagged(submission.release), max_results=1
+            )
+            tags = {**submission.tags, TAG: submission.release}
+            model = (
+                found[0] if found else logged.make(self._client, submission, experiment, run, tags)
+            )
         if model.status.value != "READY" or not has_model(self._client, model.model_id):
             if not send_model(self._client, submission, model.model_id, run.info.run_id):
                 raise ServiceError(not_kept(f"model {model.model_id}", self._asked))
             model = self._client.finalize_logged_model(model.model_id, "READY")
-        self._link_model(run, model)
+        logged.link_run(self._client, run, model)
         return model
-
-    def _link_model(self, run: Run, model: LoggedModel) -> None:
-        """Let the run's page name the model; the model's names the run already."""
-        from mlflow.entities import LoggedModelOutput
-
-        outputs = run.outputs.model_outputs if run.outputs else []
-        if model.model_id not in [one.model_id for one in outputs]:
-            with already_there():
-                self._client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
-
-    def _link_version(self, model: LoggedModel, version: Any) -> None:
-        """Let the model's page name its version, as `mlflow.register_model` does; else it says that
-        it is not registered."""
-        from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
-
-        if MLFLOW_MODEL_VERSIONS not in model.tags:
-            entry = {"name": version.name, "version": int(version.version)}
-            tags = {MLFLOW_MODEL_VERSIONS: json.dumps([entry])}
-            self._client.set_logged_model_tags(model.model_id, tags)
 
     def _describe(self, submission: Submission, version: Any) -> None:
         """Write the descriptions, unless people put their own in the place."""
@@ -302,15 +280,6 @@ class Store:
         if ours and before != text:
             self._client.update_model_version(name, version.version, text)
 
-    def _create_model(self, submission: Submission, experiment: str, run: Run) -> LoggedModel:
-        return self._client.create_logged_model(
-            experiment,
-            name=submission.registered_model.replace(".", "-"),
-            source_run_id=run.info.run_id,
-            tags={**submission.tags, TAG: submission.release},
-            params=dict(submission.params),
-        )
-
     def _find_version(self, registered_model: str, release: str) -> Any | None:
         query = f"name = '{registered_model}' and {_tagged(release)}"
         found = self._client.search_model_versions(query)
@@ -322,7 +291,7 @@ class Store:
             self._client.create_registered_model(name, description=submission.descriptions.model)
         ours = self._client.create_model_version(
             name,
-            source=f"models:/{model.model_id}",
+            source=logged.address(model),
             run_id=run.info.run_id,
             tags={**submission.tags, TAG: submission.release},
             model_id=model.model_id,
@@ -355,10 +324,11 @@ def _tagged(release: str) -> str:
 
 
 @contextmanager
-def open_store(root: Path) -> Iterator[Store]:
-    """The store at `tracking_uri(root)`; MLflow's errors in the block become ServiceError."""
+def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
+    """The store at `tracking_uri(root)`; MLflow's errors in the block become ServiceError, which
+    says that it gave no answer where the block is `reading` and writes nothing."""
     uri, registry, shown = tracking_uri(root), registry_uri(root), shown_uri(root)  # as written
-    asked = Asked(tracking=uri, registry=registry)
+    asked = Asked(tracking=uri, registry=registry, reading=reading)
     with ExitStack() as stack:
         stack.enter_context(environment({**QUIET, TRACKING: uri, REGISTRY: registry}))
         # Asked before the patient settings are in their place, which would pass for the user's.
@@ -384,6 +354,7 @@ def _files_in_order(root: Path, uri: str) -> Path | None:
     if file is None and artifacts is not None:
         reach_database(uri)
     if file is not None:
+        check_length(file)
         make_sqlite(file)
         check_sqlite(file)
         if artifacts is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +22,8 @@ _PLACES = (
 """Where MLflow 3 writes whole paths of files."""
 
 
+LONGEST_PATH = 470
+"""Bytes. SQLite opens none of 512 and more, and a new store has 40 more for a moment."""
 LOCKED_SECONDS = 15.0
 """How long another program may write before it is said."""
 
@@ -29,6 +32,17 @@ def check_sqlite(path: Path) -> None:
     """Raise InputError unless SQLite can work with `path`; MLflow would try for minutes."""
     with _opened(path) as database:
         database.execute("BEGIN IMMEDIATE")
+
+
+def check_length(path: Path) -> None:
+    """Raise InputError for a path that SQLite does not open, of which it says only that."""
+    length = len(os.fsencode(path))
+    if length > LONGEST_PATH:
+        raise InputError(
+            f"Expected MLflow's store at a path of at most {LONGEST_PATH} bytes, which is what "
+            f"SQLite opens, got one of {length}: {str(path)[:60]}…. Move the repository, or name a "
+            "store elsewhere in MLFLOW_TRACKING_URI."
+        )
 
 
 def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:

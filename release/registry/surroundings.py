@@ -6,9 +6,10 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from engines.errors import InputError, ServiceError
@@ -19,6 +20,8 @@ from release.registry.asked import FIRST_CALL, Asked, within
 from release.registry.sqlite import is_disk_trouble
 from release.registry.trouble import is_of_a_store_of_files, missing_package, reason_of, refused
 from release.registry.uri import without_credentials
+
+_Found = TypeVar("_Found")
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -126,6 +129,18 @@ def already_there() -> Iterator[None]:
         twice = re.search(r"IntegrityError|UniqueViolation", str(error))
         if error.error_code != "RESOURCE_ALREADY_EXISTS" and not twice:
             raise
+
+
+def if_there(ask: Callable[[str], _Found], name: str) -> _Found | None:
+    """What MLflow answers for a name; None where it has nothing of that name (any more)."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def reach_database(uri: str) -> None:

@@ -119,10 +119,11 @@ def _without_page(said: str) -> str:
 
 def refused(error: Exception, asked: Asked) -> str:
     """The sentence for a store that did not do its part, with what puts it right."""
+    wanted = "say what it holds" if asked.reading else "take the release"
+    again = "." if asked.reading else ": it goes on where this one stopped."
     return (
-        f"Expected {asked} to take the release, but it did not: {reason_of(error, *asked.uris)} "
-        f"{_remedy(error, asked)}, then run the same command again: it goes on where this one "
-        "stopped."
+        f"Expected {asked} to {wanted}, but it did not: {reason_of(error, *asked.uris)} "
+        f"{_remedy(error, asked)}, then run the same command again{again}"
     )
 
 

@@ -239,7 +239,12 @@ def _publish_one(
     later = known is not None and store.is_measured_again(submission)
     entry = store.publish(submission)
     how = "published"
-    if known is not None:
+    if known is not None and entry.version != known:
+        how = (
+            f"published before as version {known}, whose model or run was deleted: version "
+            f"{entry.version} (`release status --repair` lets the rings' aliases follow)"
+        )
+    elif known is not None:
         how = "published before" if whole else "published before; files that were gone are back"
         how += ", and measured again since, which is a run of its own," if later else ""
     say(f"{judged.manifest.engine}: {how} as {submission.release}")

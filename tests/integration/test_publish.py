@@ -969,6 +969,48 @@ def test_a_deleted_version_is_made_again_and_said(workspace: Workspace) -> None:
     assert [one for one in said if f"{told} run {again.run_id}, version {again.version}" in one]
 
 
+@pytest.mark.parametrize("what", ["model", "run", "experiment"])
+def test_what_mlflow_gc_took_is_made_again(workspace: Workspace, what: str) -> None:
+    """A version cannot be told another model or run: with those gone it loads nothing."""
+    entry = publish(workspace, TARGET, "tiny-fp16", _quiet).publications[0].mlflow
+    client = _client(workspace)
+    version = client.get_model_version(NAME, str(entry.version))
+    client.set_registered_model_alias(NAME, "mine", version.version)
+    model = version.source.removeprefix("models:/")
+    experiment = client.get_experiment_by_name(f"jetrail/{MODEL}").experiment_id
+    delete = {
+        "model": lambda: client.delete_logged_model(model),
+        "run": lambda: client.delete_run(entry.run_id),
+        "experiment": lambda: client.delete_experiment(experiment),
+    }
+    delete[what]()
+    command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", _uri(workspace)]
+    named = os.environ | {"MLFLOW_TRACKING_URI": _uri(workspace)}
+    subprocess.run(command, check=True, capture_output=True, env=named)
+    said: list[str] = []
+    again = publish(workspace, TARGET, "tiny-fp16", said.append).publications[0].mlflow
+    assert again.version != entry.version
+    assert (again.run_id == entry.run_id) == (what == "model")
+    assert any("whose model or run was deleted: version " in one for one in said)
+    _load_candidate(workspace).predict(np.full((1, 128, 128, 3), 90, np.uint8))
+    # What people put on the old version stays theirs.
+    assert str(client.get_model_version_by_alias(NAME, "mine").version) == str(entry.version)
+    said.clear()
+    assert publish(workspace, TARGET, "tiny-fp16", said.append).publications[0].mlflow == again
+    assert any("tiny-fp16: published before as v1.0" in one for one in said)
+
+
+def test_an_alias_that_was_moved_to_somebody_elses_version(workspace: Workspace) -> None:
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    client = _client(workspace)
+    theirs = client.create_model_version(NAME, source=workspace.root.as_uri()).version
+    client.set_registered_model_alias(NAME, "candidate", theirs)
+    (said,) = status(workspace, TARGET).differ
+    assert f"MLflow's alias names version {theirs}, which holds no release" in said
+    point(workspace, candidates_by_place(workspace, TARGET), _quiet)
+    assert status(workspace, TARGET).differ == ()
+
+
 def test_a_deleted_run_is_named_with_the_command(workspace: Workspace) -> None:
     published = publish(workspace, TARGET, None, _quiet)
     run = published.publications[0].mlflow.run_id

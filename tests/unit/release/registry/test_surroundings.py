@@ -17,6 +17,7 @@ from engines.errors import InputError, ServiceError
 from release.registry import sqlite
 from release.registry import surroundings as surroundings_of_mlflow
 from release.registry.asked import Asked
+from release.registry.sqlite import LONGEST_PATH, check_length
 from release.registry.surroundings import (
     already_there,
     make_sqlite,
@@ -191,3 +192,24 @@ def test_what_another_made_at_the_same_moment_is_there(said: str, done: bool) ->
 
     with nullcontext() if done else pytest.raises(MlflowException), already_there():
         raise MlflowException(said)
+
+
+def test_a_path_that_sqlite_does_not_open(tmp_path: Path) -> None:
+    """SQLite says only that it cannot, and free space would not help."""
+    check_length(Path("/", "s" * (LONGEST_PATH - 1)))
+    with pytest.raises(InputError, match=f"at most {LONGEST_PATH} bytes.*got one of 1701"):
+        check_length(Path("/", "é" * 850))
+
+
+@pytest.mark.parametrize(
+    ("reading", "said", "end"),
+    [
+        (True, "to say what it holds, but", "again."),
+        (False, "to take the release, but", "stopped."),
+    ],
+)
+def test_a_command_that_only_asks_says_so(reading: bool, said: str, end: str) -> None:
+    asked = Asked(tracking="http://host", reading=reading)
+    with pytest.raises(ServiceError, match=said) as raised, service_errors(asked):
+        raise ConnectionResetError("the line went dead")
+    assert str(raised.value).endswith(end)
