@@ -30,6 +30,11 @@ _NOT_MLFLOW = (
     "it is) and not a login or another program"
 )
 _REMEDIES = {
+    # Since MLflow 3.5, for every name but localhost and addresses of private networks.
+    r"Invalid Host header": (
+        "Name the host of that address in the server's option --allowed-hosts (or in "
+        "MLFLOW_SERVER_ALLOWED_HOSTS where it runs)"
+    ),
     r"error code 40[13]\b|PERMISSION_DENIED|UNAUTHENTICATED": (
         "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of "
         "somebody who may write there"
@@ -54,6 +59,10 @@ _REMEDIES = {
         "client_max_body_size)"
     ),
     r"No space left on device|disk is full": "Free some space where the server keeps them",
+    # A server whose disk is full hangs up in the middle of a file, or says 500.
+    r"mlflow-artifacts/.*(too many 5\d\d error|error code 5\d\d|Connection aborted|Broken pipe)": (
+        "See that it runs and has room where it keeps files, and what its log says"
+    ),
     rf"endpoint \S+ failed with error code 40[45]\b|valid JSON|{_PAGE}|Exceeded \d+ redirects": (
         _NOT_MLFLOW
     ),

@@ -272,14 +272,22 @@ def _write(
             publication.write(path)
             continue
         recorded = read_publication(workspace, publication.release).mlflow
-        if recorded != publication.mlflow:
-            here = publication.mlflow
-            say(
-                f"{publication.release}: its record stays as it is and names run "
-                f"{recorded.run_id}, version {recorded.version}, at {recorded.tracking_uri}; here "
-                f"it is run {here.run_id}, version {here.version}"
-            )
+        told = _other_entry(recorded, publication.mlflow)
+        if told:
+            say(f"{publication.release}: its record stays as it is and names {told}")
     candidates.write(candidates_path(workspace, candidates.target))
+
+
+def _other_entry(recorded: MlflowEntry, here: MlflowEntry) -> str:
+    """What a record names that is not as here; empty where both are the same."""
+    if (recorded.run_id, recorded.version) != (here.run_id, here.version):
+        return (
+            f"run {recorded.run_id}, version {recorded.version}, at {recorded.tracking_uri}; here "
+            f"it is run {here.run_id}, version {here.version}"
+        )
+    if recorded.tracking_uri.rstrip("/") != here.tracking_uri.rstrip("/"):
+        return f"MLflow at {recorded.tracking_uri}; here the same is at {here.tracking_uri}"
+    return ""
 
 
 def _publication(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntry) -> Publication:

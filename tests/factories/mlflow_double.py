@@ -18,6 +18,7 @@ class MlflowDouble:
     """What `release.registry.mlflow.Store` offers."""
 
     def __init__(self) -> None:
+        self.tracking_uri = "sqlite:///mlflow.db"
         self.versions: dict[str, dict[str, int]] = {}
         """Registered model to release to version."""
         self.files: set[str] = set()
@@ -39,7 +40,7 @@ class MlflowDouble:
         version = held.setdefault(submission.release, len(held) + 1)
         self.files.add(submission.release)
         return MlflowEntry(
-            tracking_uri="sqlite:///mlflow.db",
+            tracking_uri=self.tracking_uri,
             experiment="jetrail/meter",
             run_id=f"{version}a",
             registered_model=submission.registered_model,

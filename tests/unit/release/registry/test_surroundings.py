@@ -82,6 +82,12 @@ def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
         ("failed with error code 407 != 200", "password of the proxy"),
         ("413 Client Error: Request Entity Too Large for url", "client_max_body_size"),
         ("(Caused by ResponseError('too many 500 error responses'))", "what its log says"),
+        (
+            "error code 403 != 200. Body: 'Invalid Host header - possible",
+            "--allowed-hosts",
+        ),
+        ("to /api/2.0/mlflow-artifacts/artifacts/1/x failed: ('Connection aborted.', 104", "room"),
+        ("to /api/2.0/mlflow-artifacts/artifacts/1/x: too many 500 error responses", "has room"),
         ("500 Server Error: [Errno 28] No space left on device", "where the server keeps"),
         ("error code 4010", "MLFLOW_TRACKING_URI is right"),
     ],

@@ -220,6 +220,21 @@ def test_a_record_of_another_mlflow_stays(
     assert len(list(workspace.records.glob("v*/publication.json"))) == 2
 
 
+def test_the_same_mlflow_at_another_address(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    for precision in ("fp16", "fp32"):
+        add_engine(precision)
+    store.tracking_uri = "http://host/mlflow/"
+    told(workspace)
+    store.tracking_uri = "http://host/mlflow"
+    assert not [line for line in told(workspace)[1] if "its record" in line]
+    store.tracking_uri = "http://10.0.0.7/mlflow"
+    kept = [line for line in told(workspace)[1] if "its record stays as it is" in line]
+    told_of = "names MLflow at http://host/mlflow/; here the same is at http://10.0.0.7/mlflow"
+    assert [line.endswith(told_of) for line in kept] == [True, True]
+
+
 def test_the_alias_goes_where_nothing_passes_any_more(
     workspace: Workspace, add_engine: Any, store: MlflowDouble
 ) -> None:
