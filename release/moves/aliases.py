@@ -45,6 +45,7 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
             release = parse_tag(values.image.tag).name
             version = store.version_of(name, release)
             if version is None:
+                store.drop_alias(name, place.ring)  # of a release that the ring no longer runs
                 say(f"MLflow has no version of {name} for {release}, so no alias {place.ring}")
                 continue
             store.point_alias(name, place.ring, version)
@@ -65,15 +66,27 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
                 "MLFLOW_TRACKING_URI to the one that releases are published to."
             ]
         with open_store(workspace.root, reading=True) as store:
-            return [
-                f"{place.model} on {place.target}: git's {place.ring} is {release or 'none'}, "
-                f"MLflow's alias "
-                f"{got or 'is not there'}. Run `release status --repair`."
-                for place, release in wanted.items()
-                if (got := _release_at(store, place)) != release
-            ]
+            found = (_difference(store, place, release) for place, release in wanted.items())
+            return [one for one in found if one]
     except (ServiceError, InputError) as error:
         return [f"MLflow could not be asked: {error}"]
+
+
+def _difference(store: Store, place: Place, release: str) -> str:
+    """What MLflow's alias of a place is instead of `release`; empty where it is that."""
+    got = _release_at(store, place)
+    if got == release:
+        return ""
+    remedy = "Run `release status --repair`"
+    if release and store.version_of(registered_name(place.model, place.target), release) is None:
+        remedy = (
+            f"MLflow has no version of that release: run `release publish --target {place.target}` "
+            "where its engine is, or set MLFLOW_TRACKING_URI to the store that it was published to"
+        )
+    return (
+        f"{place.model} on {place.target}: git's {place.ring} is {release or 'none'}, MLflow's "
+        f"alias {got or 'is not there'}. {remedy}."
+    )
 
 
 def _release_at(store: Store, place: Place) -> str:

@@ -42,10 +42,11 @@ from engines.records.folder import EngineFolder
 from engines.records.manifest import Batch
 from pipeline.steps.remove_model import remove_model
 from release.moves.aliases import point
+from release.moves.place import Place
 from release.records import Candidates, candidates_path, publication_path, read_publication
 from release.registry import saved
 from release.registry.mlflow import open_store
-from release.rollout.release_yaml import read_values, release_file
+from release.rollout.release_yaml import read_values, release_file, values_of
 from release.steps.publish import Published, publish
 from release.steps.status import candidates_by_place, status
 from release.steps.write import write
@@ -998,6 +999,32 @@ def test_what_mlflow_gc_took_is_made_again(workspace: Workspace, what: str) -> N
     said.clear()
     assert publish(workspace, TARGET, "tiny-fp16", said.append).publications[0].mlflow == again
     assert any("tiny-fp16: published before as v1.0" in one for one in said)
+
+
+def test_a_release_that_this_mlflow_does_not_have(workspace: Workspace) -> None:
+    """`--repair` would say the same for ever."""
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    client = _client(workspace)
+    client.delete_registered_model_alias(NAME, "candidate")
+    for version in client.search_model_versions(f"name = '{NAME}'"):
+        client.delete_model_version(NAME, version.version)
+    (said,) = status(workspace, TARGET).differ
+    assert f"run `release publish --target {TARGET}` where its engine is" in said
+    assert "--repair" not in said
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    assert status(workspace, TARGET).differ == ()
+
+
+def test_no_alias_stays_on_what_a_ring_no_longer_runs(workspace: Workspace) -> None:
+    published = publish(workspace, TARGET, None, _quiet)
+    client = _client(workspace)
+    runs, ran = (one.mlflow.version for one in published.publications)
+    client.delete_model_version(NAME, str(runs))
+    client.set_registered_model_alias(NAME, "canary", str(ran))
+    place, said = Place(model=MODEL, target=TARGET, ring="canary"), []
+    point(workspace, {place: values_of(published.publications[0])}, said.append)
+    assert ["so no alias canary" in one for one in said] == [True]
+    assert "canary" not in client.get_registered_model(NAME).aliases
 
 
 def test_an_alias_that_was_moved_to_somebody_elses_version(workspace: Workspace) -> None:
