@@ -28,8 +28,10 @@ def budgets(workspace: Workspace, target_name: str, measurement: Path, margin: f
     part of the figures. Returns what was done, in words.
 
     The limits of time, throughput and memory are written; those of accuracy and size are nobody's
-    measurement. The p99 never goes above the target's own, which is what cameras need.
-    Raises InputError when the measurement is INVALID, or not of this target and its device.
+    measurement. The p99 never goes above the target's own, which is what cameras need, and the p50
+    never above the p99.
+    Raises InputError when the measurement is INVALID, not of this target and its device, or without
+    figures above 0; nothing is written then.
     """
     target = load_target(workspace, target_name)
     found = Benchmark.read(measurement)
@@ -91,17 +93,38 @@ def _check(target: TargetConfig, found: Benchmark, path: Path) -> None:
             f"{device}, which is not {', '.join(wrong)}. Measure again with `pipeline benchmark "
             f"{found.engine} --target {target.target}` on such a device."
         )
+    _check_figures(target, found, path)
+
+
+def _check_figures(target: TargetConfig, found: Benchmark, path: Path) -> None:
+    again = f"Measure again with `pipeline benchmark {found.engine} --target {target.target}`."
+    if (frame := found.frame.get("1")) is None:
+        raise InputError(
+            f"Expected figures at batch 1 in {path}, got `frame` at batches "
+            f"{', '.join(found.frame) or '(none)'}. {again}"
+        )
+    for name, figure in (
+        ("p50_ms", frame.p50_ms),
+        ("p99_ms", frame.p99_ms),
+        ("frames_per_second", found.throughput.frames_per_second),
+        ("memory_peak_mib", found.memory_peak_mib),
+    ):
+        if figure <= 0:
+            raise InputError(
+                f"Expected measured figures above 0 in {path}, got {name} {figure:g}. {again}"
+            )
 
 
 def _limits(target: TargetConfig, found: Benchmark, margin: float) -> dict[str, tuple[float, str]]:
     """Budget to its limit and the words beside it."""
     frame, more = found.frame["1"], f"{margin:.0%}"
     highest = target.budgets.frame_p99_ms
-    p99 = frame.p99_ms * (1 + margin)
+    p50, p99 = frame.p50_ms * (1 + margin), frame.p99_ms * (1 + margin)
     capped = f", at most the target's {highest:g}" if p99 > highest else ""
+    below = ", at most that of the p99" if p50 > highest else ""
     fps = found.throughput.frames_per_second
     figures = {
-        "frame_p50_ms": (frame.p50_ms * (1 + margin), f"p50 {frame.p50_ms:.3g} ms + {more}"),
+        "frame_p50_ms": (min(p50, highest), f"p50 {frame.p50_ms:.3g} ms + {more}{below}"),
         "frame_p99_ms": (min(p99, highest), f"p99 {frame.p99_ms:.3g} ms + {more}{capped}"),
         "throughput_fps": (fps / (1 + margin), f"{fps:.4g} a second less {more}"),
         "memory_peak_mib": (

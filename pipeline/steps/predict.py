@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
 from engines.detect.detector import Detector
-from engines.errors import InputError
+from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
-from pipeline.intake.pictures import find_pictures, is_picture, read_picture
+from pipeline.intake.pictures import READ, find_pictures, is_picture, read_picture
 from pipeline.progress import note, track
 from pipeline.report.drawn import write_drawn
 
@@ -39,6 +41,7 @@ def predict(
                 note(f"left out: {error}")
                 continue
             (boxes,) = detector.detect([pixels])
+            _check_numbers(boxes, engine, path)
             name = path.relative_to(source) if source.is_dir() else Path(path.name)
             place = out / name.parent / f"{name.name}.png"
             write_drawn(place, pixels, boxes, classes)
@@ -63,10 +66,26 @@ def _pictures(source: Path, out: Path) -> list[Path]:
     found = [one for one in below if out.resolve() not in one.resolve().parents]
     if not found:
         raise InputError(
-            f"Expected a picture, or a folder with pictures, at {source}, got "
-            f"{'a folder without any' if source.is_dir() else 'none'}. Name another."
+            f"Expected a picture, or a folder with pictures, at {source}, got {_what(source)}. "
+            "Name another."
         )
     return found
+
+
+def _what(source: Path) -> str:
+    if source.is_dir():
+        return "a folder without any"
+    kinds = ", ".join(one[1:] for one in sorted(READ))
+    return f"another kind of file (pictures end in {kinds})" if source.exists() else "nothing"
+
+
+def _check_numbers(found: Detections, engine: str, path: Path) -> None:
+    if not np.isfinite(found.boxes).all():
+        raise WrongEngine(
+            f"Expected numbers for the boxes that {engine} finds in {path}, got NaN or infinity: "
+            "its computation overflows. Take an engine in fp32; verify.json and quantize.json say "
+            "under `notes` what comes near the largest float16."
+        )
 
 
 def _counts(boxes: Detections, classes: tuple[str, ...]) -> dict[str, int]:

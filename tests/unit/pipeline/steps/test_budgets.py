@@ -156,6 +156,17 @@ def test_the_p99_stays_what_cameras_need(workspace: Workspace, tmp_path: Path) -
     assert "frame_p99_ms: 30  (measured p99 28 ms + 25%, at most the target's 30)" in said
 
 
+def test_the_p50_never_goes_above_the_p99(workspace: Workspace, tmp_path: Path) -> None:
+    slow = Latency(
+        **{"p50_ms": 28, "p95_ms": 28.5, "p99_ms": 29, "p99_low_ms": 28, "p99_high_ms": 30},
+        **{"mean_ms": 28, "min_ms": 27, "max_ms": 30, "count": 1000},
+    )
+    said = budgets(workspace, NX, measurement(tmp_path, frame={"1": slow}), 0.25)
+    limits = load_target(workspace, NX).budgets_of(ENGINE)
+    assert (limits.frame_p50_ms, limits.frame_p99_ms) == (30, 30)
+    assert "frame_p50_ms: 30  (measured p50 28 ms + 25%, at most that of the p99)" in said
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -170,6 +181,13 @@ def test_the_p99_stays_what_cameras_need(workspace: Workspace, tmp_path: Path) -
             "which is not family: orin-nx. Measure again",
         ),
         ({"device": None}, "is of an unknown device"),
+        ({"frame": {}}, "Expected figures at batch 1 .* got `frame` at batches .none"),
+        ({"memory_peak_mib": 0}, "Expected measured figures above 0 .* got memory_peak_mib 0. Mea"),
+        ({"memory_peak_mib": float("inf")}, "above 0 .* got memory_peak_mib inf"),
+        (
+            {"throughput": Throughput(frames_per_second=0, in_flight=2, count=1)},
+            "got frames_per_second 0",
+        ),
     ],
 )
 def test_refuses(workspace: Workspace, tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -89,6 +89,25 @@ def test_a_folder_of_which_no_picture_can_be_read(photos: Path) -> None:
     assert "drawn into" not in result.stdout
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_boxes_that_are_no_numbers(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    """As of an engine whose float16 overflows in the boxes, and not in the scores."""
+    boxes = np.array([[4, 4, value, 20]], np.float32)
+    odd = Detections(boxes=boxes, confidences=FOUND.confidences[:1], classes=FOUND.classes[:1])
+
+    @contextmanager
+    def opened(*_: Any) -> Iterator[Any]:
+        manifest = SimpleNamespace(classes=("nut", "bolt"))
+        yield SimpleNamespace(manifest=manifest, detect=lambda frames: [odd for _ in frames])
+
+    monkeypatch.setattr(step, "Detector", SimpleNamespace(open=opened))
+    result = predict("photos/a.png")
+    assert result.exit_code == 5
+    assert "Expected numbers for the boxes that meter-fp16 finds in photos/a.png" in result.stderr
+
+
 def test_names_that_would_move_the_cursor(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def opened(*_: Any) -> Iterator[Any]:
@@ -111,8 +130,8 @@ def test_one_picture_and_what_is_none(photos: Path) -> None:
     assert [path.name for path in Path("drawn").iterdir()] == ["a.png.png"]
     for wrong, said in (
         ("photos/broken.jpg", "is damaged or of another kind"),
-        ("photos/notes.txt", "Expected a picture, or a folder with pictures"),
-        ("nowhere", "Expected a picture, or a folder with pictures"),
+        ("photos/notes.txt", "got another kind of file (pictures end in "),
+        ("nowhere", "Expected a picture, or a folder with pictures, at nowhere, got nothing"),
     ):
         result = predict(wrong)
         assert result.exit_code == 2
