@@ -30,9 +30,6 @@ Result = TypeVar("Result")
 _PANIC = "PanicException"
 """What libraries in Rust raise, which is no Exception (pyo3)."""
 
-_OTHERS_COMMAND = re.compile(r"(`|^  )(dvc|git) ", re.MULTILINE)
-"""Ours find the repository from any folder of it; these read paths from where they are run."""
-
 _LONG = re.compile(r"\S{1000,}")
 """Longer than any tag, digest or address; a path may be this long, and is known by its ends."""
 
@@ -165,11 +162,10 @@ def _said(sentence: str, code: int) -> typer.Exit:
 
 
 def _from_where(sentence: str) -> str:
-    """Where the commands of a sentence are to be run, if not where this one was."""
-    from engines.config.workspace import root_if_elsewhere
+    from engines.config.workspace import where_to_run
 
-    where = root_if_elsewhere() if _OTHERS_COMMAND.search(sentence) else ""
-    return f"\nThe commands are to be run{where}." if where else ""
+    where = where_to_run(sentence)
+    return f"\n{where}" if where else ""
 
 
 def _in_part(found: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +114,17 @@ def root_if_elsewhere() -> str:
     except (InputError, OSError):
         return ""
     return "" if here == root or DVC_STAGE in os.environ else f" in {root}"
+
+
+_OTHERS_COMMAND = re.compile(r"(`|^  )(dvc|git|pip install --editable) ", re.MULTILINE)
+"""Ours find the repository from any folder of it; these read paths from where they are run."""
+
+
+def where_to_run(sentence: str) -> str:
+    """A sentence that says where the commands of another are to be run; nothing where they are
+    ours, or where that is the current folder."""
+    where = root_if_elsewhere() if _OTHERS_COMMAND.search(sentence) else ""
+    return f"The commands are to be run{where}." if where else ""
 
 
 def find_workspace(start: Path | None = None) -> Workspace:

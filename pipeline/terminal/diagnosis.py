@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engines.config.workspace import where_to_run
 from engines.machine.fingerprint import describe
 from engines.records.fingerprint import Fingerprint
 from pipeline.device.diagnosis import Diagnosis, TargetState
-from pipeline.terminal.tables import print_whole
+from pipeline.terminal.tables import print_line, print_whole
 
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> None:
@@ -18,11 +19,15 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> Non
     console.print(_machine(diagnosis))
     console.print(_parts(diagnosis))
     print_whole(_targets(diagnosis), console)
-    for target in diagnosis.targets:
-        for sentence in dict.fromkeys((*(target.build or ()), *(target.measure or ()))):
-            # Not wrapped: commands are there to be copied.
-            line = f"  {target.name}{_for_what(target, sentence)}: {sentence}"
-            console.print(line, markup=False, soft_wrap=True)
+    lines = [
+        f"  {target.name}{_for_what(target, sentence)}: {sentence}"
+        for target in diagnosis.targets
+        for sentence in dict.fromkeys((*(target.build or ()), *(target.measure or ())))
+    ]
+    if where := where_to_run("\n".join(lines)):
+        lines.append(f"  {where}")
+    for line in lines:  # not wrapped: commands are there to be copied
+        print_line(line, console)
 
 
 def _for_what(target: TargetState, sentence: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
-from engines.config.workspace import root_if_elsewhere
+from engines.config.workspace import root_if_elsewhere, where_to_run
 from pipeline.repository.listing import ListedModel
 from pipeline.terminal.tables import print_line
 
@@ -16,6 +16,8 @@ def print_models(models: Iterable[ListedModel], console: Console | None = None) 
     rings that run it."""
     console = console or Console()
     lines = [line for one in models for line in _lines(one)]
+    if where := where_to_run("\n".join(lines)):
+        lines.append(where)
     _print(lines or ["no model yet: bring one with `pipeline add-model`"], console)
 
 

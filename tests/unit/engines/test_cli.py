@@ -107,7 +107,13 @@ def clone(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "sentence", [BACK, "Measure again:\n  rm benchmark.json\n  dvc repro", "Run `dvc add x`."]
+    "sentence",
+    [
+        BACK,
+        "Measure again:\n  rm benchmark.json\n  dvc repro",
+        "Run `dvc add x`.",
+        "Install it with `pip install --editable '.[device]'`.",
+    ],
 )
 def test_commands_of_others_are_told_with_where_to_run_them(
     clone: Path, sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -87,6 +87,21 @@ def _printed(diagnosis: Diagnosis, width: int = 80) -> str:
     return console.file.getvalue()
 
 
+def test_an_extra_is_installed_from_the_root(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip reads `.` where it is run."""
+    (workspace.root / "models" / "meter").mkdir(parents=True)
+    (workspace.root / "dvc.yaml").touch()
+    diagnosis = diagnose(workspace, version={}.get)
+    there = f"The commands are to be run in {workspace.root.resolve()}.\n"
+    monkeypatch.chdir(workspace.root)
+    assert "pip install --editable" in _printed(diagnosis)
+    assert there not in _printed(diagnosis)
+    monkeypatch.chdir(workspace.root / "models" / "meter")
+    assert _printed(diagnosis).count(there) == 1
+
+
 def test_a_jetson_with_all_it_needs(workspace: Workspace, orin: Path) -> None:
     diagnosis = diagnose(workspace, orin, version=EVERYTHING.get)
     assert diagnosis.power_mode == "MAXN"

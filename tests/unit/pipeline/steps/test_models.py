@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from engines.config.model import load_model
 from engines.config.target import load_target
@@ -29,6 +30,7 @@ from engines.config.workspace import Workspace, find_workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import sha256_file
+from pipeline.cli import commands
 from pipeline.repository.entries import entries
 from pipeline.repository.fleet import fleet_folders
 from pipeline.repository.lock import one_at_a_time
@@ -414,6 +416,19 @@ def test_the_list_says_what_a_killed_update_left(helmets: Workspace, checkpoint:
         assert said() == ""
     weights.unlink()  # in a clone before `pipeline pull`
     assert said() == ""
+
+
+def test_the_list_says_where_its_commands_are_run(
+    helmets: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (helmets.root / "dvc.yaml").touch()
+    (helmets.model("helmets") / "weights.pt").write_bytes(NEW)
+    there = f"The commands are to be run in {helmets.root.resolve()}.\n"
+    for place, times in ((helmets.root, 0), (helmets.models, 1)):
+        monkeypatch.chdir(place)
+        result = CliRunner().invoke(commands, ["list"])
+        assert "`dvc checkout --force models/helmets" in result.stdout.replace("\n", " ")
+        assert result.stdout.count(there) == times
 
 
 def md5(content: bytes) -> str:
