@@ -83,9 +83,11 @@ def service_errors(asked: Asked) -> Iterator[None]:
     """Let what MLflow raises in the block be said as a sentence that names the store that failed.
     Raises ServiceError, and InputError for what this machine lacks."""
     try:
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
-        from sqlalchemy.exc import SQLAlchemyError
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as of a library that finds no memory for all of it
+            from mlflow.exceptions import MlflowException
+            from requests import RequestException
+            from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
         # An error of ours, since a move in git stands where MLflow cannot be told of it.
         raise InputError(missing_extra(error, "release") or str(error)) from error

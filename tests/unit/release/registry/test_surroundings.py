@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import closing, nullcontext
@@ -219,3 +222,25 @@ def test_a_command_that_only_asks_says_so(reading: bool, said: str, end: str) ->
     with pytest.raises(ServiceError, match=said) as raised, service_errors(asked):
         raise ConnectionResetError("the line went dead")
     assert str(raised.value).endswith(end)
+
+
+def test_no_warning_of_a_library_is_shown_while_mlflow_is_imported(tmp_path: Path) -> None:
+    """Under a limit of memory polars says above the sentence that a part of it is missing."""
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "__init__.py").write_text(
+        "import warnings\nwarnings.warn('Polars binary is missing!')\n"
+    )
+    (tmp_path / "mlflow" / "exceptions.py").write_text("class MlflowException(Exception): ...\n")
+    work = (
+        "from release.registry.asked import Asked\n"
+        "from release.registry.surroundings import service_errors\n"
+        "with service_errors(Asked(tracking='http://host')): print('done')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", work],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("done\n", "")
