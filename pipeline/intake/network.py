@@ -68,6 +68,11 @@ def check_kind(path: Path, network: Any) -> None:
             f"Expected layers C2f that split what they compute into two halves in {path}, got "
             "others, as after pruning, which no export takes. Give the best.pt of the training."
         )
+    if network.model[-1].xyxy:
+        raise InputError(
+            f"Expected a head that gives boxes as centre and size in {path}, got one with `xyxy`, "
+            "which gives corners, as for some exports. Give the best.pt of the training."
+        )
     if odd := [one for one in network.modules() if not _exports(one)]:
         raise InputError(
             f"Expected layers Upsample in the mode `nearest` in {path}, got {odd[0].mode!r}"

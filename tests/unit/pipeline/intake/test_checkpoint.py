@@ -362,9 +362,14 @@ def scale_computed_anew(network: Any) -> None:
     network.model[10].recompute_scale_factor = True
 
 
+def corners(network: Any) -> None:
+    network.model[-1].xyxy = True
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (corners, "boxes as centre and size.*got one with `xyxy`"),
         (shares_a_convolution, "same boxes once its layers are fused.*share their weights"),
         (norms_without_statistics, "layers that can be fused.*TypeError"),
         (width_as_a_float, "layers that can be fused.*TypeError"),
