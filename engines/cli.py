@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from engines import streams
-from engines.errors import InputError, JetrailError
+from engines.errors import OTHERS_COMMAND, InputError, JetrailError
 from engines.process.limited import give_back, run_in_a_fork, will_end_with
 from engines.process.stage import end_with_dvc
 from engines.surroundings import in_a_sentence
@@ -162,6 +162,9 @@ def _said(sentence: str, code: int) -> typer.Exit:
 
 
 def _from_where(sentence: str) -> str:
+    # Looked at before anything is imported: where memory lacks, an import ends the process.
+    if not OTHERS_COMMAND.search(sentence):
+        return ""
     from engines.config.workspace import where_to_run
 
     where = where_to_run(sentence)

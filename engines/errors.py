@@ -13,6 +13,12 @@ A message says what was expected, what was got, and what to do next.
 
 from __future__ import annotations
 
+import re
+
+OTHERS_COMMAND = re.compile(r"(`|^  )(dvc|git|pip install --editable) ", re.MULTILINE)
+"""In a message: ours find the repository from any folder of it, these read paths from where they
+are run."""
+
 
 class JetrailError(Exception):
     """Base of all errors that Jetrail raises on purpose; the text is shown to the user as it is."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import InputError
+from engines.errors import OTHERS_COMMAND, InputError
 from engines.process.stage import DVC_STAGE
 from engines.records.fingerprint import Fingerprint
 from engines.records.folder import EngineFolder
@@ -116,14 +115,10 @@ def root_if_elsewhere() -> str:
     return "" if here == root or DVC_STAGE in os.environ else f" in {root}"
 
 
-_OTHERS_COMMAND = re.compile(r"(`|^  )(dvc|git|pip install --editable) ", re.MULTILINE)
-"""Ours find the repository from any folder of it; these read paths from where they are run."""
-
-
 def where_to_run(sentence: str) -> str:
     """A sentence that says where the commands of another are to be run; nothing where they are
     ours, or where that is the current folder."""
-    where = root_if_elsewhere() if _OTHERS_COMMAND.search(sentence) else ""
+    where = root_if_elsewhere() if OTHERS_COMMAND.search(sentence) else ""
     return f"The commands are to be run{where}." if where else ""
 
 
