@@ -473,7 +473,7 @@ def test_a_commit_from_the_future_is_not_old_enough(repository: GitOpsRepository
         to_pilot(repository.workspace)
     assert caught.value.exit_code == 3
     assert "one of the two clocks is wrong" in str(caught.value)
-    assert "which is yet to come, so that nobody knows" in str(caught.value)
+    assert "age: as clock says." in str(caught.value)
 
 
 # --- kill -9 -------------------------------------------------------------------------------------
