@@ -1,13 +1,17 @@
 # Two commands: `make demo` runs the whole way on the machine at hand, `make test` runs the tests.
-# Both make .venv themselves; only Python 3.11, git and make must be there.
+# Both make .venv themselves; only Python 3.11 or later, git and make must be there.
 .DELETE_ON_ERROR:
 .PHONY: demo fleet test test-unit test-integration test-long lint check mutants clean
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SUITS := import sys; sys.exit(sys.version_info < (3, 11))
+# The first that runs: pyenv's are on PATH and refuse, where it has another version chosen.
+PYTHON ?= $(shell for one in python3.11 python3 python3.14 python3.13 python3.12; do \
+    $$one -c '$(SUITS)' 2>/dev/null && { echo $$one; break; }; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(BIN)/python -m pip install --constraint constraints.txt
+CUDA := 6 with PyTorch for CUDA
 # For Linux the package index has PyTorch with CUDA, several GB more: `make demo TORCH=cpu` takes it
 # from PyTorch's own index for processors. That index could not be tried where this was written.
 ifeq ($(TORCH),cpu)
@@ -71,12 +75,12 @@ lint: .venv/.dev
 check: lint test
 
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "Installing into .venv, 2.5 GB: two to three minutes, and longer on a slow line"
+	@echo "Installing into .venv, 2.5 GB ($(CUDA)): two to three minutes, and longer on a slow line"
 	@$(PIP) --quiet --editable '.[export,device,release]'
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "Installing into .venv, 3 GB: two to three minutes, and longer on a slow line"
+	@echo "Installing into .venv, 3 GB ($(CUDA)): two to three minutes, and longer on a slow line"
 	@$(PIP) --quiet --editable '.[export,device,release,dev]'
 	# Types of TensorRT's API: aside, since they would pass for TensorRT itself, and mended, since
 	# they use names that Python keeps for itself.
@@ -87,6 +91,9 @@ check: lint test
 	@touch $@ .venv/.demo
 
 .venv/bin/python:
+	@"$(PYTHON)" -c '$(SUITS)' 2>/dev/null || { echo "error: Expected Python 3.11 or later, got" \
+	    "$$("$(PYTHON)" --version 2>/dev/null || echo none). Install one, or name it:" \
+	    "make demo PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 
 # Twenty minutes at most; what is left is tried by the next run. Aside: mutmut wants a newer click

@@ -53,7 +53,7 @@ def read_cuda_device() -> CudaDevice | None:
         compute_capability=f"{major}.{minor}",
         integrated=bool(integrated),
         multiprocessors=multiprocessors,
-        cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
+        cuda=version_text(version.value),
     )
 
 
@@ -62,6 +62,25 @@ def _attribute(library: ctypes.CDLL, attribute: int, device: ctypes.c_int) -> in
     value = ctypes.c_int()
     failed = library.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
     return None if failed else value.value
+
+
+def version_text(number: int) -> str:
+    """A version as drivers say it, 1000 * major + 10 * minor, for example 12060, as `12.6`."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def newer_than_driver(bindings: str, cuda: str) -> str | None:
+    """Why NVIDIA's Python bindings of version `bindings` cannot be used with a driver whose newest
+    CUDA is `cuda`; None where they can. Those of CUDA 13 look for functions that the drivers of
+    most 12.x lack (cuEventElapsedTime_v2), those of 12 work with both (NVIDIA's cuda-bindings,
+    "Support")."""
+    wanted, had = bindings.partition(".")[0], cuda.partition(".")[0]
+    if not (wanted.isdecimal() and had.isdecimal()) or int(wanted) <= int(had):
+        return None
+    return (
+        f"cuda-bindings {bindings} is for drivers of CUDA {wanted}, and this one takes {cuda} at "
+        f"most. Run `pip install 'cuda-bindings<{wanted}'`, or install a newer driver."
+    )
 
 
 def number_by_bus() -> None:

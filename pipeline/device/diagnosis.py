@@ -18,6 +18,7 @@ from engines.config.target import TargetConfig, load_target, target_names
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.machine import ROOT
+from engines.machine.cuda import newer_than_driver
 from engines.machine.fingerprint import read_fingerprint
 from engines.machine.jetson import installed_packages, power_mode, power_mode_number
 from engines.packages import Package, installed_version
@@ -169,8 +170,13 @@ def _missing(
     elif package.backend == "tensorrt" and (problem := python.problem(package.name)):
         yield problem
     for other in beside:
-        if python.version(other) is None:
+        version = python.version(other)
+        if version is None:
             yield f"{other} is missing. {DEVICE_EXTRA}"
+        elif other == "cuda-bindings" and (
+            too_new := newer_than_driver(version, device.cuda or "")
+        ):
+            yield too_new
 
 
 def _install(device: Fingerprint, package: str, root: Path) -> str:

@@ -151,6 +151,7 @@ class Driver:
         self.events: dict[int, FakeEvent] = {}
         self.retained = 0
         self.context_flags = 0
+        self.version = 13_000
         self.kernels: dict[bytes, Kernel] = {}
         """Function of a module to what it does, for tests that launch one of their own."""
         self.functions: dict[int, Kernel] = {}
@@ -232,6 +233,10 @@ class Driver:
     @_function(context=False)
     def cuInit(self, flags: int) -> None:  # noqa: N802
         _check(flags == 0)
+
+    @_function(context=False)
+    def cuDriverGetVersion(self) -> int:  # noqa: N802
+        return self.version
 
     @_function(context=False)
     def cuDeviceGet(self, ordinal: int) -> Any:  # noqa: N802

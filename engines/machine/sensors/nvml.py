@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from engines.machine.cuda import version_text
 from engines.machine.sensors.reading import Counters, Reading
 
 Answer = TypeVar("Answer")
@@ -187,11 +188,11 @@ def _ask(nvml: Any, question: Callable[[], Answer]) -> Answer | None:
 
 def _card(nvml: Any, handle: Any) -> Card:
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    cuda = nvml.nvmlSystemGetCudaDriverVersion_v2()  # 1000 * major + 10 * minor
+    cuda = nvml.nvmlSystemGetCudaDriverVersion_v2()
     return Card(
         name=nvml.nvmlDeviceGetName(handle),
         compute_capability=f"{major}.{minor}",
         memory_mib=_ask(nvml, lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total) >> 20),
         driver=nvml.nvmlSystemGetDriverVersion(),
-        cuda=f"{cuda // 1000}.{cuda % 1000 // 10}",
+        cuda=version_text(cuda),
     )

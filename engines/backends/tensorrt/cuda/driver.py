@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any
 
 from engines.errors import InputError, JetrailError, WrongEngine
-from engines.machine.cuda import number_by_bus
+from engines.machine.cuda import newer_than_driver, number_by_bus, version_text
+from engines.packages import installed_version
 
 
 @cache
@@ -66,7 +67,8 @@ class Gpu:
     """The first GPU that CUDA shows, and its primary context."""
 
     def __init__(self) -> None:
-        """Raises WrongEngine where there is no driver or no GPU."""
+        """Raises WrongEngine where there is no driver or no GPU, InputError where NVIDIA's bindings
+        are too new for the driver."""
         self.device = _first_device()
         self._wait_by_spinning()
         self._context = call("cuDevicePrimaryCtxRetain", self.device)
@@ -111,9 +113,18 @@ def _first_device() -> Any:
             status, *device = getattr(driver(), function)(0)
             if status != driver().CUresult.CUDA_SUCCESS:
                 raise _no_gpu(f"{function} says {status.name}")
+        _check_bindings()
     except (ImportError, RuntimeError, OSError, ValueError) as error:
         raise _no_gpu(str(error)) from error
     return device[0]
+
+
+def _check_bindings() -> None:
+    """Raise InputError for bindings that this driver is too old for: their functions would be
+    missing one by one, in the middle of a measurement."""
+    bindings, takes = installed_version("cuda-bindings"), call("cuDriverGetVersion")
+    if bindings and (problem := newer_than_driver(bindings, version_text(takes))):
+        raise InputError(f"Expected bindings of CUDA that fit the driver, but {problem}")
 
 
 def _no_gpu(reason: str) -> WrongEngine:

@@ -114,6 +114,22 @@ def test_a_jetson_with_all_it_needs(workspace: Workspace, orin: Path) -> None:
     raise_unless_useful(diagnosis)
 
 
+@pytest.mark.parametrize(("bindings", "fit"), [("12.9.10", True), ("13.0.3", False)])
+def test_bindings_that_the_driver_is_too_old_for(
+    workspace: Workspace, orin: Path, bindings: str, fit: bool
+) -> None:
+    have = {**EVERYTHING, "cuda-bindings": bindings}
+    measure = _by_name(diagnose(workspace, orin, version=have.get))["jetson-orin-nx"].measure
+    assert measure is not None
+    if fit:
+        assert measure == ()
+    else:
+        assert (
+            "cuda-bindings 13.0.3 is for drivers of CUDA 13, and this one takes 12.6" in measure[0]
+        )
+        assert "`pip install 'cuda-bindings<13'`" in measure[0]
+
+
 def test_a_jetson_in_another_power_mode(workspace: Workspace, orin: Path) -> None:
     (orin / "var/lib/nvpmodel/status").write_text("pmode:0003")
     orin_nx = _by_name(diagnose(workspace, orin, version=EVERYTHING.get))["jetson-orin-nx"]

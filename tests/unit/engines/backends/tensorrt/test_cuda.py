@@ -90,6 +90,22 @@ class TestGpu:
         with pytest.raises(WrongEngine, match=f"but: {error}. An engine is run"):
             Gpu()
 
+    @pytest.mark.parametrize("version", [12_020, 12_090])
+    def test_a_driver_too_old_for_the_bindings(
+        self, driver: Any, monkeypatch: pytest.MonkeyPatch, version: int
+    ) -> None:
+        """Those of CUDA 13 come where PyTorch for CUDA is; one function of ours is missing then."""
+        driver.version = version
+        monkeypatch.setattr(cuda, "installed_version", lambda name: "13.5.0")
+        says = (
+            r"CUDA 13, and this one takes 12\.[29] at most\. Run `pip install 'cuda-bindings<13'`"
+        )
+        with pytest.raises(InputError, match=says):
+            Gpu()
+        assert not driver.leaks()
+        monkeypatch.setattr(cuda, "installed_version", lambda name: "12.9.10")
+        Gpu().close()
+
     def test_is_released_once(self, driver: Any, gpu: Gpu) -> None:
         other = Gpu()
         gpu.close()
