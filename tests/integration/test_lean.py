@@ -36,12 +36,15 @@ COMMANDS = (
 
 
 def find_python(version: str) -> str:
-    """A Python of that version that really runs: pyenv leaves shims that do not."""
+    """A Python of that version that really runs: pyenv leaves shims that do not. uv installs one
+    where the machine has none."""
     homes = (Path.home() / ".pyenv" / "versions").glob(f"{version}*/bin/python")
-    for candidate in (shutil.which(f"python{version}"), *map(str, sorted(homes))):
+    words = ("uv", "python", "find", "--managed-python", version)
+    managed = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    for candidate in (shutil.which(f"python{version}"), *map(str, sorted(homes)), managed):
         if candidate and subprocess.run([candidate, "-c", ""], capture_output=True).returncode == 0:
             return candidate
-    return str(pytest.fail(f"expected Python {version} on PATH or below ~/.pyenv/versions"))
+    return str(pytest.fail(f"expected Python {version}: run `uv python install {version}`"))
 
 
 def run(*words: str, cwd: Path | None = None) -> str:
