@@ -76,12 +76,12 @@ check: lint test
 
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing into .venv, 2.5 GB ($(CUDA)): two to three minutes, and longer on a slow line"
-	@$(PIP) --quiet --editable '.[export,device,release]'
+	@$(PIP) --quiet --quiet --editable '.[export,device,release]'
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing into .venv, 3 GB ($(CUDA)): two to three minutes, and longer on a slow line"
-	@$(PIP) --quiet --editable '.[export,device,release,dev]'
+	@$(PIP) --quiet --quiet --editable '.[export,device,release,dev]'
 	# Types of TensorRT's API: aside, since they would pass for TensorRT itself, and mended, since
 	# they use names that Python keeps for itself.
 	$(PIP) --quiet --no-deps --upgrade --target .venv/stubs tensorrt-stubs==10.13.0.35.1
