@@ -6,6 +6,7 @@ and `BaseDataset.get_img_files` read it.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,8 @@ def _followed(file: Path, folder: Path, entry: str) -> Path:
     """Where `entry` of `file` leads, through links. Raises InputError where no file can be."""
     try:
         place = (folder / entry).resolve()
-        place.exists()  # too long a name is noticed here
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.stat()  # of too long a name and a circle Path.exists says nothing in Python 3.14
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(

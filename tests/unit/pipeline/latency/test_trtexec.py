@@ -414,7 +414,7 @@ def test_times_in_the_order_of_the_file() -> None:
         ('[{"computeMs": Infinity}]', "is inf"),
         ('[{"computeMs": 1' + "0" * 400 + "}]", "too large"),
         ('[{"computeMs": 1}, {"computeMs"', "Expecting"),
-        ("[" * 200_000, "recursion"),
+        ("[" * 200_000, "(recursion|Stack overflow)"),  # Python before 3.14, and from then on
     ],
 )
 def test_times_that_are_none(content: str, says: str, tmp_path: Path) -> None:
