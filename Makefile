@@ -10,14 +10,21 @@ PYTHON ?= $(shell for one in python3.11 python3 python3.14 python3.13 python3.12
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-PIP := $(BIN)/python -m pip install --constraint constraints.txt
-CUDA := 6 with PyTorch for CUDA
-# For Linux the package index has PyTorch with CUDA, several GB more: `make demo TORCH=cpu` takes it
-# from PyTorch's own index for processors. That index could not be tried where this was written.
-ifeq ($(TORCH),cpu)
-PIP += --extra-index-url https://download.pytorch.org/whl/cpu
-endif
+PIP := $(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt
 
+# For Linux the package index has PyTorch for CUDA, several GB more: `make demo TORCH=cpu` takes it from
+# PyTorch's own index. Those two packages and nothing else, which could be anybody's there; and that
+# index itself could not be tried where this was written, only a copy.
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+ifeq ($(TORCH),cpu)
+SIZE := GB
+PYTORCH = $(PIP) --no-deps --retries 2 --timeout 20 --index-url $(TORCH_INDEX) torch torchvision || { \
+    echo "error: Expected PyTorch without CUDA at $(TORCH_INDEX), but could not get it, as pip says above." \
+    "Leave TORCH=cpu out, or name a copy: make demo TORCH=cpu TORCH_INDEX=URL" >&2; exit 2; }
+else
+SIZE := GB (6 GB where PyTorch is the one for CUDA)
+PYTORCH = :
+endif
 # Exit 3 or 4 of `pipeline report` where nothing was released.
 demo: .venv/.demo
 	@echo "dvc repro: two minutes on two idle cores, half of it for measuring three engines"
@@ -75,17 +82,19 @@ lint: .venv/.dev
 check: lint test
 
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "Installing into .venv, 2.5 GB ($(CUDA)): two to three minutes, and longer on a slow line"
-	@$(PIP) --quiet --quiet --editable '.[export,device,release]'
+	@echo "Installing into .venv, 2.5 $(SIZE): two to three minutes, and longer on a slow line"
+	@$(PYTORCH)
+	@$(PIP) --editable '.[export,device,release]'
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "Installing into .venv, 3 GB ($(CUDA)): two to three minutes, and longer on a slow line"
-	@$(PIP) --quiet --quiet --editable '.[export,device,release,dev]'
+	@echo "Installing into .venv, 3 $(SIZE): two to three minutes, and longer on a slow line"
+	@$(PYTORCH)
+	@$(PIP) --editable '.[export,device,release,dev]'
 	# Types of TensorRT's API: aside, since they would pass for TensorRT itself, and mended, since
 	# they use names that Python keeps for itself.
-	$(PIP) --quiet --no-deps --upgrade --target .venv/stubs tensorrt-stubs==10.13.0.35.1
-	sed -i -e 's/, in: /, in_: /' -e 's/channel_axis: int)/channel_axis: int = 0)/' \
+	@$(PIP) --no-deps --upgrade --target .venv/stubs tensorrt-stubs==10.13.0.35.1
+	@sed -i -e 's/, in: /, in_: /' -e 's/channel_axis: int)/channel_axis: int = 0)/' \
 	    -e '/^bool: DataType/d' \
 	    .venv/stubs/tensorrt_bindings/tensorrt.pyi
 	@touch $@ .venv/.demo
@@ -107,7 +116,7 @@ mutants-outside: .venv/.dev
 	timeout 1200 $(BIN)/python tests/mutants_outside.py
 
 .venv/.mutants: .venv/.dev
-	$(PIP) --quiet --no-deps --upgrade --target .venv/mutants mutmut==3.8.1 \
+	@$(PIP) --no-deps --upgrade --target .venv/mutants mutmut==3.8.1 \
 	    libcst==1.9.0 setproctitle==1.3.8 coverage==7.11.3
 	@touch $@
 

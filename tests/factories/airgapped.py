@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -74,9 +73,9 @@ def pack(workspace: Workspace, engine: bytes) -> str:
 
 
 def unpack(bundle: Path, folder: Path) -> Path:
-    """As `tar -xf` does at the site."""
-    with tarfile.open(bundle) as archive:
-        archive.extractall(folder, filter="data")
+    """As at the site."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["tar", "-xf", str(bundle), "-C", str(folder)], check=True)
     return folder / TOP
 
 

@@ -45,12 +45,13 @@ def test_little_address_space(finished: Clone) -> None:
 
 
 def kept(clone: Clone) -> dict[str, str]:
-    """Every file but locks, and git's index, into which it writes what it knows of the files."""
+    """Every file but locks, what Python compiled, and git's index, into which it writes what it
+    knows of the files."""
     index = str(clone.root / ".git/index")
     return {
         path: sha
         for path, sha in files(clone).items()
-        if TEMPORARY_PREFIX not in path and path != index
+        if TEMPORARY_PREFIX not in path and "__pycache__" not in path and path != index
     }
 
 
