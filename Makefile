@@ -10,7 +10,8 @@ PYTHON ?= $(shell for one in python3.11 python3 python3.14 python3.13 python3.12
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-PIP := $(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+PIP := $(INSTALL) --quiet
 
 # For Linux the package index has PyTorch for CUDA, several GB more: `make demo TORCH=cpu` takes it from
 # PyTorch's own index. Those two packages and nothing else, which could be anybody's there; and that
@@ -18,13 +19,14 @@ PIP := $(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 ifeq ($(TORCH),cpu)
 SIZE := GB
-PYTORCH = $(PIP) --no-deps --retries 2 --timeout 20 --index-url $(TORCH_INDEX) torch torchvision || { \
-    echo "error: Expected PyTorch without CUDA at $(TORCH_INDEX), but could not get it, as pip says above." \
-    "Leave TORCH=cpu out, or name a copy: make demo TORCH=cpu TORCH_INDEX=URL" >&2; exit 2; }
+PYTORCH = $(INSTALL) --no-deps --retries 2 --timeout 20 --index-url $(TORCH_INDEX) torch torchvision || { \
+    echo "error: Expected PyTorch without CUDA at $(TORCH_INDEX), but could not get it. See what" \
+    "pip says above; leave TORCH=cpu out, or name a copy: make demo TORCH=cpu TORCH_INDEX=URL" >&2; exit 2; }
 else
 SIZE := GB (6 GB where PyTorch is the one for CUDA)
 PYTORCH = :
 endif
+
 # Exit 3 or 4 of `pipeline report` where nothing was released.
 demo: .venv/.demo
 	@echo "dvc repro: two minutes on two idle cores, half of it for measuring three engines"
