@@ -10,7 +10,9 @@ NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 """Names of models and targets: they become image tags, Kubernetes labels, folder names, and keys of
 DVC's params, where a dot would part them."""
 
-VERSION_PATTERN = r"^[0-9]+(\.[0-9]+){0,2}$"
+VERSION_PATTERN = r"^[0-9]{1,14}(\.[0-9]{1,14}){0,2}$"
+"""Of a model: one to three numbers, each long enough for a date with its time. With the longest of
+names, too, a release's tag is within the 128 characters that registries take."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=40)]
 

@@ -39,7 +39,10 @@ def check_new_name(name: str, taken: bool, kind: str) -> None:
 def check_version(version: str) -> None:
     """Raise InputError unless `version` can be a model's."""
     if not re.fullmatch(VERSION_PATTERN, version):
-        raise InputError(f"Expected --version as `1`, `1.2` or `1.2.3`, got {version!r}.")
+        raise InputError(
+            "Expected --version as `1`, `1.2` or `1.2.3`, in numbers of at most 14 digits, got "
+            f"{version!r}."
+        )
 
 
 def _as_yaml(name: str, version: tuple[int, int]) -> Any:

@@ -20,7 +20,7 @@ hexes = st.text("0123456789abcdef", min_size=12, max_size=12)
 digests = st.none() | st.text("0123456789abcdef", min_size=64, max_size=64).map("sha256:{}".format)
 tags = st.builds(
     Tag,
-    version=st.from_regex(VERSION_PATTERN, fullmatch=True).filter(lambda text: len(text) < 20),
+    version=st.from_regex(VERSION_PATTERN, fullmatch=True),
     target=st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda text: len(text) <= 40),
     precision=st.sampled_from(["fp32", "fp16", "int8"]),
     engine=hexes,

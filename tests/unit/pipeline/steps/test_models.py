@@ -322,6 +322,7 @@ def test_a_mistyped_version_is_put_right(helmets: Workspace, checkpoint: Path) -
         ("helmets", "best.pt", "1.8.9", "a --version above 1.9.*got 1.8.9"),
         ("helmets", "best.pt", "0.10", "a --version above 1.9.*got 0.10"),
         ("helmets", "best.pt", "new", "--version as"),
+        ("helmets", "best.pt", f"1.{'2' * 15}", "in numbers of at most 14 digits"),
         ("helmets", "nowhere.pt", None, "nowhere.pt, but no file is there"),
         ("vests", "best.pt", None, "one of the models helmets, got 'vests'"),
     ],
