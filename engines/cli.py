@@ -120,7 +120,8 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
                 _flush()
                 will_end_with(0)
                 return result
-        except (typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort) as end:
+            will_end_with(end.exit_code if isinstance(end, typer.Exit) else 1)
             raise
         except JetrailError as error:
             raise _said(str(error), error.exit_code) from error
@@ -132,6 +133,7 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
             give_back()
             sentence = in_a_sentence(error, command.__module__.partition(".")[0])
             if sentence is None:
+                will_end_with(1)
                 raise
             raise _said(sentence, InputError.exit_code) from error
 

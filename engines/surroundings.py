@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from engines.errors import lacks_memory, says_lack_of_threads
+from engines.errors import lacks_memory, says_lack_of_memory, says_lack_of_threads
 from engines.files import DISK_ERRNOS, ROOM, disk_of, disk_remedy
 from engines.process.limited import limit_bytes
 
@@ -26,7 +26,7 @@ def in_a_sentence(error: BaseException, program: str) -> str | None:
     if lacks_memory(error):
         return (
             "Expected enough memory for this command, but the system gives no more "
-            f"({_first_line(error)}). Free memory, or raise the limit (`ulimit -v`, the "
+            f"({_line_of_memory(error)}). Free memory, or raise the limit (`ulimit -v`, the "
             "container's), and run again."
         )
     if says_lack_of_threads(str(error)):
@@ -122,6 +122,12 @@ def _without_a_name(error: OSError) -> str:
         f"Expected to write the output, but the system says: {error.strerror}. What the command "
         "does is done as far as it had come; free some space where its output goes and run again."
     )
+
+
+def _line_of_memory(error: BaseException) -> str:
+    # NumPy's error begins with thirty lines of advice on how it may be installed.
+    lines = (line.strip()[:200] for line in str(error).splitlines())
+    return next(filter(says_lack_of_memory, lines), _first_line(error))
 
 
 def _first_line(error: BaseException) -> str:

@@ -18,8 +18,9 @@ from engines.errors import InputError
 from engines.process.stage import end_with_dvc
 from engines.process.whole import undivided
 
-ABORTED = 127
-"""Exit status of a process to which the C library could give no memory for a thread."""
+ENDED_BY_A_LIBRARY = (1, 127)
+"""How libraries end a process that gets no memory: OpenBLAS with 1, the C library, where there is
+none for a thread, with 127. A command that ends with either says so first (`will_end_with`)."""
 
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
@@ -39,7 +40,8 @@ def run_in_a_fork() -> int | None:
     """Go on in a fork where memory is limited: there, and where it is not, this gives None. In the
     process that was started it waits, and gives the fork's exit status.
 
-    Raises InputError where the fork crashed. Call it before other threads run.
+    Raises InputError where the fork crashed, or a library ended it. Call it before other threads
+    run.
     """
     global _reserve, _to_started
     if (limit := limit_bytes()) is None:
@@ -58,9 +60,9 @@ def run_in_a_fork() -> int | None:
         os.close(writer)
         before = _hand_on_to(worker)
     code = os.waitstatus_to_exitcode(_wait(worker, before))
-    if code == ABORTED or -code in CRASHES:
+    if code in ENDED_BY_A_LIBRARY or -code in CRASHES:
         if said := os.read(reader, 1):
-            return said[0]  # it was through, and crashed while its libraries were taken down
+            return said[0]  # its own, or it crashed while its libraries were taken down
         how = f"exit status {code}" if code > 0 else signal.Signals(-code).name
         raise InputError(
             f"Expected enough memory for this command, which may take {limit >> 20} MiB only "

@@ -68,6 +68,13 @@ def test_memory_that_lacked_below_another_error() -> None:
     assert "enough memory" in str(in_a_sentence(error, "pipeline"))
 
 
+def test_the_line_that_says_so_is_shown() -> None:
+    """NumPy's error begins with advice on how to install it."""
+    line = "numpy.so: failed to map segment from shared object"
+    sentence = in_a_sentence(ImportError(f"\n\nPLEASE READ THIS!\n\n  {line}\n"), "release")
+    assert f"({line})" in str(sentence)
+
+
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "gone" / "x"))
     said = str(in_a_sentence(error, "pipeline"))

@@ -24,6 +24,8 @@ COMMAND = """
 import ctypes, os, tempfile, time
 from pathlib import Path
 
+import typer
+
 from engines.cli import app, reports_errors
 from engines.errors import GateFailed
 
@@ -41,8 +43,13 @@ def crash() -> None:
 
 @commands.command()
 @reports_errors
-def abort() -> None:
-    os._exit(127)
+def abort(status: int) -> None:
+    os._exit(status)  # as a library in C does, without a word to Python
+
+@commands.command()
+@reports_errors
+def give_up() -> None:
+    raise typer.Abort
 
 class Library:
     def __del__(self) -> None:
@@ -124,9 +131,16 @@ def working(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     started.wait()
 
 
-@pytest.mark.parametrize(("word", "how"), [("crash", "SIGSEGV"), ("abort", "exit status 127")])
-def test_a_crash_is_said(word: str, how: str) -> None:
-    done = command(word)
+@pytest.mark.parametrize(
+    ("words", "how"),
+    [
+        ("crash", "SIGSEGV"),
+        ("abort 127", "exit status 127"),
+        ("abort 1", "exit status 1"),  # OpenBLAS
+    ],
+)
+def test_a_crash_is_said(words: str, how: str) -> None:
+    done = command(*words.split())
     assert done.returncode == 2
     assert done.stderr.startswith("error: Expected enough memory for this command, which may take")
     assert f"{LIMIT >> 20} MiB only (`ulimit -v`), but it crashed ({how})" in done.stderr
@@ -150,6 +164,8 @@ def test_the_exit_status_is_the_commands_own() -> None:
     done = command("fail")
     assert (done.returncode, done.stderr) == (3, "error: It misses a budget.\n")
     assert command("pid").returncode == 0
+    done = command("give-up")
+    assert (done.returncode, done.stderr) == (1, "Aborted!\n")
 
 
 def test_a_library_that_fails_for_lack_of_memory() -> None:
