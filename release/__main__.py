@@ -1,5 +1,7 @@
 """`release`, and `python -m release`."""
 
+import os
+
 try:
     from engines.entry import begin
 except KeyboardInterrupt:  # Ctrl-C this early
@@ -7,7 +9,12 @@ except KeyboardInterrupt:  # Ctrl-C this early
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    Nothing here multiplies matrices, so OpenBLAS, which NumPy loads, begins no threads: where it
+    can have none (a limit on pids) it ends the process as Ctrl-C would, and each takes memory.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     begin("release.cli")
 
 
