@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -152,8 +152,18 @@ def reach_database(uri: str) -> None:
     from sqlalchemy.pool import NullPool
 
     if urlsplit(uri).scheme.partition("+")[0] in DATABASES:
+        _let_psycopg2_hear_signals()
         with within(FIRST_CALL):
             create_engine(uri, poolclass=NullPool).connect().close()
+
+
+def _let_psycopg2_hear_signals() -> None:
+    """By itself it waits for PostgreSQL in C, where neither a time limit nor Ctrl-C reaches it: a
+    server that froze after it was connected to would hold a command for ever."""
+    with suppress(ImportError):  # another driver, or none, which is said where it is needed
+        from psycopg2 import extensions, extras
+
+        extensions.set_wait_callback(extras.wait_select)
 
 
 def make_sqlite(path: Path) -> None:

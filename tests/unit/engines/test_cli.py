@@ -122,6 +122,7 @@ def test_commands_of_others_are_told_with_where_to_run_them(
     monkeypatch.chdir(clone / "models" / "meter")
     there = f"The commands are to be run in {clone}."
     assert said(capsys, sentence) == f"error: {sentence}\n{there}\n"
+    monkeypatch.setattr("engines.cli.end_with_dvc", lambda: None)  # there is no DVC to end with
     monkeypatch.setenv("DVC_STAGE", "gate")  # where people are who run DVC, nobody knows
     assert said(capsys, sentence) == f"error: {sentence}\n"
 
