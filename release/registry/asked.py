@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -136,21 +136,25 @@ class _Late(BaseException):
 
 
 @contextmanager
-def within(seconds: float | None) -> Iterator[None]:
-    """Raise TimeoutError where the block takes longer; in a thread there is no such limit."""
+def within(seconds: float | None) -> Iterator[Callable[..., None]]:
+    """Raise TimeoutError where the block takes longer; in a thread there is no such limit. What it
+    gives, called in the block, lets the time begin anew."""
     if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda *_: None
         return
 
     def late(*_: object) -> None:
         raise _Late
 
-    before = signal.signal(signal.SIGALRM, late)
-    try:
+    def begin(*_: object) -> None:
         # Again and again, since a library may swallow the first.
         signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        begin()
         try:
-            yield
+            yield begin
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _Late as error:

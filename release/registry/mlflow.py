@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from engines.errors import InputError, ServiceError
 from release.records import MlflowEntry
 from release.registry import logged
-from release.registry.asked import Asked, Asking
+from release.registry.asked import LONGEST_CALL, Asked, Asking, within
 from release.registry.description import heading
 from release.registry.saved import has_files, has_model, inputs, send_files, send_model
 from release.registry.sqlite import check_length, check_sqlite, follow_move
@@ -340,7 +340,9 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
 
         artifacts, *_ = [_files_in_order(root, one) for one in dict.fromkeys((uri, registry))]
         with environment(impatient):
-            asking = Asking(MlflowClient(uri, registry), asked, limited=impatient == IMPATIENT)
+            with within(LONGEST_CALL):  # it asks a database for its version, and a server nothing
+                opened = MlflowClient(uri, registry)
+            asking = Asking(opened, asked, limited=impatient == IMPATIENT)
             client = cast("MlflowClient", asking)
             client.search_experiments(max_results=1)
             if registry != uri:

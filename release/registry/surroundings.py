@@ -16,7 +16,7 @@ from engines.errors import InputError, ServiceError
 from engines.extras import missing_extra
 from engines.files import atomic_path, is_of_temporary_files
 from release.registry.address import DATABASES, is_server
-from release.registry.asked import FIRST_CALL, Asked, within
+from release.registry.asked import FIRST_CALL, LONGEST_CALL, Asked, within
 from release.registry.sqlite import is_disk_trouble
 from release.registry.trouble import is_of_a_store_of_files, missing_package, reason_of, refused
 from release.registry.uri import without_credentials
@@ -40,6 +40,10 @@ PATIENT = {
 }
 """For all others: a server that falls silent is given up within half a minute, and what is missing
 then is made by the next run."""
+
+
+_VERSION_TABLE = "alembic_version"
+"""MLflow's own mark of a database that is laid out, and by which version."""
 
 
 def not_set_by_user(settings: Mapping[str, str]) -> dict[str, str]:
@@ -146,15 +150,25 @@ def if_there(ask: Callable[[str], _Found], name: str) -> _Found | None:
 
 
 def reach_database(uri: str) -> None:
-    """Open a connection to a database and close it: MLflow tries ten times, for minutes. Raises
-    what SQLAlchemy or the driver raises, and TimeoutError."""
-    from sqlalchemy import create_engine
+    """Open a connection to a database and close it: MLflow tries ten times, for minutes. In an
+    empty one let MLflow lay out its tables, in hundreds of statements, each of which has the time
+    of an answer. Raises what SQLAlchemy or the driver raises, and TimeoutError."""
+    from mlflow import MlflowClient
+    from sqlalchemy import Engine, create_engine, event, inspect
     from sqlalchemy.pool import NullPool
 
-    if urlsplit(uri).scheme.partition("+")[0] in DATABASES:
-        _let_psycopg2_hear_signals()
-        with within(FIRST_CALL):
-            create_engine(uri, poolclass=NullPool).connect().close()
+    if urlsplit(uri).scheme.partition("+")[0] not in DATABASES:
+        return
+    _let_psycopg2_hear_signals()
+    with within(FIRST_CALL), create_engine(uri, poolclass=NullPool).connect() as connection:
+        empty = not inspect(connection).has_table(_VERSION_TABLE)
+    if empty:
+        with within(LONGEST_CALL) as begin_anew:
+            event.listen(Engine, "after_cursor_execute", begin_anew)
+            try:
+                MlflowClient(uri).search_experiments(max_results=1)
+            finally:
+                event.remove(Engine, "after_cursor_execute", begin_anew)
 
 
 def _let_psycopg2_hear_signals() -> None:

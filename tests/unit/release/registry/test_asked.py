@@ -191,6 +191,16 @@ def test_a_library_that_swallows_every_error_ends_too() -> None:
         stubborn()
 
 
+def test_what_goes_on_in_steps_has_the_time_for_each() -> None:
+    with within(0.4) as begin_anew:
+        for _ in range(4):
+            time.sleep(0.2)
+            begin_anew()
+    with pytest.raises(TimeoutError), within(0.1) as begin_anew:
+        begin_anew()
+        time.sleep(60)
+
+
 def test_files_get_time_by_their_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     limits = []
     monkeypatch.setattr(asked_module, "within", lambda seconds: limits.append(seconds) or _free())
