@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from engines.config.names import VERSION_PATTERN, Name
+from engines.config.names import Name, Version
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_named
 from engines.records.record import Part, Sha256
@@ -35,7 +35,7 @@ class ModelConfig(Part):
 
     schema_: Literal[1] = Field(alias="schema")
     name: Name
-    version: Annotated[str, Field(pattern=VERSION_PATTERN)]
+    version: Version
     task: Literal["detect"]
     weights: Weights
     imgsz: tuple[int, int]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
-from engines.config.names import Name
+from engines.config.names import Name, meant
 from engines.config.workspace import Workspace
 from engines.config.yaml import parse_bytes, parse_file
 from engines.errors import InputError
@@ -135,7 +135,7 @@ class Rings(Part):
                 return ring
         raise InputError(
             f"Expected one of the rings {', '.join(self.names)} of release/rings.yaml; "
-            f"got {name!r}."
+            f"got {name!r}{meant(name, self.names)}."
         )
 
     def below(self, name: str) -> Ring | None:

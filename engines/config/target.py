@@ -18,7 +18,7 @@ from pydantic import (
 from typing_extensions import Self
 
 from engines.backends import BuilderOptions, options_type
-from engines.config.names import Name
+from engines.config.names import Name, meant
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_named
 from engines.errors import InputError
@@ -247,7 +247,7 @@ class TargetConfig(Part):
         if key not in self.engines:
             raise InputError(
                 f"Expected one of the engines of target {self.target}: "
-                f"{', '.join(self.engines) or 'none yet'}; got {key!r}. "
+                f"{', '.join(self.engines) or 'none yet'}; got {key!r}{meant(key, self.engines)}. "
                 "Add it under `engines:` in the target's params.yaml."
             )
         return self.engines[key]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from engines.config.names import meant
 from engines.errors import InputError
 from engines.records.record import explain, refuse_conflict
 
@@ -121,9 +122,7 @@ def load_named(
     """
     path = folder / name / file
     if not path.is_file():
-        raise InputError(
-            f"Expected one of the {folder.name} {known_names(folder, file)}, got {name!r}. {bring}"
-        )
+        raise InputError(f"{not_among(folder, name, file=file)} {bring}")
     found = parse_file(kind, path)
     if (called := getattr(found, key)) != name:
         raise InputError(
@@ -133,6 +132,10 @@ def load_named(
     return found
 
 
-def known_names(folder: Path, file: str) -> str:
-    """The folders below `folder` that hold `file`, for messages."""
-    return ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{file}"))) or "(none yet)"
+def not_among(folder: Path, name: str, *, file: str) -> str:
+    """The sentence for a name that none of the folders below `folder` has which hold `file`."""
+    known = sorted(path.parent.name for path in folder.glob(f"*/{file}"))
+    return (
+        f"Expected one of the {folder.name} {', '.join(known) or '(none yet)'}, got "
+        f"{name!r}{meant(name, known)}."
+    )

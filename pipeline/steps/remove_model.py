@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from engines.config.names import NAME_PATTERN
 from engines.config.workspace import Workspace
-from engines.config.yaml import known_names
+from engines.config.yaml import not_among
 from engines.errors import InputError
 from engines.files import remove_folder
 from pipeline.repository.entries import models_in_rows, named_models, remove_entries
@@ -54,7 +54,5 @@ def _check_there(workspace: Workspace, name: str) -> None:
         or name in models_in_rows(workspace)
     )
     if not there:
-        raise InputError(
-            f"Expected one of the models {known_names(workspace.models, 'model.yaml')}, got "
-            f"{name!r}. `pipeline list` says which there are."
-        )
+        unknown = not_among(workspace.models, name, file="model.yaml")
+        raise InputError(f"{unknown} `pipeline list` says which there are.")

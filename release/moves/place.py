@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from engines.config.names import NAME_PATTERN
+from engines.config.names import NAME_PATTERN, meant
 from engines.config.rings import Rings, load_rings, parse_rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError
@@ -88,7 +88,7 @@ def chosen_places(
         if name is not None and name not in known:
             raise InputError(
                 f"Expected one of the {what}s that {snapshot.gitops.shown} has in release/fleet: "
-                f"{', '.join(known) or 'none'}; got {name!r}."
+                f"{', '.join(known) or 'none'}; got {name!r}{meant(name, known)}."
             )
         wanted = [one for one in wanted if name in (None, getattr(one, what))]
     return wanted

@@ -106,6 +106,39 @@ def test_an_unknown_model_names_the_known_ones(workspace: Workspace) -> None:
         load_model(workspace, "vests")
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("helmet", r"got 'helmet' \(did you mean helmets\?\)\. Bring"),
+        ("models/helmets/", r"got 'models/helmets/' \(did you mean helmets\?\)"),
+        ("helmets-fp16", r"\(did you mean helmets\?\)"),
+        ("vests", r"got 'vests'\. Bring"),
+        ("", r"got ''\. Bring"),
+    ],
+)
+def test_a_slip_is_told_what_it_is_near(workspace: Workspace, given: str, says: str) -> None:
+    write_yaml(workspace.model("helmets") / "model.yaml", MODEL)
+    with pytest.raises(InputError, match=says):
+        load_model(workspace, given)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("name", "Hel mets", "name: Should be small letters, digits and hyphens.*got 'Hel mets'"),
+        ("name", "h" * 41, "name: Should be small letters, digits and hyphens.*40 at most"),
+        ("version", "v1", "version: Should be a version as '1', '1.2' or '1.2.3'.*got 'v1'"),
+        ("version", f"1.{'2' * 15}", "version: Should be .* of at most 14 digits"),
+    ],
+)
+def test_what_a_name_and_a_version_are_is_said_in_words(
+    workspace: Workspace, key: str, value: str, says: str
+) -> None:
+    write_yaml(workspace.model("helmets") / "model.yaml", {**MODEL, key: value})
+    with pytest.raises(InputError, match=says):
+        load_model(workspace, "helmets")
+
+
 def test_an_unknown_target_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="x86-openvino.*got 'jetson'.*add-target"):
         load_target(REPOSITORY, "jetson")
