@@ -23,6 +23,13 @@ def model_of(client: MlflowClient, version: Any | None) -> LoggedModel | None:
     return if_there(client.get_logged_model, source.removeprefix(_SCHEME)) if source else None
 
 
+def first(client: MlflowClient, experiment: str, query: str) -> LoggedModel | None:
+    """The model that `query` finds, of several the one that was made first; None where there is
+    none."""
+    found = client.search_logged_models([experiment], filter_string=query)
+    return min(found, key=lambda one: (one.creation_timestamp, one.model_id), default=None)
+
+
 def is_of(version: Any, run: Run, model: LoggedModel) -> bool:
     """Whether a version names that run, if it names any, and loads that model."""
     same_run = not version.run_id or version.run_id == run.info.run_id

@@ -15,7 +15,7 @@ a commit of their own and print addresses.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -198,11 +198,19 @@ class Store:
                 name = f"run {submission.release}"
                 raise InputError(deleted("runs", name, run.info.run_id, self._asked.tracking))
             return run
-        found = self._client.search_runs([experiment], _tagged(submission.release), max_results=1)
-        if found:
-            return found[0]
         tags = {**_run_tags(submission), TAG: submission.release}
-        return self._client.create_run(experiment, tags=tags, run_name=submission.release)
+        return self._tagged_run(experiment, _tagged(submission.release), tags, submission.release)
+
+    def _tagged_run(self, experiment: str, query: str, tags: dict[str, str], name: str) -> Run:
+        """The run that `query` finds, or a new one with `tags`. Where somebody on another machine
+        makes one at the same moment, both see both and go on with the first."""
+        found: Sequence[Run] = self._client.search_runs([experiment], query)
+        if not found:
+            ours = self._client.create_run(experiment, tags=tags, run_name=name)
+            found = self._client.search_runs([experiment], query) or [ours]
+            if _first(found).info.run_id != ours.info.run_id:
+                self._client.delete_run(ours.info.run_id)
+        return _first(found)
 
     def _run_of(self, version: Any | None) -> Run | None:
         """The run of a version, in MLflow's trash or not; None where `mlflow gc` took it."""
@@ -213,14 +221,8 @@ class Store:
         """A run for a measurement that was made after its release was published."""
         marks = {AGAIN: submission.release, MEASUREMENT: submission.measurement}
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in marks.items())
-        found = self._client.search_runs([experiment], query, max_results=1)
-        run = found[0] if found else None
-        if run is None:
-            run = self._client.create_run(
-                experiment,
-                tags={**_run_tags(submission), **marks},
-                run_name=f"{submission.release}, measured again",
-            )
+        tags = {**_run_tags(submission), **marks}
+        run = self._tagged_run(experiment, query, tags, f"{submission.release}, measured again")
         self._log(submission, run)
         if run.info.status != "FINISHED":
             self._client.set_terminated(run.info.run_id, "FINISHED")
@@ -255,13 +257,14 @@ class Store:
     ) -> LoggedModel:
         model = logged.model_of(self._client, version)
         if model is None:
-            found = self._client.search_logged_models(
-                [experiment], filter_string=_tagged(submission.release), max_results=1
-            )
             tags = {**submission.tags, TAG: submission.release}
-            model = (
-                found[0] if found else logged.make(self._client, submission, experiment, run, tags)
-            )
+            query = _tagged(submission.release)
+            model = logged.first(self._client, experiment, query)
+            if model is None:
+                ours = logged.make(self._client, submission, experiment, run, tags)
+                model = logged.first(self._client, experiment, query) or ours
+                if model.model_id != ours.model_id:  # as of runs
+                    self._client.delete_logged_model(ours.model_id)
         if model.status.value != "READY" or not has_model(self._client, model.model_id):
             if not send_model(self._client, submission, model.model_id, run.info.run_id):
                 raise ServiceError(not_kept(f"model {model.model_id}", self._asked))
@@ -302,6 +305,11 @@ class Store:
         if int(first.version) < int(ours.version):
             self._client.delete_model_version(name, str(ours.version))
         return first
+
+
+def _first(runs: Sequence[Run]) -> Run:
+    """The one that was made first; everybody finds the same."""
+    return min(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
 def _holds_another_measurement(run: Run, submission: Submission) -> bool:

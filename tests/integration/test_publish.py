@@ -639,6 +639,25 @@ def test_two_machines_at_once_leave_one_version(
     assert sorted(tags) == sorted(tag for _, tag in untroubled["versions"])
 
 
+@pytest.mark.parametrize("call", ["create_run", "create_logged_model"])
+def test_two_machines_at_once_leave_one_of_each(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, untroubled: dict[str, Any], call: str
+) -> None:
+    """Another machine makes the same between our look and our making it."""
+    from mlflow import MlflowClient
+
+    real: Callable[..., Any] = getattr(MlflowClient, call)
+
+    def raced(self: MlflowClient, *args: Any, **kwargs: Any) -> Any:
+        real(self, *args, **kwargs)
+        return real(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, call, raced)
+        publish(workspace, TARGET, None, _quiet)
+    assert _state(workspace) == untroubled
+
+
 # --- a server ----------------------------------------------------------------------------------
 
 
