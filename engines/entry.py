@@ -16,7 +16,13 @@ def begin(command_line: str) -> None:
 
     Until a command runs, and after it, SIGINT ends the process with 130 and SIGTERM with 143 at
     once: there is nothing to put in order. Where they are ignored, as under nohup, they stay so.
+
+    Nothing of ours multiplies large matrices, so OpenBLAS, which NumPy loads, begins no threads:
+    where it can have none (a limit on pids) it ends the process as Ctrl-C would, and each takes
+    memory. Only PyTorch for ARM computes by it.
     """
+    if os.uname().machine == "x86_64" or command_line != "pipeline.cli":
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _vanish)

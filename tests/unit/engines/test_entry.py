@@ -59,3 +59,21 @@ def test_where_ctrl_c_is_ignored_it_stays_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline"]
     status, said = ended_while_importing(command, tmp_path, signal.SIGINT, ignored=True)
     assert (status, said) == (-signal.SIGKILL, "")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_numpy_begins_no_threads(program: str) -> None:
+    """OpenBLAS ends the process with SIGINT where a limit on pids leaves it none."""
+    if program == "pipeline" and os.uname().machine != "x86_64":
+        pytest.skip("PyTorch for ARM computes by OpenBLAS")
+    code = (
+        "import os, types; from engines import entry; "
+        "entry.import_module = lambda _: types.SimpleNamespace(main=lambda: None); "
+        f"entry.begin('{program}.cli'); "
+        "import numpy; print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
