@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import sched_getaffinity
@@ -21,6 +21,7 @@ from pipeline.onnx.session import OnnxModel
 from pipeline.progress import track
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 FOR_MAP = Thresholds(confidence=0.001, iou=0.7, max_detections=300)
 """Low enough that mAP sees the whole curve, as in Ultralytics' validation."""
@@ -64,9 +65,8 @@ def prepare_all(
     samples: Sequence[Sample], imgsz: tuple[int, int], description: str
 ) -> list[Prepared]:
     """Letterbox all images, on all processors."""
-    with ThreadPoolExecutor(cores()) as pool:
-        images = pool.map(lambda sample: prepare(sample, imgsz), samples)
-        return list(track(images, description, total=len(samples)))
+    images = in_threads(lambda sample: prepare(sample, imgsz), samples)
+    return list(track(images, description, total=len(samples)))
 
 
 def detect(model: bytes, images: Sequence[Prepared], description: str) -> dict[str, Detections]:
@@ -97,8 +97,7 @@ def _detect(
         image = made(item)
         return image.name, decode_raw(runtime.run(image.pixels[None])[0], image.placement)
 
-    with ThreadPoolExecutor(cores()) as pool:
-        return dict(track(pool.map(one, items), description, total=len(items)))
+    return dict(track(in_threads(one, items), description, total=len(items)))
 
 
 def decode_raw(raw: NDArray[np.float32], placement: Placement) -> Detections:
@@ -111,6 +110,17 @@ def decode_raw(raw: NDArray[np.float32], placement: Placement) -> Detections:
         max_detections=FOR_MAP.max_detections,
         multi_label=True,
     )
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`work` of each item in order, on all processors.
+
+    The first is done in this thread, so that nothing is imported in two at once: an import that
+    finds no memory may keep its lock, and the other thread would wait for it for ever.
+    """
+    yield from map(work, items[:1])
+    with ThreadPoolExecutor(cores()) as pool:
+        yield from pool.map(work, items[1:])
 
 
 def cores() -> int:

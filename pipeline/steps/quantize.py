@@ -7,7 +7,6 @@ confidences still move too far on the tuning set, layers become float again, the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path
@@ -30,7 +29,7 @@ from pipeline.onnx import onnx_file, reading
 from pipeline.onnx.exported import read_export
 from pipeline.onnx.golden import FRAMES, make_golden_outputs, write_golden_outputs
 from pipeline.onnx.head import Head, find_head
-from pipeline.onnx.inference import Prepared, cores, detect, evenly, prepare_all, spread
+from pipeline.onnx.inference import Prepared, detect, evenly, in_threads, prepare_all, spread
 from pipeline.onnx.overflow import float16_notes
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
 from pipeline.onnx.range_search import FOUND, Float32Outputs, choose_ranges
@@ -194,9 +193,8 @@ def collect(graph: Any, head: Head, images: Sequence[Prepared]) -> dict[str, His
     def one(image: Prepared) -> dict[str, Histogram]:
         return {name: histogram(values) for name, values in taps.run(image.pixels[None]).items()}
 
-    with ThreadPoolExecutor(cores()) as pool:
-        found = track(pool.map(one, images), "calibrate", total=len(images))
-        return reduce(_added, found)
+    found = track(in_threads(one, images), "calibrate", total=len(images))
+    return reduce(_added, found)
 
 
 def _added(one: dict[str, Histogram], other: dict[str, Histogram]) -> dict[str, Histogram]:
@@ -273,11 +271,10 @@ class Search:
         def one(layer: str) -> LayerSensitivity:
             return LayerSensitivity(layer=layer, error=self._error(layer, images, expected))
 
-        with ThreadPoolExecutor(cores()) as pool:
-            measured = pool.map(one, self._body)
-            found = list(
-                track(measured, "sensitivity of each layer", total=len(self._body), what="layers")
-            )
+        measured = in_threads(one, self._body)
+        found = list(
+            track(measured, "sensitivity of each layer", total=len(self._body), what="layers")
+        )
         return sorted(found, key=lambda one: one.error, reverse=True)
 
     def _error(

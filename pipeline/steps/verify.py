@@ -103,9 +103,11 @@ def _compare(
 ) -> tuple[tuple[Parity, ...], dict[str, float]]:
     """Deviation at each batch size, and the largest activations, over the same pictures; side by
     side, since each computes on one processor."""
+    session = runtime.OnnxModel(
+        onnx
+    )  # before the threads, as `in_threads` says of what is imported
     with ThreadPoolExecutor(cores()) as pool:
         largest = pool.submit(largest_activations, graph, pixels)
-        session = runtime.OnnxModel(onnx)
         parity = pool.map(lambda batch: _parity(session, pixels, expected, batch), BATCHES)
         return tuple(parity), largest.result()
 

@@ -23,6 +23,7 @@ BY_OTHERS = {
     "google": "by protobuf, which onnx brings",
     "ruamel": "by ruamel.yaml, which Jetrail itself wants",
     "packageurl": "by cyclonedx-python-lib",
+    "pydantic_core": "by pydantic, which Jetrail itself wants",
 }
 """Modules that no row of pyproject.toml names, and what brings them."""
 BY_NAME = {"torch", "ultralytics", "onnxsim", "dvc", "pytest", "pytest_benchmark", "tensorrt_rtx"}
