@@ -18,7 +18,10 @@ from release.registry.surroundings import service_errors
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = ("pipeline", "release", "runtime")
-NEVER_ALONE = {"tensorrt": "JetPack or NVIDIA brings it, which `pipeline doctor` says"}
+NEVER_ALONE = {
+    "tensorrt": "JetPack or NVIDIA brings it, which `pipeline doctor` says",
+    "psycopg2": "used where it is there; MLflow's store in PostgreSQL may have another driver",
+}
 BY_OTHERS = {
     "google": "by protobuf, which onnx brings",
     "ruamel": "by ruamel.yaml, which Jetrail itself wants",
