@@ -89,7 +89,7 @@ def test_one_processor_quantizes_as_two(sample: Workspace, monkeypatch: pytest.M
     of the INT8 file are rounded and hide it, the figures in quantize.json do not."""
     folder = sample.model_out(MODEL)
     before = {path.name: sha256_file(path) for path in folder.iterdir()}
-    for module in ("pipeline.onnx.inference", "pipeline.steps.quantize"):
+    for module in ("pipeline.onnx.inference", "pipeline.onnx.range_search"):
         monkeypatch.setattr(f"{module}.cores", lambda: 1)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
     quantize(sample, MODEL)

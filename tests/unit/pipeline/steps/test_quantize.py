@@ -122,7 +122,7 @@ def test_the_number_of_processors_changes_no_file(
     params.write_text(params.read_text().replace("drop: 0.01", "drop: 0"))
     expected = quantize(workspace, MODEL)
     written = _files(exported.parent)
-    for module in ("pipeline.onnx.inference", "pipeline.steps.quantize"):
+    for module in ("pipeline.onnx.inference", "pipeline.onnx.range_search"):
         monkeypatch.setattr(f"{module}.cores", lambda: number)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(number)))
     assert quantize(workspace, MODEL) == expected
