@@ -6,5 +6,5 @@ reference     what float32 finds in the evaluation set, bound to its pictures by
 bootstrap     how sure a drop of it is
 confidence    how far confidences moved
 onnx_shift    how far the built engine is from its own ONNX file
-worth         what figures of a small set are worth
+worth         what figures of a small set, or of crowds, are worth
 """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engines.detect.detections import Detections
 from engines.records.evaluation import Interval
-from pipeline.accuracy.coco import MAX_DETECTIONS, Truth
+from pipeline.accuracy.coco import Truth, counting
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
@@ -51,19 +51,20 @@ class _Matched(NamedTuple):
 
 def match(truth: Mapping[str, Truth], detections: Mapping[str, Detections]) -> list[ClassMatches]:
     """Match detections to labels as COCO does; one entry for each class that has objects."""
-    found = [_match_picture(one, detections[name]) for name, one in truth.items()]
+    limit = counting(truth)
+    found = [_match_picture(one, detections[name], limit) for name, one in truth.items()]
     images = np.repeat(np.arange(len(found)), [len(one.classes) for one in found])
     matched = _Matched(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
     labelled = sorted({int(index) for one in truth.values() for index in one.classes})
     return [_of_class(truth, images, matched, category) for category in labelled]
 
 
-def _match_picture(truth: Truth, found: Detections) -> _Matched:
-    counting = np.flatnonzero(_place_in_class(found.classes) < MAX_DETECTIONS)
-    classes = found.classes[counting]
-    ious = iou_matrix(found.boxes[counting].astype(np.float64), truth.boxes)
+def _match_picture(truth: Truth, found: Detections, limit: int) -> _Matched:
+    rows = np.flatnonzero(_place_in_class(found.classes) < limit)
+    classes = found.classes[rows]
+    ious = iou_matrix(found.boxes[rows].astype(np.float64), truth.boxes)
     ious[classes[:, None] != truth.classes] = 0.0
-    return _Matched(classes, found.confidences[counting], _greedy_hits(ious))
+    return _Matched(classes, found.confidences[rows], _greedy_hits(ious))
 
 
 def _place_in_class(classes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 COCO's own settings: ten IoU thresholds from 0.50 to 0.95, 101 recall points, at most 100 detections
 a picture and class, small below 32 x 32 pixels, large from 96 x 96 on
-(https://cocodataset.org/#detection-eval).
+(https://cocodataset.org/#detection-eval); but see `counting`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.intake.labels import Labels
 from pipeline.intake.pictures import Size
 
 MAX_DETECTIONS = 100
-"""Detections a picture and class that count, the most confident first."""
+"""Detections a picture and class that count, the most confident first; of crowds see `counting`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,16 @@ def in_pixels(labels: Mapping[str, Labels], sizes: Mapping[str, Size]) -> dict[s
         )
         for name, one in labels.items()
     }
+
+
+def counting(truth: Mapping[str, Truth]) -> int:
+    """Detections a picture and class that count: COCO's hundred, or as many as one has objects.
+
+    With fewer, who found a whole tray of 200 bolts would be told that half of it is lost;
+    Ultralytics raises its own limit so (`DetectionValidator._check_max_det`).
+    """
+    most = (int(np.bincount(one.classes, minlength=1).max()) for one in truth.values())
+    return max(MAX_DETECTIONS, *most)
 
 
 def accuracy(
@@ -111,7 +121,7 @@ def _evaluate(
     with collected_later():  # a dictionary for each detection
         labelled = COCO(_coco_dataset(truth, classes))
         evaluation = COCOeval_faster(labelled, labelled.loadRes(rows), iouType="bbox")
-        evaluation.params.maxDets = [MAX_DETECTIONS]
+        evaluation.params.maxDets = [counting(truth)]
         evaluation.params.catIds = list(range(len(classes)))
         evaluation.params.imgIds = list(range(len(names)))
         evaluation.evaluate()

@@ -1,4 +1,4 @@
-"""What the accuracy of a small evaluation set is worth."""
+"""What the accuracy of an evaluation set is worth: of a small one, and of crowds for a pod."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from engines.config.names import shown
 
 ENOUGH_PICTURES = 100
 ENOUGH_OBJECTS = 30
+
+
+def crowded(objects: Mapping[str, int], max_detections: int) -> tuple[str, ...]:
+    """A sentence where a picture has more objects than a pod reports, which mAP does not see;
+    `objects` by picture."""
+    name, most = max(objects.items(), key=lambda item: item[1])
+    if most <= max_detections:
+        return ()
+    return (
+        f"The picture {shown(name)} has {most} labelled objects, but a pod reports at most "
+        f"{max_detections} in a frame. Raise `evaluate.max_detections` of the target.",
+    )
 
 
 def worth(pictures: int, objects: Mapping[str, int]) -> tuple[str, ...]:

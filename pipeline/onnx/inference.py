@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import sched_getaffinity
@@ -16,6 +16,7 @@ from engines.detect.detections import Detections
 from engines.detect.letterbox import Placement, letterbox
 from engines.records.thresholds import Thresholds
 from pipeline.intake.dataset import Sample
+from pipeline.intake.labels import Labels
 from pipeline.intake.pictures import Size
 from pipeline.onnx.session import OnnxModel
 from pipeline.progress import track
@@ -24,7 +25,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 FOR_MAP = Thresholds(confidence=0.001, iou=0.7, max_detections=300)
-"""Low enough that mAP sees the whole curve, as in Ultralytics' validation."""
+"""Low enough that mAP sees the whole curve, as in Ultralytics' validation; see `for_map`."""
+
+
+def for_map(labels: Mapping[str, Labels]) -> Thresholds:
+    """`FOR_MAP` for pictures with these labels: as many detections as a picture has objects, where
+    that is more, as in Ultralytics' validation; with fewer nobody could find them all."""
+    most = max((len(one.classes) for one in labels.values()), default=0)
+    return FOR_MAP.model_copy(update={"max_detections": max(FOR_MAP.max_detections, most)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +77,19 @@ def prepare_all(
     return list(track(images, description, total=len(samples)))
 
 
-def detect(model: bytes, images: Sequence[Prepared], description: str) -> dict[str, Detections]:
+def detect(
+    model: bytes, images: Sequence[Prepared], description: str, thresholds: Thresholds = FOR_MAP
+) -> dict[str, Detections]:
     """Detections of a serialized ONNX model in images that are letterboxed already, by name."""
-    return _detect(OnnxModel(model), images, lambda image: image, description)
+    return _detect(OnnxModel(model), images, lambda image: image, description, thresholds)
 
 
 def detect_in_files(
-    model: bytes, samples: Sequence[Sample], imgsz: tuple[int, int], description: str
+    model: bytes,
+    samples: Sequence[Sample],
+    imgsz: tuple[int, int],
+    description: str,
+    thresholds: Thresholds = FOR_MAP,
 ) -> tuple[dict[str, Detections], dict[str, Size]]:
     """As `detect`, from the files: a set of any size, of which a few images are in memory. With
     the sizes of the images, so that nobody decodes them again to know."""
@@ -86,28 +100,37 @@ def detect_in_files(
         sizes[image.name] = image.size
         return image
 
-    return _detect(OnnxModel(model, portable=False), samples, made, description), sizes
+    runtime = OnnxModel(model, portable=False)
+    return _detect(runtime, samples, made, description, thresholds), sizes
 
 
 def _detect(
-    runtime: OnnxModel, items: Sequence[Item], made: Callable[[Item], Prepared], description: str
+    runtime: OnnxModel,
+    items: Sequence[Item],
+    made: Callable[[Item], Prepared],
+    description: str,
+    thresholds: Thresholds,
 ) -> dict[str, Detections]:
     # One image a thread is faster than one image in threads.
     def one(item: Item) -> tuple[str, Detections]:
         image = made(item)
-        return image.name, decode_raw(runtime.run(image.pixels[None])[0], image.placement)
+        return image.name, decode_raw(
+            runtime.run(image.pixels[None])[0], image.placement, thresholds
+        )
 
     return dict(track(in_threads(one, items), description, total=len(items)))
 
 
-def decode_raw(raw: NDArray[np.float32], placement: Placement) -> Detections:
+def decode_raw(
+    raw: NDArray[np.float32], placement: Placement, thresholds: Thresholds = FOR_MAP
+) -> Detections:
     """Detections from the raw head output of one image, as mAP wants them."""
     return decode(
         raw,
         placement,
-        confidence=FOR_MAP.confidence,
-        iou=FOR_MAP.iou,
-        max_detections=FOR_MAP.max_detections,
+        confidence=thresholds.confidence,
+        iou=thresholds.iou,
+        max_detections=thresholds.max_detections,
         multi_label=True,
     )
 

@@ -23,13 +23,13 @@ from pipeline.accuracy.bootstrap import drop_interval, match
 from pipeline.accuracy.coco import Truth, accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.accuracy.onnx_shift import onnx_shift
-from pipeline.accuracy.worth import worth
+from pipeline.accuracy.worth import crowded, worth
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.device.turn import turn
 from pipeline.intake.contents import set_sha256
 from pipeline.intake.dataset import Sample, load_sets
 from pipeline.intake.pictures import Size
-from pipeline.onnx.inference import FOR_MAP
+from pipeline.onnx.inference import for_map
 from pipeline.progress import track
 
 
@@ -65,7 +65,7 @@ def _evaluate(
         golden = find_golden(detector, basis.own.frames)
     in_flight = frames_in_flight(device, target.package)[1]
     with Detector.open(
-        folder.path, device, thresholds=FOR_MAP, multi_label=True, in_flight=in_flight
+        folder.path, device, thresholds=for_map(labels), multi_label=True, in_flight=in_flight
     ) as detector:
         shift = _onnx_shift(detector, basis.own)
         found, sizes = _detect(detector, samples)
@@ -134,5 +134,11 @@ def _compare(
         lost_detections=shift.lost,
         onnx_shift=from_onnx,
         golden_sha256=golden_sha256,
-        notes=worth(got.images, {name: one.objects for name, one in got.per_class.items()}),
+        notes=(
+            *crowded(
+                {name: len(one.classes) for name, one in truth.items()},
+                manifest.thresholds.max_detections,
+            ),
+            *worth(got.images, {name: one.objects for name, one in got.per_class.items()}),
+        ),
     )

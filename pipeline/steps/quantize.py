@@ -19,6 +19,7 @@ from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
 from engines.files import sha256_file
+from engines.records.thresholds import Thresholds
 from pipeline.accuracy.coco import Truth, accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.config import QuantizeConfig, load_quantize
@@ -29,7 +30,15 @@ from pipeline.onnx import onnx_file, reading
 from pipeline.onnx.exported import read_export
 from pipeline.onnx.golden import FRAMES, make_golden_outputs, write_golden_outputs
 from pipeline.onnx.head import Head, find_head
-from pipeline.onnx.inference import Prepared, detect, evenly, in_threads, prepare_all, spread
+from pipeline.onnx.inference import (
+    Prepared,
+    detect,
+    evenly,
+    for_map,
+    in_threads,
+    prepare_all,
+    spread,
+)
 from pipeline.onnx.overflow import float16_notes
 from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
 from pipeline.onnx.range_search import FOUND, Float32Outputs, choose_ranges
@@ -64,10 +73,11 @@ class Tuning:
 
     reference: dict[str, Detections]
     """What float32 finds."""
+    thresholds: Thresholds
 
     def judge(self, graph: Any, description: str) -> Judgement:
         """A graph on the tuning set."""
-        found = detect(graph.SerializeToString(), self.images, description)
+        found = detect(graph.SerializeToString(), self.images, description, self.thresholds)
         return Judgement(
             map50_95=accuracy(self.truth, found, self.classes).map50_95,
             confidence_shift=confidence_shift(self.reference, found, FOUND).shift,
@@ -165,8 +175,9 @@ def _tuning(
     graph: Any, images: list[Prepared], labels: Mapping[str, Labels], classes: tuple[str, ...]
 ) -> Tuning:
     truth = in_pixels(labels, {image.name: image.size for image in images})
-    found = detect(graph.SerializeToString(), images, "float32 on the tuning set")
-    return Tuning(images=images, truth=truth, classes=classes, reference=found)
+    limits = for_map(labels)
+    found = detect(graph.SerializeToString(), images, "float32 on the tuning set", limits)
+    return Tuning(images=images, truth=truth, classes=classes, reference=found, thresholds=limits)
 
 
 def _write(path: Path, graph: Any, judged: Judgement, reference: float) -> QuantizedFile:

@@ -30,7 +30,7 @@ from pipeline.onnx.checkpoint_outputs import (
     read_checkpoint_outputs,
 )
 from pipeline.onnx.exported import read_export
-from pipeline.onnx.inference import cores, detect_in_files
+from pipeline.onnx.inference import cores, detect_in_files, for_map
 from pipeline.onnx.overflow import float16_notes, largest_activations
 from pipeline.progress import note
 from pipeline.records import Deviation, Parity, Tolerance, Verify
@@ -60,7 +60,9 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     for sentence in notes:
         note(sentence)
     labels = read_set_labels(samples, len(model.classes))
-    found, sizes = detect_in_files(onnx, samples, model.imgsz, "detect with ONNX Runtime")
+    found, sizes = detect_in_files(
+        onnx, samples, model.imgsz, "detect with ONNX Runtime", for_map(labels)
+    )
     reference = workspace.reference(model_name)
     write_reference(reference, Reference(detections=found, contents=held))
     record = Verify(

@@ -121,6 +121,22 @@ def test_what_stands_behind_a_hundred_of_its_class_does_not_count() -> None:
     assert accuracy(truth, found, CLASSES).map50_95 == 0.5
 
 
+def tray(count: int) -> Truth:
+    """A picture with so many objects of class `one`, side by side."""
+    corners = np.stack(np.divmod(np.arange(count), 20), axis=1) * 20.0
+    boxes = np.concatenate([corners, corners + 15], axis=1)
+    return Truth(boxes=boxes, classes=np.ones(count, np.int64), height=400, width=400)
+
+
+@pytest.mark.parametrize("count", [100, 101, 196])
+def test_who_finds_all_of_a_tray_has_found_all(count: int) -> None:
+    """COCO's hundred detections a picture and class would leave the rest out."""
+    truth = {"a.jpg": tray(count), "b.jpg": tray(3)}
+    found = as_detections(truth)
+    assert accuracy(truth, found, CLASSES).map50_95 == pytest.approx(1)
+    assert mean_average_precision(match(truth, found), np.ones((1, 2))).tolist() == [1]
+
+
 def test_a_weight_of_two_is_the_picture_twice() -> None:
     truth, found = random_scene(3, 8, 6)
     weights = np.array([2, 1, 0, 1, 3, 1, 1, 0], np.float64)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from engines.errors import InputError
-from pipeline.accuracy.worth import worth
+from pipeline.accuracy.worth import crowded, worth
 from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_set
 from pipeline.intake.labels import read_labels
@@ -123,6 +123,15 @@ def test_a_small_evaluation_says_what_it_is_worth() -> None:
     (objects,) = worth(100, {"a": 30, "b": 12})
     assert "b 12" in objects
     assert "±0.28" in objects
+
+
+def test_a_picture_with_more_objects_than_a_pod_reports_is_named() -> None:
+    assert crowded({"a.jpg": 300, "b.jpg": 2}, 300) == ()
+    (said,) = crowded({"b.jpg": 2, "a.jpg": 301}, 300)
+    assert said.startswith(
+        "The picture a.jpg has 301 labelled objects, but a pod reports at most 300"
+    )
+    assert "`evaluate.max_detections`" in said
 
 
 def test_a_link_that_became_a_text_file_is_refused(tmp_path: Path) -> None:

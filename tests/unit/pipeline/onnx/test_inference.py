@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
-from pipeline.onnx.inference import in_threads
+from engines.detect.letterbox import place
+from pipeline.intake.labels import Labels
+from pipeline.onnx.inference import FOR_MAP, decode_raw, for_map, in_threads
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 20])
@@ -26,3 +29,19 @@ def test_in_order_and_the_first_in_this_thread(count: int) -> None:
 def test_an_error_of_any_item_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         list(in_threads(lambda one: 1 // (5 - one), range(10)))
+
+
+def labels(objects: int) -> Labels:
+    return Labels(classes=np.zeros(objects, np.int64), boxes=np.full((objects, 4), 0.1))
+
+
+@pytest.mark.parametrize(("objects", "counted"), [(299, 300), (300, 300), (324, 324)])
+def test_as_many_detections_count_as_a_picture_has_objects(objects: int, counted: int) -> None:
+    """Of 400 that are found, side by side in rows of 20."""
+    across, down = np.divmod(np.arange(400), 20)
+    sides = np.full(400, 12)
+    raw = np.stack([across * 16 + 8, down * 16 + 8, sides, sides, np.full(400, 0.9)])
+    thresholds = for_map({"a": labels(3), "b": labels(objects)})
+    found = decode_raw(raw.astype(np.float32), place((320, 320), (320, 320)), thresholds)
+    assert len(found) == counted
+    assert for_map({}) == FOR_MAP

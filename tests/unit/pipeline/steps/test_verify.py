@@ -19,7 +19,7 @@ from pipeline.accuracy.reference import read_reference
 from pipeline.intake.checkpoint import Checkpoint, load_checkpoint
 from pipeline.intake.contents import contents
 from pipeline.intake.dataset import load_set
-from pipeline.onnx import overflow
+from pipeline.onnx import inference, overflow
 from pipeline.onnx.checkpoint_outputs import (
     read_checkpoint_outputs,
     write_checkpoint_outputs,
@@ -53,6 +53,18 @@ def test_twice_gives_the_same_files(workspace: Workspace, exported: Path) -> Non
         return [(exported.parent / name).read_bytes() for name in ("verify.json", "reference.npz")]
 
     assert files() == files()
+
+
+def test_of_a_crowd_as_many_detections_count_as_it_has_objects(
+    workspace: Workspace, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = inference.FOR_MAP.model_copy(update={"confidence": 0.0, "max_detections": 2})
+    monkeypatch.setattr(inference, "FOR_MAP", few)
+    crowd = workspace.model(MODEL) / "data/evaluation/labels/evaluation-0.txt"
+    crowd.write_text("".join(f"0 {0.1 * place:.1f} 0.5 0.05 0.5\n" for place in range(1, 8)))
+    record = verify(workspace, MODEL)
+    reference = read_reference(workspace.model_out(MODEL) / record.reference_file, MODEL)
+    assert {len(one) for one in reference.detections.values()} == {7}
 
 
 # --- the checkpoint's own output, as export left it --------------------------------------------
