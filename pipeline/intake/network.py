@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engines.config.names import shown
 from engines.errors import InputError
 from pipeline.intake.checkpoint_file import too_large
 from pipeline.intake.checkpoint_scan import MAX_BYTES
@@ -113,7 +114,8 @@ def check_numbers(path: Path, network: Any) -> None:
 
 
 def class_names(path: Path, network: Any) -> tuple[str, ...]:
-    """Names in the order of the outputs. Raises InputError where some lack or two are equal."""
+    """Names in the order of the outputs. Raises InputError where some lack or are blank, or two are
+    equal."""
     given = network.names
     table = dict(given) if isinstance(given, dict) else dict(enumerate(given))
     count = int(network.model[-1].nc)
@@ -130,6 +132,12 @@ def class_names(path: Path, network: Any) -> tuple[str, ...]:
         raise InputError(
             f"Expected names of classes that can be written as UTF-8 in {path}, got {odd[0]!r}. "
             "Give it another in the data.yaml, and save the checkpoint with these names."
+        )
+    if blank := [index for index, name in enumerate(names) if not shown(name)]:
+        raise InputError(
+            f"Expected names that can be read for the classes in {path}, got {names[blank[0]]!r} "
+            f"for class {blank[0]}: of its boxes nobody could say what they are. Give it a name in "
+            "the data.yaml, and save the checkpoint with these names."
         )
     if equal := sorted(name for name, times in Counter(names).items() if times > 1):
         raise InputError(

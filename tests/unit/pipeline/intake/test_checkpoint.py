@@ -317,6 +317,14 @@ def test_a_path_kept_as_a_class_is_refused(tmp_path: Path) -> None:
     refused(path, "keeps pathlib.*as a value")
 
 
+@pytest.mark.parametrize("name", ["", " ", "\t\n", "\u200b"])
+def test_blank_class_names(tmp_path: Path, name: str) -> None:
+    """They would be nothing in every table, plot and alert."""
+    network = build_network()
+    network.names = {0: "bolt", 1: name}
+    refused(save(tmp_path / "weights.pt", network), "names that can be read .* for class 1: ")
+
+
 def test_equal_class_names(tmp_path: Path) -> None:
     network = build_network()
     network.names = {0: "bolt", 1: "bolt"}
