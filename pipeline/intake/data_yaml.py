@@ -19,6 +19,13 @@ from pipeline.intake.pictures import find_pictures, is_picture
 
 SPLITS = ("train", "val", "test")
 ARCHIVES = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"})
+ENDINGS = frozenset({".yaml", ".yml"})
+"""Ultralytics reads no other; and what is none, as COCO's JSON, may be of gigabytes."""
+
+_WRITE = (
+    "Write a data.yaml: `train:` and `val:` with folders or lists of pictures, relative to it, and "
+    "`names:` with the classes in the checkpoint's order"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +48,11 @@ def read_data_yaml(path: Path) -> DataYaml:
     if isinstance(content, dict) and "val" not in content and "validation" in content:
         content["val"] = content["validation"]
     if not isinstance(content, dict) or not content.get("val"):
+        filled = [key for key, one in content.items() if one] if isinstance(content, dict) else []
+        got = f"the keys {', '.join(map(str, filled))[:100]}" if filled else "no keys"
         raise InputError(
             f"Expected {path} to have the keys `val` and `names`, as Ultralytics' data.yaml has "
-            "(and better `train` too). Add them."
+            f"(and better `train` too), got {got}. Add them."
         )
     names = _names(path, content)
     _check_kind(path, content)
@@ -71,11 +80,18 @@ def _check_file(path: Path) -> None:
     if path.suffix.lower() in ARCHIVES and path.is_file():
         raise InputError(f"Expected a data.yaml, got the archive {path}. Unpack it, and give its.")
     if path.is_dir():
-        inside = sorted(path.glob("*.y*ml"))
-        hint = f"Give {inside[0]}" if len(inside) == 1 else "Give the file in it"
-        raise InputError(f"Expected an Ultralytics data.yaml, got the folder {path}. {hint}.")
+        inside = sorted(one for one in path.glob("*.y*ml") if one.suffix.lower() in ENDINGS)
+        hint = f"Give {inside[0]}" if inside else f"It has none. {_WRITE}"
+        more = f", or another of its {len(inside)}" if len(inside) > 1 else ""
+        said = f"Expected an Ultralytics data.yaml, got the folder {path}. {hint}{more}."
+        raise InputError(said)
     if not path.is_file():
         raise InputError(f"Expected an Ultralytics data.yaml at {path}, but no file is there.")
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(
+            f"Expected an Ultralytics data.yaml, got {path}. {_WRITE}. Labels are YOLO's, a text "
+            "file for each picture; of annotations in JSON (COCO) or XML (VOC) make such files."
+        )
 
 
 def _load(path: Path) -> Any:
@@ -217,20 +233,24 @@ def _images(path: Path, folder: Path, entry: str, split: str) -> list[Path]:
     if not place.exists() and entry.startswith("../"):
         # Roboflow writes `../train/images` for `train/images`; Ultralytics takes it so, too.
         place = _followed(path, folder, entry[3:])
-    if place.is_dir():
-        found = find_pictures(place)
-    elif place.is_file() and not is_picture(place):
-        found = _listed(place)
-    else:
-        found = []
+    listed = place.is_file() and not is_picture(place)
+    found = find_pictures(place) if place.is_dir() else _listed(place) if listed else []
     missing = [one for one in found if not one.is_file()]
     if not found or missing:
         problem = f"{missing[0]} is not there" if missing else f"{place} has none"
         raise InputError(
             f"{path}: expected pictures for `{split}: {entry}`, but {problem}. "
-            "Fix the path, or take the split out of the file."
+            f"{_mend(listed, bool(missing))}, or take the split out of the file."
         )
     return found
+
+
+def _mend(listed: bool, missing: bool) -> str:
+    if not listed:
+        return "Fix the path"
+    if missing:
+        return "Write the lines of the list from its folder, as `./images/a.jpg`, or as whole paths"
+    return "Give a folder, or a text file with the path of a picture in each line"
 
 
 def _followed(file: Path, folder: Path, entry: str) -> Path:

@@ -156,6 +156,9 @@ def _lists() -> None:
     _list("tab_before", "\t./images/val/x.png\n./images/val/y.png\n./images/val/x.png\n")
     _list("tab_within", "./images/val/x.png\n./images/val/\ty.png\n", "line 2|is not there")
     _list("labels_behind", "./images/val/x.png 1,2,3,4,0\n", "has none")
+    _list(
+        "of_cvat", "data/images/val/x.png\n", "is not there.*lines of the list .*`./images/a.jpg`"
+    )
     _list("windows", ".\\images\\val\\x.png\n", "is not there")
     _list("drive", "C:\\data\\images\\val\\x.png\n", "is not there")
     _list("file_url", "file://{here}/images/val/x.png\n", "is not there")

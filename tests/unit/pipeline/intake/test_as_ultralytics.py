@@ -95,7 +95,12 @@ yaml("list_of_folders", PLAIN.replace("val: images/val", "val: [images/val, imag
 yaml("missing", PLAIN.replace("images/val", "images/nowhere"), "nowhere has none")
 yaml("number_as_path", PLAIN.replace("images/val", "2024"), "`val` as a path")
 yaml("not_yaml", PLAIN + "a: [", "is not YAML")
-yaml("text", "just words\n", "keys `val` and `names`")
+yaml("text", "just words\n", "keys `val` and `names`.*got no keys")
+yaml(
+    "of_cvat_s_subsets",
+    PLAIN.replace("train:", "Train:").replace("val:", "Validation:"),
+    "keys `val` and `names`.*got the keys Train, Validation, names",
+)
 
 
 @case()
@@ -377,7 +382,13 @@ def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
     ("name", "said"),
     [
         ("", r"got the folder .*Give .*/data\.yaml\."),
-        ("images", r"got the folder .*/images\. Give the file in it"),
+        (
+            "images",
+            r"got the folder .*/images\. It has none\. Write a data\.yaml: `train:` and `val:`",
+        ),
+        ("two", r"got the folder .*/two\. Give .*/two/data\.yaml, or another of its 2\."),
+        ("coco.json", r"got .*/coco\.json\. Write a data\.yaml: .*of annotations in JSON \(COCO\)"),
+        ("obj.names", r"got .*/obj\.names\. Write a data\.yaml"),
         ("set.zip", r"got the archive .*set\.zip\. Unpack it"),
         ("set.tar.gz", r"got the archive .*set\.tar\.gz\. Unpack it"),
         ("gone.zip", "no file is there"),
@@ -387,6 +398,9 @@ def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: 
     plain(tmp_path)
     for archive in ("set.zip", "set.tar.gz"):
         (tmp_path / archive).write_bytes(b"PK")
+    for other in ("coco.json", "obj.names", "two/data.yaml", "two/other.yml"):
+        (tmp_path / other).parent.mkdir(exist_ok=True)
+        (tmp_path / other).write_text('{"val": "images/val", "names": ["a", "b", "c"]}')
     with pytest.raises(InputError, match=said):
         read_data_yaml(tmp_path / name)
 
