@@ -28,10 +28,16 @@ YOUNG_SECONDS = 60.0
 DISK_ERRNOS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
-        *(errno.EFBIG, errno.EIO, errno.ESTALE, errno.ENODEV),
+        errno.EFBIG,
+        *(errno.EIO, errno.EREMOTEIO, errno.EUCLEAN, errno.EBADMSG, errno.ESTALE, errno.ENODEV),
     }
 )
 """The disk is full, may not be written, takes no file of that size, or is broken or gone."""
+
+BROKEN_ERRNOS = DISK_ERRNOS - {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
+}
+"""Of these, the ones of a disk that is broken or gone; reading meets them too."""
 
 ROOM = 1 << 20
 """Bytes: a disk with less is a full one."""
@@ -49,7 +55,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+    _sync_names(path.parent)
 
 
 @contextmanager
@@ -64,7 +70,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if not file.is_symlink():
                 _sync(file)
         temporary.rename(path)
-        _sync(path.parent)
+    _sync_names(path.parent)
 
 
 @contextmanager
@@ -72,14 +78,16 @@ def atomic_folders(place: Path) -> Iterator[Path]:
     """Yield a temporary folder whose sub-folders become folders of `place`, each whole or not at
     all; none of their names may be there yet. The disk is synced once for all of them: for each
     file of 10,000 folders it would take minutes."""
-    with _temporary_folder(place / "new") as folder, _disk_errors(place):
+    with _temporary_folder(place, place) as folder:
         temporary = folder / "new"
-        temporary.mkdir()
-        yield temporary
-        os.sync()
+        with _disk_errors(place):
+            temporary.mkdir()
+            yield temporary
+            os.sync()
         for one in sorted(temporary.iterdir()):
-            one.rename(place / one.name)
-        _sync(place)
+            with _disk_errors(place / one.name):
+                one.rename(place / one.name)
+    _sync_names(place)
 
 
 def remove_folder(path: Path) -> None:
@@ -116,13 +124,15 @@ def sha256_file(path: Path) -> str:
 
 
 @contextmanager
-def _temporary_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside `path`, locked while it is used, which goes in the end; a folder that
-    cannot be written shows here first. Those of processes that were killed go too."""
+def _temporary_folder(path: Path, parent: Path | None = None) -> Iterator[Path]:
+    """A new folder in `parent` (default: beside `path`), locked while it is used, which goes in the
+    end; a folder that cannot be written shows here first. Those of processes that were killed go
+    too."""
+    parent = parent or path.parent
     with _disk_errors(path):
-        _make_folder(path.parent)
-        collect_left_over(path.parent)
-        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+        _make_folder(parent)
+        collect_left_over(parent)
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
     lock = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks: then nobody collects there
@@ -166,7 +176,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
         if error.errno not in DISK_ERRNOS:
             raise
         raise InputError(
-            f"Cannot write {path}: {error.strerror}. Nothing was changed. "
+            f"Cannot write {path}: {error.strerror}. It is left as it was. "
             f"{disk_remedy(error, path)}, then run the same command again."
         ) from error
 
@@ -178,7 +188,7 @@ def disk_remedy(error: OSError, path: Path) -> str:
             "Raise the limit on the size of a file (`ulimit -f`), or use a file system that takes "
             f"larger ones ({disk_of(path)})"
         )
-    if error.errno in (errno.EIO, errno.ESTALE, errno.ENODEV):
+    if error.errno in BROKEN_ERRNOS:
         return f"Look what is wrong with the disk (`dmesg` says more; {disk_of(path)})"
     if error.errno == errno.EROFS:
         return f"Mount the disk so that it can be written ({disk_of(path)}), or use another one"
@@ -218,3 +228,24 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems say that keep no names to be synced, such as a virtual machine's share."""
+
+
+def _sync_names(folder: Path) -> None:
+    """Let new names in a folder outlast a power cut. Raises InputError where that is not sure: they
+    are there by now, and whole."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno in _NO_SYNC_OF_FOLDERS:
+            return
+        if error.errno not in DISK_ERRNOS:
+            raise
+        raise InputError(
+            f"Expected {folder} to outlast a power cut with what was written there, whole, just "
+            f"now, but the system says: {error.strerror}. {disk_remedy(error, folder)}, and run "
+            "the same command again if a file is missing afterwards."
+        ) from error

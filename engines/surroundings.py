@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engines.errors import lacks_memory, says_lack_of_memory, says_lack_of_threads
-from engines.files import DISK_ERRNOS, ROOM, disk_of, disk_remedy
+from engines.files import BROKEN_ERRNOS, DISK_ERRNOS, ROOM, disk_of, disk_remedy
 from engines.process.limited import limit_bytes
 
 LARGEST_BYTES = 512 << 20
@@ -86,6 +86,12 @@ def _of_the_system(error: OSError) -> str | None:
             f"Expected to open another file, but the system says: {error.strerror}. Raise the "
             "limit (`ulimit -n`), or end other programs, and run again."
         )
+    if error.errno in (errno.ENOLCK, errno.ENOSYS):
+        return (
+            "Expected a disk on which files can be locked, but the system says: "
+            f"{error.strerror}. A network's disk needs its lock service (NFS: `rpc.statd`; Lustre: "
+            "the mount option `flock`); start it, or work in a clone on a disk of this machine."
+        )
     if error.errno == errno.ENOENT and "temporary directory" in (error.strerror or ""):
         return (
             f"Expected a folder for temporary files, but the system says: {error.strerror}. Free "
@@ -118,6 +124,12 @@ def _without_a_name(error: OSError) -> str:
         )
     # What is left in the buffer would be tried again, with a traceback, at the very end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno in BROKEN_ERRNOS:
+        return (
+            f"Expected to read and write files, but the system says: {error.strerror}. Look what "
+            "is wrong with the disks (`dmesg` says which), or whether the terminal is gone, then "
+            "run the same command again."
+        )
     return (
         f"Expected to write the output, but the system says: {error.strerror}. What the command "
         "does is done as far as it had come; free some space where its output goes and run again."

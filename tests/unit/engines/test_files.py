@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -120,9 +121,78 @@ def test_what_users_can_put_right_is_said_in_a_sentence(
     with pytest.raises(InputError if ours else OSError) as raised, writing(tmp_path / "out"):
         raise OSError(number, os.strerror(number))
     if ours:
-        said = f"Cannot write {tmp_path / 'out'}: {os.strerror(number)}. Nothing was changed."
+        said = f"Cannot write {tmp_path / 'out'}: {os.strerror(number)}. It is left as it was."
         assert str(raised.value).startswith(said)
     assert list(tmp_path.rglob(f"{TEMPORARY_PREFIX}*")) == []
+
+
+@pytest.mark.parametrize("writing", [atomic_path, atomic_folder, atomic_folders])
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.EIO, "Input/output error"), (errno.ENOSPC, "No space"), (errno.EINVAL, "")],
+)
+def test_a_folder_that_cannot_be_synced_has_the_new_name_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writing: Any, number: int, said: str
+) -> None:
+    """So it is not said that nothing was changed; and some file systems sync no folders at all."""
+    real, place = os.fsync, tmp_path / "place"
+    out = place if writing is atomic_folders else place / "out"
+
+    def fsync(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == place:
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    def write() -> None:
+        with writing(out) as temporary:
+            if writing is atomic_path:
+                temporary.write_text("new")
+            else:
+                (temporary / "out").mkdir()
+
+    if said:
+        with pytest.raises(InputError, match=f"what was written there, whole.*{said}"):
+            write()
+    else:
+        write()
+    assert [path.name for path in place.iterdir()] == ["out"]
+
+
+def test_a_folder_that_does_not_get_its_name_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.name == "two":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    said = f"Cannot write {tmp_path / 'two'}: No space left on device. It is left as it was."
+    with (
+        pytest.raises(InputError, match=re.escape(said)),
+        atomic_folders(tmp_path) as new,
+    ):
+        for name in ("one", "two"):
+            (new / name).mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_place_that_takes_no_folder_is_named_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mkdtemp(**_: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.mkdtemp", mkdtemp)
+    with (
+        pytest.raises(InputError, match=re.escape(f"Cannot write {tmp_path}: No space")),
+        atomic_folders(tmp_path),
+    ):
+        pass
 
 
 def test_what_is_no_temporary_folder_is_not_collected(

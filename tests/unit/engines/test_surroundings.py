@@ -134,6 +134,23 @@ def test_what_to_do_about_a_disk(tmp_path: Path, number: int, remedy: str) -> No
         write_with(tmp_path, error)
 
 
+def test_a_disk_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells which file it was; it need not have been the output, and is no lack of room."""
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    for number in (errno.EIO, errno.EUCLEAN, errno.EREMOTEIO):
+        said = str(in_a_sentence(OSError(number, os.strerror(number)), "pipeline"))
+        assert said.startswith("Expected to read and write files, but the system says: ")
+        assert "`dmesg`" in said
+        assert "free some space" not in said
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_disk_without_locks(number: int) -> None:
+    """NFS without its lock service, and Lustre without the mount option."""
+    said = str(in_a_sentence(OSError(number, os.strerror(number)), "release"))
+    assert f"files can be locked, but the system says: {os.strerror(number)}" in said
+
+
 def write_with(folder: Path, error: OSError) -> None:
     with atomic_path(folder / "written"):
         raise error
