@@ -157,13 +157,16 @@ def open_gitops(workspace: Workspace) -> GitOps:
         # One at a time: the name of a folder may hold line ends.
         top = _path(git(workspace.root, "rev-parse", "--show-toplevel"))
         prefix = _path(git(workspace.root, "rev-parse", "--show-prefix"))
+    except GitFailed as error:
+        if "not a git repository" not in error.said:
+            raise
+        raise InputError(
+            f"Expected {workspace.root} in a git repository, since every move is a commit, but "
+            "it is in none. Clone the repository with git and run the command there."
+        ) from error
+    try:
         git(workspace.root, "check-ref-format", f"refs/heads/{place.branch}")
     except GitFailed as error:
-        if "not a git repository" in error.said:
-            raise InputError(
-                f"Expected {workspace.root} in a git repository, since every move is a commit, but "
-                "it is in none. Clone the repository with git and run the command there."
-            ) from error
         raise InputError(
             f"Expected {workspace.relative(workspace.rings_file)} to name a branch under `gitops`, "
             f"got {place.branch!r}. Fix the name."

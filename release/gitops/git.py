@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from engines.errors import InputError, ServiceError
+from engines.errors import InputError, JetrailError, ServiceError
 from engines.files import disk_of
 
 SECONDS = 300
@@ -31,12 +32,21 @@ _LOCK = re.compile(r"(?m)^(remote:)?.*Unable to create '(.+?\.lock)': File exist
 _USER_INFO = re.compile(r"(\w+://)[^/@\s']+@")
 
 
-class GitFailed(Exception):
-    """A git command ended with another code than 0; `said` is its stderr, without credentials."""
+class GitFailed(JetrailError):
+    """A git command ended with another code than 0; `said` is its stderr, without credentials.
+
+    Callers that know what was refused say so. Its own sentence is for what nobody foresaw, such as
+    a damaged clone.
+    """
+
+    exit_code = InputError.exit_code
 
     def __init__(self, said: str) -> None:
-        super().__init__(said)
         self.said = said
+        super().__init__(
+            f"Expected git to do what was asked of it, but it says: {self.sentence}. See what is "
+            "wrong with the clone (`git fsck`), then run the same command again."
+        )
 
     @property
     def sentence(self) -> str:
@@ -68,12 +78,13 @@ class GitFailed(Exception):
 
 
 class CannotWrite(InputError):
-    """The disk is full or may not be written."""
+    """The disk is full, may not be written, or is broken."""
 
     def __init__(self, folder: Path, reason: str, disks: str) -> None:
         super().__init__(
             f"Cannot write to the git repository of {folder}: {reason}. Nothing was changed. Free "
-            f"some space ({disks}) or fix the permissions, then run the same command again."
+            f"some space ({disks}), or fix the permissions or the disk, then run the same command "
+            "again."
         )
         self.reason = reason
         """What git says."""
@@ -92,7 +103,8 @@ def git(
     of the clone's own.
 
     Raises GitFailed when git refuses, CannotWrite where the disk is full, InputError where there
-    is no git or it cannot read the clone, and ServiceError when it takes longer than `seconds`.
+    is no git, it cannot read the clone, or somebody ended it, which is no answer, and ServiceError
+    when it takes longer than `seconds`.
     """
     try:
         done = subprocess.run(
@@ -113,6 +125,12 @@ def git(
         ) from error
     if done.returncode == 0:
         return done.stdout
+    if done.returncode < 0:
+        raise InputError(
+            f"Expected `git {arguments[0]}` to end by itself, but signal {-done.returncode} "
+            f"({signal.Signals(-done.returncode).name}) ended it; Linux sends 9 when memory runs "
+            "out. Run the same command again."
+        )
     failure = GitFailed(without_credentials(done.stderr.decode(errors="replace")))
     if _is_disk_trouble(failure.said):
         disks = dict.fromkeys(disk_of(one) for one in (folder, *([Path(index)] if index else [])))
@@ -153,11 +171,19 @@ _NOT_OURS = frozenset(_OF_ANOTHER_REPOSITORY)
 
 
 def _is_disk_trouble(said: str) -> bool:
-    """Whether this machine's disk is full or may not be written; the server's is its own."""
+    """Whether this machine's disk is full, may not be written or is broken; the server's is its
+    own."""
     words = (
         *("No space left on device", "Read-only file system", "Disk quota exceeded"),
         *("insufficient permission for adding", "couldn't write '", "unable to write"),
         *("Out of diskspace", "could not write", "failed to write", "cannot write"),
+        *(
+            "Input/output error",
+            "Remote I/O error",
+            "Structure needs cleaning",
+            "Stale file handle",
+        ),
+        "unable to create temporary file",
     )
     lines = [line for line in said.splitlines() if not line.startswith("remote:")]
     return any(word in line for line in lines for word in words)

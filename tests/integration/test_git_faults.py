@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
 
@@ -216,6 +218,75 @@ def test_a_clone_in_any_state(
     assert state() == before
     to_pilot(workspace)
     assert len(repository.subjects()) == count + 1
+
+
+# --- git itself ----------------------------------------------------------------------------------
+
+GIT_OF_A_TEST = """\
+#!/bin/sh
+# The real git, but for the so-manieth call.
+number=$(($(cat "{calls}") + 1))
+echo $number > "{calls}"
+[ $number = "$FAIL_AT" ] && {{ {failing}; }}
+exec {real} "$@"
+"""
+FAILING = {
+    "killed": "kill -9 $$",
+    "what nobody foresaw": "echo 'fatal: bad object HEAD' >&2; exit 128",
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_git_fails_at_any_call(
+    repository: GitOpsRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It ends with a sentence, and the same command again does the rest."""
+    failing = FAILING[name]
+    program, calls = tmp_path / "bin" / "git", tmp_path / "calls"
+    program.parent.mkdir()
+    real = shutil.which("git")
+    program.write_text(GIT_OF_A_TEST.format(calls=calls, failing=failing, real=real))
+    program.chmod(0o755)
+    before, start = repository.subjects(), git(repository.bare, "rev-parse", "main")
+    path, told, codes = os.environ["PATH"], list[str](), set[int]()
+    for number in count(1):
+        clone = repository.clone(tmp_path / f"clone{number}")
+        calls.write_text("0")
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", f"{program.parent}:{path}")
+            patch.setenv("FAIL_AT", str(number))
+            try:
+                to_pilot(clone)
+            except JetrailError as error:
+                told.append(str(error))
+                codes.add(error.exit_code)
+        if int(calls.read_text()) < number:
+            break
+        assert len(repository.subjects()) <= len(before) + 1
+        to_pilot(clone)
+        assert len(repository.subjects()) == len(before) + 1
+        assert TWO.release in repository.at(PILOT)
+        assert git(clone.root, "status", "--porcelain") == ""
+        git(repository.bare, "update-ref", "refs/heads/main", start)
+    assert len(told) > 20
+    assert codes <= {InputError.exit_code, ServiceError.exit_code}
+    if name == "killed":
+        assert all("signal 9 (SIGKILL) ended it" in one for one in told)
+    else:
+        assert "it says: fatal: bad object HEAD. See" in told[0]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.ESTALE])
+def test_a_broken_disk_is_said(repository: GitOpsRepository, tmp_path: Path, number: int) -> None:
+    strerror, program = os.strerror(number), tmp_path / "git"
+    program.write_text(f"#!/bin/sh\necho 'error: file write error: {strerror}' >&2; exit 128\n")
+    program.chmod(0o755)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(InputError, match=f"Cannot write to the git repository .*{strerror}"),
+    ):
+        patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        to_pilot(repository.workspace)
 
 
 # --- the user's settings -------------------------------------------------------------------------
