@@ -61,7 +61,9 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
         code = _exit_status(child, progress, tell)
     if code:
         lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
-        if says_lack_of_memory(text := "\n".join(lines)):
+        # pytest shows the code around an error too, with the words of errors that did not happen.
+        errors = [line for line in lines if line.startswith("E ")]
+        if says_lack_of_memory(text := "\n".join(errors or lines)):
             raise MemoryError(f"the measurements of {plan.engine_folder.name} got none")
         if says_lack_of_threads(text):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

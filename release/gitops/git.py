@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from engines.errors import InputError, JetrailError, ServiceError
+from engines.errors import InputError, ServiceError
 from engines.files import disk_of
 
 SECONDS = 300
@@ -32,14 +32,12 @@ _LOCK = re.compile(r"(?m)^(remote:)?.*Unable to create '(.+?\.lock)': File exist
 _USER_INFO = re.compile(r"(\w+://)[^/@\s']+@")
 
 
-class GitFailed(JetrailError):
+class GitFailed(ServiceError):
     """A git command ended with another code than 0; `said` is its stderr, without credentials.
 
     Callers that know what was refused say so. Its own sentence is for what nobody foresaw, such as
     a damaged clone.
     """
-
-    exit_code = InputError.exit_code
 
     def __init__(self, said: str) -> None:
         self.said = said
@@ -103,8 +101,8 @@ def git(
     of the clone's own.
 
     Raises GitFailed when git refuses, CannotWrite where the disk is full, InputError where there
-    is no git, it cannot read the clone, or somebody ended it, which is no answer, and ServiceError
-    when it takes longer than `seconds`.
+    is no git or it cannot read the clone, and ServiceError when it takes longer than `seconds`, or
+    somebody ended it, which is no answer.
     """
     try:
         done = subprocess.run(
@@ -126,10 +124,10 @@ def git(
     if done.returncode == 0:
         return done.stdout
     if done.returncode < 0:
-        raise InputError(
-            f"Expected `git {arguments[0]}` to end by itself, but signal {-done.returncode} "
-            f"({signal.Signals(-done.returncode).name}) ended it; Linux sends 9 when memory runs "
-            "out. Run the same command again."
+        raise ServiceError(
+            f"Expected `git {' '.join(arguments)[:60]}` to end by itself, but signal "
+            f"{-done.returncode} ({signal.Signals(-done.returncode).name}) ended it; Linux sends 9 "
+            "when memory runs out. Run the same command again."
         )
     failure = GitFailed(without_credentials(done.stderr.decode(errors="replace")))
     if _is_disk_trouble(failure.said):

@@ -23,6 +23,7 @@ from engines.measure.neighbours import Limits
 from engines.measure.sampler import StateSampler
 from engines.process.lock import device_lock
 from engines.records.benchmark import Benchmark, CrossCheck, Latency, MachineState
+from pipeline.latency import pytest_benchmark
 from pipeline.latency.harness.plan import SOAK, BenchmarkPlan
 from pipeline.latency.harness.soak import Frames, run_frames, soak, window_seconds, windows
 from pipeline.latency.pytest_benchmark import measure
@@ -264,22 +265,57 @@ def test_a_device_that_is_taken_is_not_measured(
     assert not (built.engine(TARGET, ENGINE).path / "benchmark.json").exists()
 
 
+PLAN = BenchmarkPlan(
+    tests=SOAK,
+    engine_folder=Path("not-there"),
+    frames=(),
+    frame_size=(90, 160),
+    batches=(1,),
+    in_flight=(2,),
+    warmup_seconds=0.05,
+    seconds=0.1,
+    max_seconds=1,
+    p99_interval_share=1.0,
+    drift_share=1.0,
+    limits=Limits(steal_share=1, others_share=1, wait_share=1),
+    gpu=False,
+    soak_seconds=1,
+)
+
+
 def test_a_harness_that_fails_says_why(built: Workspace, tmp_path: Path) -> None:
-    plan = BenchmarkPlan(
-        tests=SOAK,
-        engine_folder=tmp_path / "not-there",
-        frames=(),
-        frame_size=(90, 160),
-        batches=(1,),
-        in_flight=(2,),
-        warmup_seconds=0.05,
-        seconds=0.1,
-        max_seconds=1,
-        p99_interval_share=1.0,
-        drift_share=1.0,
-        limits=Limits(steal_share=1, others_share=1, wait_share=1),
-        gpu=False,
-        soak_seconds=1,
-    )
+    plan = PLAN.model_copy(update={"engine_folder": tmp_path / "not-there"})
     with pytest.raises(JetrailError, match=r"(?s)the harness ended with 1:.*not-there"):
+        measure(plan, tmp_path)
+
+
+HARNESS = """
+import os
+
+def test_it(benchmark):
+    if benchmark is None:
+        raise MemoryError("bad_alloc")
+    {wanted}
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind"),
+    [
+        ("raise BlockingIOError(11, 'Resource temporarily unavailable')", BlockingIOError),
+        ("raise RuntimeError('could not create a primitive: not enough memory')", MemoryError),
+        ("raise ValueError('another')", JetrailError),
+        ("print('terminate: std::bad_alloc', flush=True); os.abort()", MemoryError),
+        ("print('Resource temporarily unavailable', flush=True); os.abort()", BlockingIOError),
+    ],
+)
+def test_a_harness_that_lacks_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, kind: type[Exception]
+) -> None:
+    """The code that pytest shows around an error names errors that did not happen."""
+    harness = tmp_path / "bench_engine.py"
+    harness.write_text(HARNESS.format(wanted=wanted))
+    monkeypatch.setattr(pytest_benchmark, "HARNESS", harness)
+    plan = PLAN.model_copy(update={"tests": ("test_it",), "engine_folder": tmp_path})
+    with pytest.raises(kind):
         measure(plan, tmp_path)
