@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -59,6 +60,11 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
         finally:
             os.close(writer)  # from now on the pipe ends when the harness does
         code = _exit_status(child, progress, tell)
+    if code == -signal.SIGKILL:
+        raise MemoryError(
+            f"the measurements of {plan.engine_folder.name} were killed (signal 9), as Linux does "
+            "when memory runs out"
+        )
     if code:
         lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
         # pytest shows the code around an error too, with the words of errors that did not happen.
