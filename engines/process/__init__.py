@@ -5,6 +5,7 @@ orphans   a program that ends with the process that started it
 stage     a command that DVC runs ends with DVC
 whole     work that Ctrl-C and SIGTERM wait for
 limited   a command whose memory is limited has a process beside it that says how it ended
+git       in the repository of its folder, and in English
 lock      one build or measurement on a device at a time
 garbage   Python's search for it waits
 """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
+from engines.process.git import git_environment
 from pipeline.progress import note
 
 NOT_CODE = (":(exclude)*dvc.lock", ":(exclude,glob)**/out/**", ":(exclude)release/")
@@ -14,14 +15,16 @@ NOT_CODE = (":(exclude)*dvc.lock", ":(exclude,glob)**/out/**", ":(exclude)releas
 
 
 def commit(root: Path) -> str:
-    """Commit of the repository, with `-dirty` when the code differs from it; empty without git, or
-    in a folder that is not a repository with a commit. A repository around it of which it is no
-    part, as of a home folder, does not count."""
-    head = _git(root, "rev-parse", "HEAD", told=True)
-    if not head or not _git(root, "ls-tree", "--name-only", "HEAD"):
+    """Commit of the repository, with `-dirty` when the code differs from it, or git does not say;
+    empty without git, or in a folder that is not a repository with a commit. A repository around it
+    of which it is no part, as of a home folder, does not count."""
+    without = "so this is built without a commit to lead back to"
+    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD", otherwise=without)
+    if not head or not _git(root, "ls-tree", "--name-only", "HEAD", otherwise=without):
         return ""
-    changes = _git(root, "status", "--porcelain", "--", ".", *NOT_CODE)
-    return f"{head}-dirty" if changes else head
+    dirty = "so its commit counts as one that was changed"
+    changes = _git(root, "status", "--porcelain", "--", ".", *NOT_CODE, otherwise=dirty)
+    return head if changes == "" else f"{head}-dirty"
 
 
 def in_git(root: Path) -> bool:
@@ -34,28 +37,30 @@ def knows(root: Path, folder: Path) -> bool:
     return bool(_git(root, "ls-files", "--", str(folder)))
 
 
-def _git(root: Path, *arguments: str, told: bool = False) -> str:
-    """What git prints; nothing where it refuses. `told`: why it does not read the repository is
-    noted."""
+def _git(root: Path, *arguments: str, otherwise: str = "") -> str | None:
+    """What git prints; None where it fails. What follows of that is noted with `otherwise`, unless
+    there just is no repository, commit or git."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],
-            env=os.environ | {"LC_ALL": "C"},  # its words are looked at below
+            env=git_environment(),
             capture_output=True,
             text=True,
             check=False,
         )
     except FileNotFoundError:
-        return ""
-    if told and "bad config" in done.stderr:
+        return None
+    if done.returncode == 0:
+        return done.stdout.strip()
+    said = done.stderr.strip().removeprefix("fatal: ")
+    if done.returncode < 0:
+        said = f"somebody ended it, with {signal.Signals(-done.returncode).name}"
+    if otherwise and "dubious ownership" in said:
         note(
-            f"Git does not read {root} ({done.stderr.strip().removeprefix('fatal: ')}), so this is "
-            "built without a commit to lead back to. Fix that and build again."
+            f"Git does not read {root}, which another user owns, {otherwise}. Say that it is yours "
+            f"with `git config --global --add safe.directory {shlex.quote(str(root))}` and build "
+            "again."
         )
-    if told and "dubious ownership" in done.stderr:
-        note(
-            f"Git does not read {root}, which another user owns, so this is built without a commit "
-            f"to lead back to. Say that it is yours with `git config --global --add safe.directory "
-            f"{shlex.quote(str(root))}` and build again."
-        )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    elif otherwise and said and "not a git repository" not in said:
+        note(f"Git does not read {root} ({said}), {otherwise}. Fix that and build again.")
+    return None

@@ -12,15 +12,10 @@ from pathlib import Path
 
 from engines.errors import InputError, ServiceError
 from engines.files import disk_of
+from engines.process.git import git_environment
 
 SECONDS = 300
 """How long one call may take; a network that sends nothing is given up before (see `_calm`)."""
-
-_OF_ANOTHER_REPOSITORY = (
-    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"),
-    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_PREFIX", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH"),
-)
-"""What git sets for its hooks: in one of them these would lead to another repository or index."""
 
 _OF_THE_CLONE = (
     *("bad config", "bad numeric config value", "bad boolean config value"),
@@ -159,13 +154,8 @@ def _calm(environment: Mapping[str, str]) -> dict[str, str]:
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_HTTP_LOW_SPEED_LIMIT": "1",
         "GIT_HTTP_LOW_SPEED_TIME": "30",
-        "LC_ALL": "C",
     }
-    theirs = {name: value for name, value in environment.items() if name not in _NOT_OURS}
-    return ours | theirs | {"LC_ALL": "C"}
-
-
-_NOT_OURS = frozenset(_OF_ANOTHER_REPOSITORY)
+    return ours | git_environment(environment)
 
 
 def _is_disk_trouble(said: str) -> bool:

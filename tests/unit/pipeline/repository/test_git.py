@@ -81,3 +81,29 @@ def test_a_repository_that_git_cannot_read_is_noted_where_it_matters(
     assert capsys.readouterr().err == ""
     assert commit(tmp_path) == ""
     assert "(bad config line" in capsys.readouterr().err
+
+
+def test_a_git_that_does_not_say_what_was_changed_makes_no_commit_clean(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = commit(root)
+    (root / ".git" / "index").write_bytes(b"no index")
+    assert commit(root) == f"{head}-dirty"
+    assert "counts as one that was changed" in capsys.readouterr().err
+    ended = root / "bin" / "git"
+    ended.parent.mkdir()
+    ended.write_text("#!/bin/sh\nkill -9 $$\n")
+    ended.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ended.parent))
+    assert commit(root) == ""
+    assert "(somebody ended it, with SIGKILL)" in capsys.readouterr().err
+
+
+def test_in_a_hook_of_another_repository(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, other = commit(root), tmp_path_factory.mktemp("other")
+    git(other, "init", "--quiet")
+    git(other, "commit", "--quiet", "--allow-empty", "--message=other")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert commit(root) == head
