@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from release.registry.submission import Submission
@@ -23,11 +23,17 @@ def model_of(client: MlflowClient, version: Any | None) -> LoggedModel | None:
     return if_there(client.get_logged_model, source.removeprefix(_SCHEME)) if source else None
 
 
-def first(client: MlflowClient, experiment: str, query: str) -> LoggedModel | None:
-    """The model that `query` finds, of several the one that was made first; None where there is
-    none."""
+def of_runs(
+    client: MlflowClient, experiment: str, query: str, runs: Collection[str]
+) -> list[LoggedModel]:
+    """The models that `query` finds and that those runs made."""
     found = client.search_logged_models([experiment], filter_string=query)
-    return min(found, key=lambda one: (one.creation_timestamp, one.model_id), default=None)
+    return [one for one in found if one.source_run_id in runs]
+
+
+def age(model: LoggedModel) -> tuple[int, str]:
+    """By which everybody finds the same model."""
+    return model.creation_timestamp, model.model_id
 
 
 def is_of(version: Any, run: Run, model: LoggedModel) -> bool:

@@ -8,12 +8,17 @@ A result is found again by the tag `jetrail.tag`, which is given in the very req
 it. So a run of the command that was killed, or lost its server, at any point is completed by the
 next one, and publishing twice makes nothing twice.
 
+Of several machines that publish a release at the same moment, the one that registered its version
+first made the release: versions are all that MLflow's server numbers, while the times of runs are
+by the clocks of those who made them. The others take back what they made, and go on with the first.
+
 `MlflowClient` is used instead of the fluent functions: those keep state in the process, ask git for
 a commit of their own and print addresses.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -68,6 +73,8 @@ AGAIN = "jetrail.measured-again"
 NOTE = "mlflow.note.content"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Else MLflow opens the page of GenAI evaluation, or asks."""
+_TAKEN_BACK = r"must be in the 'active' state|Logged model with ID .* not found"
+"""What MLflow says of a run or a model that was deleted."""
 _SOURCE = {"mlflow.source.name": "release publish", "mlflow.source.type": "LOCAL"}
 
 
@@ -92,11 +99,22 @@ class Store:
 
         A release's run stays as it was published: a later measurement is a run of its own.
         """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._publish(submission)
+        except MlflowException as error:
+            # What this went on with was somebody else's, who was not the first and took it back.
+            if not re.search(_TAKEN_BACK, str(error)):
+                raise
+            return self._publish(submission)
+
+    def _publish(self, submission: Submission) -> MlflowEntry:
         experiment = self._experiment(submission)
         self._client.search_logged_models([experiment], max_results=1)  # a server before 3.0 fails
         found = self._find_version(submission.registered_model, submission.release)
         run = self._run(submission, experiment, found)
-        later = _holds_another_measurement(run, submission)
+        later = _differs(run, submission)
         if later:
             self._log_later(submission, experiment)
         else:
@@ -107,15 +125,17 @@ class Store:
             self._client.delete_model_version_tag(found.name, found.version, TAG)
             found = None
         version = found or self._register(submission, model, run)
+        if version is None:
+            return self._publish(submission)
         logged.link_version(self._client, model, version)
         if not later:
             self._describe(submission, version)
-        if run.info.status != "FINISHED":
-            self._client.set_terminated(run.info.run_id, "FINISHED")
+        self._finish(run)
+        self._tidy(submission, experiment, run, model)
         return MlflowEntry(
             tracking_uri=self._shown_uri,
             experiment=submission.experiment,
-            run_id=version.run_id or run.info.run_id,  # another's, who was first
+            run_id=version.run_id or run.info.run_id,
             registered_model=submission.registered_model,
             version=int(version.version),
         )
@@ -124,7 +144,7 @@ class Store:
         """Whether the release was published with another measurement than this."""
         version = self._find_version(submission.registered_model, submission.release)
         run = self._run_of(version)
-        return run is not None and _holds_another_measurement(run, submission)
+        return run is not None and _differs(run, submission)
 
     def has_files(self, submission: Submission) -> bool:
         """Whether the files of a release that was published before are all there."""
@@ -198,19 +218,14 @@ class Store:
                 name = f"run {submission.release}"
                 raise InputError(deleted("runs", name, run.info.run_id, self._asked.tracking))
             return run
-        tags = {**_run_tags(submission), TAG: submission.release}
-        return self._tagged_run(experiment, _tagged(submission.release), tags, submission.release)
-
-    def _tagged_run(self, experiment: str, query: str, tags: dict[str, str], name: str) -> Run:
-        """The run that `query` finds, or a new one with `tags`. Where somebody on another machine
-        makes one at the same moment, both see both and go on with the first."""
-        found: Sequence[Run] = self._client.search_runs([experiment], query)
-        if not found:
-            ours = self._client.create_run(experiment, tags=tags, run_name=name)
-            found = self._client.search_runs([experiment], query) or [ours]
-            if _first(found).info.run_id != ours.info.run_id:
-                self._client.delete_run(ours.info.run_id)
-        return _first(found)
+        runs = self._client.search_runs([experiment], _tagged(submission.release))
+        # Not one that somebody makes of another measurement: it would hold figures of both.
+        ours = [one for one in runs if _is_finished(one) or not _differs(one, submission)]
+        if ours:
+            return min(ours, key=_age)
+        tags = {TAG: submission.release, MEASUREMENT: submission.measurement}
+        tags = {**_run_tags(submission), **tags}
+        return self._client.create_run(experiment, tags=tags, run_name=submission.release)
 
     def _run_of(self, version: Any | None) -> Run | None:
         """The run of a version, in MLflow's trash or not; None where `mlflow gc` took it."""
@@ -222,10 +237,36 @@ class Store:
         marks = {AGAIN: submission.release, MEASUREMENT: submission.measurement}
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in marks.items())
         tags = {**_run_tags(submission), **marks}
-        run = self._tagged_run(experiment, query, tags, f"{submission.release}, measured again")
+        runs: Sequence[Run] = self._client.search_runs([experiment], query)
+        if not runs:
+            name = f"{submission.release}, measured again"
+            ours = self._client.create_run(experiment, tags=tags, run_name=name)
+            runs = self._client.search_runs([experiment], query) or [ours]
+        # Whoever sees several that were made at the same moment leaves the same one.
+        run, *others = sorted(runs, key=_age)
         self._log(submission, run)
-        if run.info.status != "FINISHED":
+        self._finish(run)
+        for one in others:
+            self._client.delete_run(one.info.run_id)
+
+    def _finish(self, run: Run) -> None:
+        if not _is_finished(run):
             self._client.set_terminated(run.info.run_id, "FINISHED")
+
+    def _tidy(self, submission: Submission, experiment: str, run: Run, model: LoggedModel) -> None:
+        """Take back what others, or a command that was killed, began for a release that has its
+        version now."""
+        query = _tagged(submission.release)
+        spare = [
+            one.info.run_id
+            for one in self._client.search_runs([experiment], query)
+            if not _is_finished(one) and one.info.run_id != run.info.run_id
+        ]
+        for other in logged.of_runs(self._client, experiment, query, {*spare, run.info.run_id}):
+            if other.model_id != model.model_id:
+                self._client.delete_logged_model(other.model_id)
+        for run_id in spare:
+            self._client.delete_run(run_id)
 
     def _log(self, submission: Submission, run: Run) -> None:
         run_id = run.info.run_id
@@ -259,12 +300,10 @@ class Store:
         if model is None:
             tags = {**submission.tags, TAG: submission.release}
             query = _tagged(submission.release)
-            model = logged.first(self._client, experiment, query)
-            if model is None:
-                ours = logged.make(self._client, submission, experiment, run, tags)
-                model = logged.first(self._client, experiment, query) or ours
-                if model.model_id != ours.model_id:  # as of runs
-                    self._client.delete_logged_model(ours.model_id)
+            made = logged.of_runs(self._client, experiment, query, {run.info.run_id})
+            model = min(made, key=logged.age, default=None) or logged.make(
+                self._client, submission, experiment, run, tags
+            )
         if model.status.value != "READY" or not has_model(self._client, model.model_id):
             if not send_model(self._client, submission, model.model_id, run.info.run_id):
                 raise ServiceError(not_kept(f"model {model.model_id}", self._asked))
@@ -288,7 +327,8 @@ class Store:
         found = self._client.search_model_versions(query)
         return min(found, key=lambda version: int(version.version), default=None)
 
-    def _register(self, submission: Submission, model: LoggedModel, run: Run) -> Any:
+    def _register(self, submission: Submission, model: LoggedModel, run: Run) -> Any | None:
+        """The version that this made; None where somebody on another machine was first."""
         name = submission.registered_model
         with already_there():
             self._client.create_registered_model(name, description=submission.descriptions.model)
@@ -299,23 +339,25 @@ class Store:
             tags={**submission.tags, TAG: submission.release},
             model_id=model.model_id,
         )
-        # Somebody on another machine may have registered the same engine since we looked. Whoever
-        # came second sees both and takes their own back, so that one is left.
         first = self._find_version(name, submission.release) or ours
         if int(first.version) < int(ours.version):
             self._client.delete_model_version(name, str(ours.version))
-        return first
+            return None
+        return ours
 
 
-def _first(runs: Sequence[Run]) -> Run:
-    """The one that was made first; everybody finds the same."""
-    return min(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+def _age(run: Run) -> tuple[int, str]:
+    """By which everybody finds the same run."""
+    return run.info.start_time, run.info.run_id
 
 
-def _holds_another_measurement(run: Run, submission: Submission) -> bool:
-    """Whether a release's run is whole, and of other records than the submission's."""
-    held = run.data.tags.get(MEASUREMENT)
-    return run.info.status == "FINISHED" and held not in (None, submission.measurement)
+def _is_finished(run: Run) -> bool:
+    return bool(run.info.status == "FINISHED")
+
+
+def _differs(run: Run, submission: Submission) -> bool:
+    """Whether a run is of other records than the submission's."""
+    return run.data.tags.get(MEASUREMENT) not in (None, submission.measurement)
 
 
 def _run_tags(submission: Submission) -> dict[str, str]:
@@ -348,9 +390,11 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
 
         artifacts, *_ = [_files_in_order(root, one) for one in dict.fromkeys((uri, registry))]
         with environment(impatient):
-            with within(LONGEST_CALL):  # it asks a database for its version, and a server nothing
+            limited = impatient == IMPATIENT
+            # It asks a database for its version, and a server nothing.
+            with within(LONGEST_CALL if limited else None):
                 opened = MlflowClient(uri, registry)
-            asking = Asking(opened, asked, limited=impatient == IMPATIENT)
+            asking = Asking(opened, asked, limited=limited)
             client = cast("MlflowClient", asking)
             client.search_experiments(max_results=1)
             if registry != uri:

@@ -658,6 +658,178 @@ def test_two_machines_at_once_leave_one_of_each(
     assert _state(workspace) == untroubled
 
 
+@pytest.fixture
+def colleague(workspace: Workspace, template: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A clone of the same repository on another machine, with the same MLflow."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.root}/mlflow.db")
+    # Named by a user, a time limit is theirs: none of ours ends what waits for the other.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+    root = workspace.root.with_name("another clone")
+    shutil.copytree(template, root)
+    return Workspace(root=root)
+
+
+def _meanwhile(patch: pytest.MonkeyPatch, call: str, do: Callable[[], object]) -> None:
+    """Let the first request of that name arrive late: when `do` has ended."""
+    from mlflow import MlflowClient
+
+    real: Callable[..., Any] = getattr(MlflowClient, call)
+
+    def late(self: MlflowClient, *args: Any, **kwargs: Any) -> Any:
+        if call == "create_run":  # the time that MLflow's client puts into its request
+            kwargs.setdefault("start_time", int(time.time() * 1000))
+        patch.setattr(MlflowClient, call, real)
+        do()
+        return real(self, *args, **kwargs)
+
+    patch.setattr(MlflowClient, call, late)
+
+
+@pytest.mark.parametrize("call", CALLS[:-1])
+def test_somebody_publishes_while_a_request_is_on_its_way(
+    workspace: Workspace,
+    colleague: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    untroubled: dict[str, Any],
+    call: str,
+) -> None:
+    theirs: list[Published] = []
+    _meanwhile(monkeypatch, call, lambda: theirs.append(publish(colleague, TARGET, None, _quiet)))
+    ours = publish(workspace, TARGET, None, _quiet)
+    assert _state(workspace) == untroubled
+    named = [
+        [(one.mlflow.run_id, one.mlflow.version) for one in published.publications]
+        for published in (ours, theirs[0])
+    ]
+    assert named[0] == named[1]
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+def test_somebody_with_another_clock_publishes_meanwhile(
+    workspace: Workspace,
+    colleague: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    untroubled: dict[str, Any],
+    ahead: int,
+) -> None:
+    from mlflow import MlflowClient
+
+    real = MlflowClient.create_run
+
+    def other_clock(self: MlflowClient, *args: Any, **kwargs: Any) -> Any:
+        return real(self, *args, **{**kwargs, "start_time": int((time.time() + ahead) * 1000)})
+
+    def theirs() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, "create_run", other_clock)
+            publish(colleague, TARGET, None, _quiet)
+
+    _meanwhile(monkeypatch, "create_run", theirs)
+    publish(workspace, TARGET, None, _quiet)
+    assert _state(workspace) == untroubled
+
+
+def test_somebody_publishes_a_measurement_of_their_own_meanwhile(
+    workspace: Workspace, colleague: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither run may hold figures of both."""
+    _change(colleague, "tiny-fp16", "benchmark.json", memory_peak_mib=123.0)
+    _meanwhile(
+        monkeypatch, "log_artifacts", lambda: publish(colleague, TARGET, "tiny-fp16", _quiet)
+    )
+    ours = publish(workspace, TARGET, "tiny-fp16", _quiet).publications[0]
+    client = _client(workspace)
+    theirs = client.get_run(ours.mlflow.run_id)
+    experiment = client.get_experiment_by_name(f"jetrail/{MODEL}").experiment_id
+    (other,) = (
+        one for one in client.search_runs([experiment]) if one.info.run_id != ours.mlflow.run_id
+    )
+    assert theirs.info.run_name == ours.release
+    assert other.info.run_name == f"{ours.release}, measured again"
+    assert [one.info.status for one in (theirs, other)] == ["FINISHED"] * 2
+    held = [
+        [one.value for one in client.get_metric_history(run.info.run_id, "memory_peak_mib")]
+        for run in (theirs, other)
+    ]
+    assert [set(values) for values in held] == [{123.0}, {100.0}]
+
+
+IN_TURNS = """
+import os, sys, time
+from pathlib import Path
+from mlflow import MlflowClient
+from engines.config.workspace import Workspace
+from release.steps.publish import publish
+
+root, call, when, done, awaited, ahead = sys.argv[1:]
+real = getattr(MlflowClient, call)
+
+def wait():
+    Path(done).touch()
+    until = time.monotonic() + 300
+    while not Path(awaited).exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+def held(self, *args, **kwargs):
+    if call == "create_run":
+        kwargs["start_time"] = int((time.time() + float(ahead)) * 1000)
+    setattr(MlflowClient, call, real)
+    if when == "before":
+        wait()
+    made = real(self, *args, **kwargs)
+    if when == "after":
+        wait()
+    return made
+
+setattr(MlflowClient, call, held)
+publish(Workspace(root=Path(root)), "x86-openvino", "tiny-fp16", print)
+"""
+
+
+def test_three_at_once(workspace: Workspace, template: Path, tmp_path: Path) -> None:
+    """One goes on with the run of another, who finds that a third was first."""
+    roots = [workspace.root, tmp_path / "second", tmp_path / "third"]
+    for root in roots[1:]:
+        shutil.copytree(template, root)
+    # Named by a user, a time limit is theirs: none of ours ends those who wait.
+    named = os.environ | {"MLFLOW_TRACKING_URI": _uri(workspace)}
+    named["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "120"
+
+    def start(number: int, *turn: str) -> subprocess.Popen[str]:
+        done, awaited = (str(tmp_path / name) for name in turn[2:4])
+        command = [sys.executable, "-c", IN_TURNS, str(roots[number])]
+        command += [*turn[:2], done, awaited, turn[4]]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(command, text=True, env=named, **pipes)
+
+    def reached(name: str, process: subprocess.Popen[str]) -> None:
+        for _ in range(3000):
+            if (tmp_path / name).exists():
+                return
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.1)
+        pytest.fail(f"nobody came to {name}")
+
+    third = start(2, "create_run", "before", "third looked", "second found", "-3600")
+    reached("third looked", third)
+    first = start(0, "create_run", "after", "first made", "third ended", "0")
+    reached("first made", first)
+    second = start(1, "log_batch", "before", "second found", "first ended", "0")
+    reached("second found", second)
+    for process, name in [(third, "third ended"), (first, "first ended"), (second, "all ended")]:
+        said = process.communicate(timeout=300)[0]
+        assert process.returncode == 0, said
+        (tmp_path / name).touch()
+    client = _client(workspace)
+    experiment = client.get_experiment_by_name(f"jetrail/{MODEL}").experiment_id
+    (run,) = client.search_runs([experiment])
+    (model,) = client.search_logged_models([experiment])
+    (version,) = client.search_model_versions(f"name = '{NAME}'")
+    assert version.run_id == model.source_run_id == run.info.run_id
+    assert run.info.status == "FINISHED"
+
+
 # --- a server ----------------------------------------------------------------------------------
 
 
