@@ -35,7 +35,9 @@ _REMEDIES = {
         "Name the host of that address in the server's option --allowed-hosts (or in "
         "MLFLOW_SERVER_ALLOWED_HOSTS where it runs)"
     ),
-    r"error code 40[13]\b|PERMISSION_DENIED|UNAUTHENTICATED": (
+    # Of a proxy's JSON MLflow hands on the words, and not the status.
+    r"error code 40[13]\b|PERMISSION_DENIED|UNAUTHENTICATED|invalid_token|"
+    r"(?i:token (is |has |was )?expired|unauthori[sz]ed|forbidden|invalid \S*\s?credentials)": (
         "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of "
         "somebody who may write there"
     ),
@@ -67,7 +69,9 @@ _REMEDIES = {
         _NOT_MLFLOW
     ),
     r"too many 5\d\d error|error code 5\d\d|\b5\d\d Server Error": "See what its log says",
-    r"Invalid value \"\" for parameter|with content-encoding": _NOT_MLFLOW,
+    r"Invalid value \"\" for parameter|with content-encoding|INTERNAL_ERROR: Response: ": (
+        _NOT_MLFLOW
+    ),
     r"out-of-date database schema": (
         "Where the store is older than MLflow here, make a copy and run `mlflow db upgrade` with "
         "its address; where it is newer, install the MLflow that wrote it"

@@ -72,6 +72,13 @@ def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
         ("API request failed with error code 401 != 200. Body: 'no'", "MLFLOW_TRACKING_USERNAME"),
         ("error code 403 != 200", "MLFLOW_TRACKING_TOKEN"),
         ("PERMISSION_DENIED: nobody may", "MLFLOW_TRACKING_TOKEN"),
+        (
+            "INTERNAL_ERROR: Response: {'error': 'invalid_token', 'error_description': 'no'}",
+            "MLFLOW_TRACKING_TOKEN",
+        ),
+        ("INTERNAL_ERROR: Response: {'error': 'The access token expired'}", "TRACKING_TOKEN"),
+        ("INTERNAL_ERROR: Unauthorized", "MLFLOW_TRACKING_TOKEN"),
+        ("INTERNAL_ERROR: Response: {'detail': 'Not Found'}", "not a login or another program"),
         ("SSLError([SSL: CERTIFICATE_VERIFY_FAILED] self-signed)", "SERVER_CERT_PATH"),
         ("Could not find a suitable TLS CA certificate bundle, invalid path: /x", "SERVER_CERT"),
         ("ProxyError('Unable to connect to proxy')", "NO_PROXY"),
