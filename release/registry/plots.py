@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ MOST_CLASSES = 40
 def write_plots(benchmark: Benchmark, evaluation: Evaluation, folder: Path) -> None:
     """Write `latency.png` and `accuracy.png` into `folder`, which is there."""
     _latency(benchmark).savefig(folder / "latency.png")
-    _accuracy(evaluation).savefig(folder / "accuracy.png")
+    accuracy_figure(evaluation).savefig(folder / "accuracy.png")
 
 
 def _latency(benchmark: Benchmark) -> Figure:
@@ -42,22 +43,26 @@ def _latency(benchmark: Benchmark) -> Figure:
     return figure
 
 
-def _accuracy(evaluation: Evaluation) -> Figure:
+def accuracy_figure(evaluation: Evaluation) -> Figure:
     """mAP50-95 of each class, with the mean over all as a line."""
     figure, axes = _figure(f"{evaluation.engine} on {evaluation.target}: accuracy")
     chosen = sorted(evaluation.per_class, key=lambda name: -evaluation.per_class[name].objects)
     chosen = chosen[:MOST_CLASSES]
     most = [item for item in evaluation.per_class.items() if item[0] in chosen]
     axes.bar(range(len(most)), [one.map50_95 or 0.0 for _, one in most])
+    names = [shown(name, 24) for name, _ in most]
     # A class may be called "$": not to be read as a formula.
-    axes.set_xticks(range(len(most)), [shown(name, 24) for name, _ in most], parse_math=False)
+    axes.set_xticks(range(len(most)), names, parse_math=False)
     axes.axhline(
         evaluation.map50_95, color="black", linewidth=1, label=f"all: {evaluation.map50_95:.3f}"
     )
     axes.set_ylim(0, 1)
     axes.set_ylabel("mAP50-95")
-    axes.tick_params(axis="x", labelrotation=90 if len(most) > 12 else 0)
     figure.legend(loc="outside right upper")
+    figure.draw_without_rendering()
+    places = [label.get_window_extent() for label in axes.get_xticklabels()]
+    if any(left.x1 + 4 > right.x0 for left, right in pairwise(places)):
+        axes.tick_params(axis="x", labelrotation=90)
     return figure
 
 
