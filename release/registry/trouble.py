@@ -45,6 +45,9 @@ _REMEDIES = {
         "Name the file with its certificate, or with that of its authority, in "
         "MLFLOW_TRACKING_SERVER_CERT_PATH"
     ),
+    r"SSL: (WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG)": (
+        "See whether what answers there speaks https at all, and write http:// if it does not"
+    ),
     r"ProxyError": (
         "See that the proxy of HTTP_PROXY and HTTPS_PROXY runs, or name the server in NO_PROXY"
     ),
