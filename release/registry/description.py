@@ -97,7 +97,8 @@ def _verdict(judged: JudgedEngine, release: str) -> str:
 
 
 def _row(check: Check) -> str:
-    sign = "≤" if check.rule == "at most" else "≥"
+    # As Markdown spells them: a database of MySQL or MariaDB may know Latin letters only.
+    sign = "&le;" if check.rule == "at most" else "&ge;"
     unit = f" {check.unit}".rstrip()
     return (
         f"| {check.name} | {check.measured:.4g}{unit} | {sign} {check.limit:g}{unit} "

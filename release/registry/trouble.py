@@ -75,6 +75,10 @@ _REMEDIES = {
     r"Invalid value \"\" for parameter|with content-encoding|INTERNAL_ERROR: Response: ": (
         _NOT_MLFLOW
     ),
+    r"Incorrect string value": (
+        "Let the database take every letter (`ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4` of "
+        "the table that it names)"
+    ),
     r"out-of-date database schema": (
         "Where the store is older than MLflow here, make a copy and run `mlflow db upgrade` with "
         "its address; where it is newer, install the MLflow that wrote it"

@@ -224,3 +224,15 @@ def test_empty_table(images: int) -> None:
     table = to_table([Detections.empty()] * images, ("zero",))
     assert len(table) == 0
     assert list(table.columns) == list(COLUMNS)
+
+
+def test_every_database_takes_the_letters_of_what_it_is_told(
+    workspace: Workspace, add_engine: Callable[..., str]
+) -> None:
+    """Tables of MySQL may be of Latin letters only, and refuse a whole description for one sign."""
+    add_engine("fp16", p50_ms=12.0)
+    texts = describe_fp16(workspace).descriptions
+    assert "| &le; " in texts.run
+    assert "| &ge; " in texts.run
+    told = (texts.experiment, texts.model, texts.run, texts.version("7"))
+    assert [text for text in told if not text.isascii()] == []

@@ -81,6 +81,7 @@ def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
         ("INTERNAL_ERROR: Response: {'detail': 'Not Found'}", "not a login or another program"),
         ("SSLError([SSL: CERTIFICATE_VERIFY_FAILED] self-signed)", "SERVER_CERT_PATH"),
         ("Could not find a suitable TLS CA certificate bundle, invalid path: /x", "SERVER_CERT"),
+        ("DataError (1366, \"Incorrect string value: '\\\\xE2' for column", "utf8mb4"),
         ("SSLError(1, '[SSL: WRONG_VERSION_NUMBER] wrong version number')", "write http://"),
         ("ProxyError('Unable to connect to proxy')", "NO_PROXY"),
         ("Detected out-of-date database schema (found version a)", "`mlflow db upgrade`"),
