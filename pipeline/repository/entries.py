@@ -22,6 +22,7 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import remove_folder, write_atomic
+from engines.records.record import refuse_conflict
 from pipeline.repository.yaml_edit import edited_yaml
 from pipeline.repository.yaml_text import (
     edited,
@@ -100,20 +101,32 @@ def remove_entries(workspace: Workspace, model: str) -> None:
     Raises InputError where a file cannot be edited; then nothing was changed.
     """
     params = workspace.root / "params.yaml"
+    targets = target_names(workspace)
     edits = {
         _row(workspace, target): [
             without_entry(("engines",), engine) for engine in engines_of(workspace, target, model)
         ]
-        for target in target_names(workspace)
+        for target in targets
     }
     if model in named_models(workspace):
         edits[params] = [without_item(("models",), model)]
-    write_all({path: edited(path, *of_it) for path, of_it in edits.items() if of_it})
-    _forget(workspace.root / "dvc.lock", {model})
     engines = {f"{model}-{precision}" for precision in PRECISIONS}
-    for target in target_names(workspace):
-        _forget(workspace.target(target) / "dvc.lock", engines)
-        _drop_candidate(workspace.records / "candidates" / f"{target}.json", model, engines)
+    # All is read before any of it is written: a file that cannot be stops nothing halfway.
+    texts = {path: edited(path, *of_it) for path, of_it in edits.items() if of_it}
+    locks = {workspace.root / "dvc.lock": {model}}
+    locks |= {workspace.target(target) / "dvc.lock": engines for target in targets}
+    stages = {path: _stages(path, items) for path, items in locks.items() if path.is_file()}
+    lists = [workspace.records / "candidates" / f"{target}.json" for target in targets]
+    candidates = {
+        path: _without_candidate(path, model, engines) for path in lists if path.is_file()
+    }
+    write_all(texts)
+    for path, (theirs, others) in stages.items():
+        _forget(path, theirs, others=others)
+    for path, text in candidates.items():
+        if text is not None:
+            write_atomic(path, text)
+    for target in targets:
         for engine in engines:
             folder = workspace.engine(target, engine)
             folder.summary.unlink(missing_ok=True)
@@ -132,42 +145,42 @@ def _engines(workspace: Workspace, target: str) -> dict[str, dict[str, Any]]:
     return {str(name): row for name, row in rows.items() if isinstance(row, dict)}
 
 
-def _forget(lock_file: Path, items: set[str]) -> None:
-    """Take the stages `<step>@<item>` out of a dvc.lock; without any, the file goes."""
-    if not lock_file.is_file() or not any(_of(items, stage) for stage in _stages(lock_file)):
+def _stages(lock_file: Path, items: set[str]) -> tuple[list[str], bool]:
+    """The stages `<step>@<item>` of a dvc.lock, and whether it has others."""
+    content: Any = load_yaml(lock_file)
+    stages = content.get("stages") if isinstance(content, dict) else None
+    names = list(stages) if isinstance(stages, dict) else []
+    theirs = [name for name in names if name.partition("@")[2] in items]
+    return theirs, len(theirs) < len(names)
+
+
+def _forget(lock_file: Path, stages: list[str], *, others: bool) -> None:
+    """Take stages out of a dvc.lock; without any, the file goes."""
+    if not stages:
         return
-    if all(_of(items, stage) for stage in _stages(lock_file)):
+    if not others:
         lock_file.unlink()
         return
     with edited_yaml(lock_file) as content:
-        for stage in [one for one in content["stages"] if _of(items, one)]:
+        for stage in stages:
             del content["stages"][stage]
 
 
-def _stages(lock_file: Path) -> Iterator[str]:
-    content: Any = load_yaml(lock_file)
-    stages = content.get("stages") if isinstance(content, dict) else None
-    yield from stages if isinstance(stages, dict) else ()
-
-
-def _of(items: set[str], stage: str) -> bool:
-    return stage.partition("@")[2] in items
-
-
-def _drop_candidate(path: Path, model: str, engines: set[str]) -> None:
-    """`release publish` writes the file; the two packages meet in it only."""
-    if not path.is_file():
-        return
-    before = path.read_text(encoding="utf-8")
+def _without_candidate(path: Path, model: str, engines: set[str]) -> str | None:
+    """The list of candidates without the model's, as text; None where it has none. `release
+    publish` writes the file; the two packages meet in it only."""
+    before = path.read_bytes()
     try:
         content = json.loads(before)
         content["candidates"].pop(model, None)
         for engine in engines:
             content["skipped"].pop(engine, None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        refuse_conflict(before, str(path))
         raise InputError(
             f"Expected {path} as `release publish` writes it, got something else. Bring it back "
             f"with `git checkout -- {shlex.quote(str(path))}`, then run the same command again."
         ) from error
-    if json.loads(before) != content:
-        write_atomic(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    if json.loads(before) == content:
+        return None
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -65,15 +65,31 @@ def _left(workspace: Workspace, name: str) -> ListedModel:
     return ListedModel(name=name, config=None, engines={}, rings=rings, problems=(problem,))
 
 
+def _gone(workspace: Workspace, name: str) -> str:
+    """Of a model whose folder was removed by hand, or that a merge took from one side only."""
+    rows = (f"engines/targets/{target}/params.yaml" for target in targets_of(workspace, name))
+    naming = [*(["params.yaml"] if name in named_models(workspace) else []), *rows]
+    return (
+        f"models/{name} has no model.yaml, but {' and '.join(naming)} "
+        f"{'name' if len(naming) > 1 else 'names'} it, so `dvc repro` fails. Take it out of "
+        f"everything with `pipeline remove-model {name}`, or bring it back with `git checkout -- "
+        f"models/{name}` and `dvc checkout`."
+    )
+
+
 def _listed(workspace: Workspace, name: str) -> ListedModel:
     config, problems = None, []
-    try:
-        config = load_model(workspace, name)
-    except InputError as error:
-        problems.append(str(error))
+    there = (workspace.model(name) / "model.yaml").is_file()
+    if not there:
+        problems.append(_gone(workspace, name))
+    else:
+        try:
+            config = load_model(workspace, name)
+        except InputError as error:
+            problems.append(str(error))
     if config is not None:
         problems += kept_problems(workspace, config)
-    if name not in named_models(workspace):
+    if there and name not in named_models(workspace):
         problems.append(
             "`models:` of params.yaml does not name it, so `dvc repro` leaves it out: add it there."
         )

@@ -230,15 +230,28 @@ def test_a_row_that_cannot_be_edited_stops_it_before_anything(helmets: Workspace
     assert snapshot(helmets) == before
 
 
-def test_what_others_wrote_for_candidates_is_named_with_a_command_to_copy(
-    helmets: Workspace,
+MARKS = "<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: 2\n>>>>>>> theirs\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("dvc.lock", MARKS, "both sides of a merge"),
+        ("engines/targets/x86-openvino/dvc.lock", MARKS, "both sides of a merge"),
+        ("engines/targets/x86-openvino/dvc.lock", "a: [\n", "is not YAML"),
+        ("release/records/candidates/x86-openvino.json", MARKS, "both sides of a merge"),
+        ("release/records/candidates/x86-openvino.json", "[]\n", "git checkout -- {path}`"),
+    ],
+)
+def test_what_commands_keep_and_cannot_be_read_stops_it_before_anything(
+    helmets: Workspace, file: str, text: str, said: str
 ) -> None:
-    path = helmets.records / "candidates" / "x86-openvino.json"
-    path.write_text("[]\n")
-    said = f"Bring it back with `git checkout -- {shlex.quote(str(path))}`"
-    with pytest.raises(InputError, match=re.escape(said)):
+    path = helmets.root / file
+    path.write_text(text)
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match=re.escape(said.format(path=shlex.quote(str(path))))):
         remove_model(helmets, "helmets", force=False)
-    assert helmets.model("helmets").is_dir()
+    assert snapshot(helmets) == before
 
 
 def test_killed_at_any_step_a_rerun_completes(
@@ -449,8 +462,11 @@ def test_the_list_says_what_there_is(helmets: Workspace) -> None:
         "meter-yolov8n",
         "  jetson-thor   fp32 -  fp16 -  int8 -",
         "  x86-openvino  fp32 -  fp16 -  int8 -",
-        "  Expected one of the models helmets, got 'meter-yolov8n'. Bring a new one with "
-        "`pipeline add-model NAME --weights FILE --data DATA_YAML`.",
+        "  models/meter-yolov8n has no model.yaml, but params.yaml and "
+        "engines/targets/jetson-thor/params.yaml and engines/targets/x86-openvino/params.yaml name "
+        "it, so `dvc repro` fails. Take it out of everything with `pipeline remove-model "
+        "meter-yolov8n`, or bring it back with `git checkout -- models/meter-yolov8n` and `dvc "
+        "checkout`.",
     ]
 
 
