@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from engines.config.names import meant
 from engines.errors import InputError
-from engines.records.record import explain, refuse_conflict
+from engines.records.record import explain, place_of, refuse_conflict
 
 NOT_YAML = (YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 """What ruamel and PyYAML raise of a text: not only errors of their own, where a date has 99 months,
@@ -55,7 +55,7 @@ def remedy(content: bytes) -> str:
 def explain_in(error: ValidationError, content: bytes, within: tuple[str, ...] = ()) -> str:
     """As `explain`, with the line of a YAML file's `content` that is meant; `within` says under
     which keys of it what did not validate stands."""
-    keys = (*within, *error.errors(include_url=False)[0]["loc"])
+    keys = (*within, *place_of(error))
     return ".".join((*within, explain(error))) + _line_of(content, keys)
 
 

@@ -6,6 +6,8 @@ Files are written atomically; `schema` is the number of a file's format; units s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -53,14 +55,24 @@ class Record(Part):
         except FileNotFoundError as error:
             raise InputError(
                 f"Expected {path}, which `{cls.written_by}` writes, but it is not there. "
-                "Run that command first, or `dvc repro` for all of them."
+                f"Run that command first, or `{_repro(path)}` for all of them."
             ) from error
         except ValidationError as error:
             refuse_conflict(content, str(path))
             raise InputError(
                 f"{path} is not what `{cls.written_by}` writes: {explain(error)}. "
-                "Make it again with that command, or with `dvc repro`."
+                f"Make it again with that command, or with `{_repro(path)}`."
             ) from error
+
+
+_OF_A_TARGET = re.compile(r"(engines/targets/[^/]+)/out/")
+
+
+def _repro(path: Path) -> str:
+    """The command of DVC that makes the file, in the root: a bare one is about the target of
+    params.yaml only, and exports models, which a device takes from elsewhere."""
+    found = _OF_A_TARGET.search(path.as_posix())
+    return f"dvc repro {found[1]}/dvc.yaml" if found else "dvc repro"
 
 
 class EngineRecord(Record):
@@ -87,21 +99,45 @@ _AS_WRITTEN = {None: "nothing", True: "true", False: "false"}
 def explain(error: ValidationError) -> str:
     """The first problem of a validation error as `key: what is wrong`, and how many more."""
     problems = error.errors(include_url=False)
-    first = problems[0]
+    first, slip = problems[0], _slip(problems)
     key = ".".join(str(part) for part in first["loc"]) or "the file"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{key}: {_said(first)}{_got(first)}{more}"
+    left = len(problems) - (1 if slip is None else 2)
+    more = f" (and {left} more)" if left else ""
+    got = _got(first) if slip is None else f", got the key {slip['loc'][-1]!r} in its place"
+    return f"{key}: {_said(first)}{got}{more}"
+
+
+def place_of(error: ValidationError) -> tuple[int | str, ...]:
+    """Under which keys what `explain` tells stands: a key that was mistyped, as it was typed."""
+    problems = error.errors(include_url=False)
+    return tuple((_slip(problems) or problems[0])["loc"])
+
+
+def _slip(problems: Sequence[Any]) -> Any:
+    """Where the first problem is a key that is not there: the problem of the key beside it that
+    nobody knows and that is like it, for that is how it was typed."""
+    *within, key = problems[0]["loc"] or ("",)
+    if problems[0]["type"] != "missing":
+        return None
+    beside = {
+        str(one["loc"][-1]): one
+        for one in problems
+        if one["type"] == "extra_forbidden" and [*one["loc"][:-1]] == within
+    }
+    like = get_close_matches(str(key), beside, n=1)
+    return beside[like[0]] if like else None
 
 
 def _said(problem: Any) -> str:
-    """Pydantic's sentence, but not with a class of ours in it."""
-    if problem["type"] in ("model_type", "model_attributes_type"):
-        found = problem["input"]
-        kind = (
-            "" if isinstance(found, str | int | float | None) else f", got a {type(found).__name__}"
-        )
-        return f"Input should be keys with values{kind}"
-    return str(problem["msg"])
+    """Pydantic's sentence in words of YAML and JSON, not of Python, and without a class of ours."""
+    kind = problem["type"]
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return "Input should be keys with values"
+    if kind == "value_error":
+        return str(problem["ctx"]["error"])
+    if kind == "string_type" and isinstance(problem["input"], int | float):
+        return "Input should be text, in quotes"
+    return re.sub(r"^Tuple\b", "List", str(problem["msg"])).replace("a valid tuple", "a list")
 
 
 def _got(problem: Any) -> str:
@@ -110,4 +146,9 @@ def _got(problem: Any) -> str:
         return ""  # An address may have a password in it.
     if value is None or isinstance(value, bool):
         return f", got {_AS_WRITTEN[value]}"
+    if isinstance(value, dict | list):
+        # Of a key that is missing it is all that stands beside it; a sentence of ours says it.
+        if problem["type"] in ("missing", "value_error"):
+            return ""
+        return ", got a list" if isinstance(value, list) else ", got keys with values"
     return f", got {value!r}" if isinstance(value, str | int | float) else ""

@@ -150,7 +150,7 @@ def _undecided(what: str, times: Latency, limit: float, longer: str) -> tuple[st
     return (
         f"The {what} lies between {times.p99_low_ms:.2f} and {times.p99_high_ms:.2f} ms "
         f"with 95 % certainty, and its budget of {limit:g} ms is in between. Measure longer "
-        f"({longer} in params.yaml), or on a quieter machine.",
+        f"({longer} in the target's params.yaml), or on a quieter machine.",
     )
 
 
@@ -162,16 +162,16 @@ def _hot_undecided(benchmark: Benchmark, limit: float | None, minutes: float) ->
     # Minutes become seconds and come back: the last digits may differ.
     if soak.minutes < minutes and not math.isclose(soak.minutes, minutes):
         text = (
-            f"Expected a soak of at least {minutes:g} minutes (benchmark.soak_minutes in "
-            f"params.yaml), got one of {soak.minutes:.3g}: a device that is not hot yet says "
-            f"nothing of budgets.hot_frame_p99_ms. Run {again} without --soak."
+            f"Expected a soak of at least {minutes:g} minutes (benchmark.soak_minutes in the "
+            f"target's params.yaml), got one of {soak.minutes:.3g}: a device that is not hot yet "
+            f"says nothing of budgets.hot_frame_p99_ms. Run {again} without --soak."
         )
         return (Reason("soak_too_short", text),)
     if soak.hot.count < LEAST_HOT_FRAMES:
         text = (
             f"Expected at least {LEAST_HOT_FRAMES} frames in the last third of the soak, which the "
             f"interval of a p99 needs, got {soak.hot.count}. Raise benchmark.soak_minutes in "
-            f"params.yaml and run {again}."
+            f"the target's params.yaml and run {again}."
         )
         return (Reason("soak_too_short", text),)
     found = _undecided("hot frame's p99", soak.hot, limit, "benchmark.soak_minutes")
@@ -186,7 +186,7 @@ def _not_soaked(benchmark: Benchmark, budgets: Budgets) -> tuple[Reason, ...]:
         f"Expected a soak in benchmark.json, since budgets.hot_frame_p99_ms is "
         f"{budgets.hot_frame_p99_ms:g} ms, got none. Run `pipeline benchmark {benchmark.engine} "
         f"--target {benchmark.target} --soak MINUTES`, or set benchmark.soak_minutes in "
-        "params.yaml."
+        "the target's params.yaml."
     )
     return (Reason("not_soaked", text),)
 
@@ -225,6 +225,6 @@ def _found_nothing(evaluation: Evaluation) -> tuple[Reason, ...]:
         f"The FP32 checkpoint finds nothing at or above confidence "
         f"{evaluation.confidence_threshold:g} in the evaluation set, so there is nothing to "
         "compare the engine's confidences with. Train the model further, or lower "
-        "evaluate.confidence in params.yaml."
+        "evaluate.confidence in the target's params.yaml."
     )
     return (Reason("found_nothing", text),)

@@ -96,7 +96,7 @@ def _check_verdict(evidence: Evidence, verdict: Verdict, config: TargetConfig) -
         expected = judge_evidence(evidence, then, soak_minutes)
         if _the_same(expected, verdict):
             raise InputError(
-                f"{path} was judged by other budgets than params.yaml has now: "
+                f"{path} was judged by other budgets than the target's params.yaml has now: "
                 f"{_other_limits(then, now)}. {again}"
             )
     raise WrongEngine(

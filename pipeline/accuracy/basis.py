@@ -85,7 +85,8 @@ def _check_weights(model: ModelConfig, verify: Verify, manifest: Manifest) -> No
     if len(set(weights.values())) > 1:
         said = ", ".join(f"{name} says {sha256[:12]}" for name, sha256 in weights.items())
         raise InputError(
-            f"Expected engine and FP32 reference of the same weights, but {said}. Run `dvc repro`."
+            f"Expected engine and FP32 reference of the same weights, but {said}. Run "
+            f"`dvc repro engines/targets/{manifest.target}/dvc.yaml`."
         )
 
 
@@ -156,5 +157,5 @@ def _check_quantized_with(quantize: Quantize, sets: Sets, manifest: Manifest) ->
                 f"Expected the {purpose} set of {quantize.model} as `pipeline quantize` saw it, "
                 "but its pictures or labels were changed since. Run `pipeline quantize "
                 f"{quantize.model}` again, then `pipeline build {manifest.engine} --target "
-                f"{manifest.target}`, or `dvc repro`."
+                f"{manifest.target}`, or `dvc repro engines/targets/{manifest.target}/dvc.yaml`."
             )

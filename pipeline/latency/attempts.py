@@ -61,6 +61,6 @@ def _unstable(measurements: Sequence[Measurement], row: BenchmarkRow) -> tuple[R
         f"The p99 of frame at batch 1 is uncertain: its 95 % interval, {times.p99_low_ms:.2f} to "
         f"{times.p99_high_ms:.2f} ms, is {width:.0%} of it; at most {row.p99_interval_share:.0%} "
         "is trusted. Stop other programs on this machine and measure again, or raise "
-        "benchmark.max_seconds in params.yaml."
+        "benchmark.max_seconds in the target's params.yaml."
     )
     return (Reason("uncertain", text),)

@@ -53,7 +53,7 @@ def _too_little_quiet(quiet: Quiet) -> Iterator[Reason]:
             "quiet",
             f"Expected enough time in which nobody else had {had}, got {quiet.share:.0%} "
             f"quiet ({why}). Stop other programs on this machine and measure again, or raise "
-            "benchmark.max_seconds in params.yaml.",
+            "benchmark.max_seconds in the target's params.yaml.",
         )
 
 
@@ -152,7 +152,8 @@ def unread(state: MachineState, row: BenchmarkRow, *, jetson: bool = False) -> t
             Reason(
                 "unread",
                 "Expected the GPU's clock, which benchmark.max_clock_drift_share limits, but this "
-                f"machine does not say it. {where}, or take the limit out of params.yaml.",
+                f"machine does not say it. {where}, or take the limit out of the target's "
+                "params.yaml.",
             )
         )
     if jetson and state.over_current_events is None:
@@ -200,8 +201,8 @@ def _over_currents(state: MachineState) -> Iterator[Reason]:
             "over_current",
             f"The Jetson's over-current and under-voltage counters rose by "
             f"{state.over_current_events}; the limit is 0. Use a stronger power supply or a lower "
-            "power mode (`sudo nvpmodel -m NUMBER`, and `benchmark.power_mode` in params.yaml), "
-            "and measure again.",
+            "power mode (`sudo nvpmodel -m NUMBER`, and `benchmark.power_mode` in the target's "
+            "params.yaml), and measure again.",
         )
 
 
@@ -250,8 +251,8 @@ def _power_mode(state: MachineState, row: BenchmarkRow) -> Iterator[Reason]:
         yield Reason(
             "unread",
             f"Expected the power mode {row.power_mode}, but this machine does not say which it is "
-            "in. Run where `nvpmodel -q` answers, or take `benchmark.power_mode` out of "
-            "params.yaml.",
+            "in. Run where `nvpmodel -q` answers, or take `benchmark.power_mode` out of the "
+            "target's params.yaml.",
         )
         return
     yield Reason(

@@ -76,7 +76,8 @@ def _summary(judged: JudgedEngine) -> Summary:
         raise InputError(
             f"Expected {path} to hold the figures that {judged.manifest.engine} was judged by, but "
             f"it is of another time. Run `{Summary.written_by} {judged.manifest.engine} --target "
-            f"{judged.manifest.target}`, or `dvc repro`."
+            f"{judged.manifest.target}`, or `dvc repro engines/targets/"
+            f"{judged.manifest.target}/dvc.yaml`."
         )
     return summary
 
@@ -126,7 +127,8 @@ def raise_unless_all_pass(rows: Sequence[tuple[Summary, Verdict]], *, bare: bool
     if failed:
         raise GateFailed(
             f"Expected every engine to keep its budgets, but {', '.join(failed)} did not. "
-            "Its verdict.json says which; make it better or change the budget in params.yaml."
+            f"The figures above say which; make it better, or change the budget in "
+            f"engines/targets/{rows[0][1].target}/params.yaml."
         )
     if invalid:
         raise GateInvalid(

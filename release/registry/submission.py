@@ -117,7 +117,7 @@ def _onnx(workspace: Workspace, judged: JudgedEngine) -> Path:
         raise InputError(
             f"Expected {path} with sha256 {source.onnx_sha256[:12]}…, from which "
             f"{judged.manifest.engine} was built, got {found[:12]}. Build and measure the "
-            "engine again with `dvc repro`."
+            f"engine again with `dvc repro engines/targets/{judged.manifest.target}/dvc.yaml`."
         )
     return path
 

@@ -122,7 +122,8 @@ def _check_pictures(passed: Iterable[JudgedEngine]) -> None:
             raise InputError(
                 f"Expected the engines of {judged.manifest.model} evaluated on the same pictures, "
                 f"but {' and '.join(names)} were not. Run {again}, then `pipeline gate` of both "
-                "likewise, or `dvc repro` for all of it."
+                f"likewise, or `dvc repro engines/targets/{judged.manifest.target}/dvc.yaml` for "
+                "all of it."
             )
 
 

@@ -39,6 +39,21 @@ def test_what_is_named_exists() -> None:
             assert (ROOT / path).exists(), path
 
 
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+MADE = ("/out", "release/images", "release/records", "release/trust/private", "release/trust/trying")
+"""What commands make, and git has not."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_what_a_page_names_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:benchmarks|engines|pipeline|release|runtime|tests)/[\w/.-]+)`",
+        page.read_text(),
+    )
+    for path in (one for one in named if not any(made in one for made in MADE)):
+        assert (ROOT / path).exists() or (ROOT / f"{path}.py").is_file(), path
+
+
 def test_every_stage_s_command_is_in_the_table() -> None:
     commands = {
         f"{name} {command}"

@@ -72,6 +72,11 @@ def test_a_good_model_is_read(workspace: Workspace) -> None:
         ({"imgsz": [384, 650]}, r"multiples of 32 pixels, got \[384, 650\]; for 650 take 640"),
         ({"imgsz": [0, 640]}, "multiples of 32"),
         ({"imgsz": [640]}, "imgsz"),
+        ({"imgsz": 640}, r"imgsz: Input should be a list, got 640"),
+        ({"classes": {"0": "helmet"}}, "classes: Input should be a list, got keys with values"),
+        ({"classes": []}, "classes: List should have at least 1 item"),
+        ({"classes": ["a", 1]}, r"classes\.1: Input should be text, in quotes, got 1"),
+        ({"version": 1.1}, "version: Input should be text, in quotes, got 1.1"),
         ({"task": "segment"}, "task: Input should be 'detect', got 'segment'"),
         ({"schema": 2}, "schema: Input should be 1, got 2"),
         ({"version": "new"}, "version"),
@@ -172,6 +177,11 @@ class Rows(BaseModel):
     b: list[Inner]
 
 
+class Slipped(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    image_size: StrictInt
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "said"),
     [
@@ -179,6 +189,12 @@ class Rows(BaseModel):
         (Outer, "a: 1\nb: {c: 1}\nd: 2\n", r"d: Extra inputs.*, got 2 \(line 3\)"),
         (Outer, "a: 1\nb:\n  e: 1\n", r"b.c: Field required \(line 2\)"),
         (Outer, "b: {c: 1}\n", r"a: Field required\. Fix"),
+        (
+            Slipped,
+            "other: 1\n\nimagesize: 2\n",
+            r"image_size: Field required, got the key 'imagesize' in its place \(and 1 more\) "
+            r"\(line 3\)\. Fix",
+        ),
         (Outer, "a: true\nb: {c: 1}\n", r"a: .*, got true \(line 1\)"),
         (Outer, "", r"the file: .*, got nothing\. Fix"),
         (Rows, "\ufeffz: 1\r\nb:\r\n- c: 2\r\n- c:\r\n", r"b.1.c: .*, got nothing \(line 4\)"),

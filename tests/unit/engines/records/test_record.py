@@ -65,6 +65,19 @@ def test_a_file_that_is_not_there(tmp_path: Path, kind: type[Record]) -> None:
         kind.read(tmp_path / "a.json")
 
 
+def test_the_command_makes_that_target_s_file(tmp_path: Path) -> None:
+    """A bare `dvc repro` is about the target of params.yaml, and exports models first: on a Jetson
+    that fails."""
+    path = tmp_path / "engines" / "targets" / "line-4" / "out" / "m-fp16" / "a.json"
+    wanted = "`dvc repro engines/targets/line-4/dvc.yaml`"
+    with pytest.raises(InputError, match=wanted):
+        Manifest.read(path)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    with pytest.raises(InputError, match=wanted):
+        Manifest.read(path)
+
+
 def test_records_of_an_engine_name_it() -> None:
     for kind in (benchmark.Benchmark, evaluation.Evaluation, manifest.Manifest, verdict.Verdict):
         assert issubclass(kind, EngineRecord)

@@ -143,7 +143,9 @@ def test_not_judged_yet(workspace: Workspace, folder: EngineFolder) -> None:
 
 def test_verdict_of_an_older_version(workspace: Workspace, folder: EngineFolder) -> None:
     edit(folder.file(Verdict), lambda one: one.pop("judged"))
-    _refused(workspace, r"judged: Field required.*`dvc repro`")
+    _refused(
+        workspace, r"judged: Field required.*`dvc repro engines/targets/x86-openvino/dvc\.yaml`"
+    )
 
 
 @pytest.mark.parametrize("key", ["engine_sha256", "target", "engine"])
@@ -212,7 +214,7 @@ def test_verdict_that_is_no_verdict(
     workspace: Workspace, folder: EngineFolder, content: bytes
 ) -> None:
     folder.file(Verdict).write_bytes(content)
-    _refused(workspace, r"verdict\.json is not what `pipeline gate` writes: .*`dvc repro`")
+    _refused(workspace, r"verdict\.json is not what `pipeline gate` writes: .*`dvc repro engines")
 
 
 @pytest.mark.parametrize("value", ["9.5", None, True, "GOOD", 1e400])
