@@ -28,6 +28,8 @@ def prepare() -> None:
     """Let what the terminal cannot show be written in escapes, and what nobody reads any more be
     dropped. Streams that are not the process's own, as in tests, stay as they are."""
     _fill_gaps()
+    if not os.environ.get("COLUMNS", "1").strip("0"):
+        del os.environ["COLUMNS"]  # a console without a size says 0, and Rich prints nothing then
     for name, dropped in _DROPPED.items():
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):

@@ -74,7 +74,7 @@ def _address_space_bytes() -> int:
 
 def _of_the_system(error: OSError) -> str | None:
     names = (errno.ENAMETOOLONG, errno.ELOOP)
-    kinds = PermissionError | IsADirectoryError | NotADirectoryError
+    kinds = PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError
     if isinstance(error, kinds) or error.errno in names:
         what = "name" if error.errno in names else "kind, owner or permissions"
         return (

@@ -96,14 +96,15 @@ _AS_WRITTEN = {None: "nothing", True: "true", False: "false"}
 """In words of YAML and JSON, not of Python."""
 
 
-def explain(error: ValidationError) -> str:
-    """The first problem of a validation error as `key: what is wrong`, and how many more."""
+def explain(error: ValidationError, *, shown: bool = True) -> str:
+    """The first problem of a validation error as `key: what is wrong`, and how many more; `shown`:
+    with the value, which may be a secret."""
     problems = error.errors(include_url=False)
     first, slip = problems[0], _slip(problems)
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     left = len(problems) - (1 if slip is None else 2)
     more = f" (and {left} more)" if left else ""
-    got = _got(first) if slip is None else f", got the key {slip['loc'][-1]!r} in its place"
+    got = _got(first) * shown if slip is None else f", got the key {slip['loc'][-1]!r} in its place"
     return f"{key}: {_said(first)}{got}{more}"
 
 

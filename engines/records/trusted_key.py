@@ -49,8 +49,10 @@ def read_keys(folder: Path) -> tuple[TrustedKey, ...]:
     keys = [TrustedKey.read(path) for path in sorted(folder.glob("*.json"))]
     if not keys:
         raise InputError(
-            f"Expected the public keys that may sign releases in {folder}, got none. Make one with "
-            "`release keygen NAME`, or give the folder that has them with --keys."
+            f"Expected the public keys that may sign releases in {folder}, got none. In a pod they "
+            "come from the ConfigMap `jetrail-keys`, as docs/runtime.md says; elsewhere give the "
+            "folder that has them with --keys. Make one with `release keygen NAME` if there is "
+            "none yet."
         )
     for key in keys:
         load_public_key(key)

@@ -37,7 +37,7 @@ def worth(pictures: int, objects: Mapping[str, int]) -> tuple[str, ...]:
         )
     few = {name: count for name, count in objects.items() if count < ENOUGH_OBJECTS}
     if few:
-        first = ", ".join(f"{shown(name)} {count}" for name, count in list(few.items())[:5])
+        first = ", ".join(f"{shown(name)} ({count})" for name, count in list(few.items())[:5])
         more = f" and {len(few) - 5} more classes" if len(few) > 5 else ""
         least = max(1, min(few.values()))
         notes.append(

@@ -104,8 +104,9 @@ def _latency_rows(judged: Iterable[JudgedEngine]) -> Iterable[dict[str, str]]:
         path = one.folder.latency_table
         if not path.is_file():
             raise InputError(
-                f"Expected {path}, which `{Benchmark.written_by} {one.manifest.engine}` writes, "
-                "but it is not there."
+                f"Expected {path}, which `{Benchmark.written_by} {one.manifest.engine} --target "
+                f"{one.manifest.target}` writes, but it is not there. Bring it back with `dvc "
+                f"checkout engines/targets/{one.manifest.target}/dvc.yaml`, or measure again."
             )
         text = path.read_text(encoding="utf-8")
         yield from csv.DictReader(io.StringIO(text))

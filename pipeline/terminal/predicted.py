@@ -17,6 +17,6 @@ def print_predicted(
     """Each picture with the objects found in it, by class."""
     console = console or Console()
     for path, counts in drawn.items():
-        objects = ", ".join(f"{count} {shown(name)}" for name, count in counts.items())
+        objects = ", ".join(f"{shown(name)} ({count})" for name, count in counts.items())
         print_line(f"{path}: {objects or 'nothing'}", console)
     print_line(f"{len(drawn)} picture(s) drawn into {out}", console)

@@ -91,7 +91,7 @@ def sites(
         return
     if action != "import" or table is None:
         raise InputError(
-            "Expected `release sites` or `release sites import TABLE`, got another word. See "
+            "Expected `release sites` or `release sites import TABLE`, got something else. See "
             "`release sites --help`."
         )
     step.import_sites(workspace, table, line)

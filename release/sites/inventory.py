@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from engines.config.site import Site
 from engines.errors import InputError
-from engines.records.record import explain
+from engines.records.record import explain, place_of
 
 NEEDED = ("site", "target", "ring")
 KNOWN = (*NEEDED, "location", "confidence", "cameras")
@@ -70,10 +70,8 @@ def make_site(where: str, fields: dict[str, Any]) -> Site:
     try:
         return Site.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
         # Whatever was taken for a part of a camera may be a part of its address.
-        problem = f"{key}: {first['msg']}" if "cameras" in first["loc"] else explain(error)
+        problem = explain(error, shown="cameras" not in place_of(error))
         raise InputError(f"{where}: {problem}. Fix it and run again.") from None
 
 

@@ -73,7 +73,6 @@ def tell(
         say(line)
     if out is None:
         return
-    out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "simulation.json", f"{text}\n")
     page.write_page(simulation, out / "simulation.html")
     plot.draw(simulation, out / "simulation.png")

@@ -40,7 +40,7 @@ def test_what_is_named_exists() -> None:
 
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-MADE = ("/out", "release/images", "release/records", "release/trust/private", "release/trust/trying")
+MADE = ("/out", "release/images", "release/records", "/trust/private", "/trust/trying")
 """What commands make, and git has not."""
 
 

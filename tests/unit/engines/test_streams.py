@@ -54,6 +54,36 @@ def shell(words: str, done: Path, redirected: str) -> tuple[int, str]:
     return ran.returncode, ran.stdout
 
 
+TABLE = """
+from rich.console import Console
+from engines.cli import app, reports_errors
+from release.terminal import line
+
+commands = app("Shows.")
+
+@commands.command()
+@reports_errors
+def show() -> None:
+    Console().print("a row of a table")
+    line("a tag to copy")
+
+commands()
+"""
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "", "80", "none"])
+def test_a_console_without_a_size_is_shown_all(columns: str) -> None:
+    """As one on a serial line: the verdict was lost there, and the exit code stayed."""
+    shown = subprocess.run(
+        [sys.executable, "-c", TABLE, "show"],
+        env=os.environ | {"COLUMNS": columns},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == "a row of a table\na tag to copy\n"
+
+
 @pytest.mark.parametrize(
     "redirected",
     [

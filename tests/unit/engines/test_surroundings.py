@@ -109,6 +109,14 @@ def test_where_a_disk_is_and_what_is_free(tmp_path: Path) -> None:
     assert said.endswith(f" of {total} MiB free")
 
 
+def test_a_file_where_a_folder_is_to_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(FileExistsError) as raised:
+        (tmp_path / "out").mkdir()
+    said = in_a_sentence(raised.value, "release") or ""
+    assert f"use {tmp_path / 'out'}, but the system says: File exists. Fix its kind" in said
+
+
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long") as raised:
         (tmp_path / ("x" * 300)).write_bytes(b"")

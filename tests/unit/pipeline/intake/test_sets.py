@@ -121,7 +121,7 @@ def test_a_small_evaluation_says_what_it_is_worth() -> None:
     assert "Only 50 evaluation pictures" in pictures
     assert "0.020" in pictures
     (objects,) = worth(100, {"a": 30, "b": 12})
-    assert "b 12" in objects
+    assert "of b (12):" in objects
     assert "±0.28" in objects
 
 

@@ -36,6 +36,6 @@ def test_what_is_said_names_every_picture_whole() -> None:
     place = Path("predictions") / f"{'a' * 90}.png"
     print_predicted({place: {"[red]": 2}}, Path("predictions"), Console(file=text, width=80))
     assert text.getvalue().splitlines() == [
-        f"{place}: 2 [red]",
+        f"{place}: [red] (2)",
         "1 picture(s) drawn into predictions",
     ]

@@ -240,6 +240,17 @@ def test_pictures(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert json.loads((tmp_path / "out" / "simulation.json").read_text())["reached"] == ["site-0"]
 
 
+def test_a_file_in_the_place_of_the_folder_is_said(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(repository, "v2")
+    (tmp_path / "out").write_text("ours")
+    done = command(monkeypatch, repository, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 2
+    assert "to be a folder, or nothing yet" in done.stderr
+    assert (tmp_path / "out").read_text() == "ours"
+
+
 def test_names_are_escaped(repository: Path, tmp_path: Path) -> None:
     write(repository, "v2")
     name = "<b>../../x</b>"
