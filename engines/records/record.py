@@ -136,6 +136,12 @@ def _said(problem: Any) -> str:
         return "Input should be keys with values"
     if kind == "value_error":
         return str(problem["ctx"]["error"])
+    if kind == "union_tag_invalid":
+        words = problem["ctx"]
+        expected, got = words["expected_tags"], words["tag"]
+        return f"Key {words['discriminator']} should be one of {expected}, got {got!r}"
+    if kind == "union_tag_not_found":
+        return f"Key {problem['ctx']['discriminator']} is missing"
     if kind == "string_type" and isinstance(problem["input"], int | float):
         return "Input should be text, in quotes"
     return re.sub(r"^Tuple\b", "List", str(problem["msg"])).replace("a valid tuple", "a list")
@@ -149,7 +155,8 @@ def _got(problem: Any) -> str:
         return f", got {_AS_WRITTEN[value]}"
     if isinstance(value, dict | list):
         # Of a key that is missing it is all that stands beside it; a sentence of ours says it.
-        if problem["type"] in ("missing", "value_error"):
+        said = ("missing", "value_error", "union_tag_invalid", "union_tag_not_found")
+        if problem["type"] in said:
             return ""
         return ", got a list" if isinstance(value, list) else ", got keys with values"
     return f", got {value!r}" if isinstance(value, str | int | float) else ""

@@ -29,6 +29,11 @@ def test_the_rings_of_the_repository() -> None:
         ("schema: 1\nrings: [{name: Canary}]\n", "rings.0.name"),
         ("schema: 1\nrings: [{name: a, soak_hours: 24}]\n", "rings.0.soak_hours"),
         ("schema: 1\nrings: [{name: a}]\npromotion: manual\n", "promotion"),
+        (
+            "schema: 1\nrings: [{name: a, rules: [{rule: agee}]}]\n",
+            r"rings\.0\.rules\.0: Key 'rule' should be one of 'age', .*'who', got 'agee' ",
+        ),
+        ("schema: 1\nrings: [{name: a, rules: [{hours: 1}]}]\n", "Key 'rule' is missing "),
     ],
 )
 def test_other_rings_are_refused(tmp_path: Path, text: str | None, said: str) -> None:
