@@ -60,7 +60,7 @@ def test_a_folder_is_drawn_with_its_sub_folders(photos: Path) -> None:
     drawn = {path.relative_to("predictions") for path in Path("predictions").rglob("*.png")}
     assert drawn == {Path("a.png.png"), Path("day 1/b.JPG.png")}
     assert (cv2.imread("predictions/a.png.png") != 90).any()
-    assert "predictions/a.png.png: 2 bolt\n" in result.stdout
+    assert "predictions/a.png.png: bolt (2)\n" in result.stdout
     assert "left out: Expected an image" in result.stderr
     assert "broken.jpg" in result.stderr
 
@@ -122,7 +122,7 @@ def test_names_that_would_move_the_cursor(photos: Path, monkeypatch: pytest.Monk
     result = predict("photos")
     assert result.exit_code == 0
     assert "\x1b" not in result.stdout + result.stderr
-    assert "predictions/a\\x1b[2J.png.png: 2 bolt [2J nut\n" in result.stdout
+    assert "predictions/a\\x1b[2J.png.png: bolt [2J nut (2)\n" in result.stdout
 
 
 def test_one_picture_and_what_is_none(photos: Path) -> None:

@@ -275,7 +275,11 @@ def test_without_an_export(workspace: Workspace) -> None:
         ("percentile: 99.9", "percentile: 101", "quantize.percentile"),
         ("[minmax, entropy, percentile]", "[]", "quantize.methods"),
         ("[minmax, entropy, percentile]", "[guess]", "quantize.methods.0"),
-        ("tuning_images: 8", "tuning: 8", r"quantize.tuning_images: Field required \(and 1 more"),
+        (
+            "tuning_images: 8",
+            "tuning: 8",
+            "tuning_images: Field required, got the key 'tuning' in its",
+        ),
         ("quantize:", "quantise:", "expected the key `quantize`"),
     ],
 )

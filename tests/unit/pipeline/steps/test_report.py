@@ -160,7 +160,8 @@ def test_without_the_times(paper_workspace: Workspace) -> None:
     path.unlink()
     result = CliRunner().invoke(commands, ["report"])
     assert result.exit_code == 2
-    assert f"Expected {path}, which `pipeline benchmark meter-fp16` writes" in result.stderr
+    writes = f"`pipeline benchmark meter-fp16 --target {TARGET}` writes"
+    assert f"Expected {path}, which {writes}, but it is not there. Bring it" in result.stderr
 
 
 def test_the_report_says_which_budgets_were_not_measured() -> None:
