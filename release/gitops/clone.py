@@ -26,7 +26,10 @@ def bring_here(snapshot: Snapshot) -> str | None:
         if here == branch:
             _fast_forward(folder, snapshot.commit)
     except GitFailed as error:
-        return f"{error.in_the_way}, then {PULL}" if error.in_the_way else _changed(snapshot)
+        if not error.in_the_way:
+            return _changed(snapshot)
+        # `git pull` alone refuses what a merge wrote that was killed half-way.
+        return f"{error.in_the_way}, then run the same command again, or {PULL}"
     except CannotWrite as error:
         raise InputError(
             f"{snapshot.gitops.shown} has the commit, but this clone cannot be brought to it: "

@@ -175,7 +175,7 @@ def test_a_lock_that_a_killed_git_left(repository: GitOpsRepository, run: Run, l
     result = run(*promote("pilot"))
     assert result.exit_code == 0, result.output
     assert f"This clone does not stand on it yet: {path} is in the way. If no" in result.output
-    assert "remove it, then `git pull`" in result.output
+    assert "remove it, then run the same command again, or `git pull`" in result.output
     path.unlink()
     assert "does not stand" not in run(*promote("pilot")).output
     here, there = (
@@ -189,13 +189,15 @@ def test_a_lock_that_a_killed_git_left(repository: GitOpsRepository, run: Run, l
 def test_files_that_a_killed_git_wrote(
     repository: GitOpsRepository, run: Run, theirs: str | None
 ) -> None:
-    """They are what the branch has, so the next run goes on; what else lies there stays."""
+    """They are what the branch has, so the next run goes on, where `git pull` would not; what else
+    lies there stays."""
     (repository.root / ".git/index.lock").write_text("")
     run(*promote("pilot"))
-    (repository.root / ".git/index.lock").unlink()
     path = repository.root / ONE / "pilot" / "release.yaml"
     written = theirs or repository.at(f"{ONE}/pilot/release.yaml") + "\n"
     path.write_text(written)
+    assert "remove it, then run the same command again" in run(*promote("pilot")).output
+    (repository.root / ".git/index.lock").unlink()
     said = run(*promote("pilot")).output
     assert path.read_text() == written
     told = f"`git checkout -- {ONE}/pilot/release.yaml` (or remove what is new), then `git pull`"
