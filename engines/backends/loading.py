@@ -104,13 +104,23 @@ def _check_backend(manifest: Manifest, backend: Backend[Any]) -> None:
     try:
         installed = backend.version()
     except InputError as error:
-        raise _refused(manifest, f"{manifest.backend_package} is not installed here") from error
+        problem = f"{manifest.backend_package} is not installed here"
+        raise _refused(manifest, problem, _installing(manifest)) from error
     if not _takes(manifest, installed):
         raise _refused(
             manifest,
             f"backend_version: it was built with {manifest.backend_package} "
             f"{manifest.backend_version}, here is {installed}",
+            _installing(manifest),
         )
+
+
+def _installing(manifest: Manifest) -> str:
+    """How the version that built the engine gets here, for who loads it and has no clone to build
+    it in; nothing where it comes with the device's system."""
+    package = PACKAGES[manifest.backend_package].requirement
+    version = manifest.backend_version
+    return f"Run `pip install {package}=={version}`, or build it here" if package else ""
 
 
 def _takes(manifest: Manifest, installed: str) -> bool:
@@ -126,8 +136,8 @@ def _takes(manifest: Manifest, installed: str) -> bool:
     return here.major == there.major and here >= there
 
 
-def _refused(manifest: Manifest, problem: str) -> WrongEngine:
+def _refused(manifest: Manifest, problem: str, remedy: str = "") -> WrongEngine:
     return WrongEngine(
-        f"Engine {manifest.engine} is refused: {problem}. Build it here with "
+        f"Engine {manifest.engine} is refused: {problem}. {remedy or 'Build it here'} with "
         f"`pipeline build {manifest.engine} --target {manifest.target}`."
     )

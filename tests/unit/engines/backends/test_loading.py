@@ -193,6 +193,7 @@ class TestRefused:
         message = self.refused(engine_folder, device)
         assert "backend_version: it was built with openvino 2024.6.0, here is" in message
         assert OpenVINO().version() in message
+        assert "Run `pip install openvino==2024.6.0`, or build it here with `pipeline" in message
 
     def test_manifest_from_before_thresholds(
         self, engine_folder: Path, device: Fingerprint
@@ -216,8 +217,11 @@ class TestRefused:
         assert said in self.refused(engine_folder, device)
 
     def test_backend_that_is_not_installed(self, engine_folder: Path, device: Fingerprint) -> None:
+        """As for whoever loads it from MLflow, and has no clone to build it in."""
+        _edit(engine_folder, backend_version="2026.4.1")
         with patch.object(OpenVINO, "version", side_effect=InputError("not installed")):
-            assert "not installed here" in self.refused(engine_folder, device)
+            message = self.refused(engine_folder, device)
+        assert "openvino is not installed here. Run `pip install openvino==2026.4.1`, or" in message
 
 
 @settings(
