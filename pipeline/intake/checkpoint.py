@@ -58,6 +58,9 @@ _MEMORY = (512 << 20) + (16 << 20) * (os.cpu_count() or 1)
 """Bytes that reading may take besides four times the file, which are its bytes, what is unpacked of
 it, and float32 of float16; the stacks of torch's threads are in it."""
 
+_NEWEST_PROTOCOL = 3
+"""Of pickles that torch reads without running them; torch.save writes 2."""
+
 _NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 """NumPy's kinds of the metrics of a training."""
 
@@ -96,9 +99,10 @@ class Checkpoint:
             raw = self.network(torch.from_numpy(planes).float() / 255)
         return np.asarray((raw[0] if isinstance(raw, tuple) else raw).numpy(), dtype=np.float32)
 
-    def forward_empty(self, side: int) -> NDArray[np.float32]:
-        """As `forward`, on one black picture of `side` x `side` pixels."""
-        return self.forward(np.zeros((1, side, side, 3), np.uint8))
+    def forward_noise(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """As `forward`, on one picture of noise, `shape` pixels high and wide; always the same."""
+        noise = np.random.default_rng(0).integers(0, 256, (1, *shape, 3), np.uint8)
+        return self.forward(noise)
 
 
 def inspect_checkpoint(path: Path) -> CheckpointFacts:
@@ -125,9 +129,9 @@ def _read(path: Path, sha256: str | None, *, fused_too: bool) -> Checkpoint:
     with quiet(), bounded_memory(path, 4 * len(data) + _MEMORY):
         checkpoint = _loaded(path, data, digest)
         levels, classes = checkpoint.facts.strides, len(checkpoint.facts.classes)
-        raw = check_runs(path, checkpoint.forward_empty, levels, classes)
+        raw = check_runs(path, checkpoint.forward_noise, levels, classes)
         if fused_too:
-            check_fused(path, raw, lambda: _fused(checkpoint).forward_empty(2 * max(levels)))
+            check_fused(path, raw, lambda: _fused(checkpoint).forward_noise)
         return checkpoint
 
 
@@ -213,7 +217,8 @@ def _check_pickle(path: Path, data: bytes) -> None:
     try:
         # Read through torch: another reader of archives might see another file of the same name.
         reader = _torch()._C.PyTorchFileReader(io.BytesIO(data))
-        found = scan(reader.get_record("data.pkl"))
+        pickled = reader.get_record("data.pkl")
+        found = scan(pickled)
     except OtherNumbers as error:
         raise InputError(
             f"Expected weights as floating-point numbers in {path}, got {error}. Give the best.pt "
@@ -231,6 +236,11 @@ def _check_pickle(path: Path, data: bytes) -> None:
         ) from error
     if found.foreign:
         raise InputError(not_ours(path, found))
+    if pickled[:1] == b"\x80" and pickled[1] > _NEWEST_PROTOCOL:
+        raise InputError(
+            f"Expected a checkpoint in the pickle protocol 2, as torch.save writes it, in {path}, "
+            f"got {pickled[1]}. Save it again without `pickle_protocol`."
+        )
 
 
 # --- loading -----------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 """Whether the network of a checkpoint is one that every later step can use.
 
 A checkpoint can describe any network out of YOLOv8's layers, one that cannot run or that fills the
-memory too. So its size is counted, and it runs once, on a small picture, before a thing is written.
+memory too. So its size is counted, and it runs on small pictures before a thing is written.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,17 @@ TOLERANCE_PX, TOLERANCE_SCORES = 0.1, 0.001
 
 MAX_LEVELS = 8
 """YOLOv8 has three, its P6 four."""
+
+_CELLS = ((2, 5), (5, 2))
+"""Height and width of the pictures that a network is tried on, in cells of the largest stride. A
+layer with a size of its own, or with another border or step than YOLOv8's, fits one size or two
+neighbours; at one of these it does not."""
+
+_ON_NOISE = 10
+"""Times the tolerance: on noise rounding may show more than on pictures, where verify asks again.
+Weights that two layers share move boxes by tens of pixels."""
+
+_SOURCE = "Give the best.pt of the training."
 
 
 def check_size(path: Path, network: Any) -> None:
@@ -72,14 +83,19 @@ def check_kind(path: Path, network: Any) -> None:
     if network.model[-1].xyxy:
         raise InputError(
             f"Expected a head that gives boxes as centre and size in {path}, got one with `xyxy`, "
-            "which gives corners, as for some exports. Give the best.pt of the training."
+            f"which gives corners, as for some exports. {_SOURCE}"
         )
-    if odd := [one for one in network.modules() if not _exports(one)]:
+    if loose := _loose_activation(network):
         raise InputError(
-            f"Expected layers Upsample in the mode `nearest` in {path}, got {odd[0].mode!r}"
-            f"{', recomputed' * bool(odd[0].recompute_scale_factor)}, which no export takes. Give "
-            "the best.pt of the training."
+            f"Expected activations as YOLOv8 has them, each in a Conv, in {path}, got one as layer "
+            f"{loose}, which alters what other layers read. {_SOURCE}"
         )
+    for one in network.modules():
+        if type(one).__name__ == "Upsample" and (odd := _odd_upsample(one)):
+            raise InputError(
+                f"Expected layers Upsample that make each side whole times larger, in the mode "
+                f"`nearest`, in {path}, got {odd}, which no export takes. {_SOURCE}"
+            )
     for name, tensor in network.named_parameters():
         if not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
@@ -95,12 +111,30 @@ def _halves(layer: Any) -> bool:
     return bool(layer.cv1.conv.out_channels == 2 * layer.c)
 
 
-def _exports(layer: Any) -> bool:
-    """Whether ONNX, with sizes that are fixed, has what an Upsample does; true of other layers."""
-    if type(layer).__name__ != "Upsample":
-        return True
-    recomputed = getattr(layer, "recompute_scale_factor", None)
-    return layer.mode in ("nearest", "bilinear", "bicubic") and not recomputed
+def _loose_activation(network: Any) -> str | None:
+    """Name of a SiLU that is not a Conv's own: computed in place, as Ultralytics has it after
+    loading, it alters what a C2f or a SPPF still passes on."""
+    kinds = {
+        name: type(one).__name__ for name, one in network.named_modules(remove_duplicate=False)
+    }
+    own = {f"{name}.act" for name, kind in kinds.items() if kind == "Conv"}
+    loose = (name for name, kind in kinds.items() if kind == "SiLU" and name not in own)
+    return next(loose, None)
+
+
+def _odd_upsample(layer: Any) -> str | None:
+    """What of an Upsample ONNX, with sizes that are fixed, has not."""
+    if layer.mode not in ("nearest", "bilinear", "bicubic"):
+        return f"the mode {layer.mode!r}"
+    if getattr(layer, "recompute_scale_factor", None):
+        return "its scale computed anew"
+    if layer.size is not None:
+        return f"the size {layer.size!r}"
+    scale = layer.scale_factor
+    factors = scale if isinstance(scale, tuple) else (scale,)
+    if not all(isinstance(one, int | float) and one in range(1, 65) for one in factors):
+        return f"the scale {scale!r}"
+    return None
 
 
 def check_numbers(path: Path, network: Any) -> None:
@@ -117,6 +151,12 @@ def class_names(path: Path, network: Any) -> tuple[str, ...]:
     """Names in the order of the outputs. Raises InputError where some lack or are blank, or two are
     equal."""
     given = network.names
+    if not isinstance(given, dict | list | tuple):  # a set has no order
+        raise InputError(
+            f"Expected names of the classes by number or in a list in {path}, got them as "
+            f"{type(given).__name__}. Save the checkpoint again with Ultralytics, with `names` for "
+            "every class, by numbers from 0 up."
+        )
     table = dict(given) if isinstance(given, dict) else dict(enumerate(given))
     count = int(network.model[-1].nc)
     if len(table) != count or any(index not in table for index in range(count)):
@@ -169,17 +209,29 @@ def strides(path: Path, network: Any) -> tuple[int, ...]:
 
 
 def check_runs(
-    path: Path, forward: Callable[[int], Any], levels: tuple[int, ...], classes: int
-) -> Any:
-    """The raw output on an empty picture. Raises InputError unless there are boxes in it.
+    path: Path, forward: Callable[[tuple[int, int]], Any], levels: tuple[int, ...], classes: int
+) -> dict[tuple[int, int], Any]:
+    """The raw outputs on small pictures, by their height and width. Raises InputError unless there
+    are boxes in each.
 
-    `forward` takes the side of that picture in pixels and gives the raw output, shape
+    `forward` takes height and width of a picture in pixels and gives the raw output, shape
     (1, 4 + classes, anchors).
     """
-    side = 2 * max(levels)
-    expected = (1, 4 + classes, sum((side // stride) ** 2 for stride in levels))
+    shapes = [(high * max(levels), wide * max(levels)) for high, wide in _CELLS]
+    return {shape: _run(path, forward, shape, levels, classes) for shape in shapes}
+
+
+def _run(
+    path: Path,
+    forward: Callable[[tuple[int, int]], Any],
+    shape: tuple[int, int],
+    levels: tuple[int, ...],
+    classes: int,
+) -> Any:
+    high, wide = shape
+    expected = (1, 4 + classes, sum((high // one) * (wide // one) for one in levels))
     try:
-        output = forward(side)
+        output = forward(shape)
     except MemoryError:
         raise
     # Whatever PyTorch and Ultralytics make of weights and settings that do not fit together.
@@ -190,35 +242,40 @@ def check_runs(
         ) from error
     if output.shape != expected:
         raise InputError(
-            f"Expected an output of shape {expected} of the network in {path} on {side} pixels, "
-            f"got {tuple(output.shape)}. Give the .pt that Ultralytics saves."
+            f"Expected an output of shape {expected} of the network in {path} on {wide} x {high} "
+            f"pixels, got {tuple(output.shape)}. Give the .pt that Ultralytics saves."
         )
     if not bool(abs(output).max() < float("inf")):
         raise InputError(
-            f"Expected finite numbers from the network in {path} on an empty picture, got NaN or "
+            f"Expected finite numbers from the network in {path} on a picture of noise, got NaN or "
             "infinity: the training diverged. Take an earlier checkpoint."
         )
     return output
 
 
-def check_fused(path: Path, expected: Any, forward: Callable[[], Any]) -> None:
-    """Raise InputError unless `forward`, of the fused network, gives what it gave before, as near
-    as verify asks it of the export."""
+def check_fused(
+    path: Path,
+    expected: Mapping[tuple[int, int], Any],
+    fused: Callable[[], Callable[[tuple[int, int]], Any]],
+) -> None:
+    """Raise InputError unless the fused network, of which `fused` gives the forward, gives what it
+    gave before on each picture, but for rounding."""
     try:
-        got = forward()
+        forward = fused()
+        apart = [abs(forward(shape) - raw) for shape, raw in expected.items()]
     except MemoryError:
         raise
     except Exception as error:  # as above
         raise InputError(
             f"Expected layers that can be fused in {path}, as an export does, but they cannot "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}). Give the best.pt of "
-            "the training."
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}). {_SOURCE}"
         ) from error
-    apart = abs(got - expected)
-    if not (apart[:, :4].max() <= TOLERANCE_PX and apart[:, 4:].max() <= TOLERANCE_SCORES):
-        raise InputError(
-            f"Expected the network in {path} to give the same boxes once its layers are fused, as "
-            f"an export does, got others, up to {apart[:, :4].max():.3g} pixels and "
-            f"{apart[:, 4:].max():.3g} of a score away: some of its layers share their weights. "
-            "Give the best.pt of the training."
-        )
+    for one in apart:
+        pixels, scores = one[:, :4].max(), one[:, 4:].max()
+        if not (pixels <= _ON_NOISE * TOLERANCE_PX and scores <= _ON_NOISE * TOLERANCE_SCORES):
+            raise InputError(
+                f"Expected the network in {path} to give the same boxes once its layers are fused, "
+                f"as an export does, got others, up to {pixels:.3g} pixels and {scores:.3g} of a "
+                "score away: some of its layers share their weights, or compute such large numbers "
+                f"that their rounding shows. {_SOURCE}"
+            )

@@ -117,6 +117,15 @@ def test_format_before_torch_1_6(tmp_path: Path) -> None:
     refused(tmp_path / "old.pt", r"PyTorch before 1\.6")
 
 
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_another_pickle_protocol(tmp_path: Path, protocol: int) -> None:
+    import torch
+
+    path = tmp_path / "weights.pt"
+    torch.save({"model": build_network()}, path, pickle_protocol=protocol)
+    refused(path, f"pickle protocol 2, as torch.save.*got {protocol}. Save it again without")
+
+
 def test_torchscript(tmp_path: Path) -> None:
     import torch
 
@@ -185,6 +194,14 @@ def test_class_names_with_a_gap(tmp_path: Path) -> None:
     network = build_network()
     network.names = {0: "bolt", 2: "nut"}
     refused(save(tmp_path / "weights.pt", network), "got 2 names, for 0, 2. ")
+
+
+@pytest.mark.parametrize("names", [{"bolt", "nut"}, "bn"])
+def test_class_names_without_an_order(tmp_path: Path, names: Any) -> None:
+    """Those of a set come in another order each time."""
+    network = build_network()
+    network.names = names
+    refused(save(tmp_path / "weights.pt", network), "by number or in a list.*got them as s")
 
 
 def test_network_that_is_not_put_together(tmp_path: Path) -> None:
@@ -370,6 +387,50 @@ def scale_computed_anew(network: Any) -> None:
     network.model[10].recompute_scale_factor = True
 
 
+def size_of_its_own(network: Any) -> None:
+    network.model[10].scale_factor, network.model[10].size = None, (4, 4)
+
+
+def scale(factor: float) -> Callable[[Any], None]:
+    def change(network: Any) -> None:
+        network.model[10].scale_factor = network.model[13].scale_factor = factor
+
+    return change
+
+
+def pools_in_steps(network: Any) -> None:
+    """Of two cells it makes two; of three it makes two as well."""
+    network.model[9].m.stride, network.model[9].m.ceil_mode = 2, True
+    network.model[9].m.kernel_size = 3
+    network.model[9].m.padding = 1
+
+
+def steps_with_a_border(network: Any) -> None:
+    """Of two cells it makes two, and three of three."""
+    network.model[21].m[0].cv1.conv.stride = (2, 2)
+    network.model[21].m[0].cv1.conv.padding = (2, 2)
+    network.model[21].m[0].add = False
+
+
+def activation_in(layer: int) -> Callable[[Any], None]:
+    def change(network: Any) -> None:
+        import torch
+
+        one = network.model[layer]
+        if layer == 9:
+            one.m = torch.nn.SiLU()
+        else:
+            one.m[0] = torch.nn.SiLU()
+
+    return change
+
+
+def loud(network: Any) -> None:
+    """Nothing of a black picture, and beyond any number of another."""
+    weight = network.model[0].conv.weight
+    weight.data = weight.data.float().fill_(1e38)
+
+
 def corners(network: Any) -> None:
     network.model[-1].xyxy = True
 
@@ -381,8 +442,15 @@ def corners(network: Any) -> None:
         (shares_a_convolution, "same boxes once its layers are fused.*share their weights"),
         (norms_without_statistics, "layers that can be fused.*TypeError"),
         (width_as_a_float, "layers that can be fused.*TypeError"),
-        (nearest_exact, "mode `nearest`.*got 'nearest-exact', which no export takes"),
-        (scale_computed_anew, "mode `nearest`.*got 'nearest', recomputed, which no export"),
+        (nearest_exact, "mode `nearest`.*got the mode 'nearest-exact', which no export takes"),
+        (scale_computed_anew, "mode `nearest`.*got its scale computed anew, which no export"),
+        (size_of_its_own, r"mode `nearest`.*got the size \(4, 4\), which no export"),
+        (scale(2.2), "mode `nearest`.*got the scale 2.2, which no export"),
+        (pools_in_steps, "to run, but it does not"),
+        (steps_with_a_border, "to run, but it does not"),
+        (activation_in(9), "activations as YOLOv8 has them.*as layer model.9.m, which alters"),
+        (activation_in(12), "activations as YOLOv8 has them.*as layer model.12.m.0, which alters"),
+        (loud, "finite numbers.*a picture of noise"),
     ],
 )
 def test_a_network_that_runs_and_cannot_be_exported(
@@ -393,6 +461,18 @@ def test_a_network_that_runs_and_cannot_be_exported(
     change(network)
     with pytest.raises(InputError, match=said):
         inspect_checkpoint(save(tmp_path / "weights.pt", network))
+
+
+def test_one_activation_for_all_convolutions_is_taken(tmp_path: Path) -> None:
+    """As Ultralytics makes them: the default is one object."""
+    import torch
+
+    network, one = build_network(), torch.nn.SiLU()
+    for layer in network.modules():
+        if hasattr(layer, "bn"):
+            layer.act = one
+    network.model[4].m[1].cv1 = network.model[4].m[0].cv1
+    assert inspect_checkpoint(save(tmp_path / "weights.pt", network)).classes == CLASSES
 
 
 def test_an_export_that_pytorch_does_not_know_is_a_sentence(
