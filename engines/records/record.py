@@ -134,6 +134,8 @@ def _said(problem: Any) -> str:
     kind = problem["type"]
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "Input should be keys with values"
+    if kind == "extra_forbidden":
+        return "There is no such key"
     if kind == "value_error":
         return str(problem["ctx"]["error"])
     if kind == "union_tag_invalid":
