@@ -264,7 +264,9 @@ CASES = {
     ),
     "sha256 mismatch": Case(spoil=other_byte(WEIGHTS), words=EXPORT, said="with sha256"),
     "unknown key": Case(
-        spoil=yaml_set(MODEL_YAML, "colour", value="red"), words=EXPORT, said="colour: There is no such key"
+        spoil=yaml_set(MODEL_YAML, "colour", value="red"),
+        words=EXPORT,
+        said="colour: There is no such key",
     ),
     "missing key": Case(
         spoil=yaml_without(MODEL_YAML, "imgsz"), words=VERIFY, said="imgsz: Field required"
