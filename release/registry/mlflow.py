@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import InputError, ServiceError
 from release.records import MlflowEntry
-from release.registry import logged
+from release.registry import logged, runs
 from release.registry.asked import LONGEST_CALL, Asked, Asking, within
 from release.registry.description import heading
+from release.registry.runs import AGAIN, LOGGED, MEASUREMENT, NOTE, TAG
 from release.registry.saved import has_files, has_model, inputs, send_files, send_model
 from release.registry.sqlite import check_length, check_sqlite, follow_move
 from release.registry.submission import Submission
@@ -62,20 +63,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
 
-TAG = "jetrail.tag"
-LOGGED = "jetrail.logged"
-"""Set on a run when all its figures and files are there: the sha256 of what they were."""
-MEASUREMENT = "jetrail.measurement"
-"""The sha256 of the records that a run holds."""
-AGAIN = "jetrail.measured-again"
-"""The release of which a run holds a later measurement."""
-
-NOTE = "mlflow.note.content"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Else MLflow opens the page of GenAI evaluation, or asks."""
 _TAKEN_BACK = r"must be in the 'active' state|Logged model with ID .* not found"
 """What MLflow says of a run or a model that was deleted."""
-_SOURCE = {"mlflow.source.name": "release publish", "mlflow.source.type": "LOCAL"}
 
 
 class Store:
@@ -114,7 +105,7 @@ class Store:
         self._client.search_logged_models([experiment], max_results=1)  # a server before 3.0 fails
         found = self._find_version(submission.registered_model, submission.release)
         run = self._run(submission, experiment, found)
-        later = _differs(run, submission)
+        later = runs.differs(run, submission)
         if later:
             self._log_later(submission, experiment)
         else:
@@ -144,7 +135,7 @@ class Store:
         """Whether the release was published with another measurement than this."""
         version = self._find_version(submission.registered_model, submission.release)
         run = self._run_of(version)
-        return run is not None and _differs(run, submission)
+        return run is not None and runs.differs(run, submission)
 
     def has_files(self, submission: Submission) -> bool:
         """Whether the files of a release that was published before are all there."""
@@ -218,13 +209,13 @@ class Store:
                 name = f"run {submission.release}"
                 raise InputError(deleted("runs", name, run.info.run_id, self._asked.tracking))
             return run
-        runs = self._client.search_runs([experiment], _tagged(submission.release))
+        found = self._client.search_runs([experiment], runs.tagged(submission.release))
         # Not one that somebody makes of another measurement: it would hold figures of both.
-        ours = [one for one in runs if _is_finished(one) or not _differs(one, submission)]
+        ours = [one for one in found if runs.is_finished(one) or not runs.differs(one, submission)]
         if ours:
-            return min(ours, key=_age)
+            return min(ours, key=runs.age)
         tags = {TAG: submission.release, MEASUREMENT: submission.measurement}
-        tags = {**_run_tags(submission), **tags}
+        tags = {**runs.tags(submission), **tags}
         return self._client.create_run(experiment, tags=tags, run_name=submission.release)
 
     def _run_of(self, version: Any | None) -> Run | None:
@@ -236,31 +227,31 @@ class Store:
         """A run for a measurement that was made after its release was published."""
         marks = {AGAIN: submission.release, MEASUREMENT: submission.measurement}
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in marks.items())
-        tags = {**_run_tags(submission), **marks}
-        runs: Sequence[Run] = self._client.search_runs([experiment], query)
-        if not runs:
+        tags = {**runs.tags(submission), **marks}
+        found: Sequence[Run] = self._client.search_runs([experiment], query)
+        if not found:
             name = f"{submission.release}, measured again"
             ours = self._client.create_run(experiment, tags=tags, run_name=name)
-            runs = self._client.search_runs([experiment], query) or [ours]
+            found = self._client.search_runs([experiment], query) or [ours]
         # Whoever sees several that were made at the same moment leaves the same one.
-        run, *others = sorted(runs, key=_age)
+        run, *others = sorted(found, key=runs.age)
         self._log(submission, run)
         self._finish(run)
         for one in others:
             self._client.delete_run(one.info.run_id)
 
     def _finish(self, run: Run) -> None:
-        if not _is_finished(run):
+        if not runs.is_finished(run):
             self._client.set_terminated(run.info.run_id, "FINISHED")
 
     def _tidy(self, submission: Submission, experiment: str, run: Run, model: LoggedModel) -> None:
         """Take back what others, or a command that was killed, began for a release that has its
         version now."""
-        query = _tagged(submission.release)
+        query = runs.tagged(submission.release)
         spare = [
             one.info.run_id
             for one in self._client.search_runs([experiment], query)
-            if not _is_finished(one) and one.info.run_id != run.info.run_id
+            if not runs.is_finished(one) and one.info.run_id != run.info.run_id
         ]
         for other in logged.of_runs(self._client, experiment, query, {*spare, run.info.run_id}):
             if other.model_id != model.model_id:
@@ -284,7 +275,7 @@ class Store:
                 for key, value in submission.params.items()
                 if key not in run.data.params
             ],
-            tags=[RunTag(key, value) for key, value in _run_tags(submission).items()],
+            tags=[RunTag(key, value) for key, value in runs.tags(submission).items()],
         )
         if not send_files(self._client, submission, run_id):
             raise ServiceError(not_kept(f"run {run_id}", self._asked))
@@ -299,7 +290,7 @@ class Store:
         model = logged.model_of(self._client, version)
         if model is None:
             tags = {**submission.tags, TAG: submission.release}
-            query = _tagged(submission.release)
+            query = runs.tagged(submission.release)
             made = logged.of_runs(self._client, experiment, query, {run.info.run_id})
             model = min(made, key=logged.age, default=None) or logged.make(
                 self._client, submission, experiment, run, tags
@@ -323,7 +314,7 @@ class Store:
             self._client.update_model_version(name, version.version, text)
 
     def _find_version(self, registered_model: str, release: str) -> Any | None:
-        query = f"name = '{registered_model}' and {_tagged(release)}"
+        query = f"name = '{registered_model}' and {runs.tagged(release)}"
         found = self._client.search_model_versions(query)
         return min(found, key=lambda version: int(version.version), default=None)
 
@@ -344,33 +335,6 @@ class Store:
             self._client.delete_model_version(name, str(ours.version))
             return None
         return ours
-
-
-def _age(run: Run) -> tuple[int, str]:
-    """By which everybody finds the same run."""
-    return run.info.start_time, run.info.run_id
-
-
-def _is_finished(run: Run) -> bool:
-    return bool(run.info.status == "FINISHED")
-
-
-def _differs(run: Run, submission: Submission) -> bool:
-    """Whether a run is of other records than the submission's."""
-    return run.data.tags.get(MEASUREMENT) not in (None, submission.measurement)
-
-
-def _run_tags(submission: Submission) -> dict[str, str]:
-    """What people filter by, and what MLflow shows in places of its own."""
-    shown = {
-        "mlflow.source.git.commit": submission.tags.get("git_commit", ""),
-        NOTE: submission.descriptions.run,
-    }
-    return {**submission.tags, **_SOURCE, **{key: text for key, text in shown.items() if text}}
-
-
-def _tagged(release: str) -> str:
-    return f"tags.`{TAG}` = '{release}'"
 
 
 @contextmanager

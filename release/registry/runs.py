@@ -1,0 +1,49 @@
+"""The run of a release: what marks it, whether it is whole, and which of several it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from release.registry.submission import Submission
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+TAG = "jetrail.tag"
+LOGGED = "jetrail.logged"
+"""Set on a run when all its figures and files are there: the sha256 of what they were."""
+MEASUREMENT = "jetrail.measurement"
+"""The sha256 of the records that a run holds."""
+AGAIN = "jetrail.measured-again"
+"""The release of which a run holds a later measurement."""
+NOTE = "mlflow.note.content"
+_SOURCE = {"mlflow.source.name": "release publish", "mlflow.source.type": "LOCAL"}
+
+
+def age(run: Run) -> tuple[int, str]:
+    """By which everybody finds the same run."""
+    return run.info.start_time, run.info.run_id
+
+
+def is_finished(run: Run) -> bool:
+    """Whether a run is whole, and stays as it is."""
+    return bool(run.info.status == "FINISHED")
+
+
+def differs(run: Run, submission: Submission) -> bool:
+    """Whether a run is of other records than the submission's."""
+    return run.data.tags.get(MEASUREMENT) not in (None, submission.measurement)
+
+
+def tags(submission: Submission) -> dict[str, str]:
+    """What people filter by, and what MLflow shows in places of its own."""
+    shown = {
+        "mlflow.source.git.commit": submission.tags.get("git_commit", ""),
+        NOTE: submission.descriptions.run,
+    }
+    return {**submission.tags, **_SOURCE, **{key: text for key, text in shown.items() if text}}
+
+
+def tagged(release: str) -> str:
+    """The query that finds what is of a release."""
+    return f"tags.`{TAG}` = '{release}'"
