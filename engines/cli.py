@@ -45,6 +45,7 @@ def app(help_text: str) -> typer.Typer:
         cls=_Commands,
         help=help_text,
         no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )

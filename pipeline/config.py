@@ -48,5 +48,5 @@ def load_quantize(workspace: Workspace) -> QuantizeConfig:
     try:
         return QuantizeConfig.model_validate(content["quantize"])
     except ValidationError as error:
-        where = explain_in(error, text, ("quantize",))
+        where = explain_in(error, text, ("quantize",), of=QuantizeConfig)
         raise InputError(f"{path}: {where}. Fix the file and run again.") from error

@@ -14,6 +14,9 @@ from engines.records.record import Part, Sha256
 STRIDE = 32
 """Largest stride of YOLOv8's detect heads P3 to P5, in pixels."""
 
+MAX_SIDE = 8192
+"""Pixels, far above what anybody trains with (P6: 1280): more is a slip, and fills the memory."""
+
 
 class Weights(Part):
     path: Literal["weights.pt"]
@@ -59,8 +62,13 @@ class ModelConfig(Part):
 
 
 def check_imgsz(imgsz: tuple[int, int]) -> None:
-    """Raise ValueError unless height and width are positive multiples of the stride."""
+    """Raise ValueError unless height and width are multiples of the stride from it to MAX_SIDE."""
     for side in imgsz:
+        if side > MAX_SIDE:
+            raise ValueError(
+                f"expected height and width of at most {MAX_SIDE} pixels, got {list(imgsz)}; take "
+                "the size of the training, for most models 640"
+            )
         if side <= 0 or side % STRIDE:
             nearest = max(STRIDE, round(side / STRIDE) * STRIDE)
             raise ValueError(

@@ -240,7 +240,7 @@ class TargetConfig(Part):
         try:
             return Budgets.model_validate(merged)
         except ValidationError as error:
-            raise ValueError(f"engine {engine!r}: budgets.{explain(error)}") from error
+            raise ValueError(f"engine {engine!r}: budgets.{explain(error, of=Budgets)}") from error
 
     def engine(self, key: str) -> EngineRow:
         """The row of one engine. Raises InputError when the target has none of that name."""

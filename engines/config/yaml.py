@@ -39,7 +39,7 @@ def parse_bytes(kind: type[Config], content: bytes, name: str) -> Config:
     try:
         return kind.model_validate(parse_yaml(content, name))
     except ValidationError as error:
-        where = explain_in(error, content)
+        where = explain_in(error, content, of=kind)
         raise InputError(f"{name}: {where}. Fix the file and run again.") from error
 
 
@@ -52,11 +52,13 @@ def remedy(content: bytes) -> str:
     return f"{'Save the file as UTF-8' if chr(0) in text else 'Fix the file'} and run again"
 
 
-def explain_in(error: ValidationError, content: bytes, within: tuple[str, ...] = ()) -> str:
+def explain_in(
+    error: ValidationError, content: bytes, within: tuple[str, ...] = (), *, of: type[BaseModel]
+) -> str:
     """As `explain`, with the line of a YAML file's `content` that is meant; `within` says under
     which keys of it what did not validate stands."""
     keys = (*within, *place_of(error))
-    return ".".join((*within, explain(error))) + _line_of(content, keys)
+    return ".".join((*within, explain(error, of=of))) + _line_of(content, keys)
 
 
 def _line_of(content: bytes, keys: Sequence[int | str]) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
@@ -96,16 +96,44 @@ _AS_WRITTEN = {None: "nothing", True: "true", False: "false"}
 """In words of YAML and JSON, not of Python."""
 
 
-def explain(error: ValidationError, *, shown: bool = True) -> str:
+def explain(
+    error: ValidationError, *, shown: bool = True, of: type[BaseModel] | None = None
+) -> str:
     """The first problem of a validation error as `key: what is wrong`, and how many more; `shown`:
-    with the value, which may be a secret."""
+    with the value, which may be a secret; `of`: what did not validate, to name the key that was
+    meant by one that is not there."""
     problems = error.errors(include_url=False)
     first, slip = problems[0], _slip(problems)
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     left = len(problems) - (1 if slip is None else 2)
     more = f" (and {left} more)" if left else ""
     got = _got(first) * shown if slip is None else f", got the key {slip['loc'][-1]!r} in its place"
-    return f"{key}: {_said(first)}{got}{more}"
+    hint = ""
+    if of is not None and first["type"] == "extra_forbidden":
+        meant = get_close_matches(str(first["loc"][-1]), _keys(of, first["loc"][:-1]), 1, 0.7)
+        hint = f" (did you mean {meant[0]}?)" if meant else ""
+    return f"{key}: {_said(first)}{hint}{got}{more}"
+
+
+def _keys(of: type[BaseModel], within: tuple[int | str, ...]) -> list[str]:
+    """The keys that a part of `of` may have. What of `within` is no key of a part, as a number in a
+    list or a name in a table, leads to no other part."""
+    parts = [of]
+    for key in within:
+        fields = [
+            field.annotation
+            for part in parts
+            for name, field in part.model_fields.items()
+            if key == (field.alias or name)
+        ]
+        parts = [part for one in fields for part in _parts(one)] or parts
+    return [field.alias or name for part in parts for name, field in part.model_fields.items()]
+
+
+def _parts(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [part for one in get_args(annotation) for part in _parts(one)]
 
 
 def place_of(error: ValidationError) -> tuple[int | str, ...]:

@@ -71,7 +71,7 @@ def make_site(where: str, fields: dict[str, Any]) -> Site:
         return Site.model_validate(fields)
     except ValidationError as error:
         # Whatever was taken for a part of a camera may be a part of its address.
-        problem = explain(error, shown="cameras" not in place_of(error))
+        problem = explain(error, shown="cameras" not in place_of(error), of=Site)
         raise InputError(f"{where}: {problem}. Fix it and run again.") from None
 
 

@@ -104,7 +104,15 @@ def test_whoever_stops_reading_stops_no_work(tmp_path: Path, redirected: str) ->
 
 @pytest.mark.parametrize(
     ("words", "status"),
-    [("--help", 0), ("--version", 0), ("rest --help", 0), ("other", 2), ("rest --other", 2)],
+    [
+        ("--help", 0),
+        ("--version", 0),
+        ("rest --help", 0),
+        ("-h", 0),
+        ("rest -h", 0),
+        ("other", 2),
+        ("rest --other", 2),
+    ],
 )
 def test_help_that_nobody_reads(tmp_path: Path, words: str, status: int) -> None:
     for redirected in ("| (exec <&-; sleep 0.3)", "2>&1 | (exec <&-)", "2>/dev/full", ">&- 2>&-"):

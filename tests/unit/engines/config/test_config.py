@@ -68,9 +68,11 @@ def test_a_good_model_is_read(workspace: Workspace) -> None:
     ("change", "said"),
     [
         ({"colour": "red"}, "colour: There is no such key"),
+        ({"versoin": "1.1"}, r"versoin: There is no such key \(did you mean version\?\)"),
         ({"classes": None}, "classes: "),
         ({"imgsz": [384, 650]}, r"multiples of 32 pixels, got \[384, 650\]; for 650 take 640"),
         ({"imgsz": [0, 640]}, "multiples of 32"),
+        ({"imgsz": [99999, 640]}, "at most 8192 pixels.*the size of the training"),
         ({"imgsz": [640]}, "imgsz"),
         ({"imgsz": 640}, r"imgsz: Input should be a list, got 640"),
         ({"classes": {"0": "helmet"}}, "classes: Input should be a list, got keys with values"),
