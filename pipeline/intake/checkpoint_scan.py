@@ -29,6 +29,7 @@ TORCH_LAYERS = (
 )
 ULTRALYTICS_LAYERS = (
     "ultralytics.nn.modules.block.Bottleneck",
+    "ultralytics.nn.modules.block.C2",
     "ultralytics.nn.modules.block.C2f",
     "ultralytics.nn.modules.block.DFL",
     "ultralytics.nn.modules.block.SPPF",
@@ -39,6 +40,7 @@ ULTRALYTICS_LAYERS = (
 )
 OLD_NAMES = {
     "ultralytics.nn.modules.Bottleneck": "ultralytics.nn.modules.block.Bottleneck",
+    "ultralytics.nn.modules.C2": "ultralytics.nn.modules.block.C2",
     "ultralytics.nn.modules.C2f": "ultralytics.nn.modules.block.C2f",
     "ultralytics.nn.modules.DFL": "ultralytics.nn.modules.block.DFL",
     "ultralytics.nn.modules.SPPF": "ultralytics.nn.modules.block.SPPF",

@@ -75,7 +75,8 @@ def _enliven(network: Any) -> None:
         norm.momentum = None  # the mean of all batches
     network.train()
     with torch.no_grad():
-        network(torch.rand(4, 3, *IMGSZ))
+        cells = int(network.stride.max()) // 32  # of P6 the deepest layer sees half as many
+        network(torch.rand(4, 3, *(side * cells for side in IMGSZ)))
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
     for scores in network.model[-1].cv3:

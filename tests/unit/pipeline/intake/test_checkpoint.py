@@ -16,6 +16,7 @@ import pytest
 from engines.errors import InputError
 from pipeline.intake import checkpoint as adapter
 from pipeline.intake.checkpoint import inspect_checkpoint, load_checkpoint
+from pipeline.onnx.session import OnnxModel
 from tests.unit.pipeline.conftest import CLASSES, IMGSZ, build_network, rewritten, save
 
 
@@ -47,6 +48,24 @@ def test_forward_gives_boxes_and_scores(checkpoint: Path) -> None:
     assert raw.shape == (2, 4 + len(CLASSES), 8 * 12 + 4 * 6 + 2 * 3)
     assert raw.dtype == np.float32
     assert 0 <= raw[:, 4:].min() <= raw[:, 4:].max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("config", "strides"), [("yolov8-p2", (4, 8, 16, 32)), ("yolov8-p6", (8, 16, 32, 64))]
+)
+def test_yolov8_of_four_levels_is_exported_as_it_computes(
+    tmp_path: Path, config: str, strides: tuple[int, ...]
+) -> None:
+    """P6 is built of a layer more, C2."""
+    path = save(tmp_path / "weights.pt", build_network(config=config))
+    assert inspect_checkpoint(path).strides == strides
+    loaded, imgsz = load_checkpoint(path), (128, 192)
+    adapter.export_onnx(loaded, tmp_path / "model.onnx", imgsz)
+    session = OnnxModel((tmp_path / "model.onnx").read_bytes(), threads=1)
+    images = np.random.default_rng(1).integers(0, 256, (1, *imgsz, 3), dtype=np.uint8)
+    expected = loaded.forward(images)
+    assert expected.shape[-1] == sum(128 // one * (192 // one) for one in strides)
+    np.testing.assert_allclose(session.run(images), expected, rtol=1e-4, atol=1e-2)
 
 
 def test_unstripped_training_checkpoint_gives_its_average(tmp_path: Path) -> None:
