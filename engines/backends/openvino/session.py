@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import openvino as ov
 
 
+_RUNS = "Expected an engine that OpenVINO runs here"
+
+
 class OpenVINOSession:
     """A loaded engine; see `engines.backends.Session`."""
 
@@ -46,19 +49,22 @@ class OpenVINOSession:
                 f"Expected a batch from 1 to {len(chosen.inputs)}, got {batch}. "
                 "Raise `batch:` in the target's params.yaml and build the engine again."
             )
-        chosen.use(batch, self._requests_of(batch))
+        with translated(WrongEngine, _RUNS):
+            chosen.use(batch, self._requests_of(batch))
         return chosen.inputs[:batch]
 
     def start(self, slot: int) -> None:
         """Begin inference on what the slot's buffer holds; returns at once."""
-        for request in self._slots[slot].running:
-            request.start_async()
+        with translated(WrongEngine, _RUNS):
+            for request in self._slots[slot].running:
+                request.start_async()
 
     def wait(self, slot: int) -> NDArray[np.float32]:
         """The slot's raw head output, shape (batch, 4 + classes, anchors)."""
         chosen = self._slots[slot]
-        for request in chosen.running:
-            request.wait()
+        with translated(WrongEngine, _RUNS):
+            for request in chosen.running:
+                request.wait()
         return chosen.outputs[: len(chosen.running)]
 
     def gpu_times_ms(self, batch: int, rounds: int) -> None:

@@ -98,6 +98,26 @@ def test_slots_do_not_disturb_each_other(
     session.close()
 
 
+def test_an_inference_that_fails_is_a_sentence(
+    built_engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of this version's kernels for a large network, told by ONEDNN_VERBOSE to print."""
+    import openvino
+
+    _, session = load_engine(built_engine, read_fingerprint())
+    session.input(0, 1)
+    session.start(0)
+    session.wait(0)
+
+    def fails(_: object) -> None:
+        raise RuntimeError("Node could not execute a primitive")
+
+    monkeypatch.setattr(openvino.InferRequest, "wait", fails)
+    said = "Expected an engine that OpenVINO runs here.*could not execute a primitive."
+    with pytest.raises(WrongEngine, match=said):
+        session.wait(0)
+
+
 def test_buffers_are_the_same_from_frame_to_frame(built_engine: Path) -> None:
     _, session = load_engine(built_engine, read_fingerprint())
     first = session.input(0, 1)
