@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import (
     Field,
     SerializeAsAny,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -73,9 +74,23 @@ class ByPrecision(Part):
     int8: NotNegative
 
 
+_ONE_SHIFT: TypeAdapter[float] = TypeAdapter(NotNegative)
+
+
 class TargetBudgets(_Limits[NotNegative | ByPrecision]):
     """`budgets:` of a row. `onnx_shift` is one for all, or one for each precision: what rightly
     built engines come to differs by a factor of fifty (docs/quantization.md)."""
+
+    @field_validator("onnx_shift", mode="wrap")
+    @classmethod
+    def _by_its_form(
+        cls, value: Any, check: ValidatorFunctionWrapHandler
+    ) -> NotNegative | ByPrecision:
+        """Of a union pydantic tells first why it is not the other kind: of a precision that was
+        mistyped, that it is no number."""
+        if isinstance(value, dict):
+            return ByPrecision.model_validate(value)
+        return _ONE_SHIFT.validate_python(value)
 
     def of(self, precision: Precision) -> dict[str, float]:
         """The limits that there are for an engine of that precision, by name."""

@@ -288,8 +288,30 @@ def test_each_precision_may_have_its_own_limit_of_the_onnx_shift(workspace: Work
     }
     row["budgets"]["onnx_shift"] = 0.03
     assert load_row(workspace, row).budgets_of("meter-yolov8n-int8").onnx_shift == 0.03
-    row["budgets"]["onnx_shift"] = {"fp32": 0.001, "fp16": 0.01}
-    with pytest.raises(InputError, match=r"budgets\.onnx_shift"):
+
+
+@pytest.mark.parametrize(
+    ("shift", "said"),
+    [
+        ({"fp32": 0.001, "fp16": 0.01}, r"onnx_shift\.int8: Field required \(line"),
+        (
+            {"fp32": 0.001, "fp61": 0.01, "int8": 0.04},
+            r"onnx_shift\.fp16: Field required, got the key 'fp61' in its place \(line",
+        ),
+        (
+            {"fp32": 0.001, "fp16": -1, "int8": 0.04},
+            r"onnx_shift\.fp16: Input should be greater .* 0, got -1 \(line",
+        ),
+        ("1%", r"onnx_shift: Input should be a valid number, .* got '1%' \(line"),
+        (-1, r"onnx_shift: Input should be greater .* 0, got -1 \(line"),
+    ],
+)
+def test_what_is_wrong_with_an_onnx_shift_is_said_of_the_form_that_it_has(
+    workspace: Workspace, shift: object, said: str
+) -> None:
+    row = target_row()
+    row["budgets"]["onnx_shift"] = shift
+    with pytest.raises(InputError, match=rf"budgets\.{said}"):
         load_row(workspace, row)
 
 
