@@ -71,9 +71,19 @@ def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
                 )
             yield from _walk(path, (*above, real))
         elif is_picture(path):
+            _refuse_what_is_no_file(path)
             yield path
         else:
             _refuse_lost_link(path)
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Raise InputError for a pipe or socket by a picture's name: reading it would wait forever."""
+    if path.exists() and not path.is_file():
+        raise InputError(
+            f"Expected pictures in {path.parent}, but {path} is a pipe, a socket or a device. "
+            "Remove it, or take it elsewhere."
+        )
 
 
 def _refuse_lost_link(path: Path) -> None:
@@ -89,7 +99,10 @@ def _refuse_lost_link(path: Path) -> None:
         return  # a pipe or socket would be waited for
     if path.stat().st_size > PATH_MAX:
         return
-    text = path.read_bytes().decode("utf-8", errors="replace").strip()
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace").strip()
+    except OSError:
+        return  # what cannot be read, is no picture, and holds no path for us
     if text and "\n" not in text and "\0" not in text and (path.parent / text).is_dir():
         again = shlex.join(["ln", "-sfn", text, str(path)])
         raise InputError(

@@ -374,7 +374,7 @@ def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
     """Ultralytics waits for what nobody writes, so it is not asked."""
     plain(tmp_path)
     os.mkfifo(tmp_path / "images/val/pipe.png")
-    with pytest.raises(InputError, match=r"pipe\.png is not there"):
+    with pytest.raises(InputError, match=r"pipe\.png is a pipe, a socket or a device"):
         read_data_yaml(tmp_path / "data.yaml")
 
 

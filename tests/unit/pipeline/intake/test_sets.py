@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -147,6 +148,18 @@ def test_a_link_that_became_a_text_file_is_refused(tmp_path: Path) -> None:
         InputError, match=r"that holds the path.*`ln -sfn '\.\./\.\./my nas/images' "
     ):
         find_pictures(images)
+
+
+def test_what_would_be_waited_for_forever_is_no_picture(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "camera.jpg")
+    with pytest.raises(InputError, match=r"camera\.jpg is a pipe, a socket or a device"):
+        find_pictures(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_and_is_no_picture_is_passed_over(tmp_path: Path) -> None:
+    """Of the kernel's, some say so of no more than their own bytes."""
+    (tmp_path / "mem").symlink_to("/proc/self/mem")  # 0 bytes long, and an error when they are read
+    assert find_pictures(tmp_path) == []
 
 
 def test_every_object_of_one_class(tmp_path: Path) -> None:
