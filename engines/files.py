@@ -114,6 +114,26 @@ def write_kept(path: Path, content: bytes) -> None:
             shutil.copymode(real, temporary)
 
 
+@contextmanager
+def back_on_failure(path: Path) -> Iterator[None]:
+    """Put a file that the block replaces back, or take it away where none was, when it fails."""
+    with _temporary_folder(path) as folder:
+        old = folder / path.name
+        if os.path.lexists(path):
+            try:
+                os.link(path, old, follow_symlinks=False)  # of a link into DVC's cache, the link
+            except OSError:  # a file system without hard links
+                shutil.copy2(path, old, follow_symlinks=False)
+        try:
+            yield
+        except BaseException:  # Ctrl-C too
+            if os.path.lexists(old):
+                old.replace(path)
+            else:
+                path.unlink(missing_ok=True)
+            raise
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, as 64 hex digits."""
     with path.open("rb") as file:

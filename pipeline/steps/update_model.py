@@ -9,7 +9,7 @@ from typing import NamedTuple
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.files import atomic_path
+from engines.files import atomic_path, back_on_failure
 from engines.process.whole import done_first
 from pipeline.intake.checkpoint import CheckpointFacts, inspect_checkpoint
 from pipeline.intake.names import check_version
@@ -33,7 +33,8 @@ def update_model(workspace: Workspace, name: str, weights: Path, version: str | 
     already it may be any, which puts right one that was mistyped. The weights are written first and
     model.yaml after them, so that a run that was killed is completed by the next one; Ctrl-C waits
     until both are written and DVC has the weights. Raises
-    InputError for weights that do not fit the model; nothing is changed then.
+    InputError for weights that do not fit the model, or that DVC does not take, as while another of
+    its commands holds its lock; nothing is changed then.
     """
     with one_at_a_time(workspace):
         model = load_model(workspace, name)
@@ -58,6 +59,8 @@ def update_model(workspace: Workspace, name: str, weights: Path, version: str | 
             with atomic_path(kept) as new:
                 copy_weights(weights, new, checkpoint.sha256)
                 once_begun.enter_context(done_first())
+                for one in (kept, path.resolve()):
+                    once_begun.enter_context(back_on_failure(one))
             write_all({path: text})
             if tracked(kept):
                 dvc_add(workspace.root, [kept])

@@ -385,6 +385,28 @@ def test_an_update_killed_at_any_step_is_completed(
     assert (model.version, model.weights.sha256) == ("1.10", sha256_file(checkpoint))
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_weights_that_dvc_does_not_take_change_nothing(
+    helmets: Workspace, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Another of its commands has its lock, or its files hold marks of a merge."""
+    refused = InputError("Unable to acquire lock")
+
+    def add(_: Path, paths: list[Path]) -> None:
+        assert paths[0].read_bytes() == NEW
+        raise refused
+
+    monkeypatch.setattr(update, "dvc_add", add)
+    weights = helmets.model("helmets") / "weights.pt"
+    weights.with_name("weights.pt.dvc").write_text("outs: []\n")
+    if not there:
+        weights.unlink()  # a clone that never pulled
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match="acquire lock"):
+        update_model(helmets, "helmets", checkpoint, None)
+    assert snapshot(helmets) == before
+
+
 def test_ctrl_c_while_dvc_adds_waits_until_the_new_weights_are_kept(
     helmets: Workspace, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
