@@ -25,6 +25,8 @@ class Split:
     """The split of data.yaml that each set comes from."""
     copies: dict[str, int]
     """Pictures of each split left out because an equal picture is in it, or in the evaluation."""
+    seen: dict[str, int]
+    """Pictures of the tuning and the evaluation set that are in `train` too."""
 
 
 def split(data: DataYaml) -> Split:
@@ -62,10 +64,12 @@ def split(data: DataYaml) -> Split:
         "evaluation": list(evaluation.values()),
     }
     _check_filled(data, sets, f"{both} of {calibrated} are in {held_out} too" if both else "")
+    held = {"evaluation": evaluation} | ({} if tuned == "train" else {"tuning": taken})
     return Split(
         sets=sets,
         sources={"calibration": calibrated, "tuning": tuned, "evaluation": held_out},
         copies={name: len(data.splits[name]) - len(pictures[name]) for name in pictures},
+        seen={purpose: len(pictures["train"].keys() & one) for purpose, one in held.items()},
     )
 
 

@@ -82,11 +82,18 @@ def _sentences(split: Split, facts: Mapping[str, SetFacts], classes: Sequence[st
         for name, count in split.copies.items()
         if count
     ]
+    seen = [
+        f"{purpose}: {count} picture(s) are in train too; training saw them, so the accuracy will "
+        "look better than it is."
+        for purpose, count in split.seen.items()
+        if count
+    ]
     evaluation = facts["evaluation"]
     objects = dict(zip(classes, evaluation.objects, strict=True))
     return [
         *([f"{dropped} label row(s) dropped: equal to another, or without area."] * bool(dropped)),
         *missing,
         *copies,
+        *seen,
         *worth(evaluation.pictures, objects),
     ]

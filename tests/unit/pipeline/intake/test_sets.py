@@ -50,6 +50,18 @@ def test_a_copy_in_another_split_has_the_labels(tmp_path: Path) -> None:
     assert all(len(one.read_labels(2).classes) == 1 for one in evaluation)
 
 
+def test_pictures_of_the_evaluation_that_training_saw_are_counted(tmp_path: Path) -> None:
+    data = make(tmp_path)
+    assert split(read_data_yaml(data)).seen == {"evaluation": 0}
+    for name in ("1.png", "2.png"):
+        shutil.copyfile(tmp_path / f"images/train/{name}", tmp_path / f"images/val/of_{name}")
+    assert split(read_data_yaml(data)).seen == {"evaluation": 2}
+    for index in range(9, 12):
+        put_image(tmp_path, f"test/{index}.png", index, BOX)
+    data.write_text(f"{data.read_text()}test: images/test\n")
+    assert split(read_data_yaml(data)).seen == {"evaluation": 0, "tuning": 2}
+
+
 @pytest.mark.parametrize(("text", "refused"), [("0 0.50 0.5 0.5 0.5", False), ("", True)])
 def test_copies_labelled_differently_are_refused(tmp_path: Path, text: str, refused: bool) -> None:
     data = make(tmp_path)
@@ -95,7 +107,8 @@ def test_the_table_says_what_feeds_what_and_what_is_missing(
     put_image(tmp_path, "b.png", 1, None)
     samples = load_set(tmp_path, "evaluation")
     facts = {"evaluation": copy_set(tmp_path / "copy", samples, "evaluation", 1)}
-    divided = Split(sets={}, sources={"evaluation": "val"}, copies={"val": 4})
+    seen = {"evaluation": 2, "tuning": 0}
+    divided = Split(sets={}, sources={"evaluation": "val"}, copies={"val": 4}, seen=seen)
     capsys.readouterr()
     print_sets(divided, facts, ["a"], Console(width=80))
     said = capsys.readouterr().out
@@ -103,6 +116,8 @@ def test_the_table_says_what_feeds_what_and_what_is_missing(
     assert "1 label row(s) dropped" in said
     assert f"1 picture(s) have no label file in {tmp_path / 'labels'}" in said
     assert "val: 4 picture(s) left out" in said
+    assert "evaluation: 2 picture(s) are in train too; training saw them" in said
+    assert "tuning:" not in said
     assert "Only 2 evaluation pictures" in said
     assert max(map(len, said.splitlines()[:5])) <= 80
 
