@@ -56,7 +56,8 @@ fleet: .venv/.demo
 	    git remote set-url origin "$(CURDIR)/$(FLEET)/fleet.git" && \
 	    { git config user.email >/dev/null || git config user.email you@example.com; } && \
 	    { git config user.name >/dev/null || git config user.name You; } && \
-	    git commit --quiet --no-verify --message="The demo's releases" && \
+	    { git diff --cached --quiet || \
+	    git commit --quiet --no-verify --message="The demo's releases"; } && \
 	    git push --quiet --no-verify --set-upstream origin main
 	@echo "Next:"
 	@echo "  cd $(FLEET)/clone"

@@ -89,6 +89,11 @@ def test_after_the_demo(demo: GitOpsRepository) -> None:
     # A second `make fleet` begins anew.
     run(demo.root, *MAKE)
     assert run(mine, *branch).splitlines()[0] == "The demo's releases"
+    # As it does where what the demo made is committed already, as any change of a repository.
+    git(demo.root, "add", "--all")
+    git(demo.root, "commit", "--quiet", "--message=Ours")
+    assert "release promote MODEL" in run(demo.root, *MAKE)
+    assert run(mine, *branch).splitlines()[0] == "Ours"
 
 
 def test_before_the_demo(demo: GitOpsRepository) -> None:
