@@ -14,9 +14,10 @@ from pipeline.intake.checkpoint import CheckpointFacts
 def check_there(weights: Path) -> None:
     """Raise InputError where no file is."""
     if not weights.is_file():
+        what = "that is a folder" if weights.is_dir() else "no file is there"
         raise InputError(
-            f"Expected a checkpoint at --weights {weights}, but no file is there. Training "
-            "writes it as runs/detect/train/weights/best.pt."
+            f"Expected a checkpoint at --weights {weights}, but {what}. Training writes it as "
+            "runs/detect/train/weights/best.pt."
         )
 
 

@@ -240,6 +240,7 @@ def test_roboflow_s_paths_and_lists_of_files_are_understood(data: Path) -> None:
         ({"targets": ("jetson",)}, "one of the targets x86-openvino"),
         ({"data": Path("nowhere.yaml")}, "data.yaml at nowhere.yaml"),
         ({"weights": Path("nowhere.pt")}, "--weights nowhere.pt, but no file is there"),
+        ({"weights": Path()}, r"--weights \., but that is a folder. Training"),
         *(
             ({"name": name}, "name that YAML reads as text")
             for name in ("123", "1e3", "0x10", "010", "2020-01-01", "null", "yes", "on", "true")
