@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
-from engines.errors import InputError, ServiceError
-from release.gitops.git import SECONDS, GitFailed, git, without_credentials
+from engines.errors import InputError, JetrailError, ServiceError
+from release.gitops.git import SECONDS, CannotWrite, GitFailed, git, without_credentials
 
 FETCHED = "refs/jetrail"
 """Where the fetched branch is kept: no branch of the user's, and not swept up."""
@@ -25,6 +25,10 @@ FETCHED = "refs/jetrail"
 _RACES = ("fetch first", "non-fast-forward", "cannot lock ref", "failed to update ref",
           "incorrect old value", "stale info", "reference already exists")  # fmt: skip
 """Words of a refused push that mean that somebody else pushed at the same moment."""
+
+UNMOVED = "Nothing was moved."
+ASKED_SECONDS = 60
+"""How long a server may take to say whether it took a commit, after a push that ended badly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,22 +74,51 @@ class GitOps:
         it, or is about to.
 
         Never with force: git refuses a push that would take a commit away. Hooks of the clone are
-        not run, since they are about the files of the clone. Raises ServiceError otherwise.
+        not run, since they are about the files of the clone. A push that ends badly may be done all
+        the same: the connection breaks, or the disk here is full, after the server took it. So the
+        server is asked. Raises ServiceError and CannotWrite, which say whether it has the commit.
         """
+        branch = branch or self.branch
         try:
-            git(
-                *(self.folder, "push", "--no-verify", self.url),
-                f"{commit}:refs/heads/{branch or self.branch}",
-            )
+            git(self.folder, "push", "--no-verify", self.url, f"{commit}:refs/heads/{branch}")
         except GitFailed as error:
             refused = [one for one in error.said.splitlines() if one.lstrip().startswith("! [")]
             if any(word in line for line in refused for word in _RACES):
                 return error
+            if (moved := self._moved(commit, branch)) is None:
+                return None
             raise ServiceError(
-                f"Expected {self.shown} to take the commit, but git says: {_why(error)}. "
-                "Nothing was moved. If the branch is protected, let somebody push who may, or give "
-                "--merge-request; then run the same command again."
+                f"Expected {self.shown} to take the commit, but git says: {_why(error)}. {moved} "
+                "If the branch is protected, let somebody push who may, or give --merge-request; "
+                "then run the same command again."
             ) from error
+        except (CannotWrite, ServiceError) as error:
+            if (moved := self._moved(commit, branch)) is None:
+                return None
+            if isinstance(error, CannotWrite):
+                raise error.but(moved) from error
+            # It may be about to: nobody ended what works there.
+            late = f"{self.shown} did not have the commit right after that."
+            raise ServiceError(f"{error} {late if moved == UNMOVED else moved}") from error
+        return None
+
+    def _moved(self, commit: str, branch: str) -> str | None:
+        """What to say of a push of `commit` that ended badly; None where the server has it."""
+        reference = f"refs/heads/{branch}"
+        try:
+            # Writes nothing here, where the disk may be full.
+            told = git(self.folder, "ls-remote", self.url, reference, seconds=ASKED_SECONDS)
+            tip = told.decode().partition("\t")[0]
+            if tip == commit:
+                return None
+            before = git(self.folder, "rev-parse", f"{commit}^").decode().strip()
+            if tip in ("", before) or not self.fetch(ASKED_SECONDS).contains(commit):
+                return UNMOVED
+        except JetrailError:
+            return (
+                f"Whether {without_credentials(self.url)} has it by now is not known: `release "
+                "history` says so once it answers, and what it has is not made twice."
+            )
         return None
 
     def author(self) -> str:

@@ -71,18 +71,28 @@ class GitFailed(ServiceError):
 
 
 class CannotWrite(InputError):
-    """The disk is full, may not be written, or is broken."""
+    """The disk is full, may not be written, or is broken.
 
-    def __init__(self, folder: Path, reason: str, disks: str) -> None:
+    `changed` is a sentence on what was done by then. git alone does not know it: of a push it may
+    be the last write, of what the server has already.
+    """
+
+    def __init__(self, folder: Path, reason: str, disks: str, changed: str = "") -> None:
         super().__init__(
-            f"Cannot write to the git repository of {folder}: {reason}. Nothing was changed. Free "
-            f"some space ({disks}), or fix the permissions or the disk, then run the same command "
-            "again."
+            f"Cannot write to the git repository of {folder}: {reason}. "
+            f"{changed}{' ' * bool(changed)}Free some space ({disks}), or fix the permissions or "
+            "the disk, then run the same command again."
         )
+        self.folder = folder
         self.reason = reason
         """What git says."""
         self.disks = disks
         """Which disks it wrote to, and how full they are."""
+        self.changed = changed
+
+    def but(self, changed: str) -> CannotWrite:
+        """The same with what was done by then, unless that is told already."""
+        return CannotWrite(self.folder, self.reason, self.disks, self.changed or changed)
 
 
 def git(

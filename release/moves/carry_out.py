@@ -7,8 +7,7 @@ import re
 import time
 
 from engines.errors import Conflict, ServiceError
-from release.gitops.branch import Snapshot
-from release.gitops.git import GitFailed
+from release.gitops.branch import UNMOVED, Snapshot
 from release.gitops.gitlab import open_merge_request
 from release.gitops.history import latest_change
 from release.moves.move import Move
@@ -30,7 +29,7 @@ def carry_out(snapshot: Snapshot, move: Move, say: Say) -> Snapshot:
     refused = 0
     while True:
         commit = snapshot.build(move.files, move.message)
-        refusal = _push(snapshot, commit)
+        refusal = snapshot.gitops.push(commit)
         if refusal is None:
             return Snapshot(gitops=snapshot.gitops, commit=commit)
         latest = snapshot.gitops.fetch()
@@ -39,7 +38,7 @@ def carry_out(snapshot: Snapshot, move: Move, say: Say) -> Snapshot:
             what = refusal.in_the_way_there or "See what the server of the repository says"
             raise ServiceError(
                 f"Expected {snapshot.gitops.shown} to take the commit, but it was refused "
-                f"{refused} times although nobody else pushed. Nothing was moved. {what}, then "
+                f"{refused} times although nobody else pushed. {UNMOVED} {what}, then "
                 "run the same command again."
             )
         check_still(latest, move)
@@ -58,23 +57,6 @@ def propose(snapshot: Snapshot, move: Move) -> str:
     return open_merge_request(snapshot.gitops, branch, move.message)
 
 
-def _push(snapshot: Snapshot, commit: str) -> GitFailed | None:
-    try:
-        return snapshot.gitops.push(commit)
-    except ServiceError:
-        # The connection may have broken after the server took it.
-        if _is_there(snapshot, commit):
-            return None
-        raise
-
-
-def _is_there(snapshot: Snapshot, commit: str) -> bool:
-    try:
-        return snapshot.gitops.fetch().contains(commit)
-    except ServiceError:
-        return False
-
-
 def check_still(latest: Snapshot, move: Move) -> None:
     """Raise Conflict unless all that `move` rests on is as it was."""
     for path, blob in move.rests_on.items():
@@ -88,6 +70,6 @@ def check_still(latest: Snapshot, move: Move) -> None:
         what = f" ({change.commit.subject})" if change else ""
         raise Conflict(
             f"Expected {path} as it was when this command looked, but meanwhile {who}{what}. "
-            "Nothing was moved. Look at `release status`, and run the command again if you still "
+            f"{UNMOVED} Look at `release status`, and run the command again if you still "
             "want it."
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from engines.config.workspace import Workspace
 from engines.errors import JetrailError
-from release.gitops.branch import Snapshot, open_gitops
+from release.gitops.branch import UNMOVED, Snapshot, open_gitops
 from release.gitops.clone import bring_here
+from release.gitops.git import CannotWrite
 from release.lock import exclusive
 from release.moves.aliases import follow
 from release.moves.carry_out import carry_out, propose
@@ -53,7 +55,7 @@ def perform(
     branch cannot be fetched or pushed, and Conflict where somebody else changed what the move rests
     on.
     """
-    with exclusive(workspace), tempfile.TemporaryDirectory() as view:
+    with exclusive(workspace), tempfile.TemporaryDirectory() as view, _nothing_moved():
         snapshot = open_gitops(workspace).fetch()
         planned = planner(snapshot, Path(view))
         show(planned)
@@ -72,6 +74,16 @@ def perform(
         if wanted is not None:
             say(f"This clone does not stand on it yet: {wanted}")
     return planned
+
+
+@contextmanager
+def _nothing_moved() -> Iterator[None]:
+    """Where git cannot write before the push, nothing was moved; a push itself and what comes after
+    it say how far they got."""
+    try:
+        yield
+    except CannotWrite as error:
+        raise error.but(UNMOVED) from error
 
 
 def perform_in_ring(

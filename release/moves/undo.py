@@ -45,19 +45,22 @@ def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> str
 
     banned = perform(workspace, banning, dry_run=False, show=_quiet, say=say)
     done = [f"Quarantined {trouble.release}."] if banned.move else []
+    for text in done:
+        say(text)  # now: what comes may fail, and that is done
     try:
         back = perform_in_ring(workspace, stepping, dry_run=False, show=_quiet, say=say)
         done.append(
             f"Rolled {place.ring} of {place.model} on {place.target} back to "
             f"{back.will_run.image.tag}."
         )
+        say(done[-1])
     except Conflict as error:
         say(str(error))
     except NothingBefore as error:
         say(str(error))
-        done += ["It could not be rolled back: there is nothing before it."] if done else []
-    for text in done:
-        say(text)
+        if done:
+            done.append("It could not be rolled back: there is nothing before it.")
+            say(done[-1])
     return " ".join(done)
 
 

@@ -44,12 +44,16 @@ from release.cli import commands
 
 plan = json.loads(sys.argv[1])
 disk, full = pathlib.Path(plan["disk"]), pathlib.Path(plan["full"])
+bare = plan["bare"]
 for place in {disk, full}:
     place.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], check=True)
 (disk / "tmp").mkdir()
 clone = disk / "clone"
-subprocess.run(["git", "clone", "--quiet", plan["bare"], str(clone)], check=True)
+if plan["server"]:
+    subprocess.run(["cp", "-r", bare, str(disk / "there.git")], check=True)
+    bare = str(disk / "there.git")
+subprocess.run(["git", "clone", "--quiet", bare, str(clone)], check=True)
 os.environ["TMPDIR"] = plan["tmp"]
 os.chdir(clone)
 filler, said, free = full / "filler", [], plan["first"]
@@ -79,7 +83,7 @@ def run():
     left = [str(one) for one in disk.rglob(".jetrail-*") if one.is_dir()]
     return {
         **done, "free": free, "left": left,
-        "subjects": git("-C", plan["bare"], "log", "--format=%s", "main").splitlines(),
+        "subjects": git("-C", bare, "log", "--format=%s", "main").splitlines(),
         "changed": tracked, "fsck": git("fsck", "--strict", "--no-dangling"),
     }
 
@@ -150,16 +154,25 @@ def report_of(repository: GitOpsRepository, path: Path) -> str:
     return write_report(path, [row])
 
 
-def sweep(repository: GitOpsRepository, folder: Path, case: Case, *, temporary: bool) -> Any:
+def sweep(
+    repository: GitOpsRepository,
+    folder: Path,
+    case: Case,
+    *,
+    temporary: bool = False,
+    server: bool = False,
+) -> Any:
     """What the command did with ever more room, the last but one time with enough, and once more.
-    With `temporary` it is the disk of temporary files that is full, else that of the clone."""
+    With `temporary` it is the disk of temporary files that is full, else that of the clone, and
+    with `server` that of the repository which it pushes to as well."""
     report = report_of(repository, folder / "sites.json")
     small = folder / "temporary" if temporary else folder / "disk"
     plan = {
         **{"disk": str(folder / "disk"), "full": str(small), "bare": str(repository.bare)},
+        "server": server,
         "words": [one.format(report=report) for one in case.words],
         **{
-            "tmp": str(small if temporary else small / "tmp"),
+            "tmp": str(folder if server else small if temporary else small / "tmp"),
             "step": BLOCK * 2,
             # A folder for temporary files that takes no byte is passed over for another one.
             "first": BLOCK if temporary else 0,
@@ -202,3 +215,38 @@ def test_each_move(
         assert sorted(one for one in run["changed"] if one != "??") == sorted(case.written)
     # What is done is done: a rollback, for one, takes no second step.
     assert (again["code"] == 0) == (name != "add-site"), again
+
+
+@pytest.mark.parametrize("name", ["promote", "rollback", "quarantine", "watch"])
+def test_a_server_on_the_same_disk(repository: GitOpsRepository, tmp_path: Path, name: str) -> None:
+    """The push may be done where it fails: git's last write of one is here. What the sentence says
+    of the branch is so."""
+    case, before = CASES[name], repository.subjects()
+    runs, _ = sweep(repository, tmp_path, case, server=True)
+    *full, enough, again = runs
+    had, seen = 0, set()
+    for run in full:
+        assert run["code"] in (2, 6), run
+        (sentence,) = [one for one in run["said"].splitlines() if one.startswith("error: ")]
+        assert "Traceback" not in run["said"]
+        done = run["subjects"][: len(run["subjects"]) - len(before)]
+        assert done == list(case.commits[len(case.commits) - len(done) :]), run
+        said = [
+            "Nothing was moved." in sentence,
+            "has the commit, but this clone" in sentence,
+            "is not known" in sentence,
+        ]
+        # What a command says that it pushed is there, and nothing else is.
+        pushed = run["out"].count("Pushed ")
+        assert sum(said) == 1 or not (pushed or any(said)), run
+        if not said[2]:
+            assert pushed == len(done) - had, run
+        if said[0]:
+            assert len(done) < len(case.commits), run
+        if said[1]:
+            assert done, run
+        had = len(done)
+        seen |= {at for at, one in enumerate(said) if one}
+    assert {0, 1} <= seen, "it was never full before the push, or never after it"
+    for run in (enough, again):
+        assert run["subjects"] == [*case.commits, *before], run

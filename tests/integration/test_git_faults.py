@@ -342,3 +342,66 @@ def test_somebody_else_s_configuration(
     to_pilot(repository.workspace)
     assert TWO.release in repository.at(PILOT)
     assert os.environ["GIT_CONFIG_GLOBAL"] == str(mine)
+
+
+# --- what a push that ends badly has done ---------------------------------------------------------
+
+FULL = "error: update_ref failed for ref 'refs/remotes/origin/main': No space left on device"
+CUT = "fatal: the remote end hung up unexpectedly"
+
+
+def _ends_badly(
+    monkeypatch: pytest.MonkeyPatch, said: str, *, takes: bool, answers: bool = True, code: int = 1
+) -> None:
+    """Every push ends with `code` and `said`; the server `takes` it before, and `answers` then."""
+    real = subprocess.run
+
+    def run(command: list[str], **options: object) -> object:
+        if "push" in command:
+            if takes:
+                assert real(command, **options).returncode == 0  # type: ignore[call-overload]
+            return subprocess.CompletedProcess(command, code, b"", said.encode())
+        if "ls-remote" in command and not answers:
+            return subprocess.CompletedProcess(command, 128, b"", CUT.encode())
+        return real(command, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(release.gitops.git.subprocess, "run", run)
+
+
+ENDS = ((FULL, 1), (CUT, 128), ("", -9))
+
+
+@pytest.mark.parametrize(("said", "code"), ENDS, ids=["disk", "connection", "killed"])
+def test_a_push_that_is_done_and_ends_badly(
+    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch, said: str, code: int
+) -> None:
+    """Of a full disk here it was said that nothing was changed, of a commit that Fleet read."""
+    count = len(repository.subjects())
+    _ends_badly(monkeypatch, said, takes=True, code=code)
+    to_pilot(repository.workspace)
+    assert len(repository.subjects()) == count + 1
+    assert git(repository.root, "rev-parse", "HEAD") == git(repository.bare, "rev-parse", "main")
+
+
+@pytest.mark.parametrize(("takes", "answers"), [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(("said", "code"), ENDS, ids=["disk", "connection", "killed"])
+def test_what_is_said_of_it_is_so(
+    repository: GitOpsRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    code: int,
+    *,
+    takes: bool,
+    answers: bool,
+) -> None:
+    before = repository.subjects()
+    _ends_badly(monkeypatch, said, takes=takes, answers=answers, code=code)
+    with pytest.raises(JetrailError) as caught:
+        to_pilot(repository.workspace)
+    assert (len(repository.subjects()) > len(before)) == takes
+    told = str(caught.value)
+    assert ("is not known" in told) == (not answers)
+    assert ("Nothing was moved." in told) == (answers and code > 0)
+    assert ("did not have the commit right after that" in told) == (answers and code < 0)
+    assert "Nothing was changed" not in told
+    assert caught.value.exit_code == (2 if said == FULL else 6)

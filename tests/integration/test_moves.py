@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories.gitops import RINGS, GitOpsRepository, environment, git, make_repository
@@ -290,13 +291,15 @@ def test_a_server_that_is_down(repository: GitOpsRepository) -> None:
 
 def test_the_answer_is_lost(repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server takes the commit, and the connection breaks before it says so."""
-    real = GitOps.push
+    real = release.gitops.branch.git
 
-    def push(self: GitOps, commit: str, branch: str | None = None) -> GitFailed | None:
-        real(self, commit, branch)
-        raise ServiceError("Connection reset by peer.")
+    def lost(folder: Path, *words: str, **how: Any) -> bytes:
+        done = real(folder, *words, **how)
+        if words[0] == "push":
+            raise ServiceError("Connection reset by peer.")
+        return done
 
-    monkeypatch.setattr(GitOps, "push", push)
+    monkeypatch.setattr(release.gitops.branch, "git", lost)
     to_pilot(repository.workspace)
     assert len(repository.subjects()) == 4
 
