@@ -97,6 +97,36 @@ def remove_folder(path: Path) -> None:
             path.rename(folder / path.name)
 
 
+def remove_in_place(folder: Path, first: str | None = None) -> None:
+    """Remove a folder where it stands, if it is there, and `first` in it before all else: without
+    that it counts for nothing. Killed half-way, what is left has its name, so that people see it
+    and the same command removes it; under a hidden name gigabytes would lie there unseen.
+
+    Raises InputError where something cannot be removed.
+    """
+    if not (folder.is_dir() or folder.is_symlink()):
+        return
+    try:
+        if folder.is_symlink():
+            folder.unlink()
+            return
+        if first:
+            (folder / first).unlink(missing_ok=True)
+        for place, names, files in os.walk(folder, topdown=False):
+            for name in files:
+                (Path(place) / name).unlink(missing_ok=True)
+            for path in (Path(place) / name for name in names):
+                path.unlink() if path.is_symlink() else path.rmdir()
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in DISK_ERRNOS:
+            raise
+        raise InputError(
+            f"Cannot remove {error.filename or folder}: {error.strerror}. A part of {folder} is "
+            f"left. {disk_remedy(error, folder)}, then run the same command again."
+        ) from error
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) to `path` atomically."""
     data = content.encode() if isinstance(content, str) else content

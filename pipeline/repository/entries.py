@@ -21,7 +21,7 @@ from engines.config.target import target_names
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
-from engines.files import remove_folder, write_atomic
+from engines.files import remove_in_place, write_atomic
 from engines.records.record import refuse_conflict
 from pipeline.repository.yaml_edit import edited_yaml
 from pipeline.repository.yaml_text import (
@@ -131,7 +131,7 @@ def remove_entries(workspace: Workspace, model: str) -> None:
             folder = workspace.engine(target, engine)
             folder.summary.unlink(missing_ok=True)
             folder.latency_table.unlink(missing_ok=True)
-            remove_folder(folder.path)
+            remove_in_place(folder.path, "verdict.json")
 
 
 def _row(workspace: Workspace, target: str) -> Path:

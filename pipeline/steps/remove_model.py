@@ -9,7 +9,7 @@ from engines.config.names import NAME_PATTERN
 from engines.config.workspace import Workspace
 from engines.config.yaml import not_among
 from engines.errors import InputError
-from engines.files import remove_folder
+from engines.files import remove_in_place
 from pipeline.repository.entries import models_in_rows, named_models, remove_entries
 from pipeline.repository.fleet import released_in
 from pipeline.repository.lock import one_at_a_time
@@ -40,8 +40,8 @@ def remove_model(workspace: Workspace, name: str, *, force: bool) -> Removed:
                 f"{', '.join(rings)}: its clusters would lose it. Give --force if they should."
             )
         remove_entries(workspace, name)
-        remove_folder(workspace.fleet / name)
-        remove_folder(workspace.model(name))
+        remove_in_place(workspace.fleet / name)
+        remove_in_place(workspace.model(name), "model.yaml")
         return Removed(rings, named_models(workspace))
 
 

@@ -29,6 +29,7 @@ from engines.files import (
     disk_of,
     is_of_temporary_files,
     remove_folder,
+    remove_in_place,
     sha256_file,
     write_atomic,
     write_kept,
@@ -281,6 +282,45 @@ def test_a_folder_is_removed_with_all_that_it_holds(tmp_path: Path) -> None:
     remove_folder(folder)
     remove_folder(folder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_removed_where_it_stands(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "model", tmp_path / "elsewhere"
+    (folder / "data" / "empty").mkdir(parents=True)
+    (folder / "data" / "file").write_text("x")
+    elsewhere.mkdir()
+    (elsewhere / "theirs").write_text("x")
+    (folder / "data" / "link").symlink_to(elsewhere)
+    (folder / "nowhere").symlink_to(tmp_path / "nowhere")
+    remove_in_place(folder, "model.yaml")
+    remove_in_place(folder, "model.yaml")
+    assert list(tmp_path.iterdir()) == [elsewhere]
+    assert (elsewhere / "theirs").is_file()
+    (tmp_path / "linked").symlink_to(elsewhere)
+    remove_in_place(tmp_path / "linked", "theirs")
+    assert list(tmp_path.iterdir()) == [elsewhere]
+    assert (elsewhere / "theirs").is_file()
+
+
+def test_what_cannot_be_removed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("model.yaml", "a", "b"):
+        (folder / name).write_text("x")
+    real = Path.unlink
+
+    def unlink(path: Path, **how: Any) -> None:
+        if path.name != "model.yaml":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        real(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        with pytest.raises(InputError, match=r"A part of .*model is left\. Fix the owner"):
+            remove_in_place(folder, "model.yaml")
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
+    remove_in_place(folder, "model.yaml")
+    assert not folder.exists()
 
 
 def test_a_failing_block_leaves_the_old_file(tmp_path: Path) -> None:

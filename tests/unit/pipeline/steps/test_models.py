@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -177,6 +178,9 @@ def test_both_sides_of_a_merge_are_right_together(workspace: Workspace, tmp_path
         assert [engines[f"{model}-{one}"].precision for one in PRECISIONS] == [*PRECISIONS]
 
 
+LISTS = {"params.yaml", "dvc.lock", *(f"{target}.json" for target in TARGETS)}
+"""What is written anew, a few lines each."""
+
 # --- remove-model ------------------------------------------------------------------------------
 
 
@@ -265,6 +269,25 @@ def test_killed_at_any_step_a_rerun_completes(
     assert "helmets" not in [one.name for one in list_models(helmets)]
     assert not [path for path in snapshot(helmets) if "helmets" in path]
     assert not [one for one in snapshot(helmets).values() if one and b"helmets" in one]
+
+
+def test_killed_while_it_deletes_nothing_lies_hidden(
+    helmets: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hidden folder as large as a data set stayed, until something was written beside it."""
+    data = helmets.model("helmets") / "data" / "evaluation"
+    data.mkdir(parents=True)
+    for number in range(3):
+        (data / f"{number}.jpg").write_text("x")
+    # As kill -9 leaves them: nothing is tidied up by a process that is gone.
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    lists = set()
+    while killed(monkeypatch, 1, lambda: remove_model(helmets, "helmets", force=False)):
+        hidden = [path for path in helmets.root.rglob(".jetrail-*/**/*") if path.is_file()]
+        assert {path.name for path in hidden} <= LISTS
+        lists.update(problem for one in list_models(helmets) for problem in one.problems)
+    assert not helmets.model("helmets").exists()
+    assert any("Remove them with `pipeline remove-model helmets`" in one for one in lists)
 
 
 def killed(monkeypatch: pytest.MonkeyPatch, allowed: int, command: Callable[[], None]) -> bool:
