@@ -13,9 +13,10 @@ groups:                            `namespace` and, for cluster groups, this lis
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +24,11 @@ from typing import Any
 
 import yaml
 
+from engines.config.names import meant
 from engines.errors import InputError
-from release.rollout.clusters.labels import BadSelector, selector_of
+from engines.records.record import refuse_conflict
+from release.rollout.clusters.entry import Entry
+from release.rollout.clusters.labels import BadSelector, bad_values, selector_of
 from release.rollout.clusters.words import parse_words
 
 NAMESPACE = "fleet-default"
@@ -81,116 +85,167 @@ class Inventory:
 def read_inventory(path: Path, namespace: str = NAMESPACE) -> Inventory:
     """An inventory file, of the clusters of `namespace` where the file tells namespaces.
 
-    Raises InputError for a file that is none, and a cluster without a name or there twice.
+    Raises InputError for a file that is none or has no cluster, a key or a value that is none, and
+    a cluster without a name or there twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(
-            f"Expected an inventory of clusters at {path}, but nothing is there. `kubectl get "
-            f"clusters.fleet.cattle.io -A -o json > {shlex.quote(str(path))}` writes one."
+            f"Expected an inventory of clusters at {path}, but nothing is there. `{_KUBECTL} > "
+            f"{shlex.quote(str(path))}` writes one."
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"Expected text in {path}, got bytes that are no UTF-8. Save it as UTF-8."
         ) from error
-    data = _parse(text, path)
-    if isinstance(data, dict) and "clusters" in data:
-        clusters, groups = _ours(data, path)
-    else:
-        clusters, groups = _kubectl(data, path)
+    lines: dict[int, int] = {}
+    data = _parse(text, path, lines)
+    read = _ours if isinstance(data, dict) and "clusters" in data else _kubectl
+    clusters, groups = read(data, path, lines)
+    if not clusters:
+        raise InputError(
+            f"Expected at least one cluster in {path}, got none. Write one under `clusters`, or "
+            f"run `{_KUBECTL}` against the cluster that runs Fleet: without -A it looks into one "
+            "namespace only."
+        )
     return _inventory(clusters, groups, namespace, path)
 
 
-def _parse(text: str, path: Path) -> Any:
+_KUBECTL = "kubectl get clusters.fleet.cattle.io -A -o json"
+
+
+def _parse(text: str, path: Path, lines: dict[int, int]) -> Any:
     """JSON where it looks like it, else YAML whose words are all texts: 0010 is no number."""
     try:
         if text.lstrip()[:1] in ("{", "["):
-            return json.loads(text)
-        return parse_words(text)
+            return json.loads(text, object_pairs_hook=_each_once)
+        return parse_words(text, lines)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        where = " ".join(str(error).split())[:200]
+        refuse_conflict(text.encode(), str(path))
+        where = " ".join(re.sub(r' in "<(unicode|byte) string>",', "", str(error)).split())[:200]
+        if where.startswith("Extra data"):
+            where += "; of JSON one list is expected, as `items`, and not one object after another"
         raise InputError(
             f"Expected YAML with `clusters:` or kubectl's JSON in {path}, got neither: {where}. "
             "Fix the file and run again."
         ) from error
 
 
-def _ours(data: dict[str, Any], path: Path) -> tuple[list[Cluster], list[Group]]:
-    clusters = [
-        _cluster(one, one, one, path, f"clusters, entry {at}")
-        for at, one in enumerate(_maps(data["clusters"], path, "clusters"), start=1)
-    ]
-    groups = [
-        Group(str(one.get("name", "")), _texts(one.get("labels")), one.get("selector"))
-        for one in _maps(data.get("groups"), path, "groups")
-    ]
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A map of JSON. Raises ValueError for a key that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {name!r} is there twice in one of its maps")
+    return found
+
+
+def _ours(
+    data: dict[str, Any], path: Path, lines: Mapping[int, int]
+) -> tuple[list[Cluster], list[Group]]:
+    top = Entry(path, "", data)
+    top.only(("clusters", "groups"), free="x-")
+    clusters = []
+    for entry in _entries(top, "clusters", lines):
+        entry.only(
+            ("name", "labels", "paused", "offline", "annotations", "templateValues", "namespace")
+        )
+        cluster = _cluster(entry, entry)
+        # Kubernetes takes no others, so that no cluster has them: mostly it is a space.
+        if bad := bad_values(cluster.labels.values()):
+            expected = (
+                "values of `labels` that Kubernetes takes (63 letters, digits, `-_.` at most)"
+            )
+            raise entry.wrong(expected, repr(bad[0]))
+        clusters.append(cluster)
+    groups = []
+    for entry in _entries(top, "groups", lines):
+        entry.only(("name", "labels", "selector"))
+        entry.inside("selector").only(("matchLabels", "matchExpressions"))
+        groups.append(_group(entry, entry))
     return clusters, groups
 
 
-def _kubectl(data: Any, path: Path) -> tuple[list[Cluster], list[Group]]:
+def _entries(top: Entry, key: str, lines: Mapping[int, int]) -> list[Entry]:
+    """Each map of a list, and where it stands."""
+    found = []
+    for at, one in enumerate(top.maps(key), start=1):
+        line = lines.get(id(one))
+        where = f"{key}, entry {at}" + (f" (line {line})" if line else "")
+        found.append(Entry(top.path, where, one))
+    return found
+
+
+def _kubectl(data: Any, path: Path, lines: Mapping[int, int]) -> tuple[list[Cluster], list[Group]]:
     """The Cluster and ClusterGroup objects of a list, or a single one."""
-    items = data.get("items", [data]) if isinstance(data, dict) else None
-    if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
-        items = []
     kind = str(data.get("kind", "")) if isinstance(data, dict) else ""
+    if not isinstance(data, dict) or not (kind or "items" in data):
+        raise _neither(data, path)
+    top = Entry(path, "", data if "items" in data else {"items": [data]})
     implied = kind.removesuffix("List") if kind not in ("List", "") else ""
-    clusters, groups, known = [], [], 0
-    for at, one in enumerate(items, start=1):
-        meta, spec = one.get("metadata") or {}, one.get("spec") or {}
-        what = one.get("kind", implied)
-        known += what in ("Cluster", "ClusterGroup")
-        if what == "Cluster" and "fleet.cattle.io" in str(one.get("apiVersion", "fleet.cattle.io")):
-            clusters.append(_cluster(meta, meta, spec, path, f"items, entry {at}"))
-        elif what == "ClusterGroup":
-            groups.append(
-                Group(meta.get("name", ""), _texts(meta.get("labels")), spec.get("selector"))
-            )
-    if not known and items != []:
-        items = []
-    if not items and kind != "ClusterList":
+    clusters, groups, others = [], [], set()
+    for entry in _entries(top, "items", lines):
+        what = str(entry.content.get("kind", implied))
+        api = str(entry.content.get("apiVersion", "fleet.cattle.io"))
+        if what in ("Cluster", "ClusterGroup") and "fleet.cattle.io" in api:
+            meta, spec = entry.inside("metadata"), entry.inside("spec")
+            if what == "Cluster":
+                clusters.append(_cluster(meta, spec))
+            else:
+                groups.append(_group(meta, spec))
+        else:
+            others.add(f"{what} of {api}" if "apiVersion" in entry.content else what)
+    if others and not clusters:
+        # `kubectl get clusters` without the group means Rancher's own, or those of Cluster API.
         raise InputError(
-            f"Expected `clusters:` with `name` and `labels` each in {path}, or what `kubectl get "
-            "clusters.fleet.cattle.io -A -o json` prints; got neither."
+            f"Expected Fleet's Cluster objects in {path}, got others: "
+            f"{', '.join(sorted(others)[:3])}. `{_KUBECTL}` prints them."
         )
     return clusters, groups
 
 
-def _maps(entries: Any, path: Path, what: str) -> Iterator[dict[str, Any]]:
-    if entries in (None, ""):
-        return
-    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
-        raise InputError(f"Expected a list of maps under `{what}` in {path}, got something else.")
-    yield from entries
-
-
-def _cluster(
-    meta: dict[str, Any], words: dict[str, Any], spec: dict[str, Any], path: Path, where: str
-) -> Cluster:
-    name = meta.get("name")
-    if not isinstance(name, str) or not name:
-        raise InputError(f"Expected a `name` of each cluster in {path}, but {where}, has none.")
-    values = spec.get("templateValues")
-    return Cluster(
-        name=name,
-        labels=_texts(words.get("labels")),
-        annotations=_texts(words.get("annotations")),
-        namespace=str(meta.get("namespace") or ""),
-        paused=_true(spec.get("paused")),
-        offline=_true(spec.get("offline")),
-        template_values=values if isinstance(values, dict) else {},
+def _neither(data: Any, path: Path) -> InputError:
+    if isinstance(data, dict):
+        key = next(iter(data), "no key")
+        got = f"the key {key!r}{meant(str(key).lower(), ('clusters', 'items'))}"
+    else:
+        got = "a list" if isinstance(data, list) else "text" if data else "nothing"
+    return InputError(
+        f"Expected `clusters:` with `name` and `labels` each in {path}, or what `{_KUBECTL}` "
+        f"prints; got neither: at its top is {got}. Fix the file and run again."
     )
 
 
-def _texts(value: Any) -> dict[str, str]:
-    """Labels or annotations: a map of texts; anything else is none."""
-    if not isinstance(value, dict):
-        return {}
-    return {str(key): "" if one is None else str(one) for key, one in value.items()}
+def _cluster(meta: Entry, spec: Entry) -> Cluster:
+    return Cluster(
+        name=_name(meta),
+        labels=meta.texts("labels"),
+        annotations=meta.texts("annotations"),
+        namespace=meta.text("namespace"),
+        paused=spec.truth("paused"),
+        offline=spec.truth("offline"),
+        template_values=spec.map("templateValues"),
+    )
 
 
-def _true(value: Any) -> bool:
-    return value is True or (isinstance(value, str) and value.lower() in ("true", "yes", "on"))
+def _group(meta: Entry, spec: Entry) -> Group:
+    selector = spec.map("selector") if spec.content.get("selector") is not None else None
+    if selector:
+        inside = spec.inside("selector")
+        inside.texts("matchLabels")
+        inside.maps("matchExpressions")
+    return Group(_name(meta), meta.texts("labels"), selector)
+
+
+def _name(meta: Entry) -> str:
+    name = meta.text("name")
+    if not name:
+        raise InputError(
+            f"Expected a `name` of each cluster and group in {meta.path}, but {meta.where}, has "
+            "none. Give it one and run again."
+        )
+    return name
 
 
 def _inventory(
