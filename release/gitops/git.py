@@ -19,11 +19,12 @@ SECONDS = 300
 
 _OF_THE_CLONE = (
     *("bad config", "bad numeric config value", "bad boolean config value"),
-    *("unknown repository extension", "Expected git repo version", "dubious ownership"),
+    *("unknown repository extension", "Expected git repo version"),
 )
 """What git says of a clone that it cannot read, whatever it was asked."""
 
 _LOCK = re.compile(r"(?m)^(remote:)?.*Unable to create '(.+?\.lock)': File exists")
+_OWNED = re.compile(r"detected dubious ownership in repository at '([^'\n]+)'")
 _USER_INFO = re.compile(r"(\w+://)[^/@\s']+@")
 
 
@@ -138,19 +139,19 @@ def git(
     if _is_disk_trouble(failure.said):
         disks = dict.fromkeys(disk_of(one) for one in (folder, *([Path(index)] if index else [])))
         raise CannotWrite(folder, failure.sentence, "; ".join(disks))
+    if (owned := _OWNED.search(failure.said)) is not None:
+        # Of a repository on this machine that is pushed to as well as of the clone.
+        safe = shlex.join(["git", "config", "--global", "--add", "safe.directory", owned[1]])
+        raise InputError(
+            f"Expected git to read the repository of {owned[1]}, but it says: {owned[0]}. If you "
+            f"trust whoever owns it, say so with `{safe}`, and run the same command again."
+        )
     if any(word in failure.said for word in _OF_THE_CLONE):
         raise InputError(
             f"Expected git to read the repository of {folder}, but it says: {failure.sentence}. "
-            f"{_remedy(failure, folder)}, and run the same command again."
+            "Fix that, and run the same command again."
         )
     raise failure
-
-
-def _remedy(failure: GitFailed, folder: Path) -> str:
-    if "dubious ownership" in failure.said:
-        safe = shlex.join(["git", "config", "--global", "--add", "safe.directory", str(folder)])
-        return f"If you trust whoever owns it, say so with `{safe}`"
-    return "Fix that"
 
 
 def without_credentials(text: str) -> str:

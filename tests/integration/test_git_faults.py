@@ -405,3 +405,31 @@ def test_what_is_said_of_it_is_so(
     assert ("did not have the commit right after that" in told) == (answers and code < 0)
     assert "Nothing was changed" not in told
     assert caught.value.exit_code == (2 if said == FULL else 6)
+
+
+OWNED = """\
+fatal: detected dubious ownership in repository at '{place}'
+To add an exception for this directory, call:
+
+\tgit config --global --add safe.directory '{place}'
+{more}"""
+REMOTE = "fatal: Could not read from remote repository.\n\nPlease make sure you have rights.\n"
+
+
+@pytest.mark.parametrize("more", ["", REMOTE], ids=["the clone", "the repository pushed to"])
+def test_a_repository_of_somebody_else(
+    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """The one that git means is named: of that which is pushed to, the clone was."""
+    place = "/srv/git/our fleet.git"
+    said = OWNED.format(place=place, more=more).encode()
+    monkeypatch.setattr(
+        release.gitops.git.subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, 128, b"", said),
+    )
+    with pytest.raises(InputError) as caught:
+        release.gitops.git.git(repository.root, "fetch")
+    assert f"the repository of {place}, but it says: detected dubious" in str(caught.value)
+    assert f"`git config --global --add safe.directory '{place}'`" in str(caught.value)
+    assert str(repository.root) not in str(caught.value)
