@@ -43,6 +43,12 @@ def parse_bytes(kind: type[Config], content: bytes, name: str) -> Config:
         raise InputError(f"{name}: {where}. Fix the file and run again.") from error
 
 
+def at_its_line(text: str, line: int) -> bytes:
+    """A text that stands as a block in another file, below the key in `line` of that, so that lines
+    of what is wrong in it are that file's."""
+    return ("\n" * line + text).encode()
+
+
 def remedy(content: bytes) -> str:
     """What to do with bytes that are not YAML: Windows' editors write UTF-16."""
     try:
@@ -58,11 +64,12 @@ def explain_in(
     """As `explain`, with the line of a YAML file's `content` that is meant; `within` says under
     which keys of it what did not validate stands."""
     keys = (*within, *place_of(error))
-    return ".".join((*within, explain(error, of=of))) + _line_of(content, keys)
+    line = line_of(content, keys)
+    return ".".join((*within, explain(error, of=of))) + (f" (line {line})" if line else "")
 
 
-def _line_of(content: bytes, keys: Sequence[int | str]) -> str:
-    """` (line 12)`, where the last of `keys` that the file has stands; empty for the whole file."""
+def line_of(content: bytes, keys: Sequence[int | str]) -> int | None:
+    """Where the last of `keys` that the file has stands; None for the whole file."""
     node, line = YAML(pure=True).compose(StringIO(content.decode("utf-8-sig"))), None
     for key in keys:
         parts = node.value if node is not None and node.id in ("mapping", "sequence") else ()
@@ -73,7 +80,7 @@ def _line_of(content: bytes, keys: Sequence[int | str]) -> str:
         if not found:
             break
         line, node = found[0][0].start_mark.line + 1, found[0][1]
-    return f" (line {line})" if line else ""
+    return line
 
 
 def load_yaml(path: Path) -> Any:

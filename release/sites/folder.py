@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from engines.config.site import Site
 from engines.config.workspace import Workspace
-from engines.config.yaml import load_yaml, parse_bytes
+from engines.config.yaml import at_its_line, line_of, load_yaml, parse_bytes
 from engines.errors import InputError
 from engines.files import TEMPORARY_PREFIX, atomic_folders
 
@@ -116,7 +116,8 @@ def _site(path: Path) -> Site:
             f"Expected a ConfigMap {CONFIG_MAP!r} with the key {KEY!r} in {path}, which pods read. "
             "Bring it back with `git checkout`, or add the site again."
         )
-    return parse_bytes(Site, text.encode(), f"{path}: {KEY}")
+    line = line_of(path.read_bytes(), ("data", KEY)) or 0
+    return parse_bytes(Site, at_its_line(text, line), f"{path}: {KEY}")
 
 
 def _targets(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.config.names import meant
 from engines.config.rings import load_rings
 from engines.config.site import Site
 from engines.config.target import load_target
@@ -29,6 +30,7 @@ def sites(workspace: Workspace) -> Sites:
     """Every site that has a folder, checked one by one: a broken one hides no other."""
     found, problems = [], []
     rings = load_rings(workspace).names
+    targets = sorted(path.parent.name for path in workspace.targets.glob("*/params.yaml"))
     for name in site_names(workspace):
         try:
             site = read_site(workspace, name)
@@ -36,6 +38,12 @@ def sites(workspace: Workspace) -> Sites:
             problems.append(str(error))
             continue
         found.append(site)
+        if site.target not in targets:
+            problems.append(
+                f"Expected one of the targets {', '.join(targets)} in "
+                f"{workspace.relative(site_folder(workspace, name))}, got {site.target!r}"
+                f"{meant(site.target, targets)}. Fix it."
+            )
         if site.ring not in rings:
             problems.append(
                 f"Expected one of the rings {', '.join(rings)} in "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engines.config.site import USERS, Site, credentials_in
-from engines.config.yaml import parse_bytes
+from engines.config.yaml import at_its_line, parse_bytes
 from engines.errors import InputError
 from release.rollout.lint.checkout import Checkout, wanted_labels
 from release.rollout.lint.finding import Finding, Rule
@@ -95,13 +95,15 @@ def _site(checkout: Checkout, bundle: Bundle, name: str) -> Iterator[Finding]:
         yield checkout.found(NO_SITE, bundle, (), "expected configmap.yaml, but it is not there")
         return
     try:
-        value = parse_document(file.read_text(encoding="utf-8", errors="replace")).value
+        document = parse_document(file.read_text(encoding="utf-8", errors="replace"))
+        value = document.value
         data = value.get("data") if isinstance(value, dict) else None
         config = data.get("site.yaml") if isinstance(data, dict) else None
         if not isinstance(config, str):
             yield checkout.at(NO_SITE, file, 1, "expected `data` with `site.yaml`, got none")
             return
-        site = parse_bytes(Site, config.encode(), "site.yaml")
+        line = document.line("data", "site.yaml")
+        site = parse_bytes(Site, at_its_line(config, line), "site.yaml")
     except NotYaml as error:
         yield checkout.at(NO_SITE, file, error.line, f"it is no YAML: {error}")
         return

@@ -164,6 +164,11 @@ def test_a_site_called_as_a_target_is_no_model(workspace: Workspace) -> None:
         ("configmap.yaml", "name: jetrail-site", "name: other", "Expected a ConfigMap"),
         ("configmap.yaml", "    schema: 1", "    schema: 2", "schema: "),
         ("configmap.yaml", "    ring: canary", "    ring: staging", "got 'staging'"),
+        ("configmap.yaml", "x86-openvino", "x86-opnvino", "(did you mean x86-openvino?)"),
+        # Lines are those of the file that is named; what is above them is left out here.
+        ("configmap.yaml", "    ring: canary", "    rings: canary", "(line 11)"),
+        ("configmap.yaml", "    ring: canary", "    ring:\n    - canary", "(line 11)"),
+        ("configmap.yaml", "    ring: canary", "    ring: canary\n    ring: pilot", "line 12"),
         ("configmap.yaml", "data:", "data: [", "is not YAML"),
         ("fleet.yaml", "site: dock-7\n", "{}\n", "selects by the label"),
         ("fleet.yaml", "        site: dock-7", "        site: dock-8", "selects by the label"),
