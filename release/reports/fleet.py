@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from engines.errors import InputError
 from release.reports.report import Deployment, Report, each_once
 
 CLUSTER = "fleet.cattle.io/cluster"
@@ -19,6 +20,7 @@ COMMIT = "fleet.cattle.io/commit"
 CLUSTER_NAMESPACE = "fleet.cattle.io/cluster-namespace"
 DEFAULT_NAMESPACE = "fleet-default"
 
+_API = "fleet.cattle.io/v1alpha1"
 KINDS = ("BundleDeployment", "Bundle", "Cluster")
 MONITORED = ("bundledeployments", "bundles", "clusters", "controller", "diagnostics", "gitrepos")
 """Keys of `fleet monitor`, which leaves out those of which there is nothing."""
@@ -39,7 +41,17 @@ def is_monitor(content: Any) -> bool:
 def from_kubectl(content: Mapping[str, Any], name: str, at: datetime) -> Report:
     """The report of Kubernetes objects."""
     items = [one for one in content.get("items", [content]) if isinstance(one, dict)]
-    by_kind = {kind: [one for one in items if one.get("kind") == kind] for kind in KINDS}
+    ours = [one for one in items if "fleet.cattle.io" in str(one.get("apiVersion", _API))]
+    by_kind = {kind: [one for one in ours if one.get("kind") == kind] for kind in KINDS}
+    kinds = ((_text(one, "kind"), one.get("apiVersion")) for one in items)
+    others = sorted({f"{kind} of {api}" for kind, api in kinds if kind})
+    if others and not any(by_kind.values()):
+        # It would say that no cluster fails.
+        raise InputError(
+            f"Expected Fleet's {', '.join(KINDS)} objects in {name}, got others: "
+            f"{', '.join(others[:3])}. Ask for them with `kubectl get bundles,bundledeployments,"
+            "clusters.fleet.cattle.io -A -o json`."
+        )
     found = (_deployment(one) for one in by_kind["BundleDeployment"])
     paused = {_text(_map(one, "metadata"), "name") for one in _paused(by_kind["Bundle"])}
     return Report(

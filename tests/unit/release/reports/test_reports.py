@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -278,7 +279,8 @@ kinds = st.sampled_from(["Bundle", "BundleDeployment", "Cluster"])
 @settings(deadline=None)
 @given(st.lists(st.builds(lambda kind, one: {"kind": kind, "spec": one}, kinds, shaped) | shaped))
 def test_another_fleet_s_fields_break_nothing(items: list[object]) -> None:
-    from_kubectl({"items": items}, "r", NOW)
+    with suppress(InputError):  # of other kinds alone
+        from_kubectl({"items": items}, "r", NOW)
     from_monitor({"bundledeployments": items}, "r", NOW)
     from_prometheus({"data": {"result": items}}, "r", NOW)
 
@@ -287,3 +289,21 @@ def test_another_fleet_s_fields_break_nothing(items: list[object]) -> None:
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     from_exposition(text, "r", NOW)
+
+
+@pytest.mark.parametrize(
+    ("kind", "api"),
+    [
+        ("Pod", "v1"),
+        ("Cluster", "cluster.x-k8s.io/v1beta1"),
+        ("Cluster", "management.cattle.io/v3"),
+    ],
+)
+def test_objects_of_another_kind_are_no_report(tmp_path: Path, kind: str, api: str) -> None:
+    """Read as one, they say that no cluster fails."""
+    row = {"apiVersion": api, "kind": kind, "metadata": {"name": "a", "labels": {"site": "b"}}}
+    with pytest.raises(InputError, match=rf"Expected Fleet's .*, got others: {kind} of {api}"):
+        load_report(write_report(tmp_path / "sites.json", [row]))
+    both = load_report(write_report(tmp_path / "sites.json", [row, cluster("c", "", x="y")]))
+    assert both.labels == {"c": {"x": "y"}}
+    assert load_report(write_report(tmp_path / "sites.json", [])).deployments == ()
