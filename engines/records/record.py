@@ -6,6 +6,7 @@ Files are written atomically; `schema` is the number of a file's format; units s
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -60,11 +61,21 @@ class Record(Part):
         except ValidationError as error:
             refuse_conflict(content, str(path))
             raise InputError(
-                f"{path} is not what `{cls.written_by}` writes: {explain(error)}. "
-                f"Make it again with that command, or with `{_repro(path)}`."
+                f"{path} is not what `{cls.written_by}` writes: {explain(error)}. {_again(path)}"
             ) from error
 
 
+def _again(path: Path) -> str:
+    """What to do about a file that cannot be read."""
+    if _KEPT.search(path.as_posix()):
+        # No command makes it again as it was: a key would be another one, and a record is written
+        # once.
+        where = shlex.quote(str(path))
+        return f"Fix the file, or bring it back with `git checkout -- {where}`, and run again."
+    return f"Make it again with that command, or with `{_repro(path)}`."
+
+
+_KEPT = re.compile(r"(^|/)release/(trust|records)/")
 _OF_A_TARGET = re.compile(r"(engines/targets/[^/]+)/out/")
 
 

@@ -14,6 +14,7 @@ from engines.errors import InputError
 from engines.records import benchmark, evaluation, fingerprint, manifest, verdict
 from engines.records.manifest import Manifest
 from engines.records.record import EngineRecord, Record
+from engines.records.trusted_key import TrustedKey
 
 ROOMS = (benchmark, evaluation, fingerprint, manifest, verdict, pipeline.records, release.records)
 
@@ -57,6 +58,16 @@ def test_an_older_file_is_refused(
     assert str(raised.value).startswith(f"{path} is not what `{kind.written_by}` writes: ")
     assert said in str(raised.value)
     assert str(raised.value).endswith("Make it again with that command, or with `dvc repro`.")
+
+
+@pytest.mark.parametrize("place", ["release/trust/keys", "release/records/v1-x"])
+def test_what_git_keeps_is_brought_back(tmp_path: Path, place: str) -> None:
+    """A key that is made again is another key, and no command makes a record a second time."""
+    path = tmp_path / place / "a key.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(InputError, match=r"bring it back with `git checkout -- '.*a key\.json'`"):
+        TrustedKey.read(path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
