@@ -74,6 +74,11 @@ def parse_document(text: str) -> ParsedFile:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        marks = re.search(r"^<{7} ", text, re.MULTILINE)
+        if marks:
+            line = text[: marks.start()].count("\n") + 1
+            words = "it holds both sides of a merge that git could not finish, from `<<<<<<<` on"
+            raise NotYaml(words, line) from error
         raise NotYaml(str(reason).strip(), mark.line + 1 if mark else 1) from error
     if node is not None:
         document.value = _build(node, (), document)

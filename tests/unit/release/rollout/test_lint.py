@@ -60,6 +60,7 @@ Case = tuple[str, int | None, str, list[Edit]]
 CASES: list[Case] = [
     # files
     ("file-unreadable", 4, "0.16", [swap("helm:\n", "helm: {\n")]),
+    ("file-unreadable", 2, "0.16", [swap("helm:\n", "<<<<<<< HEAD\nhelm:\n=======\n")]),
     ("file-unreadable", 5, "0.16", [swap("version: 0.1.0", "version: 1.0")]),
     ("file-unreadable", 20, "0.15", [add("imageScans: [{image: x, tagName: y}]\n")]),
     ("key-unknown", 12, "0.16", [swap("rolloutStrategy", "rolloutStrategi")]),
@@ -246,6 +247,8 @@ CASES: list[Case] = [
     ),
     ("values-refused", 11, "0.16", [swap("cameras: []", "cameras: 3")]),
     ("values-refused", 8, "0.16", [swap("cameras: []", "camera: []")]),
+    ("values-refused", 11, "0.16", [swap("cameras: []", "alerts: {confidenceTreshold: 0.5}")]),
+    ("values-refused", 11, "0.16", [swap("cameras: []", "resources: {limits: {memory: 4GB}}")]),
     (
         *("values-refused", 23, "0.16"),
         [add(f"{CUSTOM}    helm: {{values: {{alerts: {{confidenceThreshold: 2}}}}}}\n")],
@@ -342,7 +345,11 @@ AGAINST: list[tuple[str, str, list[Edit]]] = [
     ("no-folder", CLUSTERS.replace("canary, half: two", "later, half: two"), []),
     ("no-folder", f"{CLUSTERS}  - {{name: e, labels: {{device: x87, ring: canary}}}}\n", []),
     ("cluster-unlabelled", f"{CLUSTERS}  - name: e\n", []),
-    ("cluster-unlabelled", f"{CLUSTERS}  - {{name: e, labels: {{device: a b, ring: c}}}}\n", []),
+    (
+        "cluster-unlabelled",
+        '{"items": [{"kind": "Cluster", "metadata": {"name": "e", "labels": {"device": "a b"}}}]}',
+        [],
+    ),
     ("nobody-selected", CLUSTERS.replace("ring: canary", "ring: pilot"), []),
     ("template-fails", CLUSTERS, [swap("cameras: []", "x: '${ .ClusterLabels.site }'")]),
     ("template-unknown", CLUSTERS, [swap("cameras: []", "x: '${ randAlpha 3 }'")]),
