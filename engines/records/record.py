@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
 from engines.errors import InputError
@@ -31,6 +39,49 @@ class Part(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, data: Any) -> Any:
+        """pydantic takes true for 1: with such a threshold nothing would ever be an alert."""
+        if isinstance(data, dict):
+            wrong = [
+                InitErrorDetails(type=_NO_NUMBER, loc=place, input=value)
+                for key in data
+                if key in _of_numbers(cls)
+                for place, value in _places(key, data[key])
+                if isinstance(value, bool)
+            ]
+            if wrong:
+                raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return data
+
+
+_NO_NUMBER = PydanticCustomError("no_number", "Input should be a number")
+
+
+@cache
+def _of_numbers(of: type[BaseModel]) -> frozenset[str]:
+    """The keys that take numbers, and neither true nor false."""
+    kinds = {
+        field.alias or name: _kinds(field.annotation) for name, field in of.model_fields.items()
+    }
+    return frozenset(
+        key for key, one in kinds.items() if one & {int, float} and not one & {bool, Any}
+    )
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """A type, or all that an annotation is made of."""
+    return {annotation}.union(*map(_kinds, get_args(annotation)))
+
+
+def _places(key: str, value: Any) -> Iterator[tuple[tuple[int | str, ...], Any]]:
+    """Where a value stands, and each that it holds."""
+    yield (key,), value
+    if isinstance(value, dict | list | tuple):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        yield from (((key, at), one) for at, one in inside)
 
 
 class Record(Part):

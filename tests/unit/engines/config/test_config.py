@@ -75,6 +75,7 @@ def test_a_good_model_is_read(workspace: Workspace) -> None:
         ({"imgsz": [99999, 640]}, "at most 8192 pixels.*the size of the training"),
         ({"imgsz": [640]}, "imgsz"),
         ({"imgsz": 640}, r"imgsz: Input should be a list, got 640"),
+        ({"imgsz": [True, 640]}, r"imgsz\.0: Input should be a number, got true"),
         ({"classes": {"0": "helmet"}}, "classes: Input should be a list, got keys with values"),
         ({"classes": []}, "classes: List should have at least 1 item"),
         ({"classes": ["a", 1]}, r"classes\.1: Input should be text, in quotes, got 1"),

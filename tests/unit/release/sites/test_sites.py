@@ -313,6 +313,7 @@ SITE = {"schema": 1, "site": "a", "target": "b", "ring": "c"}
         ({"cameras": [{"name": "gate", "url": "rtsp://h/1", "secret": "Not_A_Secret"}]}, False),
         ({"cameras": [{"name": "gate", "url": "rtsp://h/1", "password": "x"}]}, False),
         ({"alerts": {"confidenceThreshold": 1.5}}, False),
+        ({"alerts": {"confidenceThreshold": True}}, False),
         ({"site": "../a"}, False),
         ({"colour": "red"}, False),
     ],
