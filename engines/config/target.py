@@ -24,8 +24,9 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_named
 from engines.errors import InputError
 from engines.packages import PACKAGES, Package
+from engines.records.explain import explain
 from engines.records.manifest import Batch
-from engines.records.record import Part, Precision, explain
+from engines.records.record import Part, Precision
 from engines.records.thresholds import Share, Thresholds
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -14,7 +14,8 @@ from ruamel.yaml.error import YAMLError
 
 from engines.config.names import meant
 from engines.errors import InputError
-from engines.records.record import explain, place_of, refuse_conflict
+from engines.records.explain import explain, place_of
+from engines.records.record import refuse_conflict
 
 NOT_YAML = (YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 """What ruamel and PyYAML raise of a text: not only errors of their own, where a date has 99 months,

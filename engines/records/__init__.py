@@ -1,6 +1,7 @@
 """What is written down: the JSON files that travel between the steps, one frozen model a file.
 
 record        the base of all of them: read strictly, written atomically
+explain       what is wrong with one, in words of the file
 fingerprint   device.json: which machine this is
 manifest      manifest.json: what an engine is, and what it was made from
 reason        why a measurement cannot be trusted, and which reason follows from which

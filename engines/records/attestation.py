@@ -21,8 +21,9 @@ from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 from pydantic import AwareDatetime, Field, ValidationError
 
 from engines.errors import WrongEngine
+from engines.records.explain import explain
 from engines.records.fingerprint import Fingerprint
-from engines.records.record import Part, Precision, Sha256, VerdictName, explain
+from engines.records.record import Part, Precision, Sha256, VerdictName
 from engines.records.trusted_key import TrustedKey, load_public_key
 
 FILE = "attestation.json"

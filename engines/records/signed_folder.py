@@ -19,8 +19,9 @@ from engines.records.attestation import (
     Verified,
     verify_envelope,
 )
+from engines.records.explain import explain
 from engines.records.manifest import Manifest
-from engines.records.record import Record, explain
+from engines.records.record import Record
 from engines.records.trusted_key import TrustedKey
 from engines.records.verdict import Verdict
 

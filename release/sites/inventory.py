@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from engines.config.site import Site
 from engines.errors import InputError
-from engines.records.record import explain, place_of
+from engines.records.explain import explain, place_of
 
 NEEDED = ("site", "target", "ring")
 KNOWN = (*NEEDED, "location", "confidence", "cameras")
