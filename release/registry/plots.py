@@ -1,7 +1,12 @@
-"""The pictures of a run, as MLflow shows them: latency and accuracy per class."""
+"""The pictures of a run, as MLflow shows them: latency and accuracy per class.
+
+Matplotlib's own font has no Chinese, Japanese or Korean letters and no emoji, and draws boxes for
+them. A class of such a name stands there by its number, and `classes.txt` says which one that is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +21,19 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 40
 """More bars than these cannot be read; the classes with most objects are shown."""
+LONGEST_LABEL = 24
+LEGEND = "classes.txt"
 
 
 def write_plots(benchmark: Benchmark, evaluation: Evaluation, folder: Path) -> None:
-    """Write `latency.png` and `accuracy.png` into `folder`, which is there."""
+    """Write `latency.png` and `accuracy.png` into `folder`, which is there, and the names of the
+    classes where a picture cannot show them all."""
     _latency(benchmark).savefig(folder / "latency.png")
     accuracy_figure(evaluation).savefig(folder / "accuracy.png")
+    numbers = _numbers(evaluation.per_class)
+    if numbers:
+        lines = [f"{number}  {shown(name)}\n" for name, number in numbers.items()]
+        (folder / LEGEND).write_text("".join(lines), encoding="utf-8")
 
 
 def _latency(benchmark: Benchmark) -> Figure:
@@ -50,7 +62,8 @@ def accuracy_figure(evaluation: Evaluation) -> Figure:
     chosen = chosen[:MOST_CLASSES]
     most = [item for item in evaluation.per_class.items() if item[0] in chosen]
     axes.bar(range(len(most)), [one.map50_95 or 0.0 for _, one in most])
-    names = [shown(name, 24) for name, _ in most]
+    numbers = _numbers(evaluation.per_class)
+    names = [numbers.get(name) or shown(name, LONGEST_LABEL) for name, _ in most]
     # A class may be called "$": not to be read as a formula.
     axes.set_xticks(range(len(most)), names, parse_math=False)
     axes.axhline(
@@ -58,12 +71,29 @@ def accuracy_figure(evaluation: Evaluation) -> Figure:
     )
     axes.set_ylim(0, 1)
     axes.set_ylabel("mAP50-95")
+    if any(name in numbers for name, _ in most):
+        axes.set_xlabel(f"#: number of a class; its name is in {LEGEND}")
     figure.legend(loc="outside right upper")
     figure.draw_without_rendering()
     places = [label.get_window_extent() for label in axes.get_xticklabels()]
     if any(left.x1 + 4 > right.x0 for left, right in pairwise(places)):
         axes.tick_params(axis="x", labelrotation=90)
     return figure
+
+
+def _numbers(classes: Iterable[str]) -> dict[str, str]:
+    """Of the classes whose names cannot be drawn: name to number, by the order of the model's."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    # More than one where somebody's matplotlibrc names them, for just such letters.
+    families = FontProperties().get_family()
+    fonts = [get_font(findfont(FontProperties(family=[one]))) for one in families]
+    letters = set[int]().union(*(font.get_charmap() for font in fonts))
+    return {
+        name: f"#{number}"
+        for number, name in enumerate(classes)
+        if not letters.issuperset(map(ord, shown(name)))
+    }
 
 
 def _figure(title: str) -> tuple[Figure, Axes]:
