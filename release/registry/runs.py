@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from release.registry.submission import Submission
+from release.tags import parse_tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,6 +35,13 @@ def is_finished(run: Run) -> bool:
 def differs(run: Run, submission: Submission) -> bool:
     """Whether a run is of other records than the submission's."""
     return run.data.tags.get(MEASUREMENT) not in (None, submission.measurement)
+
+
+def is_beside(run: Run, release: str) -> bool:
+    """Whether a run is of a release, of ours too, for the same kind of device."""
+    tag = parse_tag(release)
+    others = re.compile(rf"v[\d.]+-{re.escape(tag.target)}-{tag.precision}-[0-9a-f]+")
+    return any(others.fullmatch(run.data.tags.get(key, "")) for key in (TAG, AGAIN))
 
 
 def tags(submission: Submission) -> dict[str, str]:

@@ -375,6 +375,56 @@ def test_measured_again_is_a_run_of_its_own(workspace: Workspace) -> None:
     assert _state(workspace) == state, "a measurement is one run"
 
 
+@pytest.mark.parametrize("before", ["nothing", "a measurement"])
+def test_a_publish_that_broke_off_before_a_new_measurement_leaves_no_run_open(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    if before == "a measurement":
+        publish(workspace, TARGET, "tiny-fp16", _quiet)
+        _change(workspace, "tiny-fp16", "benchmark.json", memory_peak_mib=111.0)
+    _broken_off(workspace, monkeypatch, "log_artifacts")
+    _change(workspace, "tiny-fp16", "benchmark.json", memory_peak_mib=122.0)
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    runs = [(name, status) for name, status, *_ in _state(workspace)["runs"]]
+    assert [one for one in runs if one[1] == "RUNNING"] == []
+    assert len([one for one in runs if one[1] == "FINISHED"]) == (2 if before != "nothing" else 1)
+
+
+@pytest.mark.parametrize(("call", "status"), [("log_artifacts", "KILLED"), ("tags", "FINISHED")])
+def test_a_publish_that_broke_off_before_a_new_build_leaves_no_run_open(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, call: str, status: str
+) -> None:
+    """The run of an engine that there is no more is nobody's to go on with, but what has its
+    version is whole. Of other engines, and of people, nothing is touched."""
+    call = {"tags": "set_logged_model_tags"}.get(call, call)
+    _broken_off(workspace, monkeypatch, call)
+    client = _client(workspace)
+    experiment = client.get_experiment_by_name(f"jetrail/{MODEL}").experiment_id
+    (broken,) = client.search_runs([experiment])
+    theirs = client.create_run(experiment, tags={"engine": "tiny-fp16"}).info.run_id
+    elsewhere = broken.data.tags["jetrail.tag"].replace(TARGET, f"{TARGET}-2")
+    tags = {"engine": "tiny-fp16", "jetrail.tag": elsewhere}
+    other = client.create_run(experiment, tags=tags).info.run_id
+    shutil.rmtree(workspace.engine(TARGET, "tiny-fp16").path)
+    _make_engine(workspace, "fp16", 0.7)
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    found = {one: client.get_run(one).info.status for one in (broken.info.run_id, theirs, other)}
+    assert list(found.values()) == [status, "RUNNING", "RUNNING"]
+
+
+def _broken_off(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Publish one engine up to that call."""
+    from mlflow import MlflowClient
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError("the line went dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, call, fail)
+        with pytest.raises(ServiceError, match="the line went dead"):
+            publish(workspace, TARGET, "tiny-fp16", _quiet)
+
+
 def test_one_engine_then_the_other(workspace: Workspace) -> None:
     alone = publish(workspace, TARGET, "tiny-fp32", _quiet)
     assert _candidate(alone) == "tiny-fp32"
