@@ -36,12 +36,14 @@ from release.registry.sqlite import check_length, check_sqlite, follow_move
 from release.registry.submission import Submission
 from release.registry.surroundings import (
     IMPATIENT,
+    MOST_SILENT,
     PATIENT,
     QUIET,
     already_there,
     environment,
     if_there,
     make_sqlite,
+    no_more_than_silent,
     not_set_by_user,
     reach_database,
     service_errors,
@@ -363,9 +365,15 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
         stack.enter_context(environment(not_set_by_user(PATIENT)))
         stack.enter_context(service_errors(asked))
         stack.enter_context(silence())
+        if impatient == IMPATIENT:
+            stack.enter_context(no_more_than_silent(MOST_SILENT))
         from mlflow import MlflowClient
 
-        artifacts, *_ = [_files_in_order(root, one) for one in dict.fromkeys((uri, registry))]
+        artifacts = _files_in_order(root, uri)
+        if registry != uri:
+            asked.last = "registry"
+            _files_in_order(root, registry)
+            asked.last = "tracking"
         with environment(impatient):
             limited = impatient == IMPATIENT
             # It asks a database for its version, and a server nothing.

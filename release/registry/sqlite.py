@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from engines.errors import InputError
+from engines.errors import InputError, ServiceError
 from engines.files import DISK_ERRNOS
 
 _PLACES = (
@@ -29,7 +31,8 @@ LOCKED_SECONDS = 15.0
 
 
 def check_sqlite(path: Path) -> None:
-    """Raise InputError unless SQLite can work with `path`; MLflow would try for minutes."""
+    """Raise InputError unless SQLite can work with `path`, and ServiceError where another program
+    does not let go of it; MLflow would try for minutes."""
     with _opened(path) as database:
         database.execute("BEGIN IMMEDIATE")
 
@@ -79,17 +82,22 @@ def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The database, for one transaction. Raises InputError for what SQLite says of it."""
+    """The database, for one transaction. Raises InputError for what SQLite says of it, and
+    ServiceError where another program writes to it all the while."""
     try:
         with closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as database, database:
             yield database
     except sqlite3.Error as error:
-        remedy = "Free some space, fix the permissions or move the file away"
-        if "locked" in str(error):
-            remedy = "End the program that writes to it, or wait for it"
+        if re.search(r"database (table |schema )?is locked", str(error)):
+            raise ServiceError(
+                f"Expected to write to MLflow's store {path}, but another program has been writing "
+                f"to it for {LOCKED_SECONDS:.0f} s. Wait for it or end it (`fuser -v "
+                f"{shlex.quote(str(path))}` names it), then run the same command again."
+            ) from error
         raise InputError(
             f"Expected an SQLite database in {path}, or nothing there yet, but SQLite says: "
-            f"{error}. {remedy}, then run the same command again."
+            f"{error}. Free some space, fix the permissions or move the file away, then run the "
+            "same command again."
         ) from error
 
 

@@ -18,7 +18,13 @@ from engines.files import atomic_path, is_of_temporary_files
 from release.registry.address import DATABASES, is_server
 from release.registry.asked import FIRST_CALL, LONGEST_CALL, Asked, within
 from release.registry.sqlite import is_disk_trouble
-from release.registry.trouble import is_of_a_store_of_files, missing_package, reason_of, refused
+from release.registry.trouble import (
+    is_of_a_store_of_files,
+    missing_package,
+    reason_of,
+    refused,
+    unknown_driver,
+)
 from release.registry.uri import without_credentials
 
 _Found = TypeVar("_Found")
@@ -41,6 +47,11 @@ PATIENT = {
 """For all others: a server that falls silent is given up within half a minute, and what is missing
 then is made by the next run."""
 
+
+MOST_SILENT = 3
+"""Requests to which nothing is answered, of one command. MLflow tries each again over a new
+connection, so that something in between that lets every first one die would hold a command for as
+long as there are files."""
 
 _VERSION_TABLE = "alembic_version"
 """MLflow's own mark of a database that is laid out, and by which version."""
@@ -83,6 +94,36 @@ def silence() -> Iterator[None]:
 
 
 @contextmanager
+def no_more_than_silent(most: int) -> Iterator[None]:
+    """Raise TimeoutError where that many requests of the block were not answered in time, though
+    each of them was when it was tried again."""
+    logger = logging.getLogger("urllib3.connectionpool")
+    handler = _Counting(most)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Counting(logging.Handler):
+    """Of what urllib3 says when it tries a request again."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(logging.WARNING)
+        self._most, self._found = most, 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        self._found += said.startswith("Retrying") and "Timeout" in said
+        if self._found >= self._most:
+            raise TimeoutError(
+                f"it left {self._found} requests without an answer, and took each of them only "
+                "when it was sent again"
+            )
+
+
+@contextmanager
 def service_errors(asked: Asked) -> Iterator[None]:
     """Let what MLflow raises in the block be said as a sentence that names the store that failed.
     Raises ServiceError, and InputError for what this machine lacks."""
@@ -91,7 +132,7 @@ def service_errors(asked: Asked) -> Iterator[None]:
             warnings.simplefilter("ignore")  # as of a library that finds no memory for all of it
             from mlflow.exceptions import MlflowException
             from requests import RequestException
-            from sqlalchemy.exc import SQLAlchemyError
+            from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
     except ImportError as error:
         # An error of ours, since a move in git stands where MLflow cannot be told of it.
         raise InputError(missing_extra(error, "release") or str(error)) from error
@@ -100,6 +141,8 @@ def service_errors(asked: Asked) -> Iterator[None]:
     except ImportError as error:
         sentence = missing_extra(error, "release") or missing_package(error, asked)
         raise InputError(sentence) from error
+    except NoSuchModuleError as error:
+        raise InputError(unknown_driver(asked)) from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
         if is_of_temporary_files(error):
             raise  # neither the store's disk nor the server's: said where commands end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from urllib.parse import urlsplit
 
 from release.registry.asked import Asked
 from release.registry.uri import REGISTRY, TRACKING, without_credentials, without_secrets
@@ -15,6 +16,7 @@ _PACKAGES = {
     "psycopg": "psycopg[binary]",
     "pymysql": "pymysql",
     "MySQLdb": "mysqlclient",
+    "mysql": "mysql-connector-python",
     "pymssql": "pymssql",
     "pyodbc": "pyodbc",
     "google": "google-cloud-storage",
@@ -22,6 +24,13 @@ _PACKAGES = {
     "databricks": "databricks-sdk",
 }
 """Module that a tracking URI or artifact store needs to what pip installs it from."""
+
+_DRIVERS = {
+    "mysql": "mysql+pymysql",
+    "postgresql": "postgresql+psycopg2",
+    "mssql": "mssql+pyodbc",
+}
+"""Of each database the driver that most people take."""
 
 _PAGE = r"(?i:<!doctype html|<html)"
 _TITLE = re.compile(r"(?i)<title>([^<]{1,80})")
@@ -64,6 +73,10 @@ _REMEDIES = {
         "client_max_body_size)"
     ),
     r"No space left on device|disk is full": "Free some space where the server keeps them",
+    r"requests without an answer": (
+        "See that whatever stands between here and the server (a proxy, a VPN) lets connections "
+        "live, or name the server in NO_PROXY"
+    ),
     # A server whose disk is full hangs up in the middle of a file, or says 500.
     r"mlflow-artifacts/.*(too many 5\d\d error|error code 5\d\d|Connection aborted|Broken pipe)": (
         "See that it runs and has room where it keeps files, and what its log says"
@@ -75,6 +88,7 @@ _REMEDIES = {
     r"Invalid value \"\" for parameter|with content-encoding|INTERNAL_ERROR: Response: ": (
         _NOT_MLFLOW
     ),
+    r"database (table |schema )?is locked": "Wait for the program that writes to it, or end it",
     r"Incorrect string value": (
         "Let the database take every letter (`ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4` of "
         "the table that it names)"
@@ -185,10 +199,28 @@ def _remedy(error: Exception, asked: Asked) -> str:
 def missing_package(error: ImportError, asked: Asked) -> str:
     """The sentence for a module that is not installed."""
     module = error.name or _named(str(error)) or str(error)
+    if module == "MySQLdb" and urlsplit(asked.uri).scheme == "mysql":
+        # SQLAlchemy's own choice, which wants a compiler and MySQL's headers, is nobody's.
+        return (
+            f"Expected the address of {asked} to name a driver, but it names none, and the one "
+            f"that stands for that is not installed. Write {_DRIVERS['mysql']}:// instead of "
+            f"mysql:// in {asked.variable} and run `pip install pymysql`, then the same command "
+            "again."
+        )
     package = _PACKAGES.get(module.partition(".")[0], module.partition(".")[0])
     return (
         f"Expected the Python module {module}, which {asked} or its store of files needs, but it "
         f"is not installed. Run `pip install {_quoted(package)}`, then the same command again."
+    )
+
+
+def unknown_driver(asked: Asked) -> str:
+    """The sentence for a database or a driver that SQLAlchemy has never heard of."""
+    scheme, _, driver = urlsplit(asked.uri).scheme.partition("+")
+    return (
+        f"Expected {asked.variable} to name a driver that SQLAlchemy knows, got "
+        f"{driver or scheme}. Write {_DRIVERS.get(scheme, scheme)}:// instead, then run the same "
+        "command again."
     )
 
 

@@ -911,6 +911,15 @@ def test_server(workspace: Workspace, server: Server, monkeypatch: pytest.Monkey
     assert not (workspace.root / "mlflow.db").exists()
 
 
+def test_a_registry_of_its_own_is_named_where_it_cannot_be_used(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs' store was, which is in order."""
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "mysql+foo://me:t0psecret@127.0.0.1/models")
+    with pytest.raises(InputError, match="Expected MLFLOW_REGISTRY_URI to name a driver"):
+        publish(workspace, TARGET, None, _quiet)
+
+
 # --- the command line --------------------------------------------------------------------------
 
 

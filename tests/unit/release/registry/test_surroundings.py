@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +28,7 @@ from release.registry.sqlite import LONGEST_PATH, check_length
 from release.registry.surroundings import (
     already_there,
     make_sqlite,
+    no_more_than_silent,
     reach_database,
     service_errors,
 )
@@ -102,6 +107,7 @@ def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
         ("to /api/2.0/mlflow-artifacts/artifacts/1/x: too many 500 error responses", "has room"),
         ("500 Server Error: [Errno 28] No space left on device", "where the server keeps"),
         ("error code 4010", "MLFLOW_TRACKING_URI is right"),
+        ("(sqlite3.OperationalError) database is locked", "Wait for the program that writes"),
     ],
 )
 def test_what_to_do_follows_what_the_server_says(said: str, remedy: str) -> None:
@@ -189,12 +195,55 @@ def test_a_store_that_another_program_writes_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sqlite, "LOCKED_SECONDS", 0.05)
-    path = tmp_path / "mlflow.db"
+    path = tmp_path / "my mlflow.db"
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(InputError, match="database is locked. End the program that writes"):
+        with pytest.raises(ServiceError, match=r"another program .*`fuser -v '.*my mlflow\.db'`"):
             sqlite.check_sqlite(path)
     sqlite.check_sqlite(path)
+
+
+def test_what_lets_every_second_request_die_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is answered when it is sent again, so that nothing else ever ends it."""
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    answered = []
+    with _answering_every_second() as uri:
+        client = MlflowClient(uri)
+        said = r"left 3 requests without an answer.* NO_PROXY, then run the same command again"
+        with (
+            pytest.raises(ServiceError, match=said),
+            service_errors(Asked(tracking=uri)),
+            no_more_than_silent(3),
+        ):
+            for _ in range(9):
+                answered.append(client.search_experiments())
+        assert len(answered) == 2
+        client.search_experiments()
+
+
+@contextmanager
+def _answering_every_second() -> Iterator[str]:
+    """A server that takes a request and says nothing, and answers the next."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as held:
+
+        def serve() -> None:
+            for number in count(1):
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                held.callback(connection.close)
+                connection.recv(65536)
+                if number % 2 == 0:
+                    connection.sendall(answer)
+                    connection.close()
+
+        Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 @pytest.mark.parametrize(

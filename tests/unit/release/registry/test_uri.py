@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engines.errors import InputError
 from release.registry.asked import Asked
+from release.registry.surroundings import reach_database, service_errors
 from release.registry.trouble import deleted, missing_package, reason_of
 from release.registry.uri import (
     artifacts_folder,
@@ -85,6 +86,47 @@ def test_a_missing_package_is_named_with_the_command(module: str, package: str) 
     said = missing_package(error, Asked(tracking="postgresql://me:secret@db/mlflow"))
     assert f"`pip install {package}`" in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("scheme", "module", "said"),
+    [
+        # SQLAlchemy's own choice wants a compiler and MySQL's headers.
+        ("mysql", "MySQLdb", "Write mysql+pymysql:// instead of mysql://"),
+        ("mysql", "MySQLdb", "`pip install pymysql`"),
+        ("mysql+mysqldb", "MySQLdb", "`pip install mysqlclient`"),
+        ("mysql+pymysql", "pymysql", "`pip install pymysql`"),
+        ("mysql+mysqlconnector", "mysql", "`pip install mysql-connector-python`"),
+        ("mysql+cymysql", "cymysql", "`pip install cymysql`"),
+        ("postgresql+pg8000", "pg8000", "`pip install pg8000`"),
+        ("postgresql+psycopg", "psycopg", "`pip install 'psycopg[binary]'`"),
+        ("mssql", "pyodbc", "`pip install pyodbc`"),
+    ],
+)
+def test_the_driver_to_install_is_the_one_that_the_address_names(
+    scheme: str, module: str, said: str
+) -> None:
+    error = ModuleNotFoundError(f"No module named '{module}'", name=module)
+    for asked in (
+        Asked(tracking=f"{scheme}://me:secret@db/mlflow"),
+        Asked(tracking="http://host", registry=f"{scheme}://me:secret@db/m", last="registry"),
+    ):
+        sentence = missing_package(error, asked)
+        assert said in sentence
+        assert "secret" not in sentence
+        if "instead" in said:
+            assert asked.variable in sentence
+
+
+def test_a_driver_that_there_is_not_is_bad_configuration() -> None:
+    """It was said as a server that does not run."""
+    uri = "mysql+foo://me:t0psecret@127.0.0.1/ml"
+    with (
+        pytest.raises(InputError, match=r"got foo\. Write mysql\+pymysql:// instead") as caught,
+        service_errors(Asked(tracking=uri)),
+    ):
+        reach_database(uri)
+    assert "t0psecret" not in str(caught.value)
 
 
 def test_commands_to_copy_hold_folders_with_blanks_together() -> None:
