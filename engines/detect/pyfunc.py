@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,11 @@ class EngineModel:
         from engines.machine.fingerprint import read_fingerprint
         from engines.records.thresholds import Thresholds
 
+        if find_spec("cv2") is None:
+            raise InputError(
+                "Expected OpenCV, which prepares pictures as where the engine was measured, but it "
+                "is not installed. Run `pip install opencv-python-headless`."
+            )
         self._one_at_a_time = threading.Lock()
         self._open = ExitStack()
         self._detector = self._open.enter_context(

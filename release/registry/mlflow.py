@@ -260,19 +260,7 @@ class Store:
                 self._client.delete_logged_model(other.model_id)
         for run_id in spare:
             self._client.delete_run(run_id)
-        self._end_what_broke_off(submission, experiment, run)
-
-    def _end_what_broke_off(self, submission: Submission, experiment: str, run: Run) -> None:
-        """Let no run of the engine look as if somebody still wrote it: where a publish broke off
-        and the engine was built or measured again before the next, that is of another.
-
-        Marked and not taken away, since it may be a colleague's, who ends it then as whole.
-        """
-        query = f"attributes.status = 'RUNNING' and tags.engine = '{submission.tags['engine']}'"
-        for one in self._client.search_runs([experiment], query):
-            if one.info.run_id != run.info.run_id and runs.is_beside(one, submission.release):
-                versions = self._client.search_model_versions(f"run_id = '{one.info.run_id}'")
-                self._client.set_terminated(one.info.run_id, "FINISHED" if versions else "KILLED")
+        runs.end_what_broke_off(self._client, submission, experiment, run)
 
     def _log(self, submission: Submission, run: Run) -> None:
         run_id = run.info.run_id

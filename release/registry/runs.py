@@ -9,6 +9,7 @@ from release.registry.submission import Submission
 from release.tags import parse_tag
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 TAG = "jetrail.tag"
@@ -42,6 +43,21 @@ def is_beside(run: Run, release: str) -> bool:
     tag = parse_tag(release)
     others = re.compile(rf"v[\d.]+-{re.escape(tag.target)}-{tag.precision}-[0-9a-f]+")
     return any(others.fullmatch(run.data.tags.get(key, "")) for key in (TAG, AGAIN))
+
+
+def end_what_broke_off(
+    client: MlflowClient, submission: Submission, experiment: str, run: Run
+) -> None:
+    """Let no run of the engine but `run` look as if somebody still wrote it: where a publish broke
+    off and the engine was built or measured again before the next, that is of another.
+
+    Marked and not taken away, since it may be a colleague's, who ends it then as whole.
+    """
+    query = f"attributes.status = 'RUNNING' and tags.engine = '{submission.tags['engine']}'"
+    for one in client.search_runs([experiment], query):
+        if one.info.run_id != run.info.run_id and is_beside(one, submission.release):
+            versions = client.search_model_versions(f"run_id = '{one.info.run_id}'")
+            client.set_terminated(one.info.run_id, "FINISHED" if versions else "KILLED")
 
 
 def tags(submission: Submission) -> dict[str, str]:

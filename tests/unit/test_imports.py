@@ -19,7 +19,8 @@ PACKAGES = ("engines", "pipeline", "release", "runtime")
 
 POD = {
     *("engines", "engines.errors", "engines.files", "engines.packages"),
-    *("engines.records", "engines.records.fingerprint", "engines.records.folder"),
+    *("engines.records", "engines.records.explain", "engines.records.fingerprint"),
+    "engines.records.folder",
     *("engines.records.manifest", "engines.records.record", "engines.records.thresholds"),
     *("engines.machine", "engines.machine.cuda", "engines.machine.fingerprint"),
     "engines.machine.jetson",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ def test_the_thresholds_that_were_published_decide(built_engine: Path, pictures:
     assert fewer["confidence"].min() >= middle
     most = EngineModel(built_engine, LOW | {"max_detections": 1}).predict(pictures[:2])
     assert list(most["image"]) == [0, 1]
+
+
+def test_without_opencv_it_is_said_how_to_install_it(
+    built_engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(InputError, match="Run `pip install opencv-python-headless`"):
+        EngineModel(built_engine, {})
 
 
 def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
