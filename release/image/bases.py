@@ -10,7 +10,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 from typing_extensions import Self
 
-from engines.config.names import Name
+from engines.config.names import Name, meant
+from engines.config.target import target_names
 from engines.config.workspace import Workspace
 from engines.config.yaml import parse_file
 from engines.errors import InputError
@@ -29,7 +30,7 @@ class BaseRow(Part):
     """The image that it is built on."""
     python: Annotated[str, Field(pattern=r"^3\.\d+$")]
     """The Python of that image."""
-    repository: str
+    repository: Annotated[str, Field(min_length=1)]
     """Where it is pushed to, and taken from where it was not built."""
     digest: ImageDigest | None
     """Of the last build; None before the first."""
@@ -64,10 +65,18 @@ class Bases(Part):
 
 
 def load_bases(workspace: Workspace) -> Bases:
-    """The file; where there is none, no target has a base. Raises InputError."""
+    """The file; where there is none, no target has a base. Raises InputError, also for a slip in
+    the name of a target."""
     if not workspace.bases_file.is_file():
         return Bases(schema=1, bases={}, targets={})
-    return parse_file(Bases, workspace.bases_file)
+    found, there = parse_file(Bases, workspace.bases_file), target_names(workspace)
+    for target in found.targets.keys() - there:
+        if near := meant(target, set(there) - found.targets.keys()):
+            raise InputError(
+                f"Expected targets of this repository under `targets` in {workspace.bases_file}, "
+                f"got {target!r}{near}. Fix the file and run again: what is not named has no base."
+            )
+    return found
 
 
 def base_name(workspace: Workspace, target: str) -> str | None:

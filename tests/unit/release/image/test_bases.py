@@ -24,6 +24,10 @@ def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "release").mkdir()
     text = OURS.bases_file.read_text()
     (tmp_path / "release" / "bases.yaml").write_text(text)
+    for target in target_names(OURS):
+        row = tmp_path / "engines" / "targets" / target / "params.yaml"
+        row.parent.mkdir(parents=True)
+        row.touch()
     return Workspace(root=tmp_path)
 
 
@@ -46,6 +50,8 @@ def test_without_the_file_there_is_no_base(tmp_path: Path) -> None:
         ('python: "3.11"', "python: 3.11", "bases.x86.python"),
         ("schema: 1", "schema: 2", "schema"),
         ("platform: linux/amd64", "platfrom: linux/amd64", "platform"),
+        ("repository: registry.example.com/jetrail/base-x86", "repository: ''", "repository"),
+        ("  jetson-orin-nx:", "  jetson-orinnx:", r"'jetson-orinnx' \(did you mean jetson-orin-nx"),
     ],
 )
 def test_mistakes(workspace: Workspace, old: str, new: str, said: str) -> None:
