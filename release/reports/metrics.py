@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from engines.errors import InputError
 from release.reports.report import Report, Told
 
 METRIC = "model_version"
@@ -24,8 +25,16 @@ def is_prometheus(content: Any) -> bool:
 
 
 def from_prometheus(content: Mapping[str, Any], name: str, at: datetime) -> Report:
-    """The report of an instant query for `model_version`."""
+    """The report of an instant query for `model_version`. Raises InputError for the answer to
+    another: read as one it would say that nothing runs anywhere."""
     rows = [one for one in content["data"]["result"] if isinstance(one, dict)]
+    if content["data"]["result"] and not any(
+        _told(one.get("metric")) and "value" in one for one in rows
+    ):
+        raise InputError(
+            f"Expected the answer to an instant query for `{METRIC}` in {name}, got that to "
+            f"another query. Ask /api/v1/query?query={METRIC}."
+        )
     told = [_told(one.get("metric")) for one in rows if _counts(one.get("value"))]
     times = [made for one in rows for made in [_moment(one.get("value"))] if made]
     made = max(times, default=at)
