@@ -5,6 +5,8 @@ The same files give the same image on any machine; a rerun writes nothing.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, WrongEngine
 from engines.files import sha256_file
@@ -29,9 +31,10 @@ from release.records import (
     read_publication,
     refuse_old_layout,
 )
+from release.rollout.release_yaml import read_values
 from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
-from release.tags import parse_tag
+from release.tags import Tag, parse_tag
 
 
 def pack(
@@ -120,7 +123,31 @@ def _pack(
     else:
         record.write(image_path(workspace, release))
         say(f"{release}@{record.digest} packed")
+    _say_what_names_another(workspace, record, manifest, say)
     return record
+
+
+def _say_what_names_another(
+    workspace: Workspace, image: ImageRecord, manifest: Manifest, say: Say
+) -> None:
+    """Name each ring of the clone that has the release under the digest of an image that it was
+    before, by another key or on another base: no registry will ever have that one."""
+    rings = workspace.fleet / manifest.model / manifest.target
+    for path in sorted(rings.glob("*/release.yaml")):
+        tag = _tag_in(path)
+        if tag and tag.name == image.release and tag.digest not in (None, image.digest):
+            say(
+                f"{workspace.relative(path)} names the image that it was before; `release write` "
+                "puts this one there, or promote again"
+            )
+
+
+def _tag_in(path: Path) -> Tag | None:
+    try:
+        values = read_values(path)
+    except InputError:
+        return None  # `release lint` says what is wrong in it; the image is made all the same.
+    return parse_tag(values.image.tag) if values else None
 
 
 def _on_another_base(workspace: Workspace, image: ImageRecord) -> str | None:

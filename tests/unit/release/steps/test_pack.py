@@ -24,8 +24,10 @@ from release.image.layout import Layout
 from release.packed import Base, ImageRecord, image_path, read_image
 from release.records import attestation_path, signed_path
 from release.signing.keys import trying_key
+from release.steps import keygen
 from release.steps.pack import pack
 from release.steps.sign import sign_candidates, sign_release
+from release.steps.write import write
 from tests.unit.release.publications import publish_on_paper, record
 
 ROOT = Path(__file__).parents[4]
@@ -241,6 +243,28 @@ def test_on_the_base_that_it_has_a_pushed_release_is_left_in_peace(
     said: list[str] = []
     assert pack(workspace, pushed.release, None, said.append) == [pushed]
     assert len(said) == 1
+
+
+def test_what_names_the_image_that_a_release_was_before_is_named(
+    workspace: Workspace, release: str
+) -> None:
+    """Signed by another key it is another image, and no registry will ever have the first."""
+    (first,) = pack(workspace, release, None, say)
+    write(workspace, TARGET, say)
+    said: list[str] = []
+    pack(workspace, release, None, said.append)
+    assert said == [f"{release}@{first.digest} is packed already"]
+    keygen.keygen(workspace, "ours")
+    sign_release(workspace, release, None, None, say)
+    pack(workspace, release, None, said.append)
+    canary = "release/fleet/meter/x86-openvino/canary/release.yaml"
+    assert said[-1].startswith(f"{canary} names the image that it was before; `release write`")
+    (workspace.root / canary).write_text("no: release\n")
+    pack(workspace, release, None, said.append)
+    assert said[-1].endswith("is packed already")
+    write(workspace, TARGET, say)
+    pack(workspace, release, None, said.append)
+    assert said[-1].endswith("is packed already")
 
 
 def test_an_engine_that_was_measured_again_stays_packed_as_it_is(
