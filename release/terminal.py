@@ -99,7 +99,8 @@ def _show_ring(ring: str, found: RingStatus, branch: str | None) -> None:
     if found.seen:
         line(f"  {'':10} {found.seen.words}")
     if branch and found.here != found.pushed:
-        line(f"  {'':10} in this clone {_tag(found.here)}, which {branch} does not have")
+        why = "as before; `git pull`" if found.behind else f"which {branch} does not have"
+        line(f"  {'':10} in this clone {_tag(found.here)}, {why}")
     if found.quarantine:
         line(f"  {'':10} quarantined by {found.quarantine.by}: {found.quarantine.why}")
 

@@ -310,6 +310,14 @@ class Snapshot:
             return False
         return True
 
+    def left_at(self) -> Snapshot | None:
+        """The commit where the clone left the branch; None where the two have none in common."""
+        try:
+            told = self._git("merge-base", "HEAD", self.commit)
+        except GitFailed:
+            return None
+        return Snapshot(gitops=self.gitops, commit=told.decode().strip())
+
     def _entry(self, path: str, content: bytes | None) -> str:
         """A line for `git update-index --index-info`."""
         place = self.gitops.prefix + path

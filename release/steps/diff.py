@@ -10,7 +10,7 @@ from engines.config.rings import Rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot, open_gitops
-from release.moves.place import Place, chosen_places, rings_of, values_at
+from release.moves.place import Place, chosen_places, is_only_behind, rings_of, values_at
 from release.rollout.clusters.inventory import read_inventory
 from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
@@ -44,19 +44,21 @@ def diff(
     fetched.
     """
     snapshot = open_gitops(workspace).fetch()
+    left = snapshot.left_at()
     rings = rings_of(snapshot, workspace)
     who = _clusters(workspace, clusters) if clusters else None
     found = []
     for place in chosen_places(snapshot, model, target):
         if place.ring in rings.names:
             names = who.get(place.folder, ()) if who is not None else None
-            found += _of(workspace, snapshot, rings, place, names)
+            found += _of(workspace, snapshot, left, rings, place, names)
     return found
 
 
 def _of(
     workspace: Workspace,
     snapshot: Snapshot,
+    left: Snapshot | None,
     rings: Rings,
     place: Place,
     names: tuple[str, ...] | None,
@@ -65,7 +67,8 @@ def _of(
     here = read_values(release_file(workspace, place.model, place.target, place.ring))
     below = rings.below(place.ring)
     next_one = values_at(snapshot, place.other(below.name)) if below else None
-    wanted = [("push", here)] if here != runs else []
+    pushed = here != runs and not is_only_behind(workspace, left, place)
+    wanted = [("push", here)] if pushed else []
     wanted += [("promote", next_one)] if next_one is not None and next_one != runs else []
     return [
         Difference(place=place, by=by, runs=runs, would_run=values, clusters=names)

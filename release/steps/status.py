@@ -14,7 +14,7 @@ from release.gitops.history import Commit
 from release.lock import exclusive
 from release.moves.aliases import differences, point
 from release.moves.ledger import since
-from release.moves.place import Place, places, rings_of, values_at
+from release.moves.place import Place, is_only_behind, places, rings_of, values_at
 from release.moves.seen import Seen, see
 from release.packed import ImageRecord, read_image
 from release.records import (
@@ -56,6 +56,8 @@ class RingStatus:
     """What the clone's release.yaml says; None before its first release."""
     pushed: ReleaseValues | None = None
     """What Fleet's branch says."""
+    behind: bool = False
+    """Whether the branch moved and the clone did not: `git pull` is all it lacks."""
     commit: Commit | None = None
     """By which it says so."""
     quarantine: Quarantine | None = None
@@ -215,6 +217,7 @@ def _statuses(
     rings = load_rings(workspace).names
     found = []
     commits = since(snapshot, places(snapshot)) if snapshot else {}
+    left = snapshot.left_at() if snapshot else None
     for target, candidates in chosen.items():
         for model in sorted({*candidates.candidates, *models_of(workspace, target)}):
             candidate = candidates.candidates.get(model)
@@ -229,7 +232,7 @@ def _statuses(
                     image=image,
                     smoke=read_smoke(workspace, image.release, image.digest) if image else None,
                     rings={
-                        ring: _ring(workspace, snapshot, place, commits.get(place), report)
+                        ring: _ring(workspace, snapshot, left, place, commits.get(place), report)
                         for ring, place in where.items()
                     },
                 )
@@ -251,6 +254,7 @@ def _signer(workspace: Workspace, release: str) -> str | None:
 def _ring(
     workspace: Workspace,
     snapshot: Snapshot | None,
+    left: Snapshot | None,
     place: Place,
     commit: Commit | None,
     report: Report | None,
@@ -262,6 +266,7 @@ def _ring(
     return RingStatus(
         here=here,
         pushed=pushed,
+        behind=here != pushed and is_only_behind(workspace, left, place),
         commit=commit if pushed else None,
         quarantine=read_quarantine(workspace, name) if name else None,
         seen=see(snapshot, report, place, name) if snapshot and report and name else None,

@@ -207,6 +207,29 @@ def test_diff(repository: GitOpsRepository, run: Run) -> None:
     assert run("diff").stdout.startswith("Nothing: ")
 
 
+def test_a_clone_that_is_behind_would_change_nothing(
+    repository: GitOpsRepository, run: Run, tmp_path: Path
+) -> None:
+    """It said that a push would take the release away that somebody else promoted since."""
+    record(repository.workspace, PUBLICATION)
+    repository.push("Records")
+    other = GitOpsRepository(bare=repository.bare, root=repository.clone(tmp_path / "other").root)
+    other.put(TWO, "pilot")
+    other.push("pilot gets another")
+    (repository.root / "mine").write_text("mine\n")
+    git(repository.root, "add", "mine")
+    git(repository.root, "commit", "--quiet", "--message=Mine")  # neither behind nor ahead only
+    by_push = f"meter on {TARGET}: {{}}, by a push of this clone"
+    assert by_push.format("pilot") not in run("diff").stdout
+    lines = run("status").stdout.splitlines()
+    assert "             in this clone -, as before; `git pull`" in lines
+    repository.put(TWO, "canary")
+    assert by_push.format("canary") in run("diff").stdout.splitlines()
+    assert by_push.format("pilot") not in run("diff").stdout
+    repository.put(PUBLICATION, "pilot")
+    assert by_push.format("pilot") in run("diff").stdout.splitlines()
+
+
 def test_diff_says_who(repository: GitOpsRepository, run: Run, tmp_path: Path) -> None:
     """By the selectors in fleet.yaml, as Fleet reads them."""
     fleet = repository.root / f"release/fleet/meter/{TARGET}/canary/fleet.yaml"
