@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engines.errors import InputError
 from release.gitops.branch import File, Snapshot
 from release.gitops.history import Commit, FileCommit, changes
-from release.moves.place import Place
+from release.moves.place import Place, places_of
 from release.rollout.release_yaml import ReleaseValues, parse_values
 
 
@@ -38,6 +38,12 @@ def entries(snapshot: Snapshot, places: Iterable[Place]) -> list[Entry]:
             entry = Entry(place=by_path[one.path], commit=one.commit, before=before, after=after)
             listed.append(entry)
     return listed[::-1]
+
+
+def released(snapshot: Snapshot) -> list[Place]:
+    """Every ring that ever had a release on the branch, those that were taken away too."""
+    found = changes(snapshot, "release/fleet")
+    return places_of((one.path for one in found), "release.yaml")
 
 
 def since(snapshot: Snapshot, places: Iterable[Place]) -> dict[Place, Commit]:

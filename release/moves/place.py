@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from engines.config.names import NAME_PATTERN, meant
@@ -69,20 +70,30 @@ def place_of(snapshot: Snapshot, rings: Rings, model: str, target: str, ring: st
 
 def places(snapshot: Snapshot) -> list[Place]:
     """Every ring of every model and target on the branch, sorted."""
-    found = []
-    for path in snapshot.below("release/fleet"):
+    return places_of(snapshot.below("release/fleet"), "fleet.yaml")
+
+
+def places_of(paths: Iterable[str], file: str) -> list[Place]:
+    """The rings that have a `file` among `paths`, sorted."""
+    found = set()
+    for path in paths:
         parts = path.split("/")
-        if len(parts) == 6 and parts[2] != SITES and parts[5] == "fleet.yaml":
-            found.append(Place(model=parts[2], target=parts[3], ring=parts[4]))
+        if len(parts) == 6 and parts[2] != SITES and parts[5] == file:
+            found.add(Place(model=parts[2], target=parts[3], ring=parts[4]))
     return sorted(found, key=lambda one: (one.model, one.target, one.ring))
 
 
 def chosen_places(
-    snapshot: Snapshot, model: str | None, target: str | None, ring: str | None = None
+    snapshot: Snapshot,
+    model: str | None,
+    target: str | None,
+    ring: str | None = None,
+    *,
+    gone: Iterable[Place] = (),
 ) -> list[Place]:
-    """Those of `places` that are of `model`, `target` and `ring`, where they are given. Raises
-    InputError where the branch knows none of them."""
-    wanted = places(snapshot)
+    """Those of `places`, and of `gone`, which were, that are of `model`, `target` and `ring`, where
+    they are given. Raises InputError where the branch knows none of them."""
+    wanted = list(dict.fromkeys([*places(snapshot), *gone]))
     for what, name in (("model", model), ("target", target), ("ring", ring)):
         known = sorted({str(getattr(one, what)) for one in wanted})
         if name is not None and name not in known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engines.config.workspace import Workspace
 from release.gitops.branch import open_gitops
-from release.moves.ledger import Entry, entries
+from release.moves.ledger import Entry, entries, released
 from release.moves.place import chosen_places
 
 
@@ -12,10 +12,12 @@ def history(
     workspace: Workspace, model: str | None, target: str | None, ring: str | None
 ) -> list[Entry]:
     """Every commit of Fleet's branch by which a ring got another release, the latest first; only
-    those of `model`, `target` and `ring` where they are given.
+    those of `model`, `target` and `ring` where they are given. What a ring ran that is gone by now,
+    as of a model that was removed, is told too: somebody may ask because of an accident.
 
     Raises InputError where the branch knows none of them, and ServiceError where it cannot be
     fetched.
     """
     snapshot = open_gitops(workspace).fetch()
-    return entries(snapshot, chosen_places(snapshot, model, target, ring))
+    ever = released(snapshot)
+    return entries(snapshot, chosen_places(snapshot, model, target, ring, gone=ever))

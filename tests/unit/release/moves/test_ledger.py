@@ -148,6 +148,20 @@ def test_history(repository: GitOpsRepository, run: Run) -> None:
     assert run("history", "--limit", "1").stdout.splitlines() == lines[:3]
 
 
+def test_what_a_ring_ran_is_told_when_its_model_is_gone(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    git(repository.root, "rm", "-r", "--quiet", "release/fleet/meter")
+    git(repository.root, "commit", "--quiet", "-m", "Remove meter", name="Grace")
+    git(repository.root, "push", "--quiet", "origin", "main")
+    for words in ((), ("meter",)):
+        lines = run("history", *words).stdout.splitlines()
+        assert lines[0].endswith(f"  meter on {TARGET}: canary")
+        assert lines[1] == f"  {TAG} -> -"
+        assert lines[2].endswith("by Grace <grace@example.com>: Remove meter")
+        assert lines[4] == f"  - -> {TAG}"
+
+
 def test_a_merged_change_is_the_merge_s(repository: GitOpsRepository, run: Run) -> None:
     git(repository.root, "checkout", "--quiet", "-b", "side")
     repository.put(PUBLICATION, "pilot")
