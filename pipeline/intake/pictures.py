@@ -186,7 +186,7 @@ def _check_header(path: Path) -> None:
 def _unreadable(path: Path) -> InputError:
     return InputError(
         f"Expected an image that OpenCV can read, but {path} is damaged or of another kind. "
-        "Replace it, or take it out, of a data set with its label file."
+        "Replace it or take it out (of a data set together with its label file)."
     )
 
 

@@ -72,7 +72,7 @@ def small_tmp():
 ways = {"fill": fill, "use_up_inodes": use_up_inodes, "read_only": read_only}
 (ways | {"small_tmp": small_tmp})[plan["way"]]()
 before = state()
-environment = {**os.environ, "TMPDIR": str(disk / "tmp") if plan["tmp"] else "/tmp"}
+environment = {**os.environ, **({"TMPDIR": str(disk / "tmp")} if plan["tmp"] else {})}
 done = subprocess.run(plan["words"], cwd=root, env=environment, capture_output=True, text=True)
 json.dump(
     {"code": done.returncode, "said": done.stderr, "before": before, "after": state()}, sys.stdout
