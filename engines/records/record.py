@@ -62,12 +62,14 @@ _NO_NUMBER = PydanticCustomError("no_number", "Input should be a number")
 
 @cache
 def _of_numbers(of: type[BaseModel]) -> frozenset[str]:
-    """The keys that take numbers, and neither true nor false."""
-    kinds = {
-        field.alias or name: _kinds(field.annotation) for name, field in of.model_fields.items()
-    }
+    """The keys that take numbers, and neither true nor false; a field is read by its alias and by
+    its name."""
+    kinds = {name: _kinds(field.annotation) for name, field in of.model_fields.items()}
     return frozenset(
-        key for key, one in kinds.items() if one & {int, float} and not one & {bool, Any}
+        key
+        for name, one in kinds.items()
+        if one & {int, float} and not one & {bool, Any}
+        for key in (name, of.model_fields[name].alias or name)
     )
 
 

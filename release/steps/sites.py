@@ -8,7 +8,7 @@ from pathlib import Path
 from engines.config.names import meant
 from engines.config.rings import load_rings
 from engines.config.site import Site
-from engines.config.target import load_target
+from engines.config.target import load_target, target_names
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.lock import exclusive
@@ -30,7 +30,7 @@ def sites(workspace: Workspace) -> Sites:
     """Every site that has a folder, checked one by one: a broken one hides no other."""
     found, problems = [], []
     rings = load_rings(workspace).names
-    targets = sorted(path.parent.name for path in workspace.targets.glob("*/params.yaml"))
+    targets = target_names(workspace)
     for name in site_names(workspace):
         try:
             site = read_site(workspace, name)

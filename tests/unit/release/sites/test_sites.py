@@ -314,6 +314,7 @@ SITE = {"schema": 1, "site": "a", "target": "b", "ring": "c"}
         ({"cameras": [{"name": "gate", "url": "rtsp://h/1", "password": "x"}]}, False),
         ({"alerts": {"confidenceThreshold": 1.5}}, False),
         ({"alerts": {"confidenceThreshold": True}}, False),
+        ({"alerts": {"confidence_threshold": True}}, False),
         ({"site": "../a"}, False),
         ({"colour": "red"}, False),
     ],
