@@ -36,6 +36,8 @@ class Package:
     """Names that it may be installed under; the first that is there counts."""
     requirement: str | None
     """What pip installs to run its engines elsewhere; None: it comes with the device's system."""
+    extras: tuple[str, ...] = ()
+    """Extras of Jetrail's that bring it, beside `device`, which all machines that build have."""
     build_needs: tuple[str, ...] = ()
     """Distributions that building wants beside it."""
     run_needs: tuple[str, ...] = ()
@@ -82,6 +84,7 @@ PACKAGES: dict[str, Package] = {
             engine_file="engine.plan",
             distributions=("tensorrt_rtx",),
             requirement="tensorrt-rtx",
+            extras=("rtx",),
             build_needs=("polygraphy",),
             run_needs=("cuda-bindings",),
             gpu=True,

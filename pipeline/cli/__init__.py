@@ -92,6 +92,26 @@ def pull(
 
 @commands.command()
 @reports_errors
+def ci(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Whose jobs; default: all targets that name a `runner_tag`.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Print the GitLab jobs of the targets that have runners.
+
+    Example: pipeline ci jetson-orin-nx > devices.gitlab-ci.yml
+    """
+    from engines.config.workspace import find_workspace
+    from pipeline.steps.ci import ci
+
+    print(ci(find_workspace(), targets or []), end="")
+
+
+@commands.command()
+@reports_errors
 def probe(target: Target = None) -> None:
     """Say which device this is; exit 5 if it is not the target's.
 

@@ -62,6 +62,7 @@ def print_next_of_target(name: str, source: str, console: Console | None = None)
         f"budgets, runner_tag), then on that device run{root_if_elsewhere()}",
         f"  dvc repro engines/targets/{name}/dvc.yaml",
         f"  release publish --target {name}",
+        f"A GitLab runner does so once the CI/CD variable DEVICE_RUNNERS has {name}.",
     ):
         _line(console or Console(), text)
 

@@ -391,8 +391,8 @@ def test_an_untrusted_measurement_is_invalid_and_not_published(finished: Clone) 
 
 
 def test_a_retried_job_measures_again_what_was_invalid(finished: Clone) -> None:
-    """The lines of the job `device`, on a runner that keeps dvc.lock and out/."""
-    script = load_yaml(ROOT / ".gitlab-ci.yml")["device"]["script"]
+    """The lines of a device's job, on a runner that keeps dvc.lock and out/."""
+    script = load_yaml(ROOT / "engines" / "targets" / "device.gitlab-ci.yml")[".device"]["script"]
     first = next(i for i, line in enumerate(script) if "--invalid" in line)
     assert script[first + 1] == 'dvc repro "engines/targets/$TARGET/dvc.yaml"'
     job = ("bash", "-eo", "pipefail", "-c", "\n".join(script[first : first + 2]))

@@ -1,12 +1,11 @@
-"""Every row under engines/targets is sound, and GitLab has a job for every device."""
+"""Every row under engines/targets is sound."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -28,26 +27,10 @@ DEVICES = (
 KUBERNETES_LABEL = re.compile(r"[a-z0-9A-Z]([\w.-]{0,61}[a-z0-9A-Z])?")
 ARTICLE_MS = {"fp32": 22.0, "fp16": 12.0, "int8": 8.0}
 """The article's table of YOLOv8n on an Orin NX."""
-BUILDS = ("dvc repro", "make demo")
 
 
 def row(name: str) -> TargetConfig:
     return load_target(REPOSITORY, name)
-
-
-def gitlab() -> dict[str, Any]:
-    content: dict[str, Any] = load_yaml(REPOSITORY.root / ".gitlab-ci.yml")
-    return content
-
-
-def resource_groups() -> dict[str, str]:
-    """Target to the group of whose jobs GitLab runs one at a time."""
-    job, found = gitlab()["device"], {}
-    for entry in job["parallel"]["matrix"]:
-        targets = [entry["TARGET"]] if isinstance(entry["TARGET"], str) else entry["TARGET"]
-        group = job["resource_group"].replace("$GROUP", entry["GROUP"])
-        found |= dict.fromkeys(targets, group)
-    return found
 
 
 def test_a_row_names_its_engines_file_as_its_package_does(tmp_path: Path) -> None:
@@ -123,44 +106,3 @@ def test_orin_nx_has_the_budgets_of_the_article() -> None:
 def test_another_length_of_the_soak_is_judged_again(name: str) -> None:
     stages = load_yaml(REPOSITORY.target(name) / "dvc.yaml")["stages"]
     assert "benchmark" in stages["gate"]["do"]["params"]
-
-
-# --- .gitlab-ci.yml ----------------------------------------------------------------------------
-
-
-def test_gitlab_has_a_job_for_each_device_on_runners_with_its_tag() -> None:
-    job, groups = gitlab()["device"], resource_groups()
-    assert groups.keys() == {name for name in TARGETS if row(name).runner_tag}
-    for name in groups:
-        assert [tag.replace("$TARGET", name) for tag in job["tags"]] == [row(name).runner_tag]
-
-
-def test_gitlab_runs_one_job_at_a_time_on_a_machine() -> None:
-    groups = resource_groups()
-    for name, other in itertools.combinations(groups, 2):
-        one_machine_may_be_both = row(name).device == row(other).device
-        assert (groups[name] == groups[other]) == one_machine_may_be_both
-
-
-def test_gitlab_waits_for_no_runner_that_is_not_named() -> None:
-    content = gitlab()
-    assert content["device"]["rules"] == [{"if": "$TARGET =~ $DEVICE_RUNNERS"}]
-    none = re.compile(content["variables"]["DEVICE_RUNNERS"].strip("/"))
-    assert not any(none.search(name) for name in TARGETS)
-
-
-def test_every_job_of_a_device_takes_the_models_over_before_it_builds() -> None:
-    jobs = {name: job for name, job in gitlab().items() if "script" in job}
-    for name in ("device", "rtx-x86-build", "x86-openvino"):
-        script = jobs[name]["script"]
-        built = next(i for i, line in enumerate(script) if line.startswith(BUILDS))
-        assert "dvc commit export verify quantize" in script[:built]
-        assert "models" in jobs[name]["needs"]
-
-
-def test_the_job_of_a_device_ends_with_the_commands_own_exit_codes() -> None:
-    """`dvc repro` ends with 255, whatever stopped it."""
-    script = gitlab()["device"]["script"]
-    repro = next(i for i, line in enumerate(script) if line.startswith("dvc repro"))
-    assert 'pipeline probe --target "$TARGET"' in script[:repro]
-    assert script[-1] == 'pipeline report --target "$TARGET"'
