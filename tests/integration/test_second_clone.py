@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import BUDGETS, ENGINES, ROOT, TARGET, Clone
+from engines.config.yaml import load_yaml
+from tests.integration.conftest import BUDGETS, ENGINES, ROOT, TARGET, Clone, stages
 
 pytestmark = pytest.mark.integration
 
@@ -32,8 +33,7 @@ def pushed(finished: Clone, tmp_path: Path) -> Clone:
 @pytest.fixture
 def second(pushed: Clone, tmp_path: Path) -> Clone:
     """A fresh clone of it."""
-    pushed.run("git", "clone", "--quiet", str(pushed.root), str(tmp_path / "second"))
-    return Clone(root=tmp_path / "second")
+    return fresh(pushed, tmp_path / "second")
 
 
 def test_pull_brings_what_this_machine_needs_and_speaks_of_nothing_else(
@@ -56,6 +56,44 @@ def test_pull_brings_what_this_machine_needs_and_speaks_of_nothing_else(
     without = second.command("pipeline", "pull")
     assert (without.returncode, without.stderr.count("\n")) == (2, 1)
     assert "dvc remote add --default" in without.stderr
+
+
+def test_jobs_of_gitlab_bring_what_dvc_keeps_of_a_model(finished: Clone, tmp_path: Path) -> None:
+    """Of an own model git has neither weights nor data: `add-model` gave them to DVC."""
+    kept = [f"models/meter-yolov8n/{one}" for one in ("weights.pt", "data")]
+    finished.run("git", "rm", "-r", "--quiet", "--cached", *kept)
+    finished.run("dvc", "add", *kept)
+    finished.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    finished.run("dvc", "push", *kept, "export", "verify", "quantize")
+    finished.run("git", "add", "--all")
+    finished.run("git", "commit", "--quiet", "--message=An own model")
+
+    models = fresh(finished, tmp_path / "models")
+    (line,) = (one for one in script(".gitlab-ci.yml", "models") if one.startswith("dvc repro"))
+    assert stages(models.run("bash", "-ec", line)) == []
+
+    device = fresh(finished, tmp_path / "device")
+    shutil.rmtree(tmp_path / "store" / "files" / "md5")  # no ONNX file, as where CI pushes none
+    finished.run("dvc", "push", *kept)
+    shutil.copy(models.root / "dvc.lock", device.root)
+    out = models.workspace.model_out("meter-yolov8n")
+    shutil.copytree(out, device.workspace.model_out("meter-yolov8n"))
+    lines = script("engines/targets/device.gitlab-ci.yml", ".device")
+    first = next(i for i, one in enumerate(lines) if one.startswith("git ls-files"))
+    assert lines[first + 1] == "dvc commit export verify quantize"
+    device.run("bash", "-eo", "pipefail", "-c", "\n".join(lines[first : first + 2]))
+    assert device.repro("export", "verify", "quantize") == []
+    assert all((device.root / one).exists() for one in kept)
+
+
+def fresh(origin: Clone, root: Path) -> Clone:
+    origin.run("git", "clone", "--quiet", str(origin.root), str(root))
+    return Clone(root=root)
+
+
+def script(file: str, job: str) -> list[str]:
+    lines: list[str] = load_yaml(ROOT / file)[job]["script"]
+    return lines
 
 
 def test_what_was_never_pushed_is_said(second: Clone, tmp_path: Path) -> None:
