@@ -112,12 +112,17 @@ def registered_name(model: str, target: str) -> str:
 def _onnx(workspace: Workspace, judged: JudgedEngine) -> Path:
     source = judged.manifest.source
     path = workspace.model_out(judged.manifest.model) / Path(source.onnx_file).name
-    found = sha256_file(path) if path.is_file() else "no file"
-    if found != source.onnx_sha256:
+    was_built = f"from which {judged.manifest.engine} was built"
+    if not path.is_file():
         raise InputError(
-            f"Expected {path} with sha256 {source.onnx_sha256[:12]}…, from which "
-            f"{judged.manifest.engine} was built, got {found[:12]}. Build and measure the "
-            f"engine again with `dvc repro engines/targets/{judged.manifest.target}/dvc.yaml`."
+            f"Expected {path}, {was_built}, but it is not there. Bring it from there, with `pipeline "
+            f"pull --target {judged.manifest.target}`, or copy {workspace.relative(path.parent)}."
+        )
+    if (found := sha256_file(path)) != source.onnx_sha256:
+        raise InputError(
+            f"Expected {path} with sha256 {source.onnx_sha256[:12]}…, {was_built}, got "
+            f"{found[:12]}. Build and measure the engine again with `dvc repro "
+            f"engines/targets/{judged.manifest.target}/dvc.yaml`."
         )
     return path
 

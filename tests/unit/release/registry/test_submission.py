@@ -139,16 +139,18 @@ def test_fingerprint_follows_the_measurement(
     assert (again.release, again.params) == (first.release, first.params)
 
 
-@pytest.mark.parametrize("content", [b"another", None])
+@pytest.mark.parametrize(
+    ("content", "remedy"), [(b"another", "dvc repro"), (None, "Bring it .* `pipeline pull")]
+)
 def test_another_onnx_file(
-    workspace: Workspace, add_engine: Callable[..., str], content: bytes | None
+    workspace: Workspace, add_engine: Callable[..., str], content: bytes | None, remedy: str
 ) -> None:
     add_engine("fp16")
     path = workspace.model_out("meter") / "model.fp16.onnx"
     path.unlink()
     if content:
         path.write_bytes(content)
-    with pytest.raises(InputError, match="from which meter-fp16 was built"):
+    with pytest.raises(InputError, match=f"from which meter-fp16 was built.*{remedy}"):
         describe_fp16(workspace)
 
 
