@@ -115,8 +115,9 @@ def _onnx(workspace: Workspace, judged: JudgedEngine) -> Path:
     was_built = f"from which {judged.manifest.engine} was built"
     if not path.is_file():
         raise InputError(
-            f"Expected {path}, {was_built}, but it is not there. Bring it from there, with `pipeline "
-            f"pull --target {judged.manifest.target}`, or copy {workspace.relative(path.parent)}."
+            f"Expected {path}, {was_built}, but it is not there. Bring it from there, with "
+            f"`pipeline pull --target {judged.manifest.target}`, or copy "
+            f"{workspace.relative(path.parent)}."
         )
     if (found := sha256_file(path)) != source.onnx_sha256:
         raise InputError(
