@@ -24,6 +24,11 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+def one_line(text: str) -> str:
+    """As `escaped`, with line ends as Python writes them, too: a name may hold one."""
+    return escaped(text).replace("\n", "\\n")
+
+
 def prepare() -> None:
     """Let what the terminal cannot show be written in escapes, and what nobody reads any more be
     dropped. Streams that are not the process's own, as in tests, stay as they are."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
-from engines.streams import escaped
+from engines.streams import one_line
 
 Item = TypeVar("Item")
 
@@ -15,7 +15,7 @@ def note(text: str) -> None:
     """A line that stays: a warning, or what is waited for."""
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True, highlight=False).print(escaped(text), markup=False)
+    Console(stderr=True, soft_wrap=True, highlight=False).print(one_line(text), markup=False)
 
 
 def track(

@@ -14,6 +14,9 @@ from pipeline.intake.checkpoint_scan import MAX_BYTES
 MAX_PICKLE = 16 << 20
 """Bytes. YOLOv8x's has 0.2 MB; objects take many times the space of their pickle."""
 
+_ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"(\xb5/\xfd", b"Rar!")
+"""First bytes of gzip, bzip2, xz, 7-Zip, Zstandard and RAR."""
+
 
 def read_file(path: Path, sha256: str | None = None) -> bytes:
     """The bytes of a checkpoint. Raises InputError when it is missing, too large, or has another
@@ -102,6 +105,7 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _kind_of(data: bytes) -> str:
+    """What a file is that is no archive of torch.save, by its first bytes, and the way on."""
     if not data:
         return "an empty file; fetch it again"
     if data.startswith(b"\x80"):
@@ -111,4 +115,20 @@ def _kind_of(data: bytes) -> str:
         )
     if data.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer. Fetch the file itself with `git lfs pull`"
+    if data[:99].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        return "a page of HTML or XML, as where a download wants a login. Fetch the file itself"
+    if data.startswith(_ARCHIVES) or data[257:262] == b"ustar":
+        return "an archive. Unpack it, and give the .pt in it"
+    if exported := _exported(data):
+        return f"{exported}. Give the .pt that it was made from, as training saves it"
     return f"a file that starts with {data[:8]!r}. Give the .pt that Ultralytics saves"
+
+
+def _exported(data: bytes) -> str | None:
+    if data[:1] == b"\x08" and data[2:3] in (b"\x12", b"\x3a"):  # IR version; producer or graph
+        return "an ONNX file"
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
+        return "a safetensors file, which has weights and no network"
+    if data[4:5] == b"{" or data[:4] in (b"ftrt", b"ptrt"):  # Ultralytics' begins with its metadata
+        return "an engine of TensorRT"
+    return "a TensorFlow Lite file" if data[4:8] == b"TFL3" else None

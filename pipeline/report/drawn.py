@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.config.names import shown
 from engines.detect.detections import Detections
 from engines.errors import InputError
 from engines.files import write_atomic
@@ -28,12 +29,33 @@ def write_drawn(
         x1, y1, x2, y2 = (round(float(value)) for value in box)
         colour = _COLOURS[int(index) % len(_COLOURS)]
         cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, thick)
-        # OpenCV's font has ASCII only; other letters would be question marks.
-        name = classes[index] if classes[index].isascii() else f"class {index}"
-        where = (x1, max(y1 - 2 * thick, 12 * thick))
-        text = f"{name} {confidence:.2f}"
-        cv2.putText(drawn, text, where, cv2.FONT_HERSHEY_SIMPLEX, thick / 2, colour, thick)
+        text = f"{_name(classes[index], int(index))} {confidence:.2f}"
+        _put_inside(drawn, text, (x1, max(y1 - 2 * thick, 12 * thick)), colour, thick)
     whole, data = cv2.imencode(".png", drawn)
     if not whole:
         raise InputError(f"Expected OpenCV to write a PNG for {path}, but it did not.")
     write_atomic(path, data.tobytes())
+
+
+def _name(name: str, index: int) -> str:
+    """With its number where letters may lack: OpenCV 5 has no emoji, and 4 has ASCII only."""
+    text = shown(name)
+    return text if text == name and text.isascii() else f"{index} {text}"
+
+
+def _put_inside(
+    drawn: NDArray[np.uint8],
+    text: str,
+    where: tuple[int, int],
+    colour: tuple[int, int, int],
+    thick: int,
+) -> None:
+    """Write `text` from `where`, left end and baseline; further left, and then smaller, where it
+    would leave the picture."""
+    import cv2
+
+    font, width = cv2.FONT_HERSHEY_SIMPLEX, drawn.shape[1]
+    (wide, _), _ = cv2.getTextSize(text, font, thick / 2, thick)
+    scale = thick / 2 * min(1, width / wide)
+    x = max(0, min(where[0], width - wide))
+    cv2.putText(drawn, text, (x, where[1]), font, scale, colour, thick)

@@ -7,7 +7,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from engines.streams import escaped
+from engines.streams import one_line
 
 
 def fits(table: Table, console: Console) -> bool:
@@ -24,7 +24,7 @@ def print_whole(table: Table, console: Console) -> None:
 
 def print_line(text: str, console: Console) -> None:
     """Print `text` as it is, in one line however long, but for what would move the cursor."""
-    console.print(Text(escaped(text)), soft_wrap=True)
+    console.print(Text(one_line(text)), soft_wrap=True)
 
 
 def print_marked(text: str, console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import pickle
 import re
 import zipfile
@@ -121,6 +122,13 @@ def test_altered_content(checkpoint: Path, tmp_path: Path) -> None:
         (b"hello, I am not a checkpoint", "starts with b'hello"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (pickle.dumps({"model": 1}, protocol=2), "a bare pickle"),
+        (b"\n<!DOCTYPE html><html>", "a page of HTML or XML"),
+        (gzip.compress(b"weights"), "an archive. Unpack it"),
+        (bytes(257) + b"ustar\x0000", "an archive. Unpack it"),
+        (b"\x08\x08\x12\x07pytorch", "an ONNX file. Give the .pt that it was made from"),
+        (b"\x10" + bytes(7) + b'{"a":{"dtype":"F16"}}', "a safetensors file"),
+        (b"\x20" + bytes(3) + b'{"description": "Ultralytics', "an engine of TensorRT"),
+        (b"\x1c" + bytes(3) + b"TFL3", "a TensorFlow Lite file"),
     ],
 )
 def test_another_kind_of_file(tmp_path: Path, content: bytes, text: str) -> None:

@@ -31,6 +31,43 @@ def test_a_box_is_where_it_was_found(tmp_path: Path) -> None:
     assert (picture == 90).all()
 
 
+def drawn_above(tmp_path: Path, name: str, left: int, number: int = 0) -> np.ndarray:
+    """What is written above a box that begins at `left`, of 320 pixels' width."""
+    found = Detections(
+        boxes=np.array([[left, 60, left + 10, 90]], np.float32),
+        confidences=np.array([0.9], np.float32),
+        classes=np.array([number]),
+    )
+    place = tmp_path / "a.png"
+    write_drawn(place, np.zeros((100, 320, 3), np.uint8), found, ("",) * number + (name,))
+    drawn = cv2.imread(str(place))
+    assert drawn is not None
+    return drawn[:60].any(axis=2)
+
+
+def test_a_name_at_the_border_is_whole(tmp_path: Path) -> None:
+    assert drawn_above(tmp_path, "helmet", 310).sum() == drawn_above(tmp_path, "helmet", 0).sum()
+
+
+def test_a_name_wider_than_the_picture_is_drawn_smaller(tmp_path: Path) -> None:
+    inside = drawn_above(tmp_path, "w" * 40, 0)
+    assert inside.any()
+    assert not inside[:, -2:].any()
+
+
+def test_names_that_the_font_lacks_are_told_apart_by_their_numbers(tmp_path: Path) -> None:
+    one, other = (drawn_above(tmp_path, name, 0) for name in ("部\n品", "部 品"))
+    assert (one == other).all()
+    numbered = drawn_above(tmp_path, "\U0001f529", 0, number=1)
+    assert (numbered != drawn_above(tmp_path, "\U0001f6e0", 0, number=2)).any()
+
+
+def test_a_newline_in_a_picture_s_name_makes_no_line_of_its_own() -> None:
+    text = StringIO()
+    print_predicted({Path("a\nb.png"): {}}, Path("out"), Console(file=text, width=80))
+    assert text.getvalue().splitlines()[0] == "a\\nb.png: nothing"
+
+
 def test_what_is_said_names_every_picture_whole() -> None:
     text = StringIO()
     place = Path("predictions") / f"{'a' * 90}.png"
