@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from engines.config.names import shown
 from engines.errors import InputError
@@ -148,8 +149,8 @@ def check_numbers(path: Path, network: Any) -> None:
 
 
 def class_names(path: Path, network: Any) -> tuple[str, ...]:
-    """Names in the order of the outputs. Raises InputError where some lack or are blank, or two are
-    equal."""
+    """Names in the order of the outputs. Raises InputError where some lack or are blank, or two
+    look equal."""
     given = network.names
     if not isinstance(given, dict | list | tuple):  # a set has no order
         raise InputError(
@@ -179,10 +180,14 @@ def class_names(path: Path, network: Any) -> tuple[str, ...]:
             f"for class {blank[0]}: of its boxes nobody could say what they are. Give it a name in "
             "the data.yaml, and save the checkpoint with these names."
         )
-    if equal := sorted(name for name, times in Counter(names).items() if times > 1):
+    # Two that look alike, by blanks or by how Unicode writes an accent, nobody could tell apart.
+    alike = [normalize("NFC", shown(name, most=len(name))) for name in names]
+    if equal := sorted(name for name, times in Counter(alike).items() if times > 1):
+        written = [name for name, one in zip(names, alike, strict=True) if one == equal[0]]
+        how = f", as {written[0]!a} and {written[1]!a}" if written[0] != written[1] else ""
         raise InputError(
-            f"Expected different names for the classes in {path}, got {equal[0]!r} more than once. "
-            "Give each its own in the data.yaml, and save the checkpoint with these names."
+            f"Expected different names for the classes in {path}, got {equal[0]!r} more than once"
+            f"{how}. Give each its own in the data.yaml, and save the checkpoint with these names."
         )
     return names
 

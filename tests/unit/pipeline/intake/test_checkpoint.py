@@ -372,7 +372,22 @@ def test_blank_class_names(tmp_path: Path, name: str) -> None:
 def test_equal_class_names(tmp_path: Path) -> None:
     network = build_network()
     network.names = {0: "bolt", 1: "bolt"}
-    refused(save(tmp_path / "weights.pt", network), "different names.*'bolt' more than once")
+    refused(save(tmp_path / "weights.pt", network), "different names.*'bolt' more than once. Give")
+
+
+@pytest.mark.parametrize("other", ["bolté ", "bolt\u00e9\u200b", "bolte\u0301"])
+def test_class_names_that_look_equal(tmp_path: Path, other: str) -> None:
+    network = build_network()
+    network.names = {0: "bolt\u00e9", 1: other}
+    said = refused(save(tmp_path / "weights.pt", network), "different names.*more than once, as")
+    assert ascii(other) in said
+
+
+def test_class_names_that_differ_by_case(tmp_path: Path) -> None:
+    """As letters do, on a plate."""
+    network = build_network()
+    network.names = {0: "a", 1: "A"}
+    assert inspect_checkpoint(save(tmp_path / "weights.pt", network)).classes == ("a", "A")
 
 
 def test_grey_pictures(tmp_path: Path) -> None:
