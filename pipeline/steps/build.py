@@ -32,19 +32,22 @@ def build(workspace: Workspace, target_name: str, engine: str, *, wait: bool = F
     built, WrongEngine when this device is not the target's or not the one that was probed, Conflict
     when another build or measurement holds this device.
     """
-    with turn(f"pipeline build {engine} --target {target_name}", wait=wait):
-        return _build(workspace, target_name, engine)
-
-
-def _build(workspace: Workspace, target_name: str, engine: str) -> Manifest:
     target = load_target(workspace, target_name)
+    target.engine(engine)
+    device = _probed_device(workspace, target)
+    with turn(f"pipeline build {engine} --target {target_name}", wait=wait):
+        return _build(workspace, target, engine, device)
+
+
+def _build(
+    workspace: Workspace, target: TargetConfig, engine: str, device: Fingerprint
+) -> Manifest:
     row = target.engine(engine)
     model = load_model(workspace, row.model)
     chosen = open_backend(target.package.name)
-    device = _probed_device(workspace, target)
     _check_class_names(workspace, target, model)
     onnx = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
-    folder = workspace.engine(target_name, engine)
+    folder = workspace.engine(target.target, engine)
     path = folder.path / target.engine_file
     with atomic_path(path) as temporary, steps_bar(f"build {engine}") as progress:
         request = BuildRequest(

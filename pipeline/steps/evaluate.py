@@ -45,6 +45,7 @@ def evaluate(
     target = load_target(workspace, target_name)
     device = read_fingerprint()
     check_target(device, target, target.device, partial(readable_targets, workspace))
+    target.engine(engine)
     with turn(f"pipeline evaluate {engine} --target {target_name}", wait=wait):
         return _evaluate(workspace, target, engine, device)
 

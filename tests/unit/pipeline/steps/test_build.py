@@ -16,6 +16,7 @@ from engines.backends.openvino.backend import OpenVINO
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
+from engines.process.lock import device_lock
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
 from pipeline.onnx import reading
@@ -99,7 +100,11 @@ def test_builds_an_engine_that_loads(workspace: Workspace, tiny_onnx: Path) -> N
 
 
 def test_before_probe(workspace: Workspace) -> None:
-    with pytest.raises(InputError, match="pipeline probe"):
+    """Said at once, also while somebody else has the device."""
+    with (
+        device_lock("pipeline build other-fp16"),
+        pytest.raises(InputError, match="pipeline probe"),
+    ):
         build(workspace, TARGET, ENGINE)
 
 
