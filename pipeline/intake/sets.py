@@ -69,6 +69,9 @@ def copy_set(folder: Path, samples: Sequence[Sample], purpose: str, classes: int
 
 
 def _free(stem: str, used: set[str]) -> str:
+    """A name of its own that does not hide the picture: a list may name hidden files, a set, which
+    is a folder, has none."""
+    stem = f"_{stem}" if stem.startswith(".") else stem
     name, number = stem, 1
     while name in used:
         number += 1

@@ -33,6 +33,16 @@ def make(folder: Path) -> Path:
     return path
 
 
+def test_hidden_pictures_that_a_list_names_are_in_the_set(tmp_path: Path) -> None:
+    put_image(tmp_path, "val/.a.png", 1, BOX)
+    put_image(tmp_path, "val/_.a.png", 2, BOX)
+    (tmp_path / "val.txt").write_text("./images/val/.a.png\n./images/val/_.a.png\n")
+    (tmp_path / "data.yaml").write_text("val: val.txt\nnames: [a]\n")
+    samples = read_data_yaml(tmp_path / "data.yaml").splits["val"]
+    assert copy_set(tmp_path / "set", samples, "evaluation", 1).pictures == 2
+    assert len(load_set(tmp_path / "set", "evaluation")) == 2
+
+
 @pytest.mark.parametrize("name", ["a_first.png", "z_last.png"])
 def test_a_copy_without_labels_never_wins(tmp_path: Path, name: str) -> None:
     data = make(tmp_path)
