@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,11 @@ def exclusive(workspace: Workspace) -> Iterator[None]:
 
     The kernel frees the lock when the process ends, by kill -9 too.
     """
-    with (workspace.root / f"{TEMPORARY_PREFIX}release.lock").open("w") as file:
+    path = workspace.root / f"{TEMPORARY_PREFIX}release.lock"
+    # Not for writing: in a repository of several people it is the file of whoever came first.
+    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(file)
