@@ -223,12 +223,22 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRNOS:
+        if error.errno not in DISK_ERRNOS or _names_another_place(error, path):
             raise
         raise InputError(
             f"Cannot write {path}: {error.strerror}. It is left as it was. "
             f"{disk_remedy(error, path)}, then run the same command again."
         ) from error
+
+
+def _names_another_place(error: OSError, path: Path) -> bool:
+    """Whether the system names files, and none of them where `path` is: one that is read, as a
+    label that another user owns."""
+    given = (error.filename, error.filename2)
+    names = [os.fsdecode(one) for one in given if isinstance(one, str | bytes | os.PathLike)]
+    return bool(names) and not any(
+        Path(os.path.realpath(name)).is_relative_to(os.path.realpath(path.parent)) for name in names
+    )
 
 
 def disk_remedy(error: OSError, path: Path) -> str:

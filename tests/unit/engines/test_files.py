@@ -128,6 +128,17 @@ def test_what_users_can_put_right_is_said_in_a_sentence(
 
 
 @pytest.mark.parametrize("writing", [atomic_path, atomic_folder, atomic_folders])
+def test_a_file_that_is_read_meanwhile_and_may_not_be_is_not_what_cannot_be_written(
+    tmp_path: Path, writing: Any
+) -> None:
+    theirs = tmp_path / "theirs.txt"
+    with pytest.raises(PermissionError, match=re.escape(str(theirs))), writing(tmp_path / "a/out"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(theirs))
+    with pytest.raises(InputError, match="Cannot write"), writing(tmp_path / "a/out") as new:
+        raise OSError(errno.ENOSPC, "No space", str(theirs), None, str(new / "b"))
+
+
+@pytest.mark.parametrize("writing", [atomic_path, atomic_folder, atomic_folders])
 @pytest.mark.parametrize(
     ("number", "said"),
     [(errno.EIO, "Input/output error"), (errno.ENOSPC, "No space"), (errno.EINVAL, "")],
