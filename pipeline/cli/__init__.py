@@ -76,7 +76,8 @@ def pull(
 ) -> None:
     """Bring what this machine needs from DVC's remote.
 
-    Weights, data sets, ONNX files, and what was made for the target.
+    Weights, data sets, ONNX files, and what was made for the target. After
+    `git revert` it brings back what was, also without a remote.
 
     Example: pipeline pull --target jetson-orin-nx
     """

@@ -14,6 +14,7 @@ from engines.extras import require
 from engines.process.orphans import ends_with_us
 
 _DVC = (sys.executable, "-m", "dvc")
+_IN_THE_WAY = "Where files here stand in the way, `dvc checkout --force` first"
 
 
 def tracked(path: Path) -> bool:
@@ -63,22 +64,26 @@ def locked_stages(workspace: Workspace, folder: Path) -> list[str]:
 
 
 def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
-    """Bring what `names` (stages, .dvc files) have in the remote, with DVC's own progress.
+    """Bring what `names` (stages, .dvc files) have in the remote, with DVC's own progress; without
+    a remote, what this clone's cache has of them, as after `git revert`.
 
-    Raises InputError without a remote, and ServiceError where DVC did not bring all of it; what it
-    said stands above that.
+    Raises InputError where there is no remote and the cache lacks some of it, and ServiceError
+    where DVC did not bring all of it from the remote; what it said stands above that.
     """
-    if not _asked(workspace.root, "config", "core.remote").stdout.strip():
+    remote = _asked(workspace.root, "config", "core.remote").stdout.strip()
+    words = ["pull" if remote else "checkout", *names]
+    done = subprocess.run([*_DVC, *words], cwd=workspace.root, check=False)
+    if done.returncode and not remote:
         raise InputError(
-            "Expected a DVC remote to pull from, but this clone has no default one. Name it with "
-            "`dvc remote add --default origin URL`, commit .dvc/config, and run again."
+            "Expected a DVC remote to pull from, since this clone's own cache has not all of it, "
+            "as DVC says above, but there is no default one. Name it with `dvc remote add --default"
+            f" origin URL`, commit .dvc/config, and run again. {_IN_THE_WAY}."
         )
-    done = subprocess.run([*_DVC, "pull", *names], cwd=workspace.root, check=False)
     if done.returncode:
         raise ServiceError(
             "Expected DVC's remote to have what dvc.lock and the .dvc files name, but DVC could "
-            "not bring all of it, as it says above. Run `dvc push` where it was made, or `dvc "
-            "checkout --force` where files here stand in the way; then `pipeline pull` again."
+            "not bring all of it, as it says above. Run `dvc push` where it was made; then "
+            f"`pipeline pull` again. {_IN_THE_WAY}."
         )
 
 

@@ -1,6 +1,7 @@
 """`pipeline pull`: what a machine needs of DVC's remote, and nothing of what never was made.
 
-A bare `dvc pull` ends with exit 1 and a list of each file of each target that was never built.
+A bare `dvc pull` or `dvc checkout` ends with an error and a list of each file of each target that
+was never built.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ def pull(workspace: Workspace, targets: Sequence[str]) -> list[str]:
     """Bring weights, data sets and ONNX files, and what was made for `targets`.
 
     Returns the targets that nothing was kept of yet. Raises InputError where a target is not there,
-    nothing was ever kept, or there is no remote, and ServiceError where DVC could not bring it.
+    nothing was ever kept, or there is no remote and this clone's cache has not all of it, and
+    ServiceError where DVC could not bring it.
     """
     require("dvc")
     made = {}
