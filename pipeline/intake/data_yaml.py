@@ -22,6 +22,9 @@ ARCHIVES = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip
 ENDINGS = frozenset({".yaml", ".yml"})
 """Ultralytics reads no other; and what is none, as COCO's JSON, may be of gigabytes."""
 
+MAX_VALUES = 1_000_000
+"""In a file of a few hundred bytes anchors make any number of them."""
+
 _WRITE = (
     "Write a data.yaml: `train:` and `val:` with folders or lists of pictures, relative to it, and "
     "`names:` with the classes in the checkpoint's order"
@@ -104,9 +107,24 @@ def _load(path: Path) -> Any:
         where = " ".join(str(error).split())[:300]
         said = f"{path} is not YAML: {where}. {remedy(path.read_bytes())}."
         raise InputError(said) from error
+    if _written_out(content, {}) > MAX_VALUES:
+        raise InputError(
+            f"Expected at most {MAX_VALUES} values in {path}, got more, by anchors that hold each "
+            "other. Such a file fills the memory, and no data set needs that: do not trust it."
+        )
     if isinstance(content, dict):
         return {key: None if value == "None" else value for key, value in content.items()}
     return content
+
+
+def _written_out(value: Any, known: dict[int, int]) -> int:
+    """How many values there are where each anchor's stand wherever it is named; `known` by `id`."""
+    if id(value) not in known:
+        known[id(value)] = 0  # while its parts are counted: it may hold itself
+        parts = value.values() if isinstance(value, dict) else value
+        inside = parts if isinstance(value, dict | list | tuple) else ()
+        known[id(value)] = 1 + sum(_written_out(one, known) for one in inside)
+    return known[id(value)]
 
 
 def _check_kind(path: Path, content: dict[Any, Any]) -> None:

@@ -56,7 +56,8 @@ def copy_set(folder: Path, samples: Sequence[Sample], purpose: str, classes: int
     if not objects and purpose != "calibration":
         raise InputError(
             f"Expected labelled objects in the {purpose} set, got none in {len(samples)} "
-            f"pictures. Labels are looked for beside `images`, for example {samples[0].label}."
+            f"pictures. Labels are looked for beside `images`, for example {samples[0].label}. "
+            "Bring them, or take a split without labels out of the data.yaml."
         )
     return SetFacts(
         pictures=len(samples),

@@ -20,6 +20,7 @@ import pytest
 
 from engines.errors import InputError
 from pipeline.intake.checkpoint import inspect_checkpoint
+from pipeline.intake.data_yaml import read_data_yaml
 from tests.unit.pipeline.conftest import CLASSES, build_network, rewritten, save
 
 GROWTH = 900 << 20
@@ -388,3 +389,13 @@ def memory(key: str, *, reset: bool = False) -> int:
         Path("/proc/self/clear_refs").write_text("5")
     text = Path(f"/proc/{os.getpid()}/status").read_text()
     return int(text.split(f"{key}:")[1].split()[0]) << 10
+
+
+@pytest.mark.parametrize("key", ["names", "train", "val", "nc", "path", "channels"])
+def test_a_data_yaml_whose_anchors_hold_each_other(tmp_path: Path, key: str) -> None:
+    """Parsed it is small; what is said of it would have 10 to the 10 words."""
+    lines = ["0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (tmp_path / "data.yaml").write_text("\n".join([*lines, f"{key}: *a9", ""]))
+    with pytest.raises(InputError, match="anchors that hold each other"):
+        read_data_yaml(tmp_path / "data.yaml")
