@@ -65,6 +65,7 @@ def make_trying_key(workspace: Workspace) -> Path:
     private = folder / f"{TRYING}.pem"
     if trying_key(workspace) is None or not private.is_file():
         record = folder / "keys" / f"{TRYING}.json"
+        folder.mkdir(parents=True, exist_ok=True)  # open to others: they read the public half in it
         make_pair(TRYING, private, record, KeyValidity(begin=today()), passphrase=None)
     return private
 

@@ -181,6 +181,11 @@ def test_the_key_for_trying(workspace: Workspace) -> None:
     private = make_trying_key(workspace)
     content = private.read_bytes()
     assert make_trying_key(workspace) == private
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    # Every command looks at the public half, as another user of the repository too.
+    assert stat.S_IMODE(private.parent.stat().st_mode) == stat.S_IMODE(
+        (private.parent / "keys").stat().st_mode
+    )
     assert private.read_bytes() == content
     record = trying_key(workspace)
     assert record is not None
