@@ -19,6 +19,9 @@ from engines.errors import InputError
 TOLERANCE = 0.01
 """How far a number may lie outside 0 to 1, as in Ultralytics' training."""
 
+MAX_BYTES = 16 << 20
+"""Of a label file: 400,000 boxes. Read, it takes ten times that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
@@ -101,6 +104,11 @@ def read_labels(path: Path, classes: int, *, single_class: bool = False) -> Labe
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise InputError(
+            f"Expected a label file of at most {MAX_BYTES >> 20} MiB, got {size >> 20} MiB in "
+            f"{path}. Write a line for each object of its picture, and nothing else."
+        )
     try:
         return path.read_text(encoding="utf-8-sig").strip().splitlines()
     except UnicodeDecodeError as error:

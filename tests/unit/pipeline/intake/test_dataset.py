@@ -11,6 +11,7 @@ import pytest
 from engines.config.model import DataSets, ModelConfig, Weights
 from engines.errors import InputError
 from pipeline.intake.dataset import Sample, load_set, load_sets
+from pipeline.intake.labels import MAX_BYTES
 
 
 def put_image(
@@ -59,6 +60,14 @@ def test_a_label_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     sample = labels_of(tmp_path, "")
     sample.label.write_bytes("0 0.5 0.5 0.1 0.1".encode("utf-16"))
     with pytest.raises(InputError, match="UTF-8 text"):
+        sample.read_labels(classes=2)
+
+
+def test_a_label_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
+    sample = labels_of(tmp_path, "")
+    with sample.label.open("wb") as file:
+        file.truncate(MAX_BYTES + (1 << 20))
+    with pytest.raises(InputError, match=r"of at most 16 MiB, got 17 MiB in .*a\.txt"):
         sample.read_labels(classes=2)
 
 
