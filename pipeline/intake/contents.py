@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from engines.files import sha256_file
 from pipeline.intake.dataset import Sample
+from pipeline.intake.labels import is_labelled
 
 
 class ContentHashes(NamedTuple):
@@ -30,7 +31,7 @@ def contents(samples: Sequence[Sample]) -> dict[str, ContentHashes]:
 
 
 def _labels(path: Path) -> str:
-    return sha256_file(path) if path.is_file() else hashlib.sha256().hexdigest()
+    return sha256_file(path) if is_labelled(path) else hashlib.sha256().hexdigest()
 
 
 def set_sha256(found: Mapping[str, ContentHashes]) -> str:

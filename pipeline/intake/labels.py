@@ -8,6 +8,8 @@ float32); a file that Ultralytics would leave out with its picture is refused by
 
 from __future__ import annotations
 
+import errno
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,8 +103,19 @@ def read_labels(path: Path, classes: int, *, single_class: bool = False) -> Labe
     )
 
 
+def is_labelled(path: Path) -> bool:
+    """Whether the label file is there. Raises PermissionError where its folder may not be entered:
+    from Python 3.14 on `Path.is_file` says no there, and all its pictures would be background."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+
+
 def _lines(path: Path) -> list[str]:
-    if not path.is_file():
+    if not is_labelled(path):
         return []
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engines.errors import InputError
 from pipeline.intake.dataset import Sample
+from pipeline.intake.labels import is_labelled
 from pipeline.intake.pictures import check_picture
 from pipeline.progress import track
 
@@ -50,7 +51,7 @@ def copy_set(folder: Path, samples: Sequence[Sample], purpose: str, classes: int
         text = "".join(f"{row}\n" for row in labels.rows)
         (folder / "labels" / f"{stem}.txt").write_text(text, encoding="utf-8")
         objects.update(labels.classes.tolist())
-        unlabelled.update([] if sample.label.is_file() else [sample.label.parent])
+        unlabelled.update([] if is_labelled(sample.label) else [sample.label.parent])
         background, equal = background + (not labels.rows), equal + labels.equal
         empty += labels.empty
     if not objects and purpose != "calibration":

@@ -10,6 +10,7 @@ from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.intake.data_yaml import DataYaml
 from pipeline.intake.dataset import Sample
+from pipeline.intake.labels import is_labelled
 from pipeline.progress import track
 
 CALIBRATION_IMAGES = 300
@@ -109,7 +110,7 @@ def _labelled(rows: Iterable[tuple[str, Sample]], classes: int) -> dict[str, Sam
     """A sample with a label file for each picture that has one."""
     chosen: dict[str, Sample] = {}
     for content, sample in rows:
-        if not sample.label.is_file():
+        if not is_labelled(sample.label):
             continue
         first = chosen.setdefault(content, sample)
         if first.label == sample.label:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,7 @@ import pytest
 from engines.config.model import DataSets, ModelConfig, Weights
 from engines.errors import InputError
 from pipeline.intake.dataset import Sample, load_set, load_sets
-from pipeline.intake.labels import MAX_BYTES
+from pipeline.intake.labels import MAX_BYTES, read_labels
 
 
 def put_image(
@@ -74,6 +76,20 @@ def test_a_label_file_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> 
 def test_no_label_file_means_no_objects(tmp_path: Path) -> None:
     put_image(tmp_path, "a.png", 0, label=None)
     assert len(load_set(tmp_path, "tuning")[0].read_labels(classes=2).classes) == 0
+
+
+def test_labels_that_may_not_be_seen_are_not_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder that may not be entered, where Path.is_file says no from Python 3.14 on."""
+
+    def denied(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", denied)
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    with pytest.raises(PermissionError, match="a.txt"):
+        read_labels(tmp_path / "labels" / "a.txt", 1)
 
 
 @pytest.mark.parametrize(
