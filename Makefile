@@ -50,9 +50,10 @@ fleet: .venv/.demo
 	@test -d release/records || { echo "error: Nothing is released yet. Run make demo." >&2; exit 2; }
 	@rm -rf $(FLEET)
 	@git init --quiet --bare --initial-branch=main $(FLEET)/fleet.git
-	@git clone --quiet . $(FLEET)/clone
-	@cp -R release/records release/fleet $(FLEET)/clone/release/
-	@cd $(FLEET)/clone && git checkout --quiet -B main && git add --all && \
+	@git clone --quiet --no-checkout . $(FLEET)/clone && git -C $(FLEET)/clone read-tree HEAD
+	@# All that git would take from here, so that a key or a ring that is not committed counts too.
+	@git --git-dir=$(FLEET)/clone/.git --work-tree=. add --all
+	@cd $(FLEET)/clone && git checkout --quiet -B main && git checkout-index --all --force && \
 	    git remote set-url origin "$(CURDIR)/$(FLEET)/fleet.git" && \
 	    { git config user.email >/dev/null || git config user.email you@example.com; } && \
 	    { git config user.name >/dev/null || git config user.name You; } && \

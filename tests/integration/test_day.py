@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from factories.gitops import GitOpsRepository, environment, git, make_repository
 
+from engines.config.workspace import Workspace
 from tests.unit.release.publications import PUBLICATION, TARGET, another, record
 
 pytestmark = pytest.mark.integration
@@ -94,6 +95,24 @@ def test_after_the_demo(demo: GitOpsRepository) -> None:
     git(demo.root, "commit", "--quiet", "--message=Ours")
     assert "release promote MODEL" in run(demo.root, *MAKE)
     assert run(mine, *branch).splitlines()[0] == "Ours"
+
+
+def test_what_is_not_committed_counts(demo: GitOpsRepository) -> None:
+    """A key that is only staged, a ring that is only changed, a folder that is removed."""
+    key = demo.workspace.trusted_keys / "plant.json"
+    key.parent.mkdir(parents=True)
+    key.write_text("a key")
+    git(demo.root, "add", "--all")
+    demo.workspace.rings_file.write_text(demo.workspace.rings_file.read_text() + "# ours\n")
+    gone = demo.workspace.fleet / "meter" / TARGET / "production"
+    shutil.rmtree(gone)
+    run(demo.root, *MAKE)
+    mine = Workspace(root=demo.root / ".fleet" / "clone")
+    assert (mine.trusted_keys / "plant.json").read_text() == "a key"
+    assert mine.rings_file.read_text().endswith("# ours\n")
+    assert not (mine.root / gone.relative_to(demo.root)).exists()
+    assert git(mine.root, "status", "--porcelain") == ""
+    assert not (mine.root / ".fleet").exists()
 
 
 def test_before_the_demo(demo: GitOpsRepository) -> None:
