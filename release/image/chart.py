@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from pathlib import Path
 
 from engines.config.yaml import load_yaml
-from engines.errors import InputError, ServiceError
+from engines.errors import Conflict, InputError, ServiceError
 from engines.process.orphans import ends_with_us
 from release.image.credentials import Credentials, auth_file, without_secrets
 from release.image.distribution import Client, parse_repository
@@ -17,6 +20,8 @@ from release.image.retry import Temporary, retried
 from release.say import Say
 
 FINAL = re.compile(r"unauthorized|denied|forbidden|certificate|401|403", re.IGNORECASE)
+RENDERED = re.compile(r"templates/.*|values\.yaml|values\.schema\.json")
+"""What says what a cluster runs, as helm packs it byte for byte; Chart.yaml it writes anew."""
 
 
 def push_chart(chart: Path, registry: str, credentials: Credentials | None, say: Say) -> None:
@@ -24,7 +29,8 @@ def push_chart(chart: Path, registry: str, credentials: Credentials | None, say:
 
     A version that is there stays as it is: helm packs each time a little differently. Without a
     chart nothing happens, without helm it is said. Raises InputError for a folder without name and
-    version, and ServiceError when the registry does not take it.
+    version, Conflict where the version is another chart there, and ServiceError when the registry
+    does not take it.
     """
     if not (chart / "Chart.yaml").is_file():
         return
@@ -34,7 +40,9 @@ def push_chart(chart: Path, registry: str, credentials: Credentials | None, say:
         raise InputError(f"Expected name and version in {chart / 'Chart.yaml'}, got none.")
     repository = parse_repository(f"{registry}/charts/{name}")
     client = Client(repository=repository, credentials=credentials, say=say)
-    if client.manifest(version.replace("+", "_")) is not None:
+    there = client.manifest(version.replace("+", "_"))
+    if there is not None:
+        _refuse_another(chart, client, there, f"{repository}:{version}")
         say(f"{repository}:{version} is there already")
         return
     helm = shutil.which("helm")
@@ -51,6 +59,32 @@ def push_chart(chart: Path, registry: str, credentials: Credentials | None, say:
         what = f"{repository} to take the chart {version}"
         retried(lambda: _helm(helm, *words, credentials=credentials), what, say)
     say(f"{repository}:{version} pushed")
+
+
+def _refuse_another(chart: Path, client: Client, manifest: bytes, name: str) -> None:
+    """Raise Conflict where the registry has something else under the version than the folder."""
+    here = {path.relative_to(chart).as_posix(): path for path in chart.rglob("*") if path.is_file()}
+    try:
+        packed = client.blob(json.loads(manifest)["layers"][0]["digest"])
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
+            files = {one.name.partition("/")[2]: archive.extractfile(one) for one in archive}
+            there = {path: file.read() for path, file in files.items() if file}
+    except (ValueError, LookupError, TypeError, OSError, tarfile.TarError):
+        there = {}  # no chart at all
+    other = [
+        path
+        for path in sorted(here.keys() | there.keys())
+        if RENDERED.fullmatch(path)
+        and (here[path].read_bytes() if path in here else None) != there.get(path)
+    ]
+    if other:
+        more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+        raise Conflict(
+            f"Expected {name} to be the chart of this clone, but {other[0]}{more} differ there; "
+            "clusters run what is there. A version never changes: `git pull`, or raise `version` "
+            f"in {chart.name}/Chart.yaml and in the fleet.yaml of each ring that shall have the "
+            "new chart, then push again. The image is pushed."
+        )
 
 
 def _helm(helm: str, *words: str, credentials: Credentials | None) -> None:

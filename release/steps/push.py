@@ -41,8 +41,9 @@ def push(
     or a URI; default: as `release sign`).
 
     Raises InputError for a release that is not packed here, WrongEngine for an image that is
-    altered or was signed by none of the trusted keys, Conflict where the tag is another image's,
-    and ServiceError when the registry, a token or a cloud does not do its part.
+    altered or was signed by none of the trusted keys, Conflict where the tag is another image's
+    or the chart's version another chart, and ServiceError when the registry, a token or a cloud
+    does not do its part.
     """
     refuse_old_layout(workspace)
     release = parse_tag(tag).name
@@ -63,9 +64,10 @@ def push(
             )
         say(f"{repository}:{release} pushed")
     _sign(workspace, client, image, signed, key, say)
+    pushed = _record(workspace, image, str(repository))
     registry = str(repository).rpartition("/")[0]
     push_chart(workspace.root / CHART, registry, client.credentials, say)
-    return _record(workspace, image, str(repository))
+    return pushed
 
 
 def _packed(workspace: Workspace, release: str) -> ImageRecord:

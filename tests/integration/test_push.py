@@ -300,6 +300,12 @@ def test_the_chart_goes_along(
     subprocess.run([*pull, "--plain-http"], cwd=tmp_path, check=True, capture_output=True)
     assert (tmp_path / f"inference-{version}.tgz").is_file()
 
+    # Clusters would go on with the chart that is there, and nobody would know.
+    schema = charted.root / CHART / "values.schema.json"
+    schema.write_text(schema.read_text() + "\n")
+    with pytest.raises(Conflict, match=r"but values\.schema\.json differ there.*raise `version`"):
+        pushed()
+
 
 def test_without_helm(
     charted: Workspace, pushed: Push, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -31,7 +31,7 @@ def test_what_is_in_it(site: Workspace, bundle: Path, tmp_path: Path) -> None:
     archive = f"images/jetrail-{PUBLICATION.release}-{digest[7:19]}.tar"
     names = sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
     assert names == [
-        *("FACTS", "SHA256SUMS", "SHA256SUMS.sig", "chart/inference-0.1.0.tgz"),
+        *("FACTS", "SHA256SUMS", "SHA256SUMS.sig", "chart/inference-0.1.1.tgz"),
         *(archive, "install.sh", "keys/plant.pem"),
         *("manifests/jetrail-site.yaml", "manifests/meter-x86.yaml"),
         *(f"records/{PUBLICATION.release}/publication.json", "values/meter-x86.yaml"),
