@@ -21,8 +21,9 @@ from engines.errors import InputError
 from release.rollout.clusters.inventory import Cluster, Inventory
 from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
+from release.rollout.targets.options import namespace_of
 from release.rollout.targets.placement import BundleStops, TargetedCluster, place
-from release.sites.folder import NAMESPACE, read_site
+from release.sites.folder import read_site
 from release.tags import Tag, parse_tag
 
 
@@ -31,6 +32,7 @@ class Deployed:
     """One Helm release of the site."""
 
     name: str
+    namespace: str
     tag: Tag
     repository: str
     runtime: str
@@ -76,6 +78,7 @@ def _deployed(where: str, one: TargetedCluster) -> Deployed:
     values = dict(helm.get("values") or {})
     return Deployed(
         name=str(helm.get("releaseName") or "inference"),
+        namespace=namespace_of(one.options),
         tag=tag,
         repository=str((values.get("image") or {}).get("repository") or ""),
         runtime=str((values.get("runtime") or {}).get("image") or ""),
@@ -101,7 +104,7 @@ def helm_manifest(one: Deployed, chart: bytes) -> bytes:
     (https://docs.k3s.io/add-ons/helm)."""
     spec = {
         "chartContent": base64.b64encode(chart).decode(),
-        "targetNamespace": NAMESPACE,
+        "targetNamespace": one.namespace,
         "createNamespace": True,
         "valuesContent": _dump(one.values),
     }

@@ -14,6 +14,7 @@ from release.rollout.lint.finding import Finding, Rule
 from release.rollout.lint.pod import manifests_in
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.text import NotYaml, parse_document
+from release.rollout.targets.options import namespace_of
 
 PASSWORD = Rule(
     "password-in-git",
@@ -44,8 +45,15 @@ OTHER_RING = Rule(
     "The label decides; who reads the file expects the site elsewhere.",
     "Correct the one that is wrong.",
 )
+OTHER_NAMESPACE = Rule(
+    "site-in-another-namespace",
+    "error",
+    "A site's ConfigMap is in another namespace than its pods.",
+    "They start without it: no cameras, and nobody is told.",
+    "Let `metadata.namespace` be the namespace of the ring's fleet.yaml.",
+)
 
-RULES = (PASSWORD, OTHER_SITE, NO_SITE, OTHER_RING)
+RULES = (PASSWORD, OTHER_SITE, NO_SITE, OTHER_RING, OTHER_NAMESPACE)
 
 SITES = ("release", "fleet", "sites")
 _ADDRESS = re.compile(r"\b(?:rtsps?|https?|rtmps?|oci|file)://[^\s'\"]+", re.IGNORECASE)
@@ -113,6 +121,21 @@ def _site(checkout: Checkout, bundle: Bundle, name: str) -> Iterator[Finding]:
         )
         return
     yield from _site_and_cluster(checkout, file, name, site)
+    meta = value.get("metadata")
+    own = meta.get("namespace") if isinstance(meta, dict) else None
+    # `namespace` holds for objects that name another one, too.
+    here = bundle.options.get("namespace") or own or namespace_of(bundle.options)
+    yield from _site_and_pods(checkout, file, str(here), site)
+
+
+def _site_and_pods(checkout: Checkout, file: Path, here: str, site: Site) -> Iterator[Finding]:
+    """Whether the ConfigMap is where the pods of the site's ring look for it."""
+    for bundle in checkout.tree.bundles:
+        ring = checkout.ring(bundle)
+        there = namespace_of(bundle.options)
+        if ring and (ring.target, ring.ring) == (site.target, site.ring) and there != here:
+            text = f"expected {there}, as {bundle.place} has it, got {here}"
+            yield checkout.at(OTHER_NAMESPACE, file, 1, text)
 
 
 def _site_and_cluster(checkout: Checkout, file: Path, name: str, site: Site) -> Iterator[Finding]:

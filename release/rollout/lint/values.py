@@ -59,8 +59,15 @@ SHADOWED = Rule(
     "Maps are merged, lists are replaced as a whole: entries of the bundle's list are lost there.",
     "Repeat what is wanted of the bundle's list.",
 )
+OTHER_CHART = Rule(
+    "chart-of-another-version",
+    "note",
+    "The chart of this clone has another version.",
+    "Nobody knows here what the chart of that version refuses, so values are not looked at.",
+    "Name the version of release/charts, once `release push` brought it to the registry.",
+)
 
-RULES = (FILES_IGNORED, NOT_NAMED, OVERRIDDEN, SECRET, SCHEMA, SHADOWED)
+RULES = (FILES_IGNORED, NOT_NAMED, OVERRIDDEN, SECRET, SCHEMA, SHADOWED, OTHER_CHART)
 
 RELEASE = "release.yaml"
 OURS = (("image", "tag"), ("model", "path"), ("model", "version"))
@@ -142,13 +149,16 @@ def _size(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
 
 
 def _schema(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
-    """Values of the bundle, and of each target, against the schema of the chart of this repository
-    with the version that fleet.yaml names."""
+    """Values of the bundle, and of each target, against the schema of the chart of this repository,
+    where it has the version that fleet.yaml names."""
     helm = bundle.options.get("helm") or {}
-    chart = _chart(
-        checkout.workspace.root, str(helm.get("chart", "")), str(helm.get("version", ""))
-    )
+    chart = _chart(checkout.workspace.root, str(helm.get("chart", "")))
     if chart is None:
+        return
+    version, defaults, schema = chart
+    if str(helm.get("version", "")) != version:
+        text = f"expected {version}, got {helm.get('version') or 'none'}"
+        yield checkout.found(OTHER_CHART, bundle, ("helm", "version"), text)
         return
     rows: list[tuple[Place, dict[str, Any]]] = [(("helm", "values"), {})]
     rows += [
@@ -156,7 +166,6 @@ def _schema(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
         for one in bundle.targets
         if (values := (one.options.get("helm") or {}).get("values"))
     ]
-    defaults, schema = chart
     for path, over in rows:
         values = merge_maps(merge_maps(defaults, helm.get("values") or {}), over)
         for keys, reason in _refused(values, schema):
@@ -176,20 +185,19 @@ def _refused(values: Any, schema: Any) -> Iterator[tuple[tuple[str, ...], str]]:
         yield keys, f"`{'.'.join(keys) or 'values'}`: {error.message[:200]}"
 
 
-def _chart(root: Path, address: str, version: str) -> tuple[Any, Any] | None:
-    """Values and schema of the chart in release/charts whose name the address ends with."""
+def _chart(root: Path, address: str) -> tuple[str, Any, Any] | None:
+    """Version, values and schema of the chart in release/charts that the address ends with."""
     folder = root / "release" / "charts" / address.rsplit("/", 1)[-1]
     if not address.startswith("oci://") or not (folder / "values.schema.json").is_file():
         return None
-    return _read_chart(folder, version)
+    return _read_chart(folder)
 
 
 @lru_cache(maxsize=8)
-def _read_chart(folder: Path, version: str) -> tuple[Any, Any] | None:
+def _read_chart(folder: Path) -> tuple[str, Any, Any]:
     import yaml
 
     meta = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
-    if str(meta.get("version")) != version:
-        return None
     values = yaml.safe_load((folder / "values.yaml").read_text(encoding="utf-8"))
-    return values or {}, json.loads((folder / "values.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((folder / "values.schema.json").read_text(encoding="utf-8"))
+    return str(meta.get("version")), values or {}, schema

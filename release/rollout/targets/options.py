@@ -45,6 +45,11 @@ def merge(base: Options, target: Options, version: FleetVersion) -> Options:
     return merged
 
 
+def namespace_of(options: Options) -> str:
+    """Where on a cluster the objects of a bundle are, unless they name another place."""
+    return str(options.get("namespace") or options.get("defaultNamespace") or "default")
+
+
 def _helm(base: Options, target: Options, version: FleetVersion) -> Options:
     helm = dict(base)
     timeout = target.get("timeoutSeconds") or 0

@@ -55,6 +55,15 @@ def test_what_is_in_it(site: Workspace, bundle: Path, tmp_path: Path) -> None:
     )
 
 
+def test_pods_are_in_the_namespace_of_their_ring(site: Workspace, tmp_path: Path) -> None:
+    ring = site.fleet / "meter" / TARGET / "canary" / "fleet.yaml"
+    ring.write_text(ring.read_text().replace("defaultNamespace: inference", "namespace: plant"))
+    assert run("bundle", "--site", "dock-7", "--out", str(tmp_path / "a.tar")).exit_code == 0
+    top = unpack(tmp_path / "a.tar", tmp_path)
+    helm = load_yaml(top / "manifests/meter-x86.yaml")
+    assert helm["spec"]["targetNamespace"] == "plant"
+
+
 def _with_runtime(site: Workspace, digest: str) -> str:
     """Let the ring's pods run on this image, into which the engine's is mounted."""
     reference = f"registry.example.com/base-x86@{digest}"

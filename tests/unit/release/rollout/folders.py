@@ -41,6 +41,7 @@ SITES = "kind: GitRepo\nspec: {paths: [release/fleet/*/*/*, release/fleet/sites/
 SITE = """overrideTargets: [{name: site, clusterSelector: {matchLabels: {site: dock}}}]
 """
 CONFIG = """kind: ConfigMap
+metadata: {name: jetrail-site, namespace: inference}
 data:
   site.yaml: "{schema: 1, site: dock, target: x86-openvino, ring: canary}"
 """
@@ -126,7 +127,8 @@ def make_root(folder: Path) -> Path:
     (root / FOLDER / "release.yaml").write_text(dump(NOTHING))
     chart = root / "release" / "charts" / "inference"
     chart.mkdir(parents=True)
-    for name in ("Chart.yaml", "values.yaml", "values.schema.json"):
+    (chart / "Chart.yaml").write_text("version: 0.1.0\n")
+    for name in ("values.yaml", "values.schema.json"):
         shutil.copy(ROOT / "release" / "charts" / "inference" / name, chart)
     return root
 

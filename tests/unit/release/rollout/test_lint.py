@@ -177,6 +177,7 @@ CASES: list[Case] = [
         [swap("  chart: oci://registry.example.com/jetrail/charts/inference\n", "")],
     ),
     ("oci-repo-alone", 4, "0.15", [swap("  chart: oci", "  repo: oci")]),
+    ("chart-of-another-version", 5, "0.16", [swap("version: 0.1.0", "version: 0.0.9")]),
     ("chart-unpinned", 4, "0.16", [swap("  version: 0.1.0\n", "")]),
     ("release-name", 3, "0.16", [swap("releaseName: meter", f"releaseName: {'m' * 54}")]),
     ("release-name", 3, "0.16", [swap("releaseName: meter", "releaseName: Meter")]),
@@ -320,6 +321,15 @@ CASES: list[Case] = [
             write("release/fleet/gitrepo.yaml", SITES),
             write("release/fleet/sites/dock/fleet.yaml", SITE),
             write("release/fleet/sites/dock/configmap.yaml", CONFIG.replace("dock", "gate")),
+        ],
+    ),
+    (
+        *("site-in-another-namespace", None, "0.16"),
+        [
+            write("release/fleet/gitrepo.yaml", SITES),
+            write("release/fleet/sites/dock/fleet.yaml", SITE),
+            write("release/fleet/sites/dock/configmap.yaml", CONFIG),
+            swap("defaultNamespace: inference", "defaultNamespace: plant"),
         ],
     ),
     ("allowed-for-nothing", 2, "0.16", [swap("helm:\n", "helm:  # lint: allow atomic\n")]),
