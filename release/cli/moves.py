@@ -281,7 +281,7 @@ def watch(
 
       release watch --report sites.json --once
 
-      release watch --report https://prometheus.example.com --interval 60
+      release watch --report sites.json --report https://prometheus.example.com
     """
     from engines.config.workspace import find_workspace
     from release.moves.undo import Telling

@@ -13,9 +13,11 @@ from engines.errors import InputError
 from release.gitops.branch import Snapshot
 from release.gitops.git import GitFailed, git
 from release.moves.place import Place
+from release.records import Publication
 from release.reports.report import Deployment, Report
 from release.rollout.reading.names import bundle_name
 from release.rollout.release_yaml import parse_values
+from release.sites.folder import parse_site
 from release.tags import parse_tag
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -32,6 +34,9 @@ class Seen:
     """When the report was made."""
     deployments: tuple[Deployment, ...]
     """Fleet's, of every cluster of the ring."""
+    count: int
+    """Clusters of the ring that the report knows: by Fleet's word, or by that of their pods alone,
+    those that the branch has a site's folder of."""
     ready: tuple[str, ...]
     """Clusters that run the release and are ready."""
     failing: tuple[Deployment, ...]
@@ -48,9 +53,9 @@ class Seen:
     @property
     def words(self) -> str:
         """In one line."""
-        if not self.deployments and not self.ready:
+        if not self.count:
             return "the report knows no cluster of it"
-        parts = [f"{len(self.ready)} of {len(self.deployments)} clusters ready with it"]
+        parts = [f"{len(self.ready)} of {self.count} clusters ready with it"]
         others = (("not ready", self.failing), ("waiting", self.waiting), ("held", self.held))
         for what, found in others:
             if found:
@@ -85,7 +90,7 @@ def see(snapshot: Snapshot, report: Report, place: Place, release: str) -> Seen:
     commits = {one.commit for one in deployments}
     runs = {commit: release_at(snapshot, commit, place) == release for commit in commits}
     mine = [one for one in deployments if runs[one.commit]]
-    told = {one.site: one for one in report.told}
+    told = _told(snapshot, report, place)
     sites = {
         one.cluster: report.labels.get(one.cluster, {}).get("site", one.cluster) for one in mine
     }
@@ -93,18 +98,21 @@ def see(snapshot: Snapshot, report: Report, place: Place, release: str) -> Seen:
     differing = [
         sites[one.cluster]
         for one in given
-        if sites[one.cluster] in told and told[sites[one.cluster]].release not in ("", release)
+        if told.get(sites[one.cluster], {release}).isdisjoint({"", release})
     ]
     failing = [one for one in given if not one.ready or sites[one.cluster] in differing]
     waiting = [one for one in given if one not in failing and not one.has_it]
     ready = [one.cluster for one in given if one not in failing and one not in waiting]
+    count = len(deployments)
     if not report.deployments:
-        ready = sorted({one.site for one in report.told if one.release == release})
+        here = [site for site in sorted(told) if _is_of(snapshot, site, place)]
+        count, ready = len(here), [site for site in here if release in told[site]]
     return Seen(
         place=place,
         release=release,
         at=report.at,
         deployments=tuple(deployments),
+        count=count,
         ready=tuple(ready),
         failing=tuple(failing),
         waiting=tuple(waiting),
@@ -112,6 +120,37 @@ def see(snapshot: Snapshot, report: Report, place: Place, release: str) -> Seen:
         differing=tuple(differing),
         paused=bundle in report.paused_bundles,
     )
+
+
+def _told(snapshot: Snapshot, report: Report, place: Place) -> dict[str, set[str]]:
+    """Which releases of the place's model the pods of each site tell; a site has pods of several
+    models, and of an old and a new release while one replaces the other. One that the branch has no
+    record of may be of any model."""
+    models = {one: _model_of(snapshot, one) for one in {pod.release for pod in report.told}}
+    found: dict[str, set[str]] = {}
+    for pod in report.told:
+        if models[pod.release] in (None, place.model):
+            found.setdefault(pod.site, set()).add(pod.release)
+    return found
+
+
+def _model_of(snapshot: Snapshot, release: str) -> str | None:
+    content = snapshot.read(f"release/records/{release}/publication.json")
+    try:
+        return Publication.model_validate_json(content).model if content else None
+    except ValueError:
+        return None
+
+
+def _is_of(snapshot: Snapshot, site: str, place: Place) -> bool:
+    """Whether the branch has the site in this ring; what pods tell names none."""
+    path = f"release/fleet/sites/{site}/configmap.yaml"
+    content = snapshot.read(path)
+    try:
+        found = parse_site(content, path) if content else None
+    except InputError:
+        return False
+    return found is not None and (found.target, found.ring) == (place.target, place.ring)
 
 
 def release_at(snapshot: Snapshot, commit: str, place: Place) -> str | None:

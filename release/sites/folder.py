@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from engines.config.site import Site
 from engines.config.workspace import Workspace
-from engines.config.yaml import at_its_line, line_of, load_yaml, parse_bytes
+from engines.config.yaml import at_its_line, line_of, load_yaml, parse_bytes, parse_yaml
 from engines.errors import InputError
 from engines.files import TEMPORARY_PREFIX, atomic_folders
 
@@ -106,18 +106,24 @@ def read_site(workspace: Workspace, name: str) -> Site:
 
 
 def _site(path: Path) -> Site:
-    content = _mapping(path)
-    data = content.get("data")
+    _mapping(path)  # says where there is none
+    return parse_site(path.read_bytes(), str(path))
+
+
+def parse_site(content: bytes, name: str) -> Site:
+    """The site in a ConfigMap, a file called `name`. Raises InputError where there is none."""
+    found = parse_yaml(content, name)
+    found = found if isinstance(found, dict) else {}
+    data, meta = found.get("data"), found.get("metadata")
     text = data.get(KEY) if isinstance(data, dict) else None
-    meta = content.get("metadata")
     named = meta.get("name") if isinstance(meta, dict) else None
-    if content.get("kind") != "ConfigMap" or named != CONFIG_MAP or not isinstance(text, str):
+    if found.get("kind") != "ConfigMap" or named != CONFIG_MAP or not isinstance(text, str):
         raise InputError(
-            f"Expected a ConfigMap {CONFIG_MAP!r} with the key {KEY!r} in {path}, which pods read. "
+            f"Expected a ConfigMap {CONFIG_MAP!r} with the key {KEY!r} in {name}, which pods read. "
             "Bring it back with `git checkout`, or add the site again."
         )
-    line = line_of(path.read_bytes(), ("data", KEY)) or 0
-    return parse_bytes(Site, at_its_line(text, line), f"{path}: {KEY}")
+    line = line_of(content, ("data", KEY)) or 0
+    return parse_bytes(Site, at_its_line(text, line), f"{name}: {KEY}")
 
 
 def _targets(path: Path) -> list[dict[str, Any]]:

@@ -23,13 +23,19 @@ def watch(
 ) -> tuple[Trouble, ...]:
     """One look: compare the reports with git, and undo what does harm. Gives what was found.
 
-    A ring is judged by its `watch` in rings.yaml. Raises InputError for a report that is none,
-    ServiceError where the branch, a report's address or whoever is told does not answer, and
-    Conflict where somebody else moves the same ring.
+    A ring is judged by its `watch` in rings.yaml. Raises InputError for a report that is none or
+    in which Fleet says nothing, ServiceError where the branch, a report's address or whoever is
+    told does not answer, and Conflict where somebody else moves the same ring.
     """
     report = load_reports(sources)
     if report is None:
         raise InputError("Expected --report FILE or URL, got none: what sites say has to be known.")
+    if report.told and not report.deployments:
+        raise InputError(
+            f"Expected Fleet's word in a report, got only that of pods ({report.name}): one that "
+            "never gets ready tells nothing. Add --report with what `kubectl get bundles,"
+            "bundledeployments,clusters.fleet.cattle.io -A -o json` or `fleet monitor` prints."
+        )
     now = datetime.now(timezone.utc)
     gitops = open_gitops(workspace)
     snapshot = gitops.fetch()

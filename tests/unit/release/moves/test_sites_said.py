@@ -13,7 +13,9 @@ from factories.fleet_reports import bundle, cluster, deployment, write_report
 from factories.gitops import GitOpsRepository, git
 from typer.testing import Result
 
+from engines.config.site import Site
 from release.records import publication_path
+from release.sites.folder import write_site
 from tests.unit.release.publications import PUBLICATION, TARGET, another, record
 
 Run = Callable[..., Result]
@@ -123,15 +125,41 @@ def test_pods_that_tell_another_version(run: Run, reporter: Reporter, tmp_path: 
     )
 
 
-def test_pods_without_fleet_s_word(run: Run, reporter: Reporter, tmp_path: Path) -> None:
-    metrics = tmp_path / "metrics"
-    metrics.write_text(
-        "".join(
-            f'model_version{{site="{site}",release="{PUBLICATION.release}",version="1.0"}} 1\n'
-            for site in ("dock", "gate")
-        )
-    )
-    assert run(*promote(str(metrics))).exit_code == 0
+def pods(path: Path, sites: dict[str, str]) -> str:
+    """What pods tell: site to release."""
+    rows = [f'model_version{{site="{one}",release="{sites[one]}"}} 1\n' for one in sites]
+    path.write_text("".join(rows))
+    return str(path)
+
+
+def test_pods_without_fleet_s_word(
+    repository: GitOpsRepository, run: Run, reporter: Reporter, tmp_path: Path
+) -> None:
+    """They name no ring: the branch has them in the canary, or they are no evidence of it."""
+    for site, ring in {"dock": "canary", "gate": "canary", "hall": "pilot"}.items():
+        about = {"site": site, "target": TARGET, "ring": ring}
+        write_site(repository.workspace, Site.model_validate(about))
+    repository.push("Sites")
+    there = dict.fromkeys(("hall", "nobody-s", "../dock"), PUBLICATION.release)
+    result = run(*promote(pods(tmp_path / "metrics", {"dock": TWO.release, **there})))
+    assert result.exit_code == 3
+    assert "0 of 1 clusters ready with it; pilot asks 2" in result.stderr
+    both = dict.fromkeys(("dock", "gate"), PUBLICATION.release)
+    assert run(*promote(pods(tmp_path / "metrics", both))).exit_code == 0
+
+
+def test_pods_of_another_model_beside_them(
+    repository: GitOpsRepository, run: Run, reporter: Reporter, tmp_path: Path
+) -> None:
+    """A site has pods of several models, and of an old release while the new one comes."""
+    other = TWO.model_copy(update={"model": "helmets"})
+    record(repository.workspace, other)
+    repository.push("Another model")
+    sites = [cluster(one, "2026-01-01T00:00:00Z", site=one) for one in ("one", "two")]
+    path = reporter(CANARY, {"one": {}, "two": {}}, *sites)
+    metrics = pods(tmp_path / "a", {"one": PUBLICATION.release, "two": PUBLICATION.release})
+    beside = pods(tmp_path / "b", {"one": other.release, "two": other.release})
+    assert run(*promote(path, metrics, beside)).exit_code == 0
 
 
 # --- before a rollback ---------------------------------------------------------------------------

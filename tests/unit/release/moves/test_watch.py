@@ -203,6 +203,14 @@ def test_pods_that_tell_another_version(
     assert GOOD.release in repository.at(FILE)
 
 
+def test_pods_without_fleet_s_word(run: Run, tmp_path: Path) -> None:
+    """Of them nothing would ever be found, and nobody would know."""
+    (tmp_path / "metrics").write_text(f'model_version{{site="a",release="{BAD.release}"}} 1\n')
+    result = run("watch", "--once", "--report", str(tmp_path / "metrics"))
+    assert result.exit_code == 2
+    assert "Expected Fleet's word in a report, got only that of pods" in result.stderr
+
+
 def test_nothing_before_it(repository: GitOpsRepository, run: Run, reporter: Reporter) -> None:
     """The first release of all: it is quarantined, and nobody can roll it back."""
     repository.workspace.rings_file.write_text(RINGS.replace("hours: 24", "hours: 100000"))
