@@ -74,6 +74,8 @@ def show_status(overview: Overview) -> None:
             line(f"  smoked     {in_words(one.smoke) if one.smoke else 'no'}")
         for ring, found in one.rings.items():
             _show_ring(ring, found, overview.branch)
+    if not overview.statuses:
+        line("None: no model has a candidate, or a folder in release/fleet, any more")
     for sentence in overview.differ:
         line(sentence)
     if overview.branch is None:

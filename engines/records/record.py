@@ -5,6 +5,7 @@ Files are written atomically; `schema` is the number of a file's format; units s
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -105,7 +106,7 @@ class Record(Part):
         """Read and check the record. Raises InputError with the path and the offending key."""
         try:
             content = path.read_bytes()
-            return cls.model_validate_json(content)
+            found = cls.model_validate_json(content)
         except FileNotFoundError as error:
             raise InputError(
                 f"Expected {path}, which `{cls.written_by}` writes, but it is not there. "
@@ -116,6 +117,25 @@ class Record(Part):
             raise InputError(
                 f"{path} is not what `{cls.written_by}` writes: {explain(error)}. {_again(path)}"
             ) from error
+        if twice := _twice(content):
+            raise InputError(
+                f"{path} has the key {twice!r} twice, and one of them would count for nothing. "
+                f"{_again(path)}"
+            )
+        return found
+
+
+def _twice(content: bytes) -> str | None:
+    """A key that an object of the JSON has again: somebody added a line above the one that was
+    there, and the last one counts."""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        keys = [key for key, _ in pairs]
+        found.extend(key for at, key in enumerate(keys) if key in keys[:at])
+
+    json.loads(content, object_pairs_hook=look)
+    return found[0] if found else None
 
 
 def _again(path: Path) -> str:

@@ -61,8 +61,9 @@ def deployed_at(workspace: Workspace, name: str) -> tuple[Site, list[Deployed]]:
             raise InputError(f"{bundle.place}: {error}. Fix it, see `release lint`.") from error
         found += [_deployed(bundle.place, one) for one in placed if one.tag]
     if not found:
+        shown = ", ".join(f"{key}={value}" for key, value in labels.items())
         raise InputError(
-            f"Expected a release for {name}, whose cluster has the labels {labels}, but no ring of "
+            f"Expected a release for {name}, whose cluster has the labels {shown}, but no ring of "
             "this clone gives it one. Promote one to its ring and `git pull`."
         )
     return site, found

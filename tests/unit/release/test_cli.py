@@ -212,3 +212,8 @@ def test_server_down(
     assert "http://127.0.0.1:9" in result.stderr
     assert "secret" not in result.stderr
     assert not workspace.records.exists()
+
+
+def test_the_last_model_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    show_status(Overview(statuses=[], branch="origin main"))
+    assert "None: no model has a candidate" in capsys.readouterr().out

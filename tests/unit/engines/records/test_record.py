@@ -109,3 +109,13 @@ def test_both_sides_of_a_merge_are_named_as_that(tmp_path: Path, end: str) -> No
     path.write_text("a: [<<<<<<< no merge")
     with pytest.raises(InputError, match="is not YAML"):
         load_yaml(path)
+
+
+def test_a_key_twice(tmp_path: Path) -> None:
+    """`keygen` writes `"valid_until": null`; a date above that line would count for nothing."""
+    path = tmp_path / "plant.json"
+    at = '"valid_from": "2026-01-01T00:00:00Z"'
+    until = '"valid_until": "2026-12-01T00:00:00Z", "valid_until": null'
+    path.write_text(f'{{"name": "plant", "keyid": "{64 * "a"}", "public_key": "", {at}, {until}}}')
+    with pytest.raises(InputError, match="has the key 'valid_until' twice"):
+        TrustedKey.read(path)
