@@ -54,8 +54,8 @@ def open_issue(gitops: GitOps, title: str, text: str) -> str:
         return str(found.web_url)
 
 
-@contextmanager
-def _project(gitops: GitOps) -> Iterator[Project]:
+def check_access(gitops: GitOps) -> tuple[str, str, str]:
+    """Server, path of the project, and token. Raises InputError without one of them."""
     server, path = _where(gitops)
     token = os.environ.get(TOKEN)
     if not token:
@@ -63,6 +63,12 @@ def _project(gitops: GitOps) -> Iterator[Project]:
             f"Expected a token for {server} in {TOKEN}, but it is not set. Make one with the scope "
             "`api` and set it."
         )
+    return server, path, token
+
+
+@contextmanager
+def _project(gitops: GitOps) -> Iterator[Project]:
+    server, path, token = check_access(gitops)
     import gitlab
     import requests
 

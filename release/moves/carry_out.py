@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import re
 import time
+from dataclasses import replace
 
 from engines.errors import Conflict, ServiceError
 from release.gitops.branch import UNMOVED, Snapshot
-from release.gitops.gitlab import open_merge_request
+from release.gitops.git import without_credentials
+from release.gitops.gitlab import check_access, open_merge_request
 from release.gitops.history import latest_change
 from release.moves.move import Move
 from release.say import Say
@@ -50,11 +52,26 @@ def carry_out(snapshot: Snapshot, move: Move, say: Say) -> Snapshot:
 
 def propose(snapshot: Snapshot, move: Move) -> str:
     """Ask for the move by a merge request in GitLab, from a branch of its own; gives its address.
-    One that is open already stays. Raises InputError without a token, and ServiceError."""
+    One that is open already stays. Raises InputError without a token, Conflict where the branch is
+    there with something else, and ServiceError."""
+    gitops = snapshot.gitops
+    check_access(gitops)
     branch = "jetrail/" + re.sub(r"[^A-Za-z0-9._-]+", "-", move.subject).strip("-.").lower()[:200]
-    # Where the branch is there already, it is that of an earlier run with the same subject.
-    snapshot.gitops.push(snapshot.build(move.files, move.message), branch)
-    return open_merge_request(snapshot.gitops, branch, move.message)
+    if gitops.push(snapshot.build(move.files, move.message), branch) is not None:
+        _check_proposed(move, replace(gitops, branch=branch).fetch())
+    return open_merge_request(gitops, branch, move.message)
+
+
+def _check_proposed(move: Move, there: Snapshot) -> None:
+    """Raise Conflict unless the branch of an earlier run with this subject is the same move: the
+    release may have been packed again since, as another image."""
+    if any(there.read(path) != content for path, content in move.files.items()):
+        raise Conflict(
+            f"Expected {there.gitops.shown} to be this very move, but it is there from an earlier "
+            f"request and has another image or state. {UNMOVED} Close that request, `git push "
+            f"{without_credentials(there.gitops.url)} --delete {there.gitops.branch}`, and run the "
+            "command again."
+        )
 
 
 def check_still(latest: Snapshot, move: Move) -> None:

@@ -116,7 +116,9 @@ _OF_FILES = {
         "Name the bucket's region in AWS_DEFAULT_REGION"
     ),
     r"RequestTimeTooSkewed|RequestExpired": "Set this machine's clock right",
-    r"SlowDown|ServiceUnavailable|XMinioServerNotInitialized": "Wait until it is less busy",
+    r"SlowDown|ServiceUnavailable|InternalError|XMinioServerNotInitialized": (
+        "Wait until it is less busy"
+    ),
     r"StorageFull|QuotaExceeded": "Free some space there",
     r"endpoint URL|EndpointConnection|ConnectTimeout": (
         "Name the address of the S3 server in MLFLOW_S3_ENDPOINT_URL"

@@ -55,6 +55,26 @@ def test_no_token(
     result = run(*PROMOTE)
     assert result.exit_code == 2
     assert "in GITLAB_TOKEN, but it is not set" in result.stderr
+    assert git(repository.bare, "branch", "--list", BRANCH) == ""
+
+
+def test_the_branch_of_an_earlier_request(
+    repository: GitOpsRepository, run: Run, gitlab: Server
+) -> None:
+    """The release was packed again since: the request would bring the image of then."""
+    canary = repository.root / PILOT.replace("pilot", "canary")
+    assert run(*PROMOTE).exit_code == 0
+    digest = f"{PUBLICATION.release}@sha256:{64 * '1'}"
+    canary.write_text(canary.read_text().replace(PUBLICATION.release, digest))
+    repository.push("Another image")
+    result = run(*PROMOTE)
+    assert result.exit_code == 7
+    assert "has another image or state" in result.stderr
+    delete = f"`git push origin --delete {BRANCH}`"
+    assert delete in result.stderr
+    git(repository.root, "push", "--quiet", "origin", "--delete", BRANCH)
+    assert run(*PROMOTE).exit_code == 0
+    assert digest in repository.at(PILOT, BRANCH)
 
 
 @pytest.mark.parametrize(
