@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from engines.errors import JetrailError
 from release.packed import read_image
 from release.records import publication_path, read_publication, read_quarantine
 from release.rollout.lint.checkout import Checkout, RingFolder
 from release.rollout.lint.finding import Finding, Rule
+from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.text import NotYaml, parse_document
 from release.rollout.release_yaml import NOTHING, dump, values_of
 from release.tags import Tag, parse_tag
@@ -77,10 +79,17 @@ NOT_THERE = Rule(
     "Pods stay in ImagePullBackOff.",
     "Push it: `release push TAG`.",
 )
+NO_RUNTIME = Rule(
+    "image-without-runtime",
+    "warning",
+    "The image holds an engine only, and the values name nothing that runs it.",
+    "It was packed on no base, to be mounted into `runtime.image`; by itself no pod starts.",
+    "Name the runtime's image by digest under `runtime.image`, or pack on a base.",
+)
 
 RULES = (
     *(MALFORMED, EDITED, OTHER_DEVICE, NO_DIGEST, OTHER_DIGEST, NO_RECORD, QUARANTINED),
-    *(NOT_PUSHED, NOT_THERE),
+    *(NOT_PUSHED, NOT_THERE, NO_RUNTIME),
 )
 
 InRegistry = Callable[[str, str], str]
@@ -96,20 +105,17 @@ def check(checkout: Checkout, in_registry: InRegistry | None = None) -> Iterator
         text = file.read_text(encoding="utf-8", errors="replace")
         if text == dump(NOTHING):
             continue  # before its first release
-        values = (bundle.options.get("helm") or {}).get("values") or {}
-        image = values.get("image")
-        repository = image.get("repository", "") if isinstance(image, dict) else ""
-        yield from _ring(checkout, file, text, ring, str(repository), in_registry)
+        yield from _ring(checkout, bundle, text, ring, in_registry)
 
 
 def _ring(
     checkout: Checkout,
-    file: Path,
+    bundle: Bundle,
     text: str,
     ring: RingFolder,
-    repository: str,
     in_registry: InRegistry | None,
 ) -> Iterator[Finding]:
+    file = bundle.folder / "release.yaml"
     try:
         found = parse_document(text)
         tag = parse_tag(str(found.value["image"]["tag"]))
@@ -124,7 +130,7 @@ def _ring(
     if tag.digest is None:
         yield checkout.at(NO_DIGEST, file, line, f"expected {tag.name}@sha256:…, got no digest")
     yield from _records(checkout, file, line, text, tag, ring)
-    yield from _image(checkout, file, line, tag, repository, in_registry)
+    yield from _image(checkout, bundle, line, tag, in_registry)
 
 
 def _records(
@@ -151,13 +157,9 @@ def _records(
 
 
 def _image(
-    checkout: Checkout,
-    file: Path,
-    line: int,
-    tag: Tag,
-    repository: str,
-    in_registry: InRegistry | None,
+    checkout: Checkout, bundle: Bundle, line: int, tag: Tag, in_registry: InRegistry | None
 ) -> Iterator[Finding]:
+    file = bundle.folder / "release.yaml"
     try:
         image = read_image(checkout.workspace, tag.name)
     except JetrailError as error:
@@ -168,7 +170,24 @@ def _image(
         yield checkout.at(OTHER_DIGEST, file, line, words)
     if image is not None and not image.repositories:
         yield checkout.at(NOT_PUSHED, file, line, f"image.json of {tag.name} names no registry")
+    rows = (bundle.options, *(one.options for one in bundle.targets))
+    if (
+        image is not None
+        and image.base is None
+        and not any(_named(one, "runtime", "image") for one in rows)
+    ):
+        words = f"{tag.name} stands on no base, and `runtime.image` is empty"
+        yield checkout.at(NO_RUNTIME, file, line, words)
+    repository = _named(bundle.options, "image", "repository")
     if in_registry is not None and tag.digest is not None and repository:
         why = in_registry(repository, tag.digest)
         if why:
             yield checkout.at(NOT_THERE, file, line, f"{repository}@{tag.digest}: {why}")
+
+
+def _named(options: Mapping[str, Any], *keys: str) -> str:
+    """The text that the values have under `keys`; empty where there is none."""
+    found: Any = (options.get("helm") or {}).get("values")
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""

@@ -276,6 +276,7 @@ CASES: list[Case] = [
     ("tag-unknown", None, "0.16", [runs("v1.0-x86-openvino-fp16-aaaaaaaaaaaa")]),
     ("tag-quarantined", None, "0.16", [runs(TAG), quarantine]),
     ("tag-not-pushed", None, "0.16", [runs(TAG), image(DIGEST)]),
+    ("image-without-runtime", None, "0.16", [runs(TAG), image(DIGEST, "registry.example.com/m")]),
     # sites
     (
         *("password-in-git", None, "0.16"),
@@ -434,7 +435,9 @@ def test_what_is_fine_in_one_version_is_not_in_another(root: Path) -> None:
 
 
 def test_a_release_with_all_its_records_is_in_order(root: Path) -> None:
-    for edit in (runs(TAG), image(DIGEST, "registry.example.com/jetrail/meter")):
+    runtime = f"cameras: []\n    runtime: {{image: registry.example.com/base@{DIGEST}}}"
+    mounted = swap("cameras: []", runtime)
+    for edit in (runs(TAG), image(DIGEST, "registry.example.com/jetrail/meter"), mounted):
         edit(root)
     assert findings(root) == []
     workspace = Workspace(root=root)
