@@ -23,10 +23,11 @@ def files_of(
     """All files of a bundle but SHA256SUMS and its signature, by name; image archives are written
     into `scratch`.
 
-    Raises InputError where an image is not in release/images, and WrongEngine for one that is not
-    what the tag names.
+    Raises InputError where an image is not in release/images or a ring pins another chart, and
+    WrongEngine for an image that is not what the tag names.
     """
-    chart_name, chart = chart_archive(workspace.root / "release" / "charts" / "inference")
+    folder = workspace.root / "release" / "charts" / "inference"
+    chart_name, chart = chart_archive(folder, deployed)
     own = site_folder(workspace, site) / "configmap.yaml"
     layout = Layout(workspace.images)
     runtimes = {one.runtime: _runtime(layout, one.runtime) for one in deployed if one.runtime}

@@ -6,7 +6,7 @@ import base64
 import gzip
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Deployed:
     runtime: str
     """`name@sha256:…` of the runtime's image that the engine is mounted into; empty: the release's
     image has it."""
+    chart: str
+    """The version of the chart that its fleet.yaml pins."""
     values: dict[str, Any]
     """As Fleet would merge them for this very cluster."""
 
@@ -83,13 +85,22 @@ def _deployed(where: str, one: TargetedCluster) -> Deployed:
         tag=tag,
         repository=str((values.get("image") or {}).get("repository") or ""),
         runtime=str((values.get("runtime") or {}).get("image") or ""),
+        chart=str(helm.get("version") or ""),
         values=values,
     )
 
 
-def chart_archive(folder: Path) -> tuple[str, bytes]:
-    """The chart as Helm packs one: `<name>-<version>.tgz` and its bytes, the same each time."""
+def chart_archive(folder: Path, deployed: Sequence[Deployed]) -> tuple[str, bytes]:
+    """The chart as Helm packs one: `<name>-<version>.tgz` and its bytes, the same each time. Raises
+    InputError where a ring of `deployed` pins another version."""
     meta = load_yaml(folder / "Chart.yaml")
+    for one in deployed:
+        if one.chart != str(meta["version"]):
+            raise InputError(
+                f"Expected the chart {one.chart or 'without a version'} that the fleet.yaml of "
+                f"{one.tag.name} pins, but {folder} is {meta['version']}. Pack the bundle in a "
+                "clone of the commit with that chart, or have the ring pin the new one first."
+            )
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in _files(folder):

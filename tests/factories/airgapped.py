@@ -29,7 +29,7 @@ defaultNamespace: inference
 helm:
   releaseName: meter-x86
   chart: oci://registry.example.com/charts/inference
-  version: 0.1.0
+  version: 0.1.1
   valuesFiles: [release.yaml]
   values: {image: {repository: registry.example.com/meter}, port: 8080}
 overrideTargets:

@@ -64,6 +64,16 @@ def test_pods_are_in_the_namespace_of_their_ring(site: Workspace, tmp_path: Path
     assert helm["spec"]["targetNamespace"] == "plant"
 
 
+def test_a_chart_that_the_ring_does_not_pin_is_not_packed(site: Workspace, tmp_path: Path) -> None:
+    """Sites with a network run the pinned one, from the registry."""
+    ring = site.fleet / "meter" / TARGET / "canary" / "fleet.yaml"
+    ring.write_text(ring.read_text().replace("version: 0.1.1", "version: 0.1.0"))
+    done = run("bundle", "--site", "dock-7", "--out", str(tmp_path / "a.tar"))
+    assert (done.exit_code, (tmp_path / "a.tar").exists()) == (2, False)
+    assert "Expected the chart 0.1.0 that the fleet.yaml of v1.0" in done.output
+    assert "inference is 0.1.1" in done.output
+
+
 def _with_runtime(site: Workspace, digest: str) -> str:
     """Let the ring's pods run on this image, into which the engine's is mounted."""
     reference = f"registry.example.com/base-x86@{digest}"
