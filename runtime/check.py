@@ -103,7 +103,7 @@ def admit(wanted: ExpectedRelease, *, rounds: int = 0) -> Admitted:
     """
     start = time.perf_counter()
     verified, manifest = check_trust(wanted)
-    golden = _read_golden(wanted)
+    golden = _read_golden(wanted, manifest)
     device = read_fingerprint()
     trusted = time.perf_counter()
     detector = Detector.open(wanted.folder, device)
@@ -118,12 +118,14 @@ def admit(wanted: ExpectedRelease, *, rounds: int = 0) -> Admitted:
     return Admitted(detector=detector, golden=golden, report=report)
 
 
-def _read_golden(wanted: ExpectedRelease) -> Golden:
+def _read_golden(wanted: ExpectedRelease, manifest: Manifest) -> Golden:
     golden = read_golden(EngineFolder(wanted.folder).golden)
-    if not golden.objects:
+    if not golden.telling(manifest.thresholds.confidences(manifest.classes)):
         raise WrongEngine(
-            f"Expected boxes in {wanted.folder / GOLDEN}, got none: an engine that finds nothing "
-            "would pass. Make the model's golden frames of pictures that hold objects."
+            f"Expected boxes clearly above the threshold in {wanted.folder / GOLDEN}, got none "
+            f"among {golden.objects}: an engine that finds nothing would pass. Have pictures in "
+            "the model's tuning set that hold objects, or lower `evaluate.confidence` of the "
+            "target, and build and release it again."
         )
     return golden
 

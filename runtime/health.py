@@ -10,6 +10,9 @@ from concurrent.futures import TimeoutError as NotInTime
 from functools import partial
 from itertools import cycle
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engines.detect.detector import Detector
 from engines.detect.golden import Golden, compare
 from engines.records.record import Part
@@ -37,14 +40,22 @@ class Examiner:
     """
 
     def __init__(
-        self, worker: Worker, golden: Golden, metrics: Metrics, *, deadline_s: float
+        self,
+        worker: Worker,
+        golden: Golden,
+        metrics: Metrics,
+        *,
+        confidence: float | NDArray[np.float32],
+        deadline_s: float,
     ) -> None:
+        """`confidence` is the threshold, of all classes or of each."""
         self._worker = worker
         self._golden = golden
         self._metrics = metrics
+        self._confidence = confidence
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
-        self._frames = cycle([index for index, one in enumerate(golden.found) if len(one)])
+        self._frames = cycle(golden.telling(confidence))
         self._look: Future[Health] | None = None
         self._since = 0.0
         self._late: Future[Health] | None = None
@@ -73,9 +84,7 @@ class Examiner:
             return self._unhealthy("failed", f"The engine failed: {error}")
         seconds = time.perf_counter() - start
         self._metrics.observe(seconds)
-        manifest = detector.manifest
-        sure = manifest.thresholds.confidences(manifest.classes)
-        comparison = compare(self._golden.found[index], found, sure)
+        comparison = compare(self._golden.found[index], found, self._confidence)
         if not comparison.same:
             return self._unhealthy(
                 "other boxes",

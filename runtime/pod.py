@@ -49,7 +49,14 @@ def _routes(
         expected_version=wanted.version,
         gpu=admitted.detector.waits is not None,
     )
-    examiner = Examiner(worker, admitted.golden, metrics, deadline_s=deadline_s)
+    manifest = admitted.detector.manifest
+    examiner = Examiner(
+        worker,
+        admitted.golden,
+        metrics,
+        confidence=manifest.thresholds.confidences(manifest.classes),
+        deadline_s=deadline_s,
+    )
     return {
         "/health/live": lambda: _text("alive\n"),
         "/health/inference": lambda: _health(examiner),

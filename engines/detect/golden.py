@@ -47,6 +47,12 @@ class Golden:
     def objects(self) -> int:
         return sum(len(one) for one in self.found)
 
+    def telling(self, confidence: float | NDArray[np.float32]) -> list[int]:
+        """The frames with a box so clearly above the threshold (see `compare`) that it may not be
+        missing: in the others an engine that finds nothing would pass."""
+        found = enumerate(self.found)
+        return [index for index, one in found if _clear(one, confidence, without=[])]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:

@@ -165,8 +165,10 @@ def _always_float(head: Head) -> tuple[FloatLayer, ...]:
 
 
 def _write_golden(path: Path, tuning: Tuning, **graphs: Any) -> None:
-    """Write a few frames of the tuning set, and each graph's own output on them."""
-    frames = np.stack([image.pixels for image in spread(tuning.images, FRAMES)])
+    """Write a few frames of the tuning set, and each graph's own output on them. Those that hold
+    objects: in the others an engine that finds nothing would do."""
+    telling = [image for image in tuning.images if len(tuning.truth[image.name].classes)]
+    frames = np.stack([image.pixels for image in spread(telling or tuning.images, FRAMES)])
     models: dict[Any, bytes] = {name: graph.SerializeToString() for name, graph in graphs.items()}
     write_golden_outputs(make_golden_outputs(frames, models), path)
 

@@ -86,7 +86,16 @@ def test_golden_frames_without_a_box_prove_nothing(wanted: ExpectedRelease, sign
     nothing = tuple(type(one).empty() for one in golden.found)
     write_golden(Golden(frames=golden.frames, found=nothing), path)
     served.judge_and_sign(wanted.folder, signer)
-    refused(wanted, "Expected boxes in .*golden.npz, got none")
+    refused(wanted, "Expected boxes clearly above the threshold in .*golden.npz, got none among 0")
+
+
+def test_golden_boxes_near_the_threshold_prove_nothing(
+    wanted: ExpectedRelease, signer: Signer
+) -> None:
+    """Each may come or go, so an engine that finds nothing would pass."""
+    edit(wanted.folder / Manifest.file, lambda one: one["thresholds"].update(confidence=0.88))
+    served.judge_and_sign(wanted.folder, signer)
+    refused(wanted, "Expected boxes clearly above the threshold .* got none among 3")
 
 
 # --- trust ---------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def worker(engine: Engine) -> Iterator[Worker]:
 
 @pytest.fixture
 def examiner(engine: Engine, worker: Worker, metrics: Metrics) -> Examiner:
-    return Examiner(worker, engine.golden, metrics, deadline_s=0.3)
+    return Examiner(worker, engine.golden, metrics, confidence=0.25, deadline_s=0.3)
 
 
 def counted(metrics: Metrics) -> dict[str, float]:
@@ -79,6 +79,16 @@ def test_every_golden_frame_has_its_turn(
         assert health.latency_ms is not None
     assert engine.looks == [0, 1, 2, 0]
     assert set(counted(metrics).values()) == {0}
+
+
+def test_a_frame_whose_boxes_may_be_missing_is_not_asked_about(
+    engine: Engine, worker: Worker, metrics: Metrics
+) -> None:
+    engine.golden.found[1].confidences[:] = 0.29
+    examiner = Examiner(worker, engine.golden, metrics, confidence=0.25, deadline_s=30)
+    for _ in range(3):
+        assert examiner.examine().healthy
+    assert engine.looks == [0, 2, 0]
 
 
 def test_an_engine_that_fails(engine: Engine, examiner: Examiner, metrics: Metrics) -> None:
@@ -142,7 +152,7 @@ def test_an_engine_that_is_slow_recovers(engine: Engine, examiner: Examiner) -> 
 
 def test_many_who_ask_at_once_share_one_look(engine: Engine, worker: Worker) -> None:
     metrics = Metrics(version="1.0", release="r", expected_version=None, gpu=False)
-    examiner = Examiner(worker, engine.golden, metrics, deadline_s=60)
+    examiner = Examiner(worker, engine.golden, metrics, confidence=0.25, deadline_s=60)
     go_on = threading.Event()
     engine.before = lambda: bool(go_on.wait(60))  # type: ignore[assignment, return-value]
     healths: list[bool] = []
