@@ -111,11 +111,11 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
     def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         _in_utf8()
         streams.prepare()
-        interrupted: list[int] = []
+        came: list[int] = []
         try:
             if (status := run_in_a_fork()) is not None:
                 raise typer.Exit(status)
-            with _ended_by_sigterm(), _noting_ctrl_c(interrupted):
+            with _ended_by_sigterm(came), _noting_ctrl_c(came):
                 end_with_dvc()
                 result = command(*args, **kwargs)
                 _flush()
@@ -129,8 +129,8 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
         except BaseException as error:
             if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
                 raise
-            if interrupted:
-                raise KeyboardInterrupt from error  # what a library made of it is no error of ours
+            if came:  # what a library made of a signal is no error of ours
+                raise _end_of(came[0]) from error
             give_back()
             sentence = in_a_sentence(error, command.__module__.partition(".")[0])
             if sentence is None:
@@ -180,13 +180,13 @@ def _in_part(found: re.Match[str]) -> str:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM, which a cancelled GitLab job gets, ends the block as Ctrl-C does: what it started is
-    ended and temporary files go. By default Python would just vanish."""
+def _ended_by_sigterm(came: list[int]) -> Iterator[None]:
+    """SIGTERM, which a cancelled GitLab job gets, ends the block as Ctrl-C does, and is noted in
+    `came`: what it started is ended and temporary files go. By default Python would just vanish."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may ask for signals
         return
-    before = signal.signal(signal.SIGTERM, _end)
+    before = signal.signal(signal.SIGTERM, _noting(came))
     try:
         yield
     finally:
@@ -194,24 +194,28 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def _noting_ctrl_c(interrupted: list[int]) -> Iterator[None]:
-    """Note in `interrupted` that Ctrl-C ended the block: libraries in C and Rust make errors of
-    their own of it. Where SIGINT is ignored, as under nohup, it stays so."""
+def _noting_ctrl_c(came: list[int]) -> Iterator[None]:
+    """Note in `came` that Ctrl-C ended the block: libraries in C and Rust make errors of their own
+    of it. Where SIGINT is ignored, as under nohup, it stays so."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield
         return
 
-    def note(number: int, _: object) -> None:
-        interrupted.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, _noting(came))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _end(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
+def _noting(came: list[int]) -> Callable[[int, object], None]:
+    def end(number: int, _: object) -> None:
+        came.append(number)
+        raise _end_of(number)
+
+    return end
+
+
+def _end_of(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)

@@ -102,8 +102,8 @@ def _of_the_system(error: OSError) -> str | None:
     if error.filename is not None:
         path = Path(os.fsdecode(error.filename))
         return (
-            f"Cannot write {path}: {error.strerror}. {disk_remedy(error, path)}, then run the same "
-            "command again."
+            f"Cannot {'read or ' if error.errno in BROKEN_ERRNOS else ''}write {path}: "
+            f"{error.strerror}. {disk_remedy(error, path)}, then run the same command again."
         )
     return _without_a_name(error)
 

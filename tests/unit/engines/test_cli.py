@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,26 @@ def said(capsys: pytest.CaptureFixture[str], sentence: str) -> str:
         command()
     assert ended.value.exit_code == 2
     return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_what_a_library_makes_of_a_signal_is_no_error(
+    number: signal.Signals, ends: type[BaseException]
+) -> None:
+    """As OpenVINO does, when it comes while the module is imported."""
+
+    @reports_errors
+    def command() -> None:
+        try:
+            signal.raise_signal(number)
+        except BaseException as error:
+            raise ImportError("initialization failed") from error
+
+    with pytest.raises(ends) as ended:
+        command()
+    assert ends is KeyboardInterrupt or ended.value.args == (128 + number,)
 
 
 @pytest.mark.parametrize("words", [["draw", ""], ["draw", "here", "--out", ""], [""]])
