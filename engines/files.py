@@ -164,6 +164,15 @@ def back_on_failure(path: Path) -> Iterator[None]:
             raise
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A new folder in the system's folder for temporary files, for as long as the block runs; those
+    of processes that were killed, which may hold gigabytes or a password, go too."""
+    place = Path(tempfile.gettempdir())
+    with _temporary_folder(place, place) as folder:
+        yield folder
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, as 64 hex digits."""
     with path.open("rb") as file:

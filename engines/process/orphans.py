@@ -22,15 +22,16 @@ NOT_STARTED = 126
 """Exit status when the command cannot be started, as a shell has it."""
 
 
-def ends_with_us(command: Sequence[str]) -> list[str]:
-    """The command so that it is killed when this process ends. Start it from the main thread: the
-    kernel means the end of the thread that started it."""
+def ends_with_us(command: Sequence[str], by: signal.Signals = signal.SIGKILL) -> list[str]:
+    """The command so that it ends when this process does, `by` this signal. Start it from the main
+    thread: the kernel means the end of the thread that started it."""
     # -I and -S: nothing of the user's or of site-packages is loaded before the command.
-    return [sys.executable, "-I", "-S", str(Path(__file__)), str(os.getpid()), *command]
+    ours = (str(Path(__file__)), str(os.getpid()), str(int(by)))
+    return [sys.executable, "-I", "-S", *ours, *command]
 
 
-def _become(parent: int, command: list[str]) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _become(parent: int, by: int, command: list[str]) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:  # it ended before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)
     try:
@@ -41,4 +42,4 @@ def _become(parent: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _become(int(sys.argv[1]), sys.argv[2:])
+    _become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

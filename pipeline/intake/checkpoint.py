@@ -12,9 +12,8 @@ import importlib
 import io
 import os
 import pickle
-import shutil
-import tempfile
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError, lacks_memory, says_lack_of_threads
+from engines.files import temporary_folder
 from engines.process.garbage import collected_later
 from pipeline.intake.checkpoint_file import check_archive, read_file
 from pipeline.intake.checkpoint_scan import (
@@ -369,9 +369,9 @@ def _torch() -> Any:
 def ultralytics_module(module: str) -> Any:
     """Import a module of torch or Ultralytics; the latter kept from network and home folder."""
     if "YOLO_CONFIG_DIR" not in os.environ:
-        folder = tempfile.mkdtemp(prefix="jetrail-ultralytics-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        os.environ["YOLO_CONFIG_DIR"] = folder
+        until_the_end = ExitStack()
+        atexit.register(until_the_end.close)
+        os.environ["YOLO_CONFIG_DIR"] = str(until_the_end.enter_context(temporary_folder()))
     os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
     with collected_later():
         return importlib.import_module(module)

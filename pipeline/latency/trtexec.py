@@ -17,12 +17,12 @@ import re
 import shlex
 import statistics
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from packaging.version import Version
 
 from engines.errors import InputError, JetrailError, WrongEngine
+from engines.files import temporary_folder
 from engines.records.benchmark import CrossCheck
 from engines.records.manifest import Manifest, Tensor
 from pipeline.latency.trtexec_tool import Tool, ended, find, probe, run, tail
@@ -114,11 +114,11 @@ def cross_check(
     command = (str(tool.path), *arguments(tool, manifest))
     # From a folder of its own, so that the record's command names no temporary file and works
     # wherever the plan is.
-    with TemporaryDirectory(prefix="jetrail-") as folder:
-        (Path(folder) / manifest.engine_file).symlink_to(engine.resolve())
-        code, said = run(command, Path(folder), timeout_s)
+    with temporary_folder() as folder:
+        (folder / manifest.engine_file).symlink_to(engine.resolve())
+        code, said = run(command, folder, timeout_s)
         _check_run(tool, manifest, code, said)
-        theirs = statistics.median(read_times(Path(folder) / TIMES_FILE))
+        theirs = statistics.median(read_times(folder / TIMES_FILE))
     return CrossCheck(
         command=command,
         version=tool.version,

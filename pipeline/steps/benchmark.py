@@ -7,7 +7,6 @@ says.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from engines.config.model import load_model
 from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.files import write_atomic
+from engines.files import temporary_folder, write_atomic
 from engines.machine.fingerprint import read_fingerprint
 from engines.measure.neighbours import Limits
 from engines.records.benchmark import Benchmark
@@ -69,10 +68,9 @@ def benchmark(
     if not 0 <= minutes < math.inf:
         raise InputError(f"Expected --soak in minutes, 0 for none, got {minutes}.")
     with (
-        tempfile.TemporaryDirectory(prefix="jetrail-") as name,
+        temporary_folder() as scratch,
         turn(f"pipeline benchmark {engine} --target {target_name}", wait=wait),
     ):
-        scratch = Path(name)
         in_flight = frames_in_flight(device, target.package)
         plan = plan_of(workspace, target, engine, in_flight, cross_check=cross_check)
         measurements, validity = measure_until_valid(plan, target, scratch)

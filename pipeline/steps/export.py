@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError
+from engines.files import temporary_folder
 from pipeline.intake.checkpoint import (
     Checkpoint,
     CheckpointFacts,
@@ -37,12 +37,12 @@ def export(workspace: Workspace, model_name: str) -> Path:
     """
     model = load_model(workspace, model_name)
     path = workspace.onnx(model_name, "fp32")
-    with simplifier() as child, tempfile.TemporaryDirectory(prefix="jetrail-export-") as folder:
+    with simplifier() as child, temporary_folder() as folder:
         checkpoint = load_checkpoint(
             workspace.model(model_name) / model.weights.path, model.weights.sha256
         )
         check_fits(model, checkpoint.facts)
-        traced, simple = (Path(folder) / name for name in ("traced.onnx", "simplified.onnx"))
+        traced, simple = (folder / name for name in ("traced.onnx", "simplified.onnx"))
         export_onnx(checkpoint, traced, model.imgsz)
         child.begin(traced, simple)
         _tell(workspace, model, checkpoint)  # meanwhile

@@ -8,7 +8,6 @@ move, and a command that is killed leaves objects behind that git sweeps up, and
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError, ServiceError
+from engines.files import temporary_folder
 from release.gitops.git import SECONDS, CannotWrite, GitFailed, git, without_credentials
 
 FETCHED = "refs/jetrail"
@@ -282,7 +282,7 @@ class Snapshot:
         """A commit on this one with other content in `files` (None: without it), and no other
         change. Signed where git is configured to. Raises InputError where git knows no author or
         cannot sign."""
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             index = f"{folder}/index"
             self._git("read-tree", self.commit, index=index)
             entries = "".join(self._entry(path, content) for path, content in files.items())

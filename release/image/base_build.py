@@ -6,11 +6,15 @@ the base's platform and Python before that.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from packaging.requirements import Requirement
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
+from engines.files import disk_of
 from engines.process.orphans import ends_with_us
 from release.image.bases import BaseRow
 from release.image.describe import ARCHITECTURES
@@ -27,6 +32,8 @@ PACKAGES = ("engines", "runtime")
 """Of ours: all that a pod imports."""
 GLIBC = range(17, 36)
 """Minor versions that wheels name; the oldest bases, on Ubuntu 22.04, have 35."""
+LEAVE_SECONDS = 10.0
+"""How long a program may take to end by SIGTERM."""
 SCRIPT = "#!/usr/bin/env python3\nfrom runtime.__main__ import main\n\nmain()\n"
 
 
@@ -115,6 +122,7 @@ def _install(workspace: Workspace, row: BaseRow, site: Path) -> None:
     constraints = workspace.root / "constraints.txt"
     pins = site.with_name("pins.txt")
     pins.write_text(_pins(constraints.read_text(), there) if constraints.is_file() else "")
+    # What a killed pip leaves goes with what we leave.
     _run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
         *("--target", str(site), "--no-compile", "--only-binary=:all:", "--implementation", "cp"),
@@ -122,6 +130,7 @@ def _install(workspace: Workspace, row: BaseRow, site: Path) -> None:
         *(word for one in platforms for word in ("--platform", one)),
         *("--constraint", str(pins)),
         *_requirements(there),
+        scratch=site.parent,
     )
 
 
@@ -147,13 +156,35 @@ def _add_ours(workspace: Workspace, site: Path) -> None:
         path.chmod(0o755 if path.is_dir() or path == script else 0o644)
 
 
-def _run(*words: str) -> None:
-    done = subprocess.run(
-        ends_with_us(words), env=os.environ, capture_output=True, text=True, check=False
+def _run(*words: str, scratch: Path | None = None) -> None:
+    """Run a program, with `scratch` for its temporary files. It is ended by SIGTERM, by which
+    buildah removes its working container, as large as the base; after SIGKILL that would stay."""
+    process = subprocess.Popen(
+        ends_with_us(words, by=signal.SIGTERM),
+        env={**os.environ, **({"TMPDIR": str(scratch)} if scratch else {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).strip().splitlines()[-4:])
-        raise ServiceError(
-            f"`{' '.join(words[:3])} …` failed while the base was built: {said[-800:]}. Nothing "
-            "was recorded: fix that and run the same command again."
+    try:
+        out, _ = process.communicate()
+    except BaseException:  # Ctrl-C too
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LEAVE_SECONDS)
+        process.kill()
+        raise
+    if process.returncode == 0:
+        return
+    said = " ".join(out.strip().splitlines()[-4:])[-800:]
+    failed = (
+        f"`{' '.join(words[:3])} …` failed while the base was built: {said}. Nothing was recorded"
+    )
+    if os.strerror(errno.ENOSPC).lower() in out.lower():
+        place = Path(tempfile.gettempdir())
+        raise InputError(
+            f"{failed}: it wants more room for temporary files ({disk_of(place)})"
+            f"{'' if scratch else f' or where {words[0]} keeps its images'}. Free some space, or "
+            "name a folder on another disk with TMPDIR, and run again."
         )
+    raise ServiceError(f"{failed}: fix that and run the same command again.")

@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 
 from engines.config.yaml import load_yaml
 from engines.errors import Conflict, InputError, ServiceError
+from engines.files import temporary_folder
 from engines.process.orphans import ends_with_us
 from release.image.credentials import Credentials, auth_file, without_secrets
 from release.image.distribution import Client, parse_repository
@@ -50,10 +50,10 @@ def push_chart(chart: Path, registry: str, credentials: Credentials | None, say:
         say(f"{repository}:{version} is not pushed, since helm is not here; install it, push again")
         return
     with (
-        tempfile.TemporaryDirectory(prefix="jetrail-") as folder,
+        temporary_folder() as folder,
         auth_file(str(repository), credentials) as auth,
     ):
-        _helm(helm, "package", str(chart), "--destination", folder, credentials=credentials)
+        _helm(helm, "package", str(chart), "--destination", str(folder), credentials=credentials)
         words = ["push", f"{folder}/{name}-{version}.tgz", f"oci://{registry}/charts"]
         words += ["--registry-config", str(auth), *(["--plain-http"] if repository.plain else [])]
         what = f"{repository} to take the chart {version}"

@@ -17,13 +17,13 @@ import binascii
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.errors import InputError
+from engines.files import temporary_folder
 
 USER, PASSWORD = "JETRAIL_REGISTRY_USER", "JETRAIL_REGISTRY_PASSWORD"
 HELPER_SECONDS = 60
@@ -65,8 +65,8 @@ def auth_file(repository: str, credentials: Credentials | None) -> Iterator[Path
     """A file with these credentials and no others, for programs that read one; only we can read it,
     and it goes with the block."""
     auths = {repository.partition("/")[0]: {"auth": credentials.basic}} if credentials else {}
-    with tempfile.TemporaryDirectory(prefix="jetrail-") as folder:
-        path = Path(folder) / "auth.json"
+    with temporary_folder() as folder:
+        path = folder / "auth.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"auths": auths}))
         yield path

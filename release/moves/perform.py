@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from engines.config.workspace import Workspace
 from engines.errors import JetrailError
+from engines.files import temporary_folder
 from release.gitops.branch import UNMOVED, Snapshot, open_gitops
 from release.gitops.clone import bring_here
 from release.gitops.git import CannotWrite
@@ -55,9 +55,9 @@ def perform(
     branch cannot be fetched or pushed, and Conflict where somebody else changed what the move rests
     on.
     """
-    with exclusive(workspace), tempfile.TemporaryDirectory() as view, _nothing_moved():
+    with exclusive(workspace), temporary_folder() as view, _nothing_moved():
         snapshot = open_gitops(workspace).fetch()
-        planned = planner(snapshot, Path(view))
+        planned = planner(snapshot, view)
         show(planned)
         if planned.refusal is not None:
             raise planned.refusal

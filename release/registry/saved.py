@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from engines.files import temporary_folder
 from release.registry.portable import copy_code
 from release.registry.submission import Submission
 
@@ -21,12 +21,12 @@ LONGEST_DIGEST = 36
 def send_files(client: MlflowClient, submission: Submission, run_id: str) -> bool:
     """Give a run its files and plots; whether they are there then, since a proxy may say so of
     whatever it is sent, and a full disk keep a part."""
-    with TemporaryDirectory() as folder:
-        link(submission.files, Path(folder))
-        plots = Path(folder) / "plots"
+    with temporary_folder() as folder:
+        link(submission.files, folder)
+        plots = folder / "plots"
         plots.mkdir()
         submission.draw(plots)
-        client.log_artifacts(run_id, folder)
+        client.log_artifacts(run_id, str(folder))
     return has_files(client, submission, run_id, whole=True)
 
 
@@ -42,8 +42,8 @@ def has_files(
 
 def send_model(client: MlflowClient, submission: Submission, model_id: str, run_id: str) -> bool:
     """Give a logged model its files; whether they are there then."""
-    with TemporaryDirectory() as folder:
-        save_model(submission, Path(folder), model_id, run_id)
+    with temporary_folder() as folder:
+        save_model(submission, folder, model_id, run_id)
         client.log_model_artifacts(model_id, f"{folder}/model")
     return has_model(client, model_id)
 

@@ -6,13 +6,12 @@ Its id there is the digest of its config, which names every layer by what is in 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from engines.errors import ServiceError
-from engines.files import TEMPORARY_PREFIX
+from engines.files import temporary_folder
 from release.smoke.tool import DOCKER, TAKE_SECONDS, ask, call, found
 
 
@@ -47,8 +46,8 @@ def _pull(layout: Path, name: str) -> str:
 def _load(layout: Path, name: str, config: str) -> str:
     """Docker reads no OCI layout, but an archive of its own, which skopeo makes of one."""
     tag = _docker_tag(config)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
-        archive = Path(folder) / "image.tar"
+    with temporary_folder() as folder:
+        archive = folder / "image.tar"
         ask("skopeo", "copy", "--quiet", f"oci:{layout}:{name}", f"docker-archive:{archive}:{tag}")
         ask(DOCKER, "load", "--quiet", "--input", str(archive))
     return ask(DOCKER, "image", "inspect", "--format", "{{.Id}}", tag).strip()[len("sha256:") :]

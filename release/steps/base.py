@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
 from engines.config.workspace import Workspace
-from engines.files import TEMPORARY_PREFIX, write_atomic
+from engines.files import temporary_folder, write_atomic
 from release.image.base import open_base
 from release.image.base_build import build, lay_context
 from release.image.bases import layout_name, load_bases, write_digest
@@ -44,8 +43,8 @@ def build_base(workspace: Workspace, name: str, options: Sequence[str], say: Say
     ServiceError when pip or the engine fails.
     """
     row = load_bases(workspace).row(name)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
-        context, theirs = Path(folder) / "context", Path(folder) / "layout"
+    with temporary_folder() as folder:
+        context, theirs = folder / "context", folder / "layout"
         context.mkdir()
         say(f"base {name}: taking what jetrail[runtime] needs, for {row.platform}")
         lay_context(workspace, name, row, context)

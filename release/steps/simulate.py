@@ -7,11 +7,10 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.files import write_atomic
+from engines.files import temporary_folder, write_atomic
 from release.gitops.checkout import commit_of, differs, last_change, lay_out
 from release.rollout.clusters.inventory import Inventory, read_inventory
 from release.rollout.reading.bundle import Bundle
@@ -49,9 +48,9 @@ def simulate(workspace: Workspace, asked: SimulationInput) -> Simulation:
         offline=offline.__contains__,
     )
     commit, words = find_base(workspace.root, asked.base)
-    with TemporaryDirectory() as folder:
-        before = _tree_at(workspace.root, commit, Path(folder), version)
-        earlier = _Earlier(workspace.root, commit, Path(folder), version)
+    with temporary_folder() as folder:
+        before = _tree_at(workspace.root, commit, folder, version)
+        earlier = _Earlier(workspace.root, commit, folder, version)
         sync = plan(before, after, inventory, conditions, earlier)
     return Simulation(
         asked=asked,

@@ -6,7 +6,6 @@ Not root, nothing to write to, no capabilities, no network, the memory that the 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, InputError, WrongEngine
+from engines.files import temporary_folder
 from engines.records.attestation import Predicate
 from engines.records.trusted_key import TrustedKey
 from release.image.layout import Image, Layout
@@ -150,8 +150,7 @@ def _runtime(layout: Layout, image: ImageRecord, name: str | None) -> tuple[str,
 @contextmanager
 def _mountable(keys: Iterable[TrustedKey]) -> Iterator[Path]:
     """The keys in a folder that the pod's user may read."""
-    with tempfile.TemporaryDirectory(prefix="jetrail-keys-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         for key in keys:
             key.write(folder / f"{key.name}.json")
             (folder / f"{key.name}.json").chmod(0o644)

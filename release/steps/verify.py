@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
-from engines.files import TEMPORARY_PREFIX
+from engines.files import temporary_folder
 from engines.records.attestation import Predicate, Statement
 from engines.records.manifest import Manifest
 from engines.records.signed_folder import verify_folder
@@ -142,8 +141,8 @@ def _verify_remote(where: str, trust: Trust, say: Say) -> Checked:
     document = client.manifest(digest)
     if document is not None:  # a list of images is none, and giant layers are not fetched
         parse(ImageManifest, document, where)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
-        layout = Layout(Path(folder) / "image")
+    with temporary_folder() as folder:
+        layout = Layout(folder / "image")
         pull(repository, digest, layout.path, credentials, say)
         image = layout.image(digest)
         checked = _verify_image(layout, image, trust, where=where)
@@ -171,12 +170,12 @@ def _verify_image(
 ) -> Checked:
     where = where or f"{release or 'the image'} {image.digest} in {layout.path}"
     layout.check_layers(image)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
-        taken = layout.files(image, Path(folder))
-        checked = _verify_files(Path(folder), trust, where=where, digest=image.digest)
-        files = {name: LayerFile(Path(folder) / name, one.sha256) for name, one in taken.items()}
+    with temporary_folder() as folder:
+        taken = layout.files(image, folder)
+        checked = _verify_files(folder, trust, where=where, digest=image.digest)
+        files = {name: LayerFile(folder / name, one.sha256) for name, one in taken.items()}
         _check_layer(image, files, where)
-        manifest = Manifest.read(Path(folder) / Manifest.file)
+        manifest = Manifest.read(folder / Manifest.file)
     said = checked.statement.predicate
     if release not in (None, said.release):
         raise WrongEngine(

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from engines.files import (
     remove_folder,
     remove_in_place,
     sha256_file,
+    temporary_folder,
     write_atomic,
     write_kept,
 )
@@ -398,6 +400,18 @@ def test_what_a_killed_command_left_is_collected(
         write_atomic(tmp_path / "file", "y")
         assert used.is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other"]
+
+
+def test_what_a_killed_command_left_among_temporary_files_is_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / ".jetrail-left"
+    (left / "site").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    with temporary_folder() as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    assert not list(tmp_path.iterdir())
 
 
 def test_folders_appear_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,7 +105,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What pip is asked for; it lays some files."""
     asked: list[tuple[str, ...]] = []
 
-    def run(*words: str) -> None:
+    def run(*words: str, scratch: Path) -> None:
         asked.append(words)
         folder = Path(words[words.index("--target") + 1])
         for name in (
@@ -197,3 +202,36 @@ def test_pip_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     row: BaseRow = load_bases(OURS).row("x86")
     with pytest.raises(ServiceError, match="failed while the base was built"):
         lay_context(OURS, "x86", row, tmp_path)
+
+
+def test_a_full_disk_is_no_fault_of_pip() -> None:
+    with pytest.raises(InputError, match=r"No space left on device.*more room .* MiB free"):
+        base_build._run("sh", "-c", "echo OSError: [Errno 28] No space left on device >&2; exit 1")
+
+
+BUILDER = """
+import sys
+from release.image.base_build import _run
+
+_run("sh", "-c", "trap 'touch removed; exit' TERM; touch begun; while :; do sleep 0.02; done")
+"""
+"""With something to remove, as buildah has its working container."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_builder_may_clean_up_when_we_are_ended(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-c", BUILDER]
+    paths = {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, **paths}, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for(tmp_path / "begun")
+        process.send_signal(number)
+    wait_for(tmp_path / "removed")
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < end, path
+        time.sleep(0.01)
