@@ -266,6 +266,11 @@ def disk_remedy(error: OSError, path: Path) -> str:
     return f"Free some space there ({disk_of(path)})"
 
 
+def says_full_disk(said: str) -> bool:
+    """Whether a program that ended badly says that a disk of this machine is full."""
+    return os.strerror(errno.ENOSPC).lower() in said.lower()
+
+
 def is_of_temporary_files(error: BaseException) -> bool:
     """Whether the full disk is one that holds temporary files, and nothing of the folder here."""
     folder = Path(tempfile.gettempdir())

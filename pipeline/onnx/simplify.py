@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engines.extras import require
+from engines.files import says_full_disk
 from engines.process.orphans import ends_with_us
 
 TIMEOUT_SECONDS = 120
@@ -61,7 +62,7 @@ class Simplifier:
             return f"onnxsim took longer than {timeout:g} s"
         if self._child.returncode == 0 and after.is_file():
             return None
-        if os.strerror(errno.ENOSPC) in output:  # a full disk must not decide what is exported
+        if says_full_disk(output):  # a full disk must not decide what is exported
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(after))
         last = output.strip().splitlines()[-1:] or [f"exit status {self._child.returncode}"]
         return f"onnxsim failed: {last[0][:200]}"

@@ -6,7 +6,6 @@ the base's platform and Python before that.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -22,7 +21,7 @@ from packaging.requirements import Requirement
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
-from engines.files import disk_of
+from engines.files import disk_of, says_full_disk
 from engines.process.orphans import ends_with_us
 from release.image.bases import BaseRow
 from release.image.describe import ARCHITECTURES
@@ -180,7 +179,7 @@ def _run(*words: str, scratch: Path | None = None) -> None:
     failed = (
         f"`{' '.join(words[:3])} …` failed while the base was built: {said}. Nothing was recorded"
     )
-    if os.strerror(errno.ENOSPC).lower() in out.lower():
+    if says_full_disk(out):
         place = Path(tempfile.gettempdir())
         raise InputError(
             f"{failed}: it wants more room for temporary files ({disk_of(place)})"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engines.errors import InputError, ServiceError
+from engines.files import disk_of, says_full_disk
 from engines.process.orphans import ends_with_us
 from release.image.credentials import Credentials, auth_file, without_secrets
 from release.image.distribution import HOW_TO_LOG_IN, Repository
@@ -79,6 +80,11 @@ def _copy(folder: Path, words: Sequence[str], credentials: Credentials | None) -
     if done.returncode == 0:
         return
     said = without_secrets(_last_line(done.stderr), credentials)
+    if words[-1].startswith("oci:") and says_full_disk(said):  # else it may be the registry's
+        raise InputError(
+            f"skopeo could not copy {words[-2]} to {folder}: {said}. Free some space there "
+            f"({disk_of(folder)}), then run the same command again."
+        )
     if FINAL.search(said):
         log_in = HOW_TO_LOG_IN if re.search(r"unauthori|authent|denied|forbidden", said) else ""
         raise ServiceError(f"skopeo could not copy {words[-2]} to {words[-1]}: {said}. {log_in}")

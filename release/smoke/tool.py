@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from engines.errors import ServiceError
+from engines.errors import InputError, ServiceError
+from engines.files import says_full_disk
 
 PODMAN, DOCKER = "podman", "docker"
 TAKE_SECONDS = 600
@@ -45,13 +46,17 @@ def version() -> str:
 
 
 def ask(program: str, *words: str) -> str:
-    """What it says, when it ends well; otherwise raises ServiceError."""
+    """What it says, when it ends well; otherwise raises ServiceError, and InputError where a disk
+    is full."""
     done = call([program, *words], TAKE_SECONDS)
     if done.code:
-        raise ServiceError(
+        told = (
             f"Expected `{program} {' '.join(words)}` to end well, but it says: "
-            f"{last_line(done.err)}. Run it by hand to see what this machine lacks."
+            f"{last_line(done.err)}."
         )
+        if says_full_disk(done.err):
+            raise InputError(f"{told} Free some space where it keeps images, then run again.")
+        raise ServiceError(f"{told} Run it by hand to see what this machine lacks.")
     return done.out
 
 
