@@ -23,7 +23,7 @@ from pipeline.accuracy.bootstrap import drop_interval, match
 from pipeline.accuracy.coco import Truth, accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.accuracy.onnx_shift import onnx_shift
-from pipeline.accuracy.worth import crowded, worth
+from pipeline.accuracy.worth import crowded, unproven, worth
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.device.turn import turn
 from pipeline.intake.contents import set_sha256
@@ -74,6 +74,8 @@ def _evaluate(
     golden_sha256 = sha256_file(folder.golden)
     truth = in_pixels(labels, sizes)
     record = _compare(target, model, manifest, truth, basis, found, shift, golden_sha256)
+    notes = unproven(golden, manifest.thresholds.confidences(manifest.classes))
+    record = record.model_copy(update={"notes": (*notes, *record.notes)})
     folder.write(record)
     return record
 
