@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import io
 import logging
-from collections.abc import Collection, Mapping
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError
+from engines.files import temporary_folder
 from pipeline.onnx.head import Head
 from pipeline.onnx.onnx_file import drop_unused
 from pipeline.onnx.session import OnnxModel, planes, version
 
-__all__ = ["Taps", "quantizer_version", "scale_of", "to_float16", "to_int8"]
+__all__ = ["Taps", "own_temporary_files", "quantizer_version", "scale_of", "to_float16", "to_int8"]
 
 
 QDQ_OPSET, QDQ_IR_VERSION = 19, 9
@@ -147,7 +151,7 @@ def to_int8(model: Any, thresholds: Mapping[str, float], layers: Collection[str]
         name: (np.array(-value, np.float32), np.array(value, np.float32))
         for name, value in largest.items()
     }
-    with _quiet():
+    with _quiet(), _full_disk_said():
         quantizer = QDQQuantizer(
             copy.deepcopy(model),
             per_channel=True,
@@ -226,6 +230,32 @@ def _sorted(model: Any) -> Any:
 def quantizer_version() -> tuple[str, str]:
     """Name and version of what quantizes."""
     return "onnxruntime.quantization", version()
+
+
+@contextlib.contextmanager
+def own_temporary_files() -> Iterator[None]:
+    """What ONNX Runtime's tools write among temporary files lies in a folder of ours, so that it
+    goes where the process is killed. Of the whole process: for the main thread."""
+    before = tempfile.tempdir
+    with temporary_folder() as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
+@contextlib.contextmanager
+def _full_disk_said() -> Iterator[None]:
+    """Raise OSError where the disk of temporary files is full: ONNX's writer in C++ says nothing of
+    it, and its reader then finds a part of a file, or none."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        yield
+    except (FileNotFoundError, DecodeError) as error:
+        full = errno.ENOSPC
+        raise OSError(full, os.strerror(full), tempfile.gettempdir()) from error
 
 
 @contextlib.contextmanager

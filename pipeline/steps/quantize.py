@@ -40,7 +40,14 @@ from pipeline.onnx.inference import (
     spread,
 )
 from pipeline.onnx.overflow import float16_notes
-from pipeline.onnx.quantizer import Taps, conv_inputs, quantizer_version, to_float16, to_int8
+from pipeline.onnx.quantizer import (
+    Taps,
+    conv_inputs,
+    own_temporary_files,
+    quantizer_version,
+    to_float16,
+    to_int8,
+)
 from pipeline.onnx.range_search import FOUND, Float32Outputs, choose_ranges
 from pipeline.onnx.ranges import Histogram, add, histogram
 from pipeline.onnx.session import OnnxModel
@@ -93,6 +100,7 @@ class Trial:
     back: tuple[FloatLayer, ...] = ()
 
 
+@own_temporary_files()
 def quantize(workspace: Workspace, model_name: str) -> Quantize:
     """Write both files and then `quantize.json`.
 

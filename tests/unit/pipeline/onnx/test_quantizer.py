@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from engines.errors import InputError
+from engines.files import TEMPORARY_PREFIX
 from pipeline.onnx import quantizer
 from pipeline.onnx.head import Head, find_head
 from pipeline.onnx.quantizer import (
@@ -21,6 +24,7 @@ from pipeline.onnx.quantizer import (
     Taps,
     check_symmetric,
     conv_inputs,
+    own_temporary_files,
     quantizer_version,
     scale_of,
     to_float16,
@@ -54,6 +58,41 @@ def thresholds(graph: Any, head: Head) -> dict[str, float]:
 def int8(graph: Any, head: Head, thresholds: dict[str, float]) -> Any:
     """Not to be changed."""
     return to_int8(graph, thresholds, head.body)
+
+
+@pytest.mark.parametrize("written", [None, b"half"])
+def test_a_disk_that_fills_up_while_onnx_writes(
+    graph: Any,
+    head: Head,
+    thresholds: dict[str, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: bytes | None,
+) -> None:
+    """Its writer in C++ says nothing."""
+
+    def infer(_: str, to: str) -> None:
+        if written is not None:
+            Path(to).write_bytes(written)
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes_path", infer)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        to_int8(graph, thresholds, head.body)
+    assert raised.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
+
+
+def test_temporary_files_lie_in_a_folder_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with own_temporary_files():
+        (folder,) = tmp_path.iterdir()
+        assert tempfile.gettempdir() == str(folder)
+        assert folder.name.startswith(TEMPORARY_PREFIX)
+    assert tempfile.gettempdir() == str(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def values(model: Any) -> dict[str, Any]:
