@@ -11,6 +11,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot, open_gitops
 from release.moves.place import Place, chosen_places, is_only_behind, rings_of, values_at
+from release.records import quarantine_path
 from release.rollout.clusters.inventory import read_inventory
 from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
@@ -29,6 +30,8 @@ class Difference:
     runs: ReleaseValues | None
     """What Fleet's branch says now."""
     would_run: ReleaseValues | None
+    quarantined: bool
+    """Whether that release may go to no ring any more: promotions of it are refused."""
     clusters: tuple[str, ...] | None = None
     """Who would get it, by an inventory; None without one."""
 
@@ -71,9 +74,23 @@ def _of(
     wanted = [("push", here)] if pushed else []
     wanted += [("promote", next_one)] if next_one is not None and next_one != runs else []
     return [
-        Difference(place=place, by=by, runs=runs, would_run=values, clusters=names)
+        Difference(
+            place=place,
+            by=by,
+            runs=runs,
+            would_run=values,
+            quarantined=values is not None and _quarantined(snapshot, values),
+            clusters=names,
+        )
         for by, values in wanted
     ]
+
+
+def _quarantined(snapshot: Snapshot, values: ReleaseValues) -> bool:
+    name = values.image.tag.partition("@")[0]  # of any form: in a clone people may edit it
+    return (
+        bool(name) and snapshot.read(str(quarantine_path(Workspace(root=Path()), name))) is not None
+    )
 
 
 def _clusters(workspace: Workspace, path: Path) -> Mapping[str, tuple[str, ...]]:

@@ -221,6 +221,14 @@ def test_diff(repository: GitOpsRepository, run: Run) -> None:
     assert run("diff").stdout.startswith("Nothing: ")
 
 
+def test_diff_says_what_is_quarantined(repository: GitOpsRepository, run: Run) -> None:
+    record(repository.workspace, PUBLICATION)
+    repository.push("Records")
+    run("quarantine", PUBLICATION.release, "--why", "no boxes")
+    said = run("diff").stdout.splitlines()
+    assert said[said.index(f"  - -> {TAG}") + 1].startswith("  which is quarantined")
+
+
 def test_a_clone_that_is_behind_would_change_nothing(
     repository: GitOpsRepository, run: Run, tmp_path: Path
 ) -> None:
