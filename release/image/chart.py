@@ -20,8 +20,11 @@ from release.image.retry import Temporary, retried
 from release.say import Say
 
 FINAL = re.compile(r"unauthorized|denied|forbidden|certificate|401|403", re.IGNORECASE)
-RENDERED = re.compile(r"templates/.*|values\.yaml|values\.schema\.json")
-"""What says what a cluster runs, as helm packs it byte for byte; Chart.yaml it writes anew."""
+RENDERED = re.compile(r"templates/(?!\.).*|values\.yaml|values\.schema\.json")
+"""What says what a cluster runs, as helm packs it byte for byte. Chart.yaml it writes anew, and it
+leaves out hidden files, as macOS and editors put them beside templates."""
+CONTENT = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+"""The layer with the chart's files; a signed chart has another one, in any order."""
 
 
 def push_chart(chart: Path, registry: str, credentials: Credentials | None, say: Say) -> None:
@@ -65,7 +68,8 @@ def _refuse_another(chart: Path, client: Client, manifest: bytes, name: str) -> 
     """Raise Conflict where the registry has something else under the version than the folder."""
     here = {path.relative_to(chart).as_posix(): path for path in chart.rglob("*") if path.is_file()}
     try:
-        packed = client.blob(json.loads(manifest)["layers"][0]["digest"])
+        layers = {one["mediaType"]: one["digest"] for one in json.loads(manifest)["layers"]}
+        packed = client.blob(layers[CONTENT])
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
             files = {one.name.partition("/")[2]: archive.extractfile(one) for one in archive}
             there = {path: file.read() for path, file in files.items() if file}

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
+import tarfile
 from pathlib import Path
 
+import pytest
+
 from engines.config.yaml import load_yaml
-from release.image.chart import RENDERED
+from release.image.chart import CONTENT as CHART_LAYER
+from release.image.chart import RENDERED, push_chart
+from release.image.distribution import Client
 
 ROOT = Path(__file__).parents[4]
 CHART = ROOT / "release" / "charts" / "inference"
@@ -31,3 +38,24 @@ def test_every_ring_pins_it() -> None:
         ROOT / "release/templates/fleet.yaml",
     ]
     assert {load_yaml(path)["helm"]["version"] for path in files} == {VERSION}
+
+
+def test_a_signed_chart_and_hidden_files_are_no_other_chart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Helm sorts a chart and its signature by digest, and packs no hidden file of templates/."""
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "Chart.yaml").write_text("name: inference\nversion: 0.1.1\n")
+    (tmp_path / "templates" / "fleet.yaml").write_text("{}\n")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.add(tmp_path, "inference")
+    (tmp_path / "templates" / ".DS_Store").write_bytes(b"\0")
+    signature = "application/vnd.cncf.helm.chart.provenance.v1.prov"
+    layers = [{"mediaType": kind, "digest": kind} for kind in (signature, CHART_LAYER)]
+    blobs = {signature: b"-----BEGIN", CHART_LAYER: packed.getvalue()}
+    monkeypatch.setattr(Client, "manifest", lambda *_: json.dumps({"layers": layers}).encode())
+    monkeypatch.setattr(Client, "blob", lambda _, digest: blobs[digest])
+    said: list[str] = []
+    push_chart(tmp_path, "registry.example.com", None, said.append)
+    assert said == ["registry.example.com/charts/inference:0.1.1 is there already"]
