@@ -18,8 +18,10 @@ def exclusive(workspace: Workspace) -> Iterator[None]:
     The kernel frees the lock when the process ends, by kill -9 too.
     """
     path = workspace.root / f"{TEMPORARY_PREFIX}release.lock"
-    # Not for writing: in a repository of several people it is the file of whoever came first.
-    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks no other for one alone
+    except PermissionError:  # in a repository of several people it is that of whoever came first
+        file = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
