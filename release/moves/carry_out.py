@@ -65,13 +65,20 @@ def propose(snapshot: Snapshot, move: Move) -> str:
 def _check_proposed(move: Move, there: Snapshot) -> None:
     """Raise Conflict unless the branch of an earlier run with this subject is the same move: the
     release may have been packed again since, as another image."""
-    if any(there.read(path) != content for path, content in move.files.items()):
+    if not all(_same(path, there.read(path), content) for path, content in move.files.items()):
         raise Conflict(
             f"Expected {there.gitops.shown} to be this very move, but it is there from an earlier "
             f"request and has another image or state. {UNMOVED} Close that request, `git push "
             f"{without_credentials(there.gitops.url)} --delete {there.gitops.branch}`, and run the "
             "command again."
         )
+
+
+def _same(path: str, found: bytes | None, content: bytes | None) -> bool:
+    """A quarantine of another moment, for another reason, stops the release as well."""
+    if path.endswith("/quarantine.json"):
+        return (found is None) == (content is None)
+    return found == content
 
 
 def check_still(latest: Snapshot, move: Move) -> None:

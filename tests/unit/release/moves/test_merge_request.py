@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from release.gitops.branch import GitOps
 from release.gitops.gitlab import open_issue
-from tests.unit.release.publications import PUBLICATION, TARGET
+from tests.unit.release.publications import PUBLICATION, TARGET, record
 
 Run = Callable[..., Result]
 PROMOTE = ("promote", "meter", "--target", TARGET, "--to", "pilot", "--merge-request")
@@ -75,6 +75,21 @@ def test_the_branch_of_an_earlier_request(
     git(repository.root, "push", "--quiet", "origin", "--delete", BRANCH)
     assert run(*PROMOTE).exit_code == 0
     assert digest in repository.at(PILOT, BRANCH)
+
+
+def test_a_quarantine_that_is_asked_for_already(
+    repository: GitOpsRepository, run: Run, gitlab: Server
+) -> None:
+    """It has the moment and the words of the first one, and is as good."""
+    record(repository.workspace, PUBLICATION)
+    repository.push("Records")
+    gitlab.status = 502
+    ask = ("quarantine", PUBLICATION.release, "--merge-request", "--why")
+    assert run(*ask, "No boxes").exit_code == 6
+    gitlab.status = 201
+    result = run(*ask, "No boxes at three sites")
+    assert result.exit_code == 0, result.output
+    assert f"Merge request: {gitlab.address}/7" in result.stdout
 
 
 @pytest.mark.parametrize(
