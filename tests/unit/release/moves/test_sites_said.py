@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from factories.gitops import GitOpsRepository, git
 from typer.testing import Result
 
 from engines.config.site import Site
+from release.gitops.branch import Snapshot, open_gitops
+from release.moves.place import Place
+from release.moves.seen import see
 from release.records import publication_path
+from release.reports.report import Report, Told
 from release.sites.folder import write_site
 from tests.unit.release.publications import PUBLICATION, TARGET, another, record
 
@@ -146,6 +151,29 @@ def test_pods_without_fleet_s_word(
     assert "0 of 1 clusters ready with it; pilot asks 2" in result.stderr
     both = dict.fromkeys(("dock", "gate"), PUBLICATION.release)
     assert run(*promote(pods(tmp_path / "metrics", both))).exit_code == 0
+
+
+def test_a_site_s_file_is_read_once_for_all_rings(
+    repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 1000 sites and 20 rings a status took minutes."""
+    about = {"site": "dock", "target": TARGET, "ring": "pilot"}
+    write_site(repository.workspace, Site.model_validate(about))
+    repository.push("Sites")
+    snapshot, read = open_gitops(repository.workspace).fetch(), Snapshot.read
+    asked: list[str] = []
+
+    def noting(of: Snapshot, path: str) -> bytes | None:
+        asked.append(path)
+        return read(of, path)
+
+    monkeypatch.setattr(Snapshot, "read", noting)
+    told = (Told(site="dock", version="1.0", release=PUBLICATION.release),)
+    report = Report(name="metrics", at=datetime.now(timezone.utc), told=told)
+    rings = [Place(model="meter", target=TARGET, ring=one) for one in ("canary", "pilot")]
+    found = [see(snapshot, report, place, PUBLICATION.release).ready for place in rings]
+    assert found == [(), ("dock",)]
+    assert asked.count("release/fleet/sites/dock/configmap.yaml") == 1
 
 
 def test_pods_of_another_model_beside_them(
