@@ -60,11 +60,11 @@ def push(
     """Push the image of a release to a registry, and sign it there.
 
     What is there is not sent again; what is cut off or refused is tried again with growing pauses,
-    for as long as the registry asks. A tag that is another image's there stays it: exit 7. Who we
-    are comes from JETRAIL_REGISTRY_USER and JETRAIL_REGISTRY_PASSWORD, or from where `podman login`
-    and `docker login` keep it. The image is signed by its digest in both of cosign's formats, with
-    provenance, verdict and SBOM, by the key that `release sign` would take.
-    Where helm is installed, the chart goes along.
+    for as long as the registry asks. A tag that is another image's there stays it: exit 7, and so
+    it is with the chart's version. Who we are comes from JETRAIL_REGISTRY_USER and
+    JETRAIL_REGISTRY_PASSWORD, or from where `podman login` and `docker login` keep it. The image is
+    signed by its digest in both of cosign's formats, with provenance, verdict and SBOM, by the key
+    that `release sign` would take. Where helm is installed, the chart goes along.
 
     Examples:
 
