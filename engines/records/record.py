@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -131,8 +132,7 @@ def _twice(content: bytes) -> str | None:
     found: list[str] = []
 
     def look(pairs: list[tuple[str, Any]]) -> None:
-        keys = [key for key, _ in pairs]
-        found.extend(key for at, key in enumerate(keys) if key in keys[:at])
+        found.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
 
     json.loads(content, object_pairs_hook=look)
     return found[0] if found else None
