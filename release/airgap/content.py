@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engines.config.workspace import Workspace
+from engines.config.yaml import load_yaml
 from engines.errors import InputError, WrongEngine
 from release.airgap.archive import Source, write_image
 from release.airgap.gather import Deployed, chart_archive, helm_manifest, values_file
@@ -23,12 +24,14 @@ def files_of(
     """All files of a bundle but SHA256SUMS and its signature, by name; image archives are written
     into `scratch`.
 
-    Raises InputError where an image is not in release/images or a ring pins another chart, and
-    WrongEngine for an image that is not what the tag names.
+    Raises InputError where an image is not in release/images, a ring pins another chart or has its
+    pods in another namespace than the site's ConfigMap, and WrongEngine for an image that is not
+    what the tag names.
     """
     folder = workspace.root / "release" / "charts" / "inference"
     chart_name, chart = chart_archive(folder, deployed)
     own = site_folder(workspace, site) / "configmap.yaml"
+    _check_namespace(own, deployed)
     layout = Layout(workspace.images)
     runtimes = {one.runtime: _runtime(layout, one.runtime) for one in deployed if one.runtime}
     missing = sorted(name for name, image in runtimes.items() if image is None)
@@ -53,6 +56,17 @@ def files_of(
     for reference in missing:
         say(f"{reference}: not in release/images, so the site must have it already")
     return files
+
+
+def _check_namespace(config: Path, deployed: Sequence[Deployed]) -> None:
+    here = load_yaml(config)["metadata"].get("namespace") or "default"
+    for one in deployed:
+        if one.namespace != here:
+            raise InputError(
+                f"Expected {config} in the namespace {one.namespace}, where the pods of "
+                f"{one.tag.name} look for it, got {here}: they would start without cameras. Let "
+                "`metadata.namespace` be the namespace of the ring's fleet.yaml."
+            )
 
 
 def _released(layout: Layout, one: Deployed) -> Image:

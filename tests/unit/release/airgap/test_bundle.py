@@ -58,6 +58,12 @@ def test_what_is_in_it(site: Workspace, bundle: Path, tmp_path: Path) -> None:
 def test_pods_are_in_the_namespace_of_their_ring(site: Workspace, tmp_path: Path) -> None:
     ring = site.fleet / "meter" / TARGET / "canary" / "fleet.yaml"
     ring.write_text(ring.read_text().replace("defaultNamespace: inference", "namespace: plant"))
+    # They would start without the site's cameras, which is seen at the site first.
+    refused = run("bundle", "--site", "dock-7", "--out", str(tmp_path / "a.tar"))
+    assert refused.exit_code == 2
+    assert "in the namespace plant, where the pods of v1.0" in refused.output
+    config = site.fleet / "sites" / "dock-7" / "configmap.yaml"
+    config.write_text(config.read_text().replace("namespace: inference", "namespace: plant"))
     assert run("bundle", "--site", "dock-7", "--out", str(tmp_path / "a.tar")).exit_code == 0
     top = unpack(tmp_path / "a.tar", tmp_path)
     helm = load_yaml(top / "manifests/meter-x86.yaml")
