@@ -127,8 +127,13 @@ def _kind_of(data: bytes) -> str:
 def _exported(data: bytes) -> str | None:
     if data[:1] == b"\x08" and data[2:3] in (b"\x12", b"\x3a"):  # IR version; producer or graph
         return "an ONNX file"
-    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
+    if _begins_with_json(data, 8):
         return "a safetensors file, which has weights and no network"
-    if data[4:5] == b"{" or data[:4] in (b"ftrt", b"ptrt"):  # Ultralytics' begins with its metadata
+    if _begins_with_json(data, 4) or data[:4] in (b"ftrt", b"ptrt"):  # of Ultralytics, or plain
         return "an engine of TensorRT"
     return "a TensorFlow Lite file" if data[4:8] == b"TFL3" else None
+
+
+def _begins_with_json(data: bytes, at: int) -> bool:
+    """Whether metadata follow, as JSON, after their length in `at` bytes."""
+    return data[at : at + 1] == b"{" and int.from_bytes(data[:at], "little") < len(data)

@@ -120,6 +120,7 @@ def test_altered_content(checkpoint: Path, tmp_path: Path) -> None:
     [
         (b"", "an empty file"),
         (b"hello, I am not a checkpoint", "starts with b'hello"),
+        (b"map {}, no engine", "starts with b'map {"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (pickle.dumps({"model": 1}, protocol=2), "a bare pickle"),
         (b"\n<!DOCTYPE html><html>", "a page of HTML or XML"),
@@ -127,7 +128,7 @@ def test_altered_content(checkpoint: Path, tmp_path: Path) -> None:
         (bytes(257) + b"ustar\x0000", "an archive. Unpack it"),
         (b"\x08\x08\x12\x07pytorch", "an ONNX file. Give the .pt that it was made from"),
         (b"\x10" + bytes(7) + b'{"a":{"dtype":"F16"}}', "a safetensors file"),
-        (b"\x20" + bytes(3) + b'{"description": "Ultralytics', "an engine of TensorRT"),
+        (b"\x14" + bytes(3) + b'{"description": "Ultralytics', "an engine of TensorRT"),
         (b"\x1c" + bytes(3) + b"TFL3", "a TensorFlow Lite file"),
     ],
 )
