@@ -210,9 +210,10 @@ def test_a_full_disk_is_no_fault_of_pip() -> None:
 
 
 BUILDER = """
-import sys
+import signal
 from release.image.base_build import _run
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it is ignored
 _run("sh", "-c", "trap 'touch removed; exit' TERM; touch begun; while :; do sleep 0.02; done")
 """
 """With something to remove, as buildah has its working container."""
@@ -222,12 +223,16 @@ _run("sh", "-c", "trap 'touch removed; exit' TERM; touch begun; while :; do slee
 def test_a_builder_may_clean_up_when_we_are_ended(tmp_path: Path, number: int) -> None:
     command = [sys.executable, "-c", BUILDER]
     paths = {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, **paths}, stderr=subprocess.DEVNULL
-    ) as process:
+    )
+    try:
         wait_for(tmp_path / "begun")
         process.send_signal(number)
-    wait_for(tmp_path / "removed")
+        wait_for(tmp_path / "removed")
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_for(path: Path) -> None:
