@@ -12,16 +12,27 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import parse_yaml
 
 
-def data_set_hashes(workspace: Workspace, model: str, target: str) -> dict[str, str]:
+def data_set_hashes(workspace: Workspace, model: str, target: str, engine: str) -> dict[str, str]:
     """Data set of the model to `md5:<32 hex>.dir`, by which DVC finds it again; one that DVC does
-    not know, or knows with several contents, is not there. Raises InputError where model.yaml or a
-    lock file cannot be read."""
+    not know is not there. Raises InputError where model.yaml or a lock file cannot be read.
+
+    What is in a folder is not looked at. So nothing is known where the model's side of the
+    repository and the engine name any file of the model with two contents: then that dvc.lock is of
+    another run, as where only the engines were copied here, and so are the data sets in it.
+    """
     folder, data = workspace.model(model), load_model(workspace, model).data
-    locks = lock_files(workspace, target)
-    known = {
-        name: dvc_md5_folder(folder / str(path), locks) for name, path in data.model_dump().items()
+    known: dict[Path, set[str]] = {}
+    for lock_file, item in zip(lock_files(workspace, target), (model, engine), strict=True):
+        for stage, entry in _entries(lock_file):
+            path = (lock_file.parent / str(entry.get("path"))).resolve()
+            if stage.endswith(f"@{item}") and "md5" in entry and folder.resolve() in path.parents:
+                known.setdefault(path, set()).add(str(entry["md5"]))
+    if any(len(hashes) > 1 for hashes in known.values()):
+        return {}
+    sets = {
+        name: known.get((folder / path).resolve(), ()) for name, path in data.model_dump().items()
     }
-    return {name: f"md5:{md5}" for name, md5 in known.items() if md5}
+    return {name: f"md5:{md5}" for name, found in sets.items() for md5 in found}
 
 
 def lock_files(workspace: Workspace, target: str) -> tuple[Path, Path]:
@@ -42,38 +53,31 @@ def dvc_md5(path: Path, lock_files: tuple[Path, ...]) -> str | None:
     return found if found in known else None
 
 
-def dvc_md5_folder(path: Path, lock_files: tuple[Path, ...]) -> str | None:
-    """The md5 (`<32 hex>.dir`) that `lock_files` give the folder `path`.
-
-    What is in the folder is not looked at, so None where they do not agree: stages then ran on
-    different contents, and nobody can tell on which this engine did. Raises InputError where a
-    lock file is not YAML.
-    """
-    known = {md5 for md5 in _hashes(path, lock_files) if md5.endswith(".dir")}
-    return known.pop() if len(known) == 1 else None
-
-
 def _hashes(path: Path, lock_files: tuple[Path, ...]) -> set[str]:
     """Every md5 of `path` in the lock files, as a dependency or an output."""
     wanted = path.resolve()
     return {
         str(entry["md5"])
         for lock_file in lock_files
-        if lock_file.is_file()
-        for entry in _entries(lock_file.read_bytes(), str(lock_file))
+        for _, entry in _entries(lock_file)
         if "md5" in entry and (lock_file.parent / str(entry.get("path"))).resolve() == wanted
     }
 
 
+def _entries(lock_file: Path) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Outputs and dependencies, each with its stage; none where there is no such file."""
+    return _parsed(lock_file.read_bytes(), str(lock_file)) if lock_file.is_file() else ()
+
+
 @lru_cache(maxsize=8)
-def _entries(content: bytes, lock_file: str) -> tuple[dict[str, Any], ...]:
-    """Outputs and dependencies of all stages. Kept by content, since a release asks for a dozen
-    files, and parsing two lock files takes a fifth of a second."""
+def _parsed(content: bytes, lock_file: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Kept by content, since a release asks for a dozen files, and parsing two lock files takes a
+    fifth of a second."""
     parsed = parse_yaml(content, lock_file)
     stages = parsed.get("stages", {}) if isinstance(parsed, dict) else {}
     return tuple(
-        entry
-        for stage in stages.values()
+        (name, entry)
+        for name, stage in stages.items()
         for entry in (*stage.get("outs", []), *stage.get("deps", []))
     )
 

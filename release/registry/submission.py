@@ -211,7 +211,7 @@ def _lineage(workspace: Workspace, judged: JudgedEngine) -> dict[str, str]:
         "dvc.onnx_md5": _onnx(workspace, judged),
         "dvc.engine_md5": judged.engine_file,
     }
-    data_sets = data_set_hashes(workspace, manifest.model, manifest.target)
+    data_sets = data_set_hashes(workspace, manifest.model, manifest.target, manifest.engine)
     found = {
         "git_commit": manifest.source.git_commit,
         "weights_sha256": manifest.source.weights_sha256,

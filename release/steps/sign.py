@@ -103,7 +103,9 @@ def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path
         return path
     contents = contents_of(workspace, release)
     publication = contents.publication
-    data_sets = data_set_hashes(workspace, publication.model, publication.target)
+    data_sets = data_set_hashes(
+        workspace, publication.model, publication.target, publication.engine
+    )
     now = datetime.now(timezone.utc).replace(microsecond=0)
     statement = describe(contents, data_sets, now)
     signing = open_key(workspace, key)

@@ -50,6 +50,8 @@ stages:
     - {path: models/meter/data/tuning, md5: 5555.dir}
 """
 
+SETS = {"calibration", "tuning", "evaluation"}
+
 
 def describe_fp16(workspace: Workspace) -> Submission:
     return describe(workspace, load_judged(workspace, TARGET, ENGINE), print)
@@ -163,15 +165,32 @@ def test_lock_of_another_build(workspace: Workspace, add_engine: Callable[..., s
     assert found["dvc.onnx_md5"] == ONNX_MD5
 
 
-def test_stages_that_ran_on_different_data(
+@pytest.mark.parametrize("other", ["evaluation, md5: 6666.dir", "../out/golden.npz, md5: '1'"])
+def test_the_model_side_s_lock_is_of_another_run(
+    workspace: Workspace, add_engine: Callable[..., str], other: str
+) -> None:
+    """As where a device's engines were copied and dvc.lock is the commit's. Calibration and tuning
+    stand there alone."""
+    add_engine("fp16")
+    golden = "    - {path: ../../../models/meter/out/golden.npz, md5: '2'}\n"
+    (workspace.target(TARGET) / "dvc.lock").write_text(LOCK + golden)
+    lock = f"{ROOT_LOCK}  verify@meter: {{deps: [{{path: models/meter/data/{other}}}]}}\n"
+    (workspace.root / "dvc.lock").write_text(lock.replace("  verify@meter:\n", "  verify@x:\n"))
+    found = lineage(describe_fp16(workspace))
+    assert not [name for name in found if name.split("_")[0].removeprefix("dvc.") in SETS]
+
+
+def test_stages_of_engines_that_are_gone_do_not_count(
     workspace: Workspace, add_engine: Callable[..., str]
 ) -> None:
+    """DVC keeps them in dvc.lock."""
     add_engine("fp16")
-    (workspace.target(TARGET) / "dvc.lock").write_text(LOCK)
-    (workspace.root / "dvc.lock").write_text(ROOT_LOCK.replace("3333", "6666"))
+    gone = LOCK.partition("stages:\n")[2].replace("meter-fp16:", "meter-int8:")
+    gone = gone.replace("3333", "6666")
+    (workspace.target(TARGET) / "dvc.lock").write_text(LOCK + gone)
+    (workspace.root / "dvc.lock").write_text(ROOT_LOCK)
     found = lineage(describe_fp16(workspace))
-    assert "dvc.evaluation_md5" not in found
-    assert found["dvc.tuning_md5"] == "5555.dir"
+    assert found["dvc.evaluation_md5"] == "3333.dir"
 
 
 def test_file_that_the_lock_names_is_gone(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_what_is_said(workspace: Workspace, release: str) -> None:
 def test_data_sets_as_dvc_knows_them(workspace: Workspace, release: str) -> None:
     md5 = "0123456789abcdef" * 2 + ".dir"
     (workspace.root / "dvc.lock").write_text(
-        "stages:\n  quantize:\n    deps:\n"
+        "stages:\n  quantize@meter:\n    deps:\n"
         f"    - {{path: models/meter/data/calibration, md5: {md5}}}\n"
     )
     signed(workspace, release)
