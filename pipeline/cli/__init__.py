@@ -76,8 +76,10 @@ def pull(
 ) -> None:
     """Bring what this machine needs from DVC's remote.
 
-    Weights, data sets, ONNX files, and what was made for the target. After
-    `git revert` it brings back what was, also without a remote.
+    Weights, data sets, ONNX files, and what was made for the target. Run it
+    after `git pull` and before `dvc repro`, which takes older files that lie
+    here for newer ones. After `git revert` it brings back what was, also
+    without a remote.
 
     Example: pipeline pull --target jetson-orin-nx
     """

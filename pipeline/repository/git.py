@@ -1,4 +1,4 @@
-"""Git, asked for the commit that the code is at."""
+"""Git, asked for the commit that the code is at, and what it keeps."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ def in_git(root: Path) -> bool:
 def knows(root: Path, folder: Path) -> bool:
     """Whether git has a file below `folder`, committed or added."""
     return bool(_git(root, "ls-files", "--", str(folder)))
+
+
+def of_before(root: Path, path: Path) -> bool:
+    """Whether a file is not the commit's but one that an earlier commit had."""
+    content = _git(root, "hash-object", "--", str(path))
+    if not content or not _git(root, "status", "--porcelain", "--", str(path)):
+        return False
+    had = ("log", "-1", "--format=%H", f"--find-object={content}", "HEAD", "--", str(path))
+    return bool(_git(root, *had))
 
 
 def _git(root: Path, *arguments: str, otherwise: str = "") -> str | None:

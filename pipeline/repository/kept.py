@@ -18,7 +18,7 @@ from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.repository.dvc import tracked
-from pipeline.repository.git import in_git, knows
+from pipeline.repository.git import in_git, knows, of_before
 
 KEPT = ("weights.pt", "data")
 """What `add-model` puts under DVC's control, in the model's folder."""
@@ -57,6 +57,7 @@ def problems(workspace: Workspace, model: ModelConfig) -> Iterator[str]:
             f"Neither git nor DVC keeps {' and '.join(lacking)}. Run the same `pipeline add-model` "
             f"again, or keep them with `dvc add {' '.join(lacking)}` or in git."
         )
+    yield from older_than_commit(workspace, model.name)
     weights = folder / model.weights.path
     if not weights.is_file():
         return
@@ -72,6 +73,21 @@ def problems(workspace: Workspace, model: ModelConfig) -> Iterator[str]:
             f"DVC keeps other weights than {where}/weights.pt. Run `dvc add {where}/weights.pt`, "
             "so that clones get these."
         )
+
+
+def older_than_commit(workspace: Workspace, model: str) -> list[str]:
+    """The model's .dvc files that are an earlier commit's, a sentence each with what to do. `dvc
+    repro` right after `git pull` makes them so, and says no word: what lies here is not what they
+    name, so DVC takes it for newer."""
+    kept = (workspace.model(model) / f"{one}.dvc" for one in KEPT)
+    return [
+        f"{where} is an earlier commit's, as where `dvc repro` was run after `git pull` and before "
+        f"`pipeline pull`: DVC takes what lies here for newer. `git checkout -- {where}` and then "
+        "`pipeline pull` bring what git names; commit it if the earlier is meant."
+        for path in kept
+        if path.is_file() and of_before(workspace.root, path)
+        for where in (workspace.relative(path),)
+    ]
 
 
 def _all_tracked(folder: Path) -> bool:

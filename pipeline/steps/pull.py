@@ -12,7 +12,10 @@ from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.extras import require
+from pipeline.progress import note
 from pipeline.repository.dvc import added, dvc_pull, locked_stages
+from pipeline.repository.entries import named_models
+from pipeline.repository.kept import older_than_commit
 
 
 def pull(workspace: Workspace, targets: Sequence[str]) -> list[str]:
@@ -35,4 +38,7 @@ def pull(workspace: Workspace, targets: Sequence[str]) -> list[str]:
             "none. Where `dvc repro` ran, commit each dvc.lock and run `dvc push`."
         )
     dvc_pull(workspace, names)
+    for model in named_models(workspace):
+        for one in older_than_commit(workspace, model):
+            note(one)
     return [name for name, stages in made.items() if not stages]

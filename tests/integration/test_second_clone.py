@@ -97,6 +97,36 @@ def test_jobs_of_gitlab_bring_what_dvc_keeps_of_a_model(finished: Clone, tmp_pat
     assert all((device.root / one).exists() for one in kept)
 
 
+def test_a_colleague_s_pictures_that_dvc_repro_took_back_are_said(
+    finished: Clone, tmp_path: Path
+) -> None:
+    """After `git pull` DVC takes the older data here for newer, and writes that into data.dvc."""
+    data = "models/meter-yolov8n/data"
+    finished.run("git", "rm", "-r", "--quiet", "--cached", data)
+    finished.run("dvc", "add", data)
+    finished.run("git", "add", "--all")
+    finished.run("git", "commit", "--quiet", "--message=Data")
+    finished.run("dvc", "remote", "add", "--default", "--local", "store", str(tmp_path / "store"))
+    finished.run("dvc", "push", data)
+    second = fresh(finished, tmp_path / "second")
+    second.run("dvc", "remote", "add", "--default", "--local", "store", str(tmp_path / "store"))
+    second.run("dvc", "pull", data)
+    picture = f"{data}/evaluation/images/another.jpg"
+    (finished.root / picture).write_bytes(b"another")
+    finished.run("dvc", "add", data)
+    finished.run("git", "commit", "--quiet", "--all", "--message=More")
+    finished.run("dvc", "push")
+
+    second.run("git", "pull", "--quiet")
+    second.run("dvc", "repro", f"{data}.dvc")
+    said = second.run("pipeline", "pull")
+    assert f"{data}.dvc is an earlier commit's" in said
+    assert f"{data}.dvc is an earlier commit's" in second.run("pipeline", "list")
+    second.run("git", "checkout", "--", f"{data}.dvc")
+    assert "earlier" not in second.run("pipeline", "pull")
+    assert (second.root / picture).exists()
+
+
 def fresh(origin: Clone, root: Path) -> Clone:
     origin.run("git", "clone", "--quiet", str(origin.root), str(root))
     return Clone(root=root)

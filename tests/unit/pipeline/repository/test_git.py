@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.repository.git import commit, in_git
+from pipeline.repository.git import commit, in_git, of_before
 
 
 def git(root: Path, *words: str) -> None:
@@ -107,3 +107,14 @@ def test_in_a_hook_of_another_repository(
     git(other, "commit", "--quiet", "--allow-empty", "--message=other")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     assert commit(root) == head
+
+
+def test_a_file_of_an_earlier_commit(root: Path) -> None:
+    file = root / "a"
+    file.write_text("b")
+    assert not of_before(root, file)  # somebody's own
+    git(root, "commit", "--quiet", "--all", "--message=b")
+    assert not of_before(root, file)
+    file.write_text("a")
+    assert of_before(root, file)
+    assert not of_before(root, root / "none")
