@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from engines.config.target import BudgetSource, load_target
 from engines.config.workspace import Workspace
@@ -23,11 +23,15 @@ from pipeline.report.summary import Summary, summarise, table_text
 def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdict]]:
     """Read every engine of the target; write `out/report/{latency,accuracy,tradeoff}.csv`.
 
+    What DVC's metrics and GitLab read of engines that the row no longer names goes: an engine that
+    somebody else took out, or that a runner kept, would be shown for ever.
+
     Raises InputError when an engine has not been judged yet, or by other budgets, and WrongEngine
     when a file was changed after it was judged.
     """
     folder = workspace.target(target_name) / "out" / "report"
     engines = load_target(workspace, target_name).engines
+    _forget_others(workspace, target_name, engines)
     judged = [load_judged(workspace, target_name, engine) for engine in engines]
     rows = [(_summary(one), one.verdict) for one in judged]
     summaries = [summary for summary, _ in rows]
@@ -35,6 +39,16 @@ def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdic
     write_atomic(folder / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
     write_atomic(folder / "latency.csv", table_text(_latency_rows(judged)))
     return rows
+
+
+def _forget_others(workspace: Workspace, target_name: str, engines: Collection[str]) -> None:
+    out = workspace.target(target_name) / "out"
+    there = {path.stem for path in out.glob("summary/*.json")}
+    there |= {path.parent.name for path in out.glob("*/verdict.junit.xml")}
+    for engine in there.difference(engines):
+        folder = workspace.engine(target_name, engine)
+        folder.summary.unlink(missing_ok=True)
+        folder.junit.unlink(missing_ok=True)
 
 
 def budget_sources(workspace: Workspace, target_name: str) -> dict[str, BudgetSource]:

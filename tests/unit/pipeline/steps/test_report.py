@@ -20,6 +20,7 @@ from engines.records.record import VerdictName
 from engines.records.verdict import Verdict
 from pipeline.cli import commands
 from pipeline.report.summary import summarise
+from pipeline.steps import report as step
 from pipeline.steps.gate import gate
 from pipeline.steps.report import budget_sources, invalid_engines, raise_unless_one_passes
 from pipeline.terminal.verdicts import print_report
@@ -55,6 +56,23 @@ def test_the_invalid_ones_are_named_whatever_the_others_are(tmp_path: Path) -> N
 
     judged(workspace, "meter-yolov8n-fp16", "INVALID").write_text("{")
     assert invalid_engines(workspace, TARGET) == []
+
+
+def test_what_is_shown_of_engines_that_the_row_no_longer_names_goes(tmp_path: Path) -> None:
+    """Somebody else took them out; a GitLab job would upload their verdicts for ever."""
+    workspace = Workspace(root=tmp_path)
+    row = (TARGETS / TARGET / "params.yaml").read_text().partition("\nengines:")[0]
+    workspace.target(TARGET).mkdir(parents=True)
+    (workspace.target(TARGET) / "params.yaml").write_text(f"{row}\nengines: {{}}\n")
+    verdict = judged(workspace, "gone", "PASS")
+    folder = workspace.engine(TARGET, "gone")
+    folder.summary.parent.mkdir()
+    folder.summary.write_text("{}")
+    folder.junit.write_text("<testsuites/>")
+    assert step.report(workspace, TARGET) == []
+    assert not folder.summary.exists()
+    assert not folder.junit.exists()
+    assert verdict.exists()
 
 
 @pytest.mark.parametrize(
