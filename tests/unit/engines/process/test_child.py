@@ -136,8 +136,6 @@ def test_a_listener_that_fails_ends_the_child() -> None:
 
 
 PARENT = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored, as under nohup
 from engines.process.child import run_in_child
 from tests.unit.engines.process.test_child import say_and_sleep
 if __name__ == "__main__":

@@ -26,15 +26,7 @@ def another_thread() -> Iterator[None]:
     thread.join()
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """As in a terminal: under nohup it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("another_thread", "ctrl_c")
+@pytest.mark.usefixtures("another_thread")
 def test_ctrl_c_comes_when_the_block_is_over() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), done_first():  # the point of it
@@ -45,7 +37,7 @@ def test_ctrl_c_comes_when_the_block_is_over() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.usefixtures("another_thread", "ctrl_c")
+@pytest.mark.usefixtures("another_thread")
 def test_programs_that_are_started_wait_too() -> None:
     script = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('all of it')"
     with done_first():

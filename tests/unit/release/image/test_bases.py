@@ -210,10 +210,8 @@ def test_a_full_disk_is_no_fault_of_pip() -> None:
 
 
 BUILDER = """
-import signal
 from release.image.base_build import _run
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it is ignored
 _run("sh", "-c", "trap 'touch removed; exit' TERM; touch begun; while :; do sleep 0.02; done")
 """
 """With something to remove, as buildah has its working container."""
