@@ -162,7 +162,7 @@ def steps(clone: Clone, weights: Path, data: Path, side: int) -> dict[str, Step]
         ),
         "benchmark": Step(
             words=("pipeline", "benchmark", *DEVICE),
-            writes="tmp/jetrail-*/plan.json",
+            writes=f"tmp/{TEMPORARY_PREFIX}*/plan.json",
             outputs=OUT,
             check=whole_record(OUT, Benchmark),
             environment={"TMPDIR": str(clone.root / "tmp")},
