@@ -131,7 +131,7 @@ def show_differences(differences: Iterable[Difference]) -> None:
         line(f"{place.model} on {place.target}: {place.ring}, {words[one.by]}")
         line(f"  {_tag(one.runs)} -> {_tag(one.would_run)}")
         if one.quarantined:
-            line("  which is quarantined: no promotion gives it to a ring")
+            line("  which is quarantined: promotions of it are refused")
         if one.clusters is not None:
             line(f"  {len(one.clusters)} clusters: {named(one.clusters, 10) or 'none'}")
     if not found:

@@ -61,8 +61,8 @@ def print_next_of_target(name: str, source: str, console: Console | None = None)
         f"Its clusters have the label `device: {name}`. Next: adapt its params.yaml (device, "
         f"budgets, runner_tag), then on that device run{root_if_elsewhere()}",
         f"  dvc repro engines/targets/{name}/dvc.yaml",
+        f"or let its GitLab runner do so: name {name} in the CI/CD variable DEVICE_RUNNERS. Then",
         f"  release publish --target {name}",
-        f"A GitLab runner does so once the CI/CD variable DEVICE_RUNNERS has {name}.",
     ):
         _line(console or Console(), text)
 
