@@ -79,5 +79,8 @@ class Evaluation(Accuracy, EngineRecord):
     onnx_shift: OnnxShift
     golden_sha256: Sha256
     """Of `golden.npz` beside this file: frames, and the boxes that the engine found in them."""
+    golden_telling: int | None = Field(default=None, ge=0)
+    """Golden frames with a box clearly above the threshold, the only ones that a pod can tell a
+    wrong engine by (`engines.detect.golden`). None in records that are older than this field."""
     notes: tuple[str, ...] = ()
     """What the interval is worth where the evaluation set is small; empty where it is not."""

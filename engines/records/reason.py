@@ -32,12 +32,14 @@ Kind = Literal[
     "soak_too_short",
     "not_soaked",
     "found_nothing",
+    "golden",
     "unknown",
 ]
 """What a reason is about. `unread`: what the device does not say; `quiet`: too little time in which
 nobody else had the processors; `power`: slowed down for want of power, and `throttling` by anything
 else; `uncertain`: a p99 that is known too badly, `undecided`: one whose interval holds the budget;
-`soak`: somebody disturbed it; `unknown`: of a record that does not say."""
+`soak`: somebody disturbed it; `golden`: nothing that a pod could look for;
+`unknown`: of a record that does not say."""
 
 
 class Reason(NamedTuple):
@@ -69,6 +71,7 @@ FOLLOW_FROM: dict[Kind, frozenset[Kind]] = {
     "undecided": _TIMES | {"contradiction"},
     "hot_undecided": _OTHERS | {"soak"},
     "not_soaked": frozenset({"soak_left_out"}),
+    "golden": frozenset({"found_nothing"}),
 }
 """A kind to those that it follows from where one of them is a reason too; no circle."""
 

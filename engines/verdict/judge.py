@@ -90,10 +90,11 @@ def judge(
         if name in limits and (value := row.read(records)) is not None
     )
     kept = evaluation.onnx_shift.scores_mean <= budgets.onnx_shift
-    not_soaked = _not_soaked(benchmark, budgets)
-    verdicts = {check.verdict for check in checks} | {"INVALID" for _ in not_soaked}
+    # What no check is about, since there is no figure or no budget for it.
+    unproven = (*_not_soaked(benchmark, budgets), *_no_golden(evaluation))
+    verdicts = {check.verdict for check in checks} | {"INVALID" for _ in unproven}
     found = _once(
-        (*benchmark.validity.by_kind(), *(one for of in doubts.values() for one in of), *not_soaked)
+        (*benchmark.validity.by_kind(), *(one for of in doubts.values() for one in of), *unproven)
     )
     return Verdict(
         engine=manifest.engine,
@@ -228,3 +229,16 @@ def _found_nothing(evaluation: Evaluation) -> tuple[Reason, ...]:
         "evaluate.confidence in the target's params.yaml."
     )
     return (Reason("found_nothing", text),)
+
+
+def _no_golden(evaluation: Evaluation) -> tuple[Reason, ...]:
+    """Why no pod would be admitted with this engine (`runtime check`), whatever the figures are."""
+    if evaluation.golden_telling != 0:
+        return ()
+    text = (
+        "No pod will run this engine: nothing that it finds in its golden frames is clearly above "
+        "the threshold, so that a wrong engine would look the same. Have pictures that hold "
+        "objects in the tuning set, train the model further, or lower `evaluate.confidence` in the "
+        "target's params.yaml."
+    )
+    return (Reason("golden", text),)

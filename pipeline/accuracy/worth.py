@@ -1,15 +1,10 @@
-"""What the accuracy of an evaluation set is worth: of a small one, and of crowds for a pod; and
-what the golden frames are."""
+"""What the accuracy of an evaluation set is worth: of a small one, and of crowds for a pod."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engines.config.names import shown
-from engines.detect.golden import Golden
 
 ENOUGH_PICTURES = 100
 ENOUGH_OBJECTS = 30
@@ -24,17 +19,6 @@ def crowded(objects: Mapping[str, int], max_detections: int) -> tuple[str, ...]:
     return (
         f"The picture {shown(name)} has {most} labelled objects, but a pod reports at most "
         f"{max_detections} in a frame. Raise `evaluate.max_detections` of the target.",
-    )
-
-
-def unproven(golden: Golden, confidence: float | NDArray[np.float32]) -> tuple[str, ...]:
-    """A sentence where no pod would be admitted with these golden frames (`runtime check`)."""
-    if golden.telling(confidence):
-        return ()
-    return (
-        "No pod will run this engine: nothing that it finds in its golden frames is clearly above "
-        "the threshold. Have pictures that hold objects in the tuning set, or lower "
-        "`evaluate.confidence` of the target.",
     )
 
 

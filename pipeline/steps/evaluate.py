@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from pipeline.accuracy.bootstrap import drop_interval, match
 from pipeline.accuracy.coco import Truth, accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.accuracy.onnx_shift import onnx_shift
-from pipeline.accuracy.worth import crowded, unproven, worth
+from pipeline.accuracy.worth import crowded, worth
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.device.turn import turn
 from pipeline.intake.contents import set_sha256
@@ -71,11 +72,10 @@ def _evaluate(
         shift = _onnx_shift(detector, basis.own)
         found, sizes = _detect(detector, samples)
     write_golden(golden, folder.golden)
-    golden_sha256 = sha256_file(folder.golden)
+    telling = golden.telling(manifest.thresholds.confidences(manifest.classes))
+    told = {"golden_sha256": sha256_file(folder.golden), "golden_telling": len(telling)}
     truth = in_pixels(labels, sizes)
-    record = _compare(target, model, manifest, truth, basis, found, shift, golden_sha256)
-    notes = unproven(golden, manifest.thresholds.confidences(manifest.classes))
-    record = record.model_copy(update={"notes": (*notes, *record.notes)})
+    record = _compare(target, model, manifest, truth, basis, found, shift, told)
     folder.write(record)
     return record
 
@@ -116,7 +116,7 @@ def _compare(
     basis: Basis,
     found: Mapping[str, Detections],
     from_onnx: OnnxShift,
-    golden_sha256: str,
+    golden: Mapping[str, Any],
 ) -> Evaluation:
     by_float32 = basis.reference.detections
     got = accuracy(truth, found, model.classes)
@@ -136,7 +136,7 @@ def _compare(
         reference_detections=shift.references,
         lost_detections=shift.lost,
         onnx_shift=from_onnx,
-        golden_sha256=golden_sha256,
+        **golden,
         notes=(
             *crowded(
                 {name: len(one.classes) for name, one in truth.items()},

@@ -77,6 +77,8 @@ def test_every_engine_has_the_boxes_that_it_found(finished: Clone, engine: str) 
         found = [detector.detect([frame])[0] for frame in golden.frames]
         confidence = detector.manifest.thresholds.confidence
     assert golden.objects > 8
+    telling = golden.telling(confidence)
+    assert folder.read(Evaluation).golden_telling == len(telling) > 0
     assert compare_all(golden, found, confidence).same
 
 

@@ -47,6 +47,15 @@ def golden() -> Golden:
     return Golden(frames=frames, found=(THEN, Detections.empty()))
 
 
+@pytest.mark.parametrize(("confidence", "telling"), [(0.29, []), (0.31, [1])])
+def test_only_what_is_clearly_above_the_threshold_tells(
+    confidence: float, telling: list[int]
+) -> None:
+    found = (Detections.empty(), boxes(BOXES[:1], [confidence]))
+    frames = np.zeros((2, 32, 32, 3), np.uint8)
+    assert Golden(frames=frames, found=found).telling(0.25) == telling
+
+
 def test_is_read_as_it_was_written_and_always_the_same_bytes(
     golden: Golden, tmp_path: Path
 ) -> None:

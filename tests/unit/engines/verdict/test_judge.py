@@ -86,6 +86,25 @@ def test_nothing_to_compare_with_is_no_pass() -> None:
     assert "finds nothing at or above confidence 0.25" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize(("telling", "verdict"), [(0, "INVALID"), (1, "PASS"), (None, "PASS")])
+def test_no_engine_passes_that_no_pod_would_be_admitted_with(
+    telling: int | None, verdict: str
+) -> None:
+    """None is of a record that is older than the field."""
+    of = evaluation().model_copy(update={"golden_telling": telling})
+    got = judge(manifest(), benchmark(), of, BUDGETS)
+    assert got.verdict == verdict
+    assert [said.startswith("No pod will run this engine") for said in got.causes] == (
+        [True] if verdict == "INVALID" else []
+    )
+    assert all(check.verdict == "PASS" for check in got.checks)
+
+
+def test_an_engine_that_misses_a_budget_fails_whatever_its_golden_frames_tell() -> None:
+    of = evaluation(drop=0.5).model_copy(update={"golden_telling": 0})
+    assert judge(manifest(), benchmark(), of, BUDGETS).verdict == "FAIL"
+
+
 def test_a_budget_within_the_interval_of_the_p99_is_undecided() -> None:
     frame = {"1": benchmark().frame["1"].model_copy(update={"p99_low_ms": 9, "p99_high_ms": 31})}
     verdict = judge(

@@ -6,14 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from engines.detect.detections import Detections
-from engines.detect.golden import Golden
 from engines.errors import InputError
-from pipeline.accuracy.worth import crowded, unproven, worth
+from pipeline.accuracy.worth import crowded, worth
 from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_set
 from pipeline.intake.labels import read_labels
@@ -142,20 +139,6 @@ def test_what_takes_minutes_of_large_sets_is_said(
     said = capsys.readouterr().err
     assert "look for copies in train: 6 images\nlook for copies in val: 3 images\n" in said
     assert "in test" not in said
-
-
-@pytest.mark.parametrize(("confidence", "said"), [(0.29, "No pod will run"), (0.31, None)])
-def test_golden_frames_that_prove_nothing_are_told_before_a_pod_refuses(
-    confidence: float, said: str | None
-) -> None:
-    found = Detections(
-        boxes=np.float32([[1, 1, 9, 9]]),
-        confidences=np.float32([confidence]),
-        classes=np.array([0]),
-    )
-    golden = Golden(frames=np.zeros((1, 32, 32, 3), np.uint8), found=(found,))
-    notes = unproven(golden, 0.25)
-    assert [note.startswith(said) for note in notes] == [True] if said else notes == ()
 
 
 def test_a_small_evaluation_says_what_it_is_worth() -> None:
