@@ -168,6 +168,15 @@ def chosen_targets(workspace: Workspace, target: str | None) -> list[str]:
     return found
 
 
+def candidates_of(workspace: Workspace, target: str | None) -> list[str]:
+    """The candidates of `target`, or of all that something was published of."""
+    return [
+        candidate.release
+        for name in chosen_targets(workspace, target)
+        for candidate in Candidates.read(candidates_path(workspace, name)).candidates.values()
+    ]
+
+
 def read_publication(workspace: Workspace, release: str) -> Publication:
     """The record of a release. Raises InputError where it is none, and WrongEngine where it does
     not add up: there is no engine at hand to judge again, so nothing in it may contradict the rest.

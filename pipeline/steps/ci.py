@@ -21,27 +21,31 @@ TEMPLATE = "device.gitlab-ci.yml"
 
 
 def ci(workspace: Workspace, targets: Sequence[str]) -> str:
-    """A pipeline of GitLab, as YAML, with a job for each of `targets`; without any, for all whose
-    row names runners (`runner_tag`).
+    """A pipeline of GitLab, as YAML, with a job on the device of each of `targets` and one that
+    releases what passed there; without any, for all whose row names runners (`runner_tag`).
 
     Raises InputError where there is no such target, or none with a runner.
     """
     rows = [load_target(workspace, name) for name in targets or target_names(workspace)]
-    jobs = {
-        f"device {row.target}": _job(workspace, row) for row in rows if targets or row.runner_tag
-    }
-    if not jobs:
+    chosen = [row for row in rows if targets or row.runner_tag]
+    if not chosen:
         raise InputError(
             f"Expected a target with `runner_tag` under {workspace.targets}, but none has one. "
             "Write the tag of its GitLab runners into the params.yaml of a target, or name targets "
             "whose jobs any runner may do."
         )
+    jobs = {_device(row): _measured(workspace, row) for row in chosen}
+    jobs |= {f"release {row.target}": _released(row) for row in chosen}
     text = StringIO()
     YAML().dump(jobs, text)
     return f"{(workspace.targets / TEMPLATE).read_text()}\n{text.getvalue()}"
 
 
-def _job(workspace: Workspace, row: TargetConfig) -> dict[str, Any]:
+def _device(row: TargetConfig) -> str:
+    return f"device {row.target}"
+
+
+def _measured(workspace: Workspace, row: TargetConfig) -> dict[str, Any]:
     return {
         "extends": ".device",
         **({"tags": [row.runner_tag]} if row.runner_tag else {}),
@@ -51,6 +55,14 @@ def _job(workspace: Workspace, row: TargetConfig) -> dict[str, Any]:
             "TARGET": row.target,
             "EXTRAS": ",".join(("device", *row.package.extras)),
         },
+    }
+
+
+def _released(row: TargetConfig) -> dict[str, Any]:
+    return {
+        "extends": ".release",
+        "needs": [_device(row), {"pipeline": "$MODELS_PIPELINE", "job": "models"}],
+        "variables": {"TARGET": row.target},
     }
 
 

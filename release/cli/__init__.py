@@ -16,6 +16,7 @@ from release.cli import (  # noqa: F401  # they register their commands
     smoke,
 )
 from release.cli.app import Recorded, Target, commands
+from release.cli.moves import Request
 
 
 @commands.command()
@@ -52,21 +53,38 @@ def publish(
 
 @commands.command()
 @reports_errors
-def write(target: Recorded = None) -> None:
+def write(
+    target: Recorded = None,
+    push: Annotated[
+        bool, typer.Option("--push", help="Then commit and push it, with the records.")
+    ] = False,
+    request: Request = False,
+) -> None:
     """Write the candidates to the first ring.
 
     Each model's candidate goes to release/fleet/<model>/<target>/<ring>/release.yaml, for every
     target there is a record of. It works from release/records/ and needs no engine.
 
-    Example:
+    With --push a commit a ring goes to the branch that Fleet reads, together with the records that
+    are new. What somebody else changed there meanwhile is exit 7, and a ring that went back from a
+    release does not get it again.
+
+    Examples:
 
       release write --target x86-openvino
+
+      release write --target x86-openvino --push
     """
     from engines.config.workspace import find_workspace
     from release.steps import write as step
     from release.terminal import line
 
-    step.write(find_workspace(), target, line)
+    workspace = find_workspace()
+    written = step.write(workspace, target, line)
+    if push or request:
+        from release.steps.hand_over import hand_over
+
+        hand_over(workspace, target, written, request=request, say=line)
 
 
 def main() -> None:

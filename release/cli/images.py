@@ -45,7 +45,8 @@ def pack(tag: Release = None, target: Recorded = None) -> None:
 @commands.command()
 @reports_errors
 def push(
-    tag: Annotated[str, typer.Argument(help="A release that is packed.", show_default=False)],
+    tag: Release = None,
+    target: Recorded = None,
     registry: Annotated[
         str | None,
         typer.Option(
@@ -59,6 +60,8 @@ def push(
 ) -> None:
     """Push the image of a release to a registry, and sign it there.
 
+    Without TAG it pushes the candidates.
+
     What is there is not sent again; what is cut off or refused is tried again with growing pauses,
     for as long as the registry asks. A tag that is another image's there stays it: exit 7, and so
     it is with the chart's version. Who we are comes from JETRAIL_REGISTRY_USER and
@@ -70,13 +73,19 @@ def push(
 
       release push v1.0-x86-openvino-fp16-3f2a91c04b7e
 
+      release push --target x86-openvino
+
       release push v1.0-x86-openvino-fp16-3f2a91c04b7e --registry localhost:5000/jetrail
     """
     from engines.config.workspace import find_workspace
     from release.steps import push as step
     from release.terminal import line
 
-    step.push(find_workspace(), tag, registry, line, key)
+    workspace = find_workspace()
+    if tag is None:
+        step.push_candidates(workspace, target, registry, line, key)
+    else:
+        step.push(workspace, tag, registry, line, key)
 
 
 @bases.command("build")

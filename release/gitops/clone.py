@@ -23,6 +23,10 @@ def bring_here(snapshot: Snapshot) -> str | None:
     folder, branch = snapshot.gitops.folder, snapshot.gitops.branch
     try:
         here = git(folder, "symbolic-ref", "--short", "HEAD").decode().strip()
+    except GitFailed:
+        # As in a job of CI, whose clone nobody uses any more.
+        return f"it stands on no branch; `git checkout {branch}`, then {PULL}"
+    try:
         if here == branch:
             _fast_forward(folder, snapshot.commit)
     except GitFailed as error:

@@ -5,6 +5,7 @@ earlier     what a ring ran before, as a rollback sees it
 move        what is moved, from where, on what evidence, and the commit's message
 rules       what a ring asks before a promotion
 planned     what people see before a move
+handing_over   what was published, on its way to the branch
 promotion, rollback, quarantine   plan one each
 carry_out   the commit, made and pushed until it is there or somebody else moved the ring
 perform     plan, show, carry out

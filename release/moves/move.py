@@ -27,7 +27,8 @@ class Move:
     def message(self) -> str:
         """The commit's message."""
         lines = [f"{key}: {one_line(value)}" for key, value in self.trailers]
-        return "\n\n".join([self.subject, self.body, "\n".join(lines)]) + "\n"
+        parts = [self.subject, self.body, "\n".join(lines)]
+        return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def resting_on(snapshot: Snapshot, *paths: str) -> dict[str, str | None]:

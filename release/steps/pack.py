@@ -24,10 +24,8 @@ from release.image.oci import LAYER
 from release.lock import exclusive
 from release.packed import NEW_VERSION, Base, ImageRecord, Layer, image_path, read_image
 from release.records import (
-    Candidates,
     attestation_path,
-    candidates_path,
-    chosen_targets,
+    candidates_of,
     read_publication,
     refuse_old_layout,
 )
@@ -57,11 +55,7 @@ def pack(
 def _wanted(workspace: Workspace, release: str | None, target: str | None, say: Say) -> list[str]:
     if release is not None:
         return [parse_tag(release).name]
-    candidates = [
-        candidate.release
-        for name in chosen_targets(workspace, target)
-        for candidate in Candidates.read(candidates_path(workspace, name)).candidates.values()
-    ]
+    candidates = candidates_of(workspace, target)
     if not candidates:
         say("nothing to pack, since no engine has the verdict PASS")
     if target is not None:

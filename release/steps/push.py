@@ -20,7 +20,13 @@ from release.image.oci import digest_of
 from release.image.skopeo import push as copy
 from release.lock import exclusive
 from release.packed import ImageRecord, image_path, read_image
-from release.records import Publication, attestation_path, read_publication, refuse_old_layout
+from release.records import (
+    Publication,
+    attestation_path,
+    candidates_of,
+    read_publication,
+    refuse_old_layout,
+)
 from release.rollout.fleet_yaml import repository_of
 from release.say import Say
 from release.signing.beside import sign_beside
@@ -31,6 +37,14 @@ from release.signing.signer import open_key
 from release.tags import parse_tag
 
 CHART = "release/charts/inference"
+
+
+def push_candidates(
+    workspace: Workspace, target: str | None, registry: str | None, say: Say, key: str | None = None
+) -> None:
+    """`push` of the candidates of `target`, or of every target there is a record of."""
+    for release in candidates_of(workspace, target):
+        push(workspace, release, registry, say, key)
 
 
 def push(
@@ -48,11 +62,15 @@ def push(
     refuse_old_layout(workspace)
     release = parse_tag(tag).name
     publication = read_publication(workspace, release)
-    image = _packed(workspace, release)
+    image = _recorded(workspace, release)
     signed = _signed(workspace, image)
     repository = _repository(workspace, publication, registry)
     client = Client(repository=repository, credentials=find_credentials(str(repository)), say=say)
-    if _has(client, image):
+    # What was pushed from another machine need not lie here: a job of CI has a clone and no images.
+    there = str(repository) in image.repositories and _has(client, image)
+    if not there:
+        _check_packed(workspace, image)
+    if there or _has(client, image):
         say(f"{repository}:{release} is there already")
     else:
         say(f"{repository}:{release}: pushing {image.digest}")
@@ -70,15 +88,19 @@ def push(
     return pushed
 
 
-def _packed(workspace: Workspace, release: str) -> ImageRecord:
-    """The image, whole, as its record names it."""
+def _recorded(workspace: Workspace, release: str) -> ImageRecord:
     record = read_image(workspace, release)
     if record is None:
         raise InputError(
             f"Expected an image of {release}, but none is recorded. Run `release pack {release}` "
             "where the engine is."
         )
-    layout = Layout(workspace.images)
+    return record
+
+
+def _check_packed(workspace: Workspace, record: ImageRecord) -> None:
+    """Refuse an image that does not lie here whole, as its record names it."""
+    release, layout = record.release, Layout(workspace.images)
     image = layout.image(release)
     if image.digest != record.digest:
         raise InputError(
@@ -87,7 +109,6 @@ def _packed(workspace: Workspace, release: str) -> ImageRecord:
             "where the record is older."
         )
     layout.check_layers(image)
-    return record
 
 
 def _signed(workspace: Workspace, image: ImageRecord) -> Verified:

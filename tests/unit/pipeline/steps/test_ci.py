@@ -35,14 +35,18 @@ def own(tmp_path: Path) -> Workspace:
     return Workspace(root=tmp_path)
 
 
-def jobs(workspace: Workspace, *targets: str) -> dict[str, dict[str, Any]]:
-    """Target to its job, with what it extends, as GitLab merges them."""
+def jobs(
+    workspace: Workspace, *targets: str, extending: str = ".device"
+) -> dict[str, dict[str, Any]]:
+    """Target to its job on the device, or to that which releases, with what it extends, as GitLab
+    merges them."""
     content = YAML(typ="safe").load(ci(workspace, targets))
-    base = content.pop(".device")
+    base = content[extending]
     found = {}
     for job in content.values():
-        variables = base["variables"] | job["variables"]
-        found[variables["TARGET"]] = {**base, **job, "variables": variables}
+        if job.get("extends") == extending:
+            variables = base["variables"] | job["variables"]
+            found[variables["TARGET"]] = {**base, **job, "variables": variables}
     return found
 
 
@@ -92,7 +96,7 @@ def test_a_target_that_names_no_tag_may_run_anywhere_and_only_where_it_is_asked_
 def test_no_job_has_a_name_that_gitlab_keeps_for_itself(own: Workspace, name: str) -> None:
     add_target(own, name, "jetson-thor")
     content = YAML(typ="safe").load(ci(own, [name]))
-    assert [*content] == [".device", f"device {name}"]
+    assert [*content] == [".device", ".release", f"device {name}", f"release {name}"]
 
 
 def test_a_target_that_is_not_there_is_told_and_so_is_that_none_has_a_runner(
@@ -105,6 +109,30 @@ def test_a_target_that_is_not_there_is_told_and_so_is_that_none_has_a_runner(
             shutil.rmtree(own.target(name))
     with pytest.raises(InputError, match="Expected a target with `runner_tag`"):
         ci(own, [])
+
+
+def test_what_passed_on_a_device_is_released_by_a_job_that_any_runner_may_do() -> None:
+    devices, releases = jobs(REPOSITORY), jobs(REPOSITORY, extending=".release")
+    assert releases.keys() == devices.keys()
+    for target, job in releases.items():
+        assert job["needs"] == [
+            f"device {target}",
+            {"pipeline": "$MODELS_PIPELINE", "job": "models"},
+        ]
+        assert "tags" not in job
+        # Its engines are a device's artifacts, with the dvc.lock that says what they were made of.
+        kept = [path.replace("$TARGET", target) for path in devices[target]["artifacts"]["paths"]]
+        assert f"engines/targets/{target}/out/" in kept
+        assert f"engines/targets/{target}/dvc.lock" in kept
+        assert job["resource_group"] == "release"
+
+
+def test_a_release_wants_a_store_a_key_and_the_branch() -> None:
+    """Without them there is no job, so that a fork or a merge request has no red one."""
+    (rule,) = load_yaml(REPOSITORY.targets / TEMPLATE)[".release"]["rules"]
+    for name in ("MLFLOW_TRACKING_URI", "JETRAIL_SIGNING_KEY"):
+        assert f"${name} && " in rule["if"]
+    assert rule["if"].endswith("$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH")
 
 
 # --- .gitlab-ci.yml, which starts them ---------------------------------------------------------

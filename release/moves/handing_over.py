@@ -1,0 +1,153 @@
+"""What a target's publishing made goes to the branch: its records, and a ring's release.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from release.gitops.branch import Snapshot
+from release.moves.carry_out import check_still
+from release.moves.earlier import held_by, stack
+from release.moves.move import Move, resting_on
+from release.moves.place import Place, place_of, rings_of, values_at
+from release.packed import image_path
+from release.records import (
+    attestation_path,
+    candidates_path,
+    publication_path,
+    quarantine_path,
+    signed_path,
+)
+from release.rollout.release_yaml import ReleaseValues, parse_values
+from release.smoke.record import smoke_path
+from release.tags import parse_tag
+
+_RELATIVE = Workspace(root=Path())
+"""For paths as git has them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedOver:
+    """What goes to the branch."""
+
+    place: Place | None
+    """The ring that gets another release."""
+    runs: ReleaseValues | None
+    will_run: ReleaseValues | None
+    left: str | None
+    """Why the ring stays as it is, where the clone has another release for it."""
+    move: Move | None
+    """None where the branch has all of it."""
+    refusal: None = None
+
+
+def plan_handing_over(
+    snapshot: Snapshot, workspace: Workspace, target: str, place: Place | None
+) -> HandedOver:
+    """The records of `target` that are new in this clone, and the release.yaml of `place` with
+    them, as one commit.
+
+    Nobody's work is undone: a ring that went back from the release, or a release that is
+    quarantined there, stays so. Raises Conflict for what the branch has otherwise since this clone
+    left it, and InputError where it has no such ring.
+    """
+    ours = dict(_records(workspace, target))
+    will_run = runs = left = None
+    if place is not None:
+        place_of(snapshot, rings_of(snapshot, workspace), place.model, place.target, place.ring)
+        ours[place.path] = (workspace.root / place.path).read_bytes()
+        will_run, runs = parse_values(ours[place.path], place.path), values_at(snapshot, place)
+        if will_run is None or will_run == runs:
+            place = None
+        elif left := _why_left(snapshot, place, will_run):
+            del ours[place.path]
+            place = None
+    before = snapshot.left_at() or snapshot
+    old, now = _contents(before, ours), _contents(snapshot, ours)
+    files = {path: one for path, one in ours.items() if one not in (old[path], now[path])}
+    if place is not None and place.path not in files:
+        place = None  # nothing new here, and the branch has moved on
+    move = _move(before, target, place, runs, will_run, files) if files else None
+    if move is not None:
+        check_still(snapshot, move)  # it rests on what this clone stands on, which may be older
+    return HandedOver(place=place, runs=runs, will_run=will_run, left=left, move=move)
+
+
+def _records(workspace: Workspace, target: str) -> Iterable[tuple[str, bytes]]:
+    """Path and content of each of a target's records that one machine writes. A quarantine is
+    another matter: its command brings it to the branch."""
+    paths = [candidates_path(workspace, target), signed_path(workspace, target)]
+    for folder in sorted(workspace.records.glob("v*")):
+        try:
+            tag = parse_tag(folder.name)
+        except InputError:
+            continue  # not a release: `release lint` and whoever reads it say so
+        if tag.target == target:
+            of = (publication_path, image_path, attestation_path, smoke_path)
+            paths += [one(workspace, folder.name) for one in of]
+    for path in paths:
+        if path.is_file():
+            yield str(workspace.relative(path)), path.read_bytes()
+
+
+def _contents(snapshot: Snapshot, paths: Iterable[str]) -> dict[str, bytes | None]:
+    files = {path: snapshot.file(path) for path in paths}
+    found = snapshot.blobs(file.blob for file in files.values() if file)
+    return {path: found[file.blob] if file else None for path, file in files.items()}
+
+
+def _why_left(snapshot: Snapshot, place: Place, wanted: ReleaseValues) -> str | None:
+    name = parse_tag(wanted.image.tag).name
+    stays = f"{place.ring} of {place.model} on {place.target} stays as it is"
+    if snapshot.file(str(quarantine_path(_RELATIVE, name))):
+        return f"{name} is quarantined on {snapshot.gitops.shown}, so {stays}"
+    held = held_by(snapshot, place)
+    gone = {_name(one.values) for one in held} - {_name(one.values) for one in stack(held)}
+    if name in gone:
+        by = held[-1].change.commit
+        return (
+            f"{place.ring} went back from {name} ({by.name[:12]}, {by.who}), so {stays}. To have "
+            f"it there all the same: `release rollback {place.model} --target {place.target} "
+            f"--ring {place.ring} --to {name}`"
+        )
+    return None
+
+
+def _name(values: ReleaseValues) -> str:
+    return parse_tag(values.image.tag).name
+
+
+def _move(
+    before: Snapshot,
+    target: str,
+    place: Place | None,
+    runs: ReleaseValues | None,
+    will_run: ReleaseValues | None,
+    files: Mapping[str, bytes],
+) -> Move:
+    rests_on = resting_on(before, *files)
+    if place is None or will_run is None:
+        names = [path.split("/")[2] for path in files if path.endswith("/publication.json")]
+        return Move(
+            subject=f"Record what was published of {target}",
+            body=f"{', '.join(names) or 'The candidates'}; no ring changes.",
+            trailers=tuple(("Release", name) for name in names),
+            files=files,
+            rests_on=rests_on,
+        )
+    tag = will_run.image.tag
+    quarantine = str(quarantine_path(_RELATIVE, parse_tag(tag).name))
+    return Move(
+        subject=f"Release {place.model} on {place.target} to {place.ring}: {_name(will_run)}",
+        body=f"{place.ring} gets the candidate.",
+        trailers=(
+            ("Release", tag),
+            ("To", place.ring),
+            *([("Replaces", runs.image.tag)] if runs else []),
+        ),
+        files=files,
+        rests_on={**rests_on, quarantine: None},
+    )

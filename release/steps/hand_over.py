@@ -1,0 +1,74 @@
+"""write --push: what a target's publishing made goes to the branch that Fleet reads.
+
+One commit for each ring that gets another release, with the records that are new: what people would
+commit by hand, made so that nobody else's move is undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from engines.config.workspace import Workspace
+from release.gitops.branch import Snapshot
+from release.moves.aliases import follow
+from release.moves.handing_over import HandedOver, plan_handing_over
+from release.moves.perform import perform
+from release.moves.place import Place, places_of
+from release.packed import read_image
+from release.records import chosen_targets
+from release.say import Say
+from release.tags import parse_tag
+
+
+def hand_over(
+    workspace: Workspace,
+    target: str | None,
+    written: Iterable[Path],
+    *,
+    request: bool = False,
+    say: Say,
+) -> None:
+    """Bring the records of `target`, or of every target there is a record of, and the release.yaml
+    files that were `written`, to the branch; with `request` by a merge request.
+
+    Raises InputError where the branch lacks a ring's folder, ServiceError where it cannot be
+    fetched or pushed, and Conflict where somebody else changed one of the files since this clone
+    left it.
+    """
+    places = places_of((workspace.relative(path) for path in written), "release.yaml")
+    for name in chosen_targets(workspace, target):
+        of_target: list[Place | None] = [one for one in places if one.target == name]
+        for place in of_target or [None]:
+            _hand_over(workspace, name, place, request=request, say=say)
+
+
+def _hand_over(
+    workspace: Workspace, target: str, place: Place | None, *, request: bool, say: Say
+) -> None:
+    def planner(snapshot: Snapshot, _: Path) -> HandedOver:
+        return plan_handing_over(snapshot, workspace, target, place)
+
+    show = partial(_show, workspace, target, say)
+    done = perform(workspace, planner, dry_run=False, request=request, show=show, say=say)
+    if done.place is not None and not request:
+        follow(workspace, done.place, done.will_run, say)
+
+
+def _show(workspace: Workspace, target: str, say: Say, planned: HandedOver) -> None:
+    if planned.left:
+        say(planned.left)
+    if planned.move is None:
+        say(f"{target}: the branch has all of it")
+    if planned.place is None or planned.will_run is None:
+        return
+    place, tag = planned.place, planned.will_run.image.tag
+    had = f", which had {planned.runs.image.tag}" if planned.runs else ""
+    say(f"{place.ring} of {place.model} on {place.target}{had}: {tag}")
+    image = read_image(workspace, parse_tag(tag).name)
+    if image is None or not image.repositories:
+        say(
+            f"No registry is known to have its image: `release push {parse_tag(tag).name}`. Until "
+            "then what the ring runs goes on"
+        )

@@ -1,0 +1,183 @@
+"""`release write --push`: what was published goes to the branch, and nobody's move is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from factories.gitlab import Server
+from factories.gitops import GitOpsRepository, git
+from typer.testing import CliRunner, Result
+
+from engines.config.workspace import Workspace
+from release.cli import commands
+from release.records import Candidate, Candidates, Publication, candidates_path, publication_path
+from tests.unit.release.publications import PUBLICATION, TARGET, another
+
+ONE = f"release/fleet/meter/{TARGET}"
+CANARY = f"{ONE}/canary/release.yaml"
+TAG = PUBLICATION.release
+TWO, THREE = another("2.0", "b"), another("3.0", "c")
+
+Run = Callable[..., Result]
+
+
+def publish(workspace: Workspace, one: Publication) -> None:
+    """The records that `release publish` leaves, with it as the candidate."""
+    one.write(publication_path(workspace, one.release))
+    chosen = Candidate(release=one.release, engine=one.engine, reason="the fastest")
+    Candidates(target=TARGET, policy="fastest", candidates={"meter": chosen}, skipped={}).write(
+        candidates_path(workspace, TARGET)
+    )
+
+
+def write(folder: Path, *more: str) -> Result:
+    """As a job does, in its own clone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return CliRunner().invoke(commands, ["write", "--target", TARGET, *more])
+
+
+@pytest.fixture
+def job(repository: GitOpsRepository, tmp_path: Path) -> Workspace:
+    """A clone at a detached commit, as a GitLab job has, where a newer release was published."""
+    workspace = repository.clone(tmp_path / "job")
+    git(workspace.root, "checkout", "--quiet", "--detach")
+    publish(workspace, TWO)
+    return workspace
+
+
+def test_the_ring_and_the_records_are_one_commit(
+    repository: GitOpsRepository, job: Workspace
+) -> None:
+    (job.root / "dvc.yaml").write_text("stages: {mine: 1}\n")
+    result = write(job.root, "--push")
+    assert result.exit_code == 0, result.output
+    assert f"canary of meter on {TARGET}, which had {TAG}: {TWO.release}\n" in result.stdout
+    assert f"`release push {TWO.release}`" in result.stdout
+    assert repository.subjects() == [
+        f"Release meter on {TARGET} to canary: {TWO.release}",
+        "Start",
+    ]
+    changed = git(repository.bare, "diff", "--name-only", "main~", "main").splitlines()
+    assert changed == [
+        CANARY,
+        f"release/records/candidates/{TARGET}.json",
+        f"release/records/{TWO.release}/publication.json",
+    ]
+    trailers = git(repository.bare, "log", "-1", "--format=%(trailers:only,unfold)", "main")
+    assert trailers.splitlines() == [f"Release: {TWO.release}", "To: canary", f"Replaces: {TAG}"]
+    again = write(job.root, "--push")
+    assert again.exit_code == 0
+    assert f"{TARGET}: the branch has all of it\n" in again.stdout
+    assert len(repository.subjects()) == 2
+
+
+def test_the_clone_of_whoever_does_it_by_hand_stands_on_it(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    workspace = repository.clone(tmp_path / "mine")
+    publish(workspace, TWO)
+    result = write(workspace.root, "--push")
+    assert result.exit_code == 0, result.output
+    assert "does not stand on it" not in result.stdout
+    assert git(workspace.root, "status", "--porcelain") == ""
+    assert git(workspace.root, "rev-parse", "HEAD") == git(repository.bare, "rev-parse", "main")
+
+
+def test_what_others_pushed_meanwhile_stays(repository: GitOpsRepository, job: Workspace) -> None:
+    (repository.root / "README").write_text("theirs\n")
+    repository.push("Another file")
+    assert write(job.root, "--push").exit_code == 0
+    assert repository.at("README") == "theirs"
+    assert TWO.release in repository.at(CANARY)
+
+
+def test_a_ring_that_somebody_moved_meanwhile_is_a_conflict(
+    repository: GitOpsRepository, job: Workspace
+) -> None:
+    repository.put(THREE, "canary")
+    repository.push("Canary gets another", name="Grace")
+    result = write(job.root, "--push")
+    assert result.exit_code == 7
+    assert f"Expected {CANARY} as it was" in result.stderr
+    assert "Grace <grace@example.com> changed it" in result.stderr
+    assert THREE.release in repository.at(CANARY)
+    assert repository.subjects()[0] == "Canary gets another"
+
+
+def test_an_older_job_does_not_take_a_newer_candidate_back(
+    repository: GitOpsRepository, job: Workspace, tmp_path: Path
+) -> None:
+    newer = repository.clone(tmp_path / "newer")
+    publish(newer, THREE)
+    assert write(newer.root, "--push").exit_code == 0
+    assert write(job.root, "--push").exit_code == 7
+    assert THREE.release in repository.at(CANARY)
+
+
+def test_a_ring_that_went_back_from_a_release_does_not_get_it_again(
+    repository: GitOpsRepository, job: Workspace, run: Run, tmp_path: Path
+) -> None:
+    assert write(job.root, "--push").exit_code == 0
+    git(repository.root, "pull", "--quiet", "origin", "main")
+    back = ["rollback", "meter", "--target", TARGET, "--ring", "canary", "--why", "no boxes"]
+    assert run(*back).exit_code == 0
+    # The next pipeline, of a commit that changed something else.
+    later = repository.clone(tmp_path / "later")
+    result = write(later.root, "--push")
+    assert result.exit_code == 0
+    assert f"canary went back from {TWO.release}" in result.stdout
+    assert f"--ring canary --to {TWO.release}\n" in result.stdout.replace("`", "")
+    assert TAG in repository.at(CANARY)
+    assert len(repository.subjects()) == 3
+    # Its next release goes its way.
+    publish(later, THREE)
+    assert write(later.root, "--push").exit_code == 0
+    assert THREE.release in repository.at(CANARY)
+
+
+def test_what_the_branch_has_in_quarantine_is_recorded_and_goes_nowhere(
+    repository: GitOpsRepository, job: Workspace, run: Run
+) -> None:
+    TWO.write(publication_path(repository.workspace, TWO.release))
+    assert run("quarantine", TWO.release, "--why", "no boxes").exit_code == 0
+    result = write(job.root, "--push")
+    assert result.exit_code == 0
+    assert f"{TWO.release} is quarantined on" in result.stdout
+    assert TAG in repository.at(CANARY)
+    assert repository.subjects()[0] == f"Record what was published of {TARGET}"
+    assert TWO.release in repository.at(f"release/records/candidates/{TARGET}.json")
+
+
+def test_a_ring_without_a_folder_on_the_branch_is_refused(
+    repository: GitOpsRepository, job: Workspace
+) -> None:
+    git(repository.root, "rm", "-r", "--quiet", ONE)
+    repository.push("The model goes")
+    result = write(job.root, "--push")
+    assert result.exit_code == 2
+    assert f"Expected {ONE}/canary/fleet.yaml on" in result.stderr
+    assert repository.subjects()[0] == "The model goes"
+
+
+def test_where_the_branch_is_protected_a_merge_request_asks_for_it(
+    repository: GitOpsRepository, job: Workspace, gitlab: Server
+) -> None:
+    result = write(job.root, "--merge-request")
+    assert result.exit_code == 0, result.output
+    assert repository.subjects() == ["Start"]
+    (branch,) = git(
+        repository.bare, "branch", "--format=%(refname:short)", "--list", "jetrail/*"
+    ).splitlines()
+    assert TWO.release in repository.at(CANARY, branch)
+    assert len(gitlab.posted) == 1
+
+
+def test_without_push_nothing_leaves_the_clone(
+    repository: GitOpsRepository, job: Workspace
+) -> None:
+    assert write(job.root).exit_code == 0
+    assert repository.subjects() == ["Start"]
+    assert TWO.release in (job.root / CANARY).read_text()
