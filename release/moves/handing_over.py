@@ -57,7 +57,15 @@ def plan_handing_over(
     ours = dict(_records(workspace, target))
     will_run = runs = left = None
     if place is not None:
-        place_of(snapshot, rings_of(snapshot, workspace), place.model, place.target, place.ring)
+        rings = rings_of(snapshot, workspace)
+        place_of(snapshot, rings, place.model, place.target, place.ring)
+        if place.ring != rings.names[0]:
+            raise InputError(
+                f"Expected the first ring to be {rings.names[0]}, as release/rings.yaml on "
+                f"{snapshot.gitops.shown} says, got {place.ring}, which is that of this clone and "
+                "asks something before a promotion. Bring the clone up to date, and run the "
+                "command again."
+            )
         ours[place.path] = (workspace.root / place.path).read_bytes()
         will_run, runs = parse_values(ours[place.path], place.path), values_at(snapshot, place)
         if will_run is None or will_run == runs:

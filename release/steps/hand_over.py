@@ -6,18 +6,21 @@ commit by hand, made so that nobody else's move is undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
 from engines.config.workspace import Workspace
+from engines.errors import InputError, WrongEngine
 from release.gitops.branch import Snapshot
 from release.moves.aliases import follow
 from release.moves.handing_over import HandedOver, plan_handing_over
 from release.moves.perform import perform
 from release.moves.place import Place, places_of
+from release.moves.signed import check_signature
 from release.packed import read_image
-from release.records import chosen_targets
+from release.records import chosen_targets, read_publication
 from release.say import Say
 from release.tags import parse_tag
 
@@ -66,9 +69,16 @@ def _show(workspace: Workspace, target: str, say: Say, planned: HandedOver) -> N
     place, tag = planned.place, planned.will_run.image.tag
     had = f", which had {planned.runs.image.tag}" if planned.runs else ""
     say(f"{place.ring} of {place.model} on {place.target}{had}: {tag}")
-    image = read_image(workspace, parse_tag(tag).name)
+    for why in _kept_from_running(workspace, parse_tag(tag).name):
+        say(f"No site will run it yet, and what the ring runs goes on: {why}")
+
+
+def _kept_from_running(workspace: Workspace, release: str) -> Iterator[str]:
+    image = read_image(workspace, release)
     if image is None or not image.repositories:
-        say(
-            f"No registry is known to have its image: `release push {parse_tag(tag).name}`. Until "
-            "then what the ring runs goes on"
-        )
+        yield f"no registry is known to have its image; `release push {release}`"
+    try:
+        now = datetime.now(timezone.utc)
+        check_signature(workspace, read_publication(workspace, release), now)
+    except (InputError, WrongEngine) as error:
+        yield str(error)

@@ -55,7 +55,11 @@ def test_the_ring_and_the_records_are_one_commit(
     result = write(job.root, "--push")
     assert result.exit_code == 0, result.output
     assert f"canary of meter on {TARGET}, which had {TAG}: {TWO.release}\n" in result.stdout
-    assert f"`release push {TWO.release}`" in result.stdout
+    yet = "No site will run it yet, and what the ring runs goes on: "
+    assert f"{yet}no registry is known to have its image; `release push {TWO.release}`" in (
+        result.stdout
+    )
+    assert f"{yet}it is not signed: " in result.stdout
     assert repository.subjects() == [
         f"Release meter on {TARGET} to canary: {TWO.release}",
         "Start",
@@ -149,6 +153,17 @@ def test_what_the_branch_has_in_quarantine_is_recorded_and_goes_nowhere(
     assert TAG in repository.at(CANARY)
     assert repository.subjects()[0] == f"Record what was published of {TARGET}"
     assert TWO.release in repository.at(f"release/records/candidates/{TARGET}.json")
+
+
+def test_rings_in_another_order_lead_past_no_rule(
+    repository: GitOpsRepository, job: Workspace
+) -> None:
+    order = "schema: 1\nrings: [{name: production}, {name: canary}]\n"
+    job.rings_file.write_text(order)
+    result = write(job.root, "--push")
+    assert result.exit_code == 2
+    assert "Expected the first ring to be canary, as release/rings.yaml on" in result.stderr
+    assert repository.subjects() == ["Start"]
 
 
 def test_a_ring_without_a_folder_on_the_branch_is_refused(
