@@ -105,6 +105,8 @@ def ci(
 ) -> None:
     """Print the GitLab jobs of the targets that have runners.
 
+    Of each two: one measures on the device, the other releases what passed there.
+
     Example: pipeline ci jetson-orin-nx > devices.gitlab-ci.yml
     """
     from engines.config.workspace import find_workspace

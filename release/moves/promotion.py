@@ -57,7 +57,7 @@ def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: P
     if below is None:
         raise InputError(
             f"Expected a ring with one below it, got {wish.to!r}, the first, which publishing "
-            "writes. Run `release write`, commit what it wrote and push it."
+            "writes. Run `release write --push`."
         )
     source = place_of(snapshot, rings, wish.model, wish.target, below.name)
     release = _release_in(snapshot, source)
@@ -147,13 +147,13 @@ def _release_in(snapshot: Snapshot, source: Place) -> ReleaseValues:
     if values is None:
         raise InputError(
             f"Expected a release in {source.ring} of {source.model} on {source.target}, but on "
-            f"{snapshot.gitops.shown} it has none. Write it with `release write` or promote to "
-            f"{source.ring} first, and push."
+            f"{snapshot.gitops.shown} it has none. `release write --push` gives one to the "
+            f"first ring, `release promote` to {source.ring}."
         )
     if parse_tag(values.image.tag).target != source.target:
         raise InputError(
             f"Expected a release of {source.target} in {source.path}, got {values.image.tag}, "
-            "which is another target's. Write the right one with `release write`, and push."
+            "which is another target's. Write the right one with `release write --push`."
         )
     return values
 
@@ -169,7 +169,7 @@ def _publication(view: Workspace, release: str, source: Place) -> Publication:
         raise InputError(
             f"Expected a release of {source.model} on {source.target} in {source.path}, got "
             f"{release}, which is of {publication.model} on {publication.target}. Write the right "
-            "one with `release write`, and push."
+            "one with `release write --push`."
         )
     return publication
 
