@@ -57,10 +57,11 @@ def open_issue(gitops: GitOps, title: str, text: str) -> str:
 def check_access(gitops: GitOps) -> tuple[str, str, str]:
     """Server, path of the project, and token. Raises InputError without one of them."""
     server, path = _where(gitops)
-    token = os.environ.get(TOKEN)
-    if not token:
+    token = os.environ.get(TOKEN, "").strip()  # a file's line end is no part of it
+    if not token.isascii() or not token:
+        lack = "has letters beyond ASCII" if token else "is not set"
         raise InputError(
-            f"Expected a token for {server} in {TOKEN}, but it is not set. Make one with the scope "
+            f"Expected a token for {server} in {TOKEN}, but it {lack}. Make one with the scope "
             "`api` and set it."
         )
     return server, path, token

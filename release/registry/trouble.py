@@ -50,6 +50,10 @@ _REMEDIES = {
         "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of "
         "somebody who may write there"
     ),
+    r"in header value|codec can't encode": (
+        "Take blanks, line ends and letters beyond ASCII out of MLFLOW_TRACKING_TOKEN, "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    ),
     r"CERTIFICATE_VERIFY_FAILED|CA certificate bundle": (
         "Name the file with its certificate, or with that of its authority, in "
         "MLFLOW_TRACKING_SERVER_CERT_PATH"
@@ -57,7 +61,10 @@ _REMEDIES = {
     r"SSL: (WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG)": (
         "See whether what answers there speaks https at all, and write http:// if it does not"
     ),
-    r"ProxyError": (
+    r"Missing dependencies for SOCKS": (
+        "Run `pip install pysocks`, which the proxy of HTTP_PROXY and HTTPS_PROXY needs"
+    ),
+    r"ProxyError|Invalid url": (
         "See that the proxy of HTTP_PROXY and HTTPS_PROXY runs, or name the server in NO_PROXY"
     ),
     r"mlflow-artifacts URI was supplied": (

@@ -13,6 +13,12 @@ LOCAL_STORE = "mlflow.db"
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 _SQLITE = "sqlite:///"
 
+_SECRETS = (
+    *("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"),
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+)
+"""Of the environment. What refuses one shows it: a token with a line end is no header's value."""
+
 SECRET_LENGTH = 4
 """Shorter values of a query, such as `1`, are words of every message too."""
 
@@ -68,14 +74,14 @@ def without_credentials(uri: str) -> str:
 
 
 def without_secrets(text: str, uri: str) -> str:
-    """`text`, perhaps somebody else's message, without what `uri` holds of secrets."""
+    """`text`, perhaps somebody else's message, without the secrets of `uri` and the environment."""
     parts = urlsplit(uri)
     user = parts.netloc.rpartition("@")[0]
     values = [value for _, value in parse_qsl(parts.query)]
     single = [unquote(user.partition(":")[2]), user.partition(":")[2], *values]
     # A database's user alone is no secret; a server's may be a token.
     whole = {user} if ":" in user or is_server(uri) else set()
-    secrets = {*whole, parts.query, *single}
+    secrets = {*whole, parts.query, *single, *(os.environ.get(one, "").strip() for one in _SECRETS)}
     text = text.replace(uri, without_credentials(uri))
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SECRET_LENGTH:

@@ -48,6 +48,18 @@ def test_gitlab_does_not_answer(repository: GitOpsRepository, run: Run, gitlab: 
     assert len(gitlab.posted) == 1
 
 
+def test_a_token_with_a_line_end(
+    repository: GitOpsRepository, run: Run, gitlab: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a file has it; it was shown by what refused it, or was a traceback."""
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-secret\n")
+    assert run(*PROMOTE).exit_code == 0
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-secret…")
+    result = run(*PROMOTE)
+    assert result.exit_code == 2
+    assert "glpat" not in result.output
+
+
 def test_no_token(
     repository: GitOpsRepository, run: Run, gitlab: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.errors import InputError
+from engines.errors import InputError, ServiceError
 from release.registry.asked import Asked
 from release.registry.surroundings import reach_database, service_errors
 from release.registry.trouble import deleted, missing_package, reason_of
@@ -45,6 +46,16 @@ def test_any_secret(password: str, token: str) -> None:
     rest = said.replace("https://host.example/mlflow", "")
     assert password not in rest
     assert token not in rest
+
+
+def test_a_token_that_is_no_header_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As GitLab's variables and files hold it, with a line end: requests shows what it refuses."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0psecret\n")
+    shown = requests.exceptions.InvalidHeader("Invalid in header value: 'Bearer t0psecret\\n'")
+    with pytest.raises(ServiceError) as caught, service_errors(Asked(tracking="http://host")):
+        raise shown
+    assert "t0psecret" not in str(caught.value)
+    assert "Take blanks, line ends" in str(caught.value)
 
 
 @pytest.mark.parametrize(
