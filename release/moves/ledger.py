@@ -22,12 +22,18 @@ class Entry:
     after: ReleaseValues | None
 
 
-def entries(snapshot: Snapshot, places: Iterable[Place]) -> list[Entry]:
-    """Every such commit, the latest first. A release.yaml that nobody can read counts as none."""
+def entries(
+    snapshot: Snapshot, places: Iterable[Place], ever: Iterable[FileCommit] | None = None
+) -> list[Entry]:
+    """Every such commit, the latest first. A release.yaml that nobody can read counts as none.
+
+    `ever`: all changes in Fleet's folder, where somebody has them already.
+    """
     by_path = {one.path: one for one in places}
     if not by_path:
         return []
-    found = changes(snapshot, *by_path)
+    asked = changes(snapshot, *by_path) if ever is None else ever
+    found = [one for one in asked if one.path in by_path]
     contents = snapshot.blobs(one.file.blob for one in found if one.file)
     runs: dict[str, ReleaseValues | None] = {}
     listed = []
@@ -40,10 +46,9 @@ def entries(snapshot: Snapshot, places: Iterable[Place]) -> list[Entry]:
     return listed[::-1]
 
 
-def released(snapshot: Snapshot) -> list[Place]:
-    """Every ring that ever had a release on the branch, those that were taken away too."""
-    found = changes(snapshot, "release/fleet")
-    return places_of((one.path for one in found), "release.yaml")
+def released(ever: Iterable[FileCommit]) -> list[Place]:
+    """Every ring that had a release, of all changes in Fleet's folder: those too that are gone."""
+    return places_of((one.path for one in ever), "release.yaml")
 
 
 def since(snapshot: Snapshot, places: Iterable[Place]) -> dict[Place, Commit]:

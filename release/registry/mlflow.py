@@ -357,10 +357,10 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
             stack.enter_context(no_more_than_silent(MOST_SILENT))
         from mlflow import MlflowClient
 
-        artifacts = _files_in_order(root, uri)
+        artifacts = _files_in_order(root, uri, reading)
         if registry != uri:
             asked.last = "registry"
-            _files_in_order(root, registry)
+            _files_in_order(root, registry, reading)
             asked.last = "tracking"
         with environment(impatient):
             limited = impatient == IMPATIENT
@@ -375,7 +375,7 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
         yield Store(client, asked, shown, artifacts)
 
 
-def _files_in_order(root: Path, uri: str) -> Path | None:
+def _files_in_order(root: Path, uri: str, reading: bool) -> Path | None:
     """See that a store without a server can be used; gives its `artifacts_folder`."""
     file, artifacts = sqlite_file(uri), artifacts_folder(root, uri)
     if file is None and artifacts is not None:
@@ -383,7 +383,7 @@ def _files_in_order(root: Path, uri: str) -> Path | None:
     if file is not None:
         check_length(file)
         make_sqlite(file)
-        check_sqlite(file)
+        check_sqlite(file, reading=reading)
         if artifacts is not None:
             follow_move(file, artifacts, always=file == root / LOCAL_STORE)
     return artifacts

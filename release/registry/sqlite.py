@@ -28,13 +28,15 @@ LONGEST_PATH = 470
 """Bytes. SQLite opens none of 512 and more, and a new store has 40 more for a moment."""
 LOCKED_SECONDS = 15.0
 """How long another program may write before it is said."""
+READING_SECONDS = 3.0
+"""The same for a command that only asks, which most writers let read."""
 
 
-def check_sqlite(path: Path) -> None:
+def check_sqlite(path: Path, *, reading: bool = False) -> None:
     """Raise InputError unless SQLite can work with `path`, and ServiceError where another program
     does not let go of it; MLflow would try for minutes."""
-    with _opened(path) as database:
-        database.execute("BEGIN IMMEDIATE")
+    with _opened(path, READING_SECONDS if reading else LOCKED_SECONDS) as database:
+        database.execute("SELECT 1 FROM sqlite_master" if reading else "BEGIN IMMEDIATE")
 
 
 def check_length(path: Path) -> None:
@@ -57,7 +59,7 @@ def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:
     changed then.
     """
     left: list[Path] = []
-    with _opened(path) as database:
+    with _opened(path, LOCKED_SECONDS) as database:
         found = database.execute("SELECT name, artifact_location FROM experiments").fetchall()
         for name, location in found:
             old = _folder(location, name)
@@ -81,17 +83,17 @@ def follow_move(path: Path, artifacts: Path, *, always: bool) -> list[Path]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _opened(path: Path, patience: float) -> Iterator[sqlite3.Connection]:
     """The database, for one transaction. Raises InputError for what SQLite says of it, and
     ServiceError where another program writes to it all the while."""
     try:
-        with closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as database, database:
+        with closing(sqlite3.connect(path, timeout=patience)) as database, database:
             yield database
     except sqlite3.Error as error:
         if re.search(r"database (table |schema )?is locked", str(error)):
             raise ServiceError(
-                f"Expected to write to MLflow's store {path}, but another program has been writing "
-                f"to it for {LOCKED_SECONDS:.0f} s. Wait for it or end it (`fuser -v "
+                f"Expected to open MLflow's store {path}, but another program has been writing to "
+                f"it for {patience:.0f} s. Wait for it or end it (`fuser -v "
                 f"{shlex.quote(str(path))}` names it), then run the same command again."
             ) from error
         raise InputError(

@@ -32,6 +32,8 @@ _DRIVERS = {
 }
 """Of each database the driver that most people take."""
 
+_QUERY = re.compile(r"((?:https?://|url: /)[^\s?'\"]*)\?[^\s'\")]+")
+"""Of an address in a message: a login's, or one that a store of files signed, is a secret."""
 _PAGE = r"(?i:<!doctype html|<html)"
 _TITLE = re.compile(r"(?i)<title>([^<]{1,80})")
 _NOT_MLFLOW = (
@@ -88,9 +90,12 @@ _REMEDIES = {
     r"mlflow-artifacts/.*(too many 5\d\d error|error code 5\d\d|Connection aborted|Broken pipe)": (
         "See that it runs and has room where it keeps files, and what its log says"
     ),
-    rf"endpoint \S+ failed with error code 40[45]\b|valid JSON|{_PAGE}|Exceeded \d+ redirects": (
-        _NOT_MLFLOW
+    r"\b429 error|error code 429\b": "Wait until it is asked less often",
+    r"BadStatusLine|error code (426|505)\b": (
+        "Let whatever stands before the server speak HTTP/1.1 too, since MLflow speaks no HTTP/2"
     ),
+    rf"endpoint \S+ failed with error code (2\d\d|40[45])\b|valid JSON|{_PAGE}|"
+    r"Exceeded \d+ redirects|Failed to parse": _NOT_MLFLOW,
     r"too many 5\d\d error|error code 5\d\d|\b5\d\d Server Error": "See what its log says",
     r"Invalid value \"\" for parameter|with content-encoding|INTERNAL_ERROR: Response: ": (
         _NOT_MLFLOW
@@ -144,7 +149,7 @@ def reason_of(error: Exception, *uris: str) -> str:
     said = " ".join(str(error).split())
     for uri in filter(None, uris):
         said = without_secrets(said, uri)
-    said = _without_page(said)
+    said = _QUERY.sub(r"\1", _without_page(said))
     if len(said) > LONGEST:
         said = f"{said[:LONGEST].rpartition(' ')[0] or said[:LONGEST]} …"
     return said if said.endswith((".", "!", "?", "…")) else f"{said}."

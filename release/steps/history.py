@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engines.config.workspace import Workspace
 from release.gitops.branch import open_gitops
+from release.gitops.history import changes
 from release.moves.ledger import Entry, entries, released
 from release.moves.place import chosen_places
 
@@ -19,5 +20,6 @@ def history(
     fetched.
     """
     snapshot = open_gitops(workspace).fetch()
-    ever = released(snapshot)
-    return entries(snapshot, chosen_places(snapshot, model, target, ring, gone=ever))
+    ever = changes(snapshot, "release/fleet")
+    chosen = chosen_places(snapshot, model, target, ring, gone=released(ever))
+    return entries(snapshot, chosen, ever)

@@ -195,11 +195,17 @@ def test_a_store_that_another_program_writes_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(sqlite, "LOCKED_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "READING_SECONDS", 0.02)
     path = tmp_path / "my mlflow.db"
     with closing(sqlite3.connect(path)) as other:
-        other.execute("BEGIN EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        sqlite.check_sqlite(path, reading=True)  # such a writer keeps nobody from it
         with pytest.raises(ServiceError, match=r"another program .*`fuser -v '.*my mlflow\.db'`"):
             sqlite.check_sqlite(path)
+        other.rollback()
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ServiceError, match="another program"):
+            sqlite.check_sqlite(path, reading=True)
     sqlite.check_sqlite(path)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engines.errors import InputError, ServiceError
 from release.registry.asked import Asked
 from release.registry.surroundings import reach_database, service_errors
-from release.registry.trouble import deleted, missing_package, reason_of
+from release.registry.trouble import deleted, missing_package, reason_of, refused
 from release.registry.uri import (
     artifacts_folder,
     sqlite_file,
@@ -56,6 +56,35 @@ def test_a_token_that_is_no_header_is_not_shown(monkeypatch: pytest.MonkeyPatch)
         raise shown
     assert "t0psecret" not in str(caught.value)
     assert "Take blanks, line ends" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        # The address of a login that a proxy sends everybody to, and of a file in S3.
+        ("Max retries exceeded with url: /oauth?state=t0psecret (Caused", "url: /oauth (Caused"),
+        ("403 for url: https://b.s3.aws/a/b?X-Amz-Signature=t0psecret", "https://b.s3.aws/a/b."),
+        ("what? https://host/page", "what? https://host/page"),
+    ],
+)
+def test_an_address_that_somebody_else_names_has_no_query(said: str, shown: str) -> None:
+    reason = reason_of(OSError(said), "http://host")
+    assert shown in reason
+    assert "t0psecret" not in reason
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("(Caused by ResponseError('too many 429 error responses'))", "asked less often"),
+        ("('Connection aborted.', BadStatusLine('\\x00\\x00'))", "speak HTTP/1.1"),
+        ("API request to endpoint /api failed with error code 204 != 200.", "not a login"),
+        ("Failed to parse experiments field: repeated field experiments", "not a login"),
+        ("failed with exception Missing dependencies for SOCKS support", "pip install pysocks"),
+    ],
+)
+def test_what_stands_before_a_server_is_told(said: str, remedy: str) -> None:
+    assert remedy in refused(OSError(said), Asked(tracking="http://host"))
 
 
 @pytest.mark.parametrize(
