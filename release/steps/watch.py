@@ -30,10 +30,11 @@ def watch(
     report = load_reports(sources)
     if report is None:
         raise InputError("Expected --report FILE or URL, got none: what sites say has to be known.")
-    if report.told and not report.deployments:
+    if not report.deployments and (report.told or not report.labels):
+        got = "only that of pods" if report.told else "no word at all"
         raise InputError(
-            f"Expected Fleet's word in a report, got only that of pods ({report.name}): one that "
-            "never gets ready tells nothing. Add --report with what `kubectl get bundles,"
+            f"Expected Fleet's word in a report, got {got} ({report.name}): a pod that never gets "
+            "ready tells nothing. Add --report with what `kubectl get bundles,"
             "bundledeployments,clusters.fleet.cattle.io -A -o json` or `fleet monitor` prints."
         )
     now = datetime.now(timezone.utc)

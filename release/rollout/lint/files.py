@@ -53,6 +53,13 @@ TWICE = Rule(
     "The last one wins, with all that is below it; the first is lost without a word.",
     "Put both together.",
 )
+OCTAL = Rule(
+    "number-octal",
+    "warning",
+    "A number that begins with 0 is read to the base of 8.",
+    "Fleet reads YAML 1.1, in which 010 is 8.",
+    "Leave the 0 out, or put quotes around what is no number.",
+)
 DOCUMENTS = Rule(
     "more-documents",
     "error",
@@ -121,8 +128,8 @@ PAUSED = Rule(
 MODES = ("FirstMatch", "AllMatches")
 
 RULES = (
-    *(UNREADABLE, UNKNOWN, DROPPED, VALUE, OTHER_CASE, TWICE, DOCUMENTS, IGNORED, EVERYWHERE),
-    *(SAME_NAME, NOT_READ, NOT_LOOKED, LOOSE, WITHIN, PAUSED),
+    *(UNREADABLE, UNKNOWN, DROPPED, VALUE, OTHER_CASE, TWICE, OCTAL, DOCUMENTS, IGNORED),
+    *(EVERYWHERE, SAME_NAME, NOT_READ, NOT_LOOKED, LOOSE, WITHIN, PAUSED),
 )
 
 
@@ -161,6 +168,8 @@ def _keys(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     for path, line in bundle.document.duplicates:
         text = f"`{_dotted(path)}` is there again, and this one wins"
         yield checkout.at(TWICE, bundle.file, line, text)
+    for written, number, line in bundle.document.octal:
+        yield checkout.at(OCTAL, bundle.file, line, f"{written} is {number} to Fleet")
     if bundle.document.documents > 1:
         text = f"expected one document, got {bundle.document.documents}"
         yield checkout.at(DOCUMENTS, bundle.file, 1, text)

@@ -41,6 +41,8 @@ class ParsedFile:
     """Path of a key or list entry to its line, from 1."""
     duplicates: list[tuple[Path, int]] = field(default_factory=list)
     """Keys that are there again, at the line of the later one, which wins."""
+    octal: list[tuple[str, int, int]] = field(default_factory=list)
+    """Numbers that people read otherwise, as 010: what is written, the number and the line."""
     aliases: int = 0
     documents: int = 0
     """How many there are; Fleet reads the first."""
@@ -125,6 +127,8 @@ def _node_of(
             raise NotYaml(f"the anchor {event.anchor!r} is not known here or holds itself", line)
     elif isinstance(event, yaml.ScalarEvent):
         node = _Node(line, "scalar", *_scalar(event, line))
+        if node.plain and _OCTAL.fullmatch(event.value) and int(event.value) != node.value:
+            document.octal.append((event.value, node.value, line))
     elif isinstance(event, yaml.MappingStartEvent):
         node = _Node(line, "map", open=True)
     elif isinstance(event, yaml.SequenceStartEvent):
@@ -212,6 +216,7 @@ _WORDS: dict[str, Any] = {
 _NO_JSON = {"." + word for word in ("nan", "NaN", "NAN", "inf", "Inf", "INF")}
 _NO_JSON |= {sign + word for sign in "+-" for word in (".inf", ".Inf", ".INF")}
 _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
+_OCTAL = re.compile(r"[-+]?0[0-7]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 

@@ -209,6 +209,15 @@ def test_pods_without_fleet_s_word(run: Run, tmp_path: Path) -> None:
     result = run("watch", "--once", "--report", str(tmp_path / "metrics"))
     assert result.exit_code == 2
     assert "Expected Fleet's word in a report, got only that of pods" in result.stderr
+    # A Prometheus that has heard of no pod, and kubectl without -A: nothing failed in them.
+    (tmp_path / "metrics").write_text(
+        '{"status": "success", "data": {"resultType": "vector", "result": []}}'
+    )
+    (tmp_path / "kubectl").write_text('{"kind": "List", "apiVersion": "v1", "items": []}')
+    for name in ("metrics", "kubectl"):
+        result = run("watch", "--once", "--report", str(tmp_path / name))
+        assert result.exit_code == 2, name
+        assert "got no word at all" in result.stderr
 
 
 def test_nothing_before_it(repository: GitOpsRepository, run: Run, reporter: Reporter) -> None:

@@ -72,6 +72,7 @@ CASES: list[Case] = [
     ),
     ("key-case", 2, "0.16", [swap("helm:", "Helm:")]),
     ("key-twice", 20, "0.16", [add("defaultNamespace: other\n")]),
+    ("number-octal", 13, "0.16", [swap("maxUnavailable: 1\n", "maxUnavailable: 010\n")]),
     ("more-documents", 1, "0.16", [add("---\nhelm: {}\n")]),
     ("key-ignored-in-target", 23, "0.16", [add(f"{CUSTOM}    deleteNamespace: true\n")]),
     ("key-ignored-in-target", 23, "0.16", [add(f"{CUSTOM}    helm: {{maxHistory: 3}}\n")]),

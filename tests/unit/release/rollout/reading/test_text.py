@@ -56,6 +56,12 @@ def test_of_equal_keys_the_last_one_wins() -> None:
     assert document.line("a", "x") == 3
 
 
+def test_numbers_that_people_read_otherwise_are_kept() -> None:
+    document = parse_document("a: 010\nb: 07\nc: '010'\nd: [1, -012]\ne: 0o10\nf: 08\n")
+    assert document.value == {"a": 8, "b": 7, "c": "010", "d": [1, -10], "e": 8, "f": 8.0}
+    assert document.octal == [("010", 8, 1), ("-012", -10, 4)]
+
+
 def test_a_merge_takes_effect_where_it_stands() -> None:
     text = "base: &b {x: 1, w: 1}\none: {x: 2, <<: *b}\ntwo: {<<: [*b, {x: 9, z: 3}], w: 2}\n"
     assert parse_document(text).value["one"] == {"x": 1, "w": 1}
