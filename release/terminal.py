@@ -22,6 +22,7 @@ from release.moves.quarantine import PlannedQuarantine
 from release.moves.seen import named
 from release.packed import ImageRecord
 from release.records import MlflowEntry
+from release.registry.uri import seen_from_here
 from release.rollout.release_yaml import ReleaseValues
 from release.smoke.wanted import in_words
 from release.steps.add_site import AddedSite
@@ -253,7 +254,7 @@ _LOCAL = "http://127.0.0.1:5000"
 
 
 def how_to_open(uri: str) -> str:
-    """A server's address, or the command that serves a local store."""
+    """A server's address, or the command that serves a local store from where people are now."""
     if uri.startswith(_SERVERS):
         return uri
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(seen_from_here(uri))}"

@@ -49,8 +49,11 @@ class EngineModel:
     """A released engine, loaded; closed when nobody holds it any more."""
 
     def __init__(self, folder: Path, thresholds: dict[str, Any]) -> None:
+        from pydantic import ValidationError
+
         from engines.detect.detector import Detector
         from engines.machine.fingerprint import read_fingerprint
+        from engines.records.explain import explain
         from engines.records.thresholds import Thresholds
 
         if find_spec("cv2") is None:
@@ -58,12 +61,16 @@ class EngineModel:
                 "Expected OpenCV, which prepares pictures as where the engine was measured, but it "
                 "is not installed. Run `pip install opencv-python-headless`."
             )
+        try:
+            chosen = Thresholds.model_validate(thresholds)
+        except ValidationError as error:
+            raise InputError(
+                f"Expected thresholds in model_config: {explain(error, of=Thresholds)}."
+            ) from error
         self._one_at_a_time = threading.Lock()
         self._open = ExitStack()
         self._detector = self._open.enter_context(
-            Detector.open(
-                folder, read_fingerprint(), thresholds=Thresholds.model_validate(thresholds)
-            )
+            Detector.open(folder, read_fingerprint(), thresholds=chosen)
         )
 
     def predict(self, pictures: Any, params: dict[str, Any] | None = None) -> Any:

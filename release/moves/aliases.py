@@ -27,15 +27,16 @@ def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say
         )
 
 
-def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: Say) -> None:
+def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: Say) -> bool:
     """Let each ring's alias name the version of what the ring runs, or nothing. Raises ServiceError
-    and InputError. A store in the repository that nothing was published to is left alone."""
+    and InputError. A store in the repository that nothing was published to is left alone; whether
+    there is another."""
     if _nothing_there(workspace):
         say(
             "MLflow's aliases were not touched, since there is no store at "
             f"{shown_uri(workspace.root)}"
         )
-        return
+        return False
     with open_store(workspace.root) as store:
         for place, values in wanted.items():
             name = registered_name(place.model, place.target)
@@ -49,6 +50,7 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
                 say(f"MLflow has no version of {name} for {release}, so no alias {place.ring}")
                 continue
             store.point_alias(name, place.ring, version)
+    return True
 
 
 def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:

@@ -292,7 +292,9 @@ class Store:
     ) -> LoggedModel:
         model = logged.model_of(self._client, version)
         if model is None:
-            tags = {**submission.tags, TAG: submission.release}
+            # A logged model has a page of its own, with a description.
+            note = {NOTE: submission.descriptions.run}
+            tags = {**submission.tags, **note, TAG: submission.release}
             query = runs.tagged(submission.release)
             made = logged.of_runs(self._client, experiment, query, {run.info.run_id})
             model = min(made, key=logged.age, default=None) or logged.make(

@@ -84,7 +84,9 @@ def describe(
         release=release,
         experiment=f"jetrail/{manifest.model}",
         registered_model=name,
-        tags=tags,
+        # Of an engine's name MLflow's list of versions shows ten letters. Not in the fingerprint,
+        # or runs of before would be written again.
+        tags={"precision": manifest.precision, **tags},
         descriptions=Descriptions(
             experiment=description.of_experiment(manifest.model),
             model=description.of_model(manifest.model, manifest.target),

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from engines.config.workspace import find_workspace
 from engines.errors import InputError
 from release.registry.address import check_address, is_server, without_what_a_uri_reads
 
@@ -44,6 +45,15 @@ def shown_uri(root: Path) -> str:
     if uri == f"{_SQLITE}{root / LOCAL_STORE}":
         return f"{_SQLITE}{LOCAL_STORE}"
     return without_credentials(os.environ.get(TRACKING) or uri)
+
+
+def seen_from_here(shown: str) -> str:
+    """What `shown_uri` gave, for a command in this folder: the repository's own store is written as
+    seen from its root, and elsewhere MLflow would lay out an empty one."""
+    path = shown.removeprefix(_SQLITE)
+    if path == shown or path.startswith("/"):
+        return shown
+    return f"{_SQLITE}{os.path.relpath(find_workspace().root / path)}"
 
 
 def _named(variable: str, root: Path) -> str:

@@ -182,8 +182,8 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
         }
         targets = _recorded(workspace, target)
         gone = dict.fromkeys(_rings_gone(workspace, targets, snapshot))
-        point(workspace, {**gone, **wanted, **candidates_by_place(workspace, target)}, say)
-        say(f"MLflow's aliases of {len(wanted)} rings are as {snapshot.gitops.shown} says")
+        if point(workspace, {**gone, **wanted, **candidates_by_place(workspace, target)}, say):
+            say(f"MLflow's aliases of {len(wanted)} rings are as {snapshot.gitops.shown} says")
 
 
 def candidates_by_place(

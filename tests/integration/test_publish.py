@@ -211,13 +211,15 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     (model_id,) = [one.model_id for one in run.outputs.model_outputs]
     model = client.get_logged_model(model_id)
     assert model.source_run_id == run.info.run_id
+    assert model.tags["mlflow.note.content"] == run.data.tags["mlflow.note.content"]
     # By which the model's page says that it is registered.
     assert json.loads(model.tags["mlflow.modelVersions"]) == [
         {"name": NAME, "version": int(version.version)}
     ]
     ours = {key for key in run.data.tags if not key.startswith("mlflow.")}
     marks = {"jetrail.tag", "jetrail.logged", "jetrail.measurement"}
-    assert ours == {"verdict", "engine", "device", "git_commit", "dvc.weights_md5"} | marks
+    about = {"verdict", "precision", "engine", "device", "git_commit", "dvc.weights_md5"}
+    assert ours == about | marks
     assert f"| dvc.weights_md5 | `{WEIGHTS_MD5}` |" in run.data.tags["mlflow.note.content"]
     assert published.page == f"#/experiments/{run.info.experiment_id}/runs" + (
         "?workflowType=machine_learning"

@@ -37,6 +37,11 @@ def test_without_opencv_it_is_said_how_to_install_it(
         EngineModel(built_engine, {})
 
 
+def test_a_threshold_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^Expected thresholds in model_config: confidence: .*2"):
+        EngineModel(tmp_path, {**LOW, "confidence": 2})
+
+
 def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.png"
     os.mkfifo(pipe)

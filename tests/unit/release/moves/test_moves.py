@@ -14,6 +14,7 @@ from engines.config.workspace import Workspace
 from release.gitops.branch import open_gitops
 from release.records import publication_path
 from release.rollout.release_yaml import HEADER
+from release.steps.status import repair
 from tests.unit.release.publications import PUBLICATION, TARGET, another
 
 ONE = f"release/fleet/meter/{TARGET}"
@@ -327,3 +328,11 @@ def test_a_folder_whose_name_holds_line_ends(repository: GitOpsRepository, name:
     moved = repository.workspace.root.with_name(name)
     repository.workspace.root.rename(moved)
     assert open_gitops(Workspace(root=moved)).folder == moved
+
+
+def test_a_repair_without_a_store_does_nothing_and_says_so(repository: GitOpsRepository) -> None:
+    """It said after that, that the aliases are as git says."""
+    said: list[str] = []
+    repair(repository.workspace, None, said.append)
+    (sentence,) = said
+    assert sentence.startswith("MLflow's aliases were not touched, since there is no store")

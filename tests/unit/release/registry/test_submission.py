@@ -85,7 +85,7 @@ def test_figures_and_tags(workspace: Workspace, add_engine: Callable[..., str]) 
     assert publication.descriptions.run.count("| PASS |") == 8
     # Tags are read by people: all hashes are in the run's description.
     assert not [value for value in publication.tags.values() if "{" in value or len(value) > 64]
-    assert publication.tags.keys() == {"verdict", "engine", "device", "git_commit"}
+    assert publication.tags.keys() == {"verdict", "precision", "engine", "device", "git_commit"}
     assert publication.data_sets["evaluation"] == ("models/meter/data/evaluation", "3333.dir")
     assert publication.thresholds == {
         **{"confidence": 0.25, "iou": 0.7, "max_detections": 300},

@@ -175,6 +175,19 @@ def test_commands_to_copy_hold_folders_with_blanks_together() -> None:
     assert how_to_open(uri) == f"mlflow ui --backend-store-uri '{uri}'"
 
 
+def test_the_repository_s_store_is_opened_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mlflow ui` of a relative address would lay out an empty store in a sub-folder."""
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "docs").mkdir()
+    for folder, seen in ((tmp_path, "mlflow.db"), (tmp_path / "docs", "../mlflow.db")):
+        monkeypatch.chdir(folder)
+        assert how_to_open("sqlite:///mlflow.db").endswith(f"-uri sqlite:///{seen}")
+    assert how_to_open("sqlite:////srv/mlflow.db").endswith("-uri sqlite:////srv/mlflow.db")
+
+
 def test_what_is_no_uri_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:t0psecret@[::1")
     with pytest.raises(InputError, match="MLFLOW_TRACKING_URI as http://") as caught:
