@@ -18,6 +18,14 @@ _DROPPED: dict[str, type[OSError]] = {"stdout": BrokenPipeError, "stderr": OSErr
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """In a name that somebody else gave, these would move the cursor, or write from right to left."""
 
+_QUERY = re.compile(r"((?:https?://|url: /)[^\s?'\"]*)\?[^\s'\")]+")
+
+
+def without_queries(text: str) -> str:
+    """What a library for HTTP says, without the queries of addresses: tokens stand there, a login's
+    and those by which a store of files signs."""
+    return _QUERY.sub(r"\1", text)
+
 
 def escaped(text: str) -> str:
     """`text` for a terminal, with control characters as Python writes them; line ends stay."""

@@ -6,6 +6,7 @@ import re
 import shlex
 from urllib.parse import urlsplit
 
+from engines.streams import without_queries
 from release.registry.asked import Asked
 from release.registry.uri import REGISTRY, TRACKING, without_credentials, without_secrets
 
@@ -32,8 +33,6 @@ _DRIVERS = {
 }
 """Of each database the driver that most people take."""
 
-_QUERY = re.compile(r"((?:https?://|url: /)[^\s?'\"]*)\?[^\s'\")]+")
-"""Of an address in a message: a login's, or one that a store of files signed, is a secret."""
 _PAGE = r"(?i:<!doctype html|<html)"
 _TITLE = re.compile(r"(?i)<title>([^<]{1,80})")
 _NOT_MLFLOW = (
@@ -149,7 +148,7 @@ def reason_of(error: Exception, *uris: str) -> str:
     said = " ".join(str(error).split())
     for uri in filter(None, uris):
         said = without_secrets(said, uri)
-    said = _QUERY.sub(r"\1", _without_page(said))
+    said = without_queries(_without_page(said))
     if len(said) > LONGEST:
         said = f"{said[:LONGEST].rpartition(' ')[0] or said[:LONGEST]} …"
     return said if said.endswith((".", "!", "?", "…")) else f"{said}."

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engines.errors import InputError, ServiceError
+from engines.streams import without_queries
 from release.reports import fleet, metrics
 from release.reports.report import Report, together
 
@@ -108,7 +109,8 @@ def _download(address: str) -> bytes:
             answer.raise_for_status()
             content = answer.raw.read(MAX_BYTES, decode_content=True)
     except (requests.RequestException, OSError) as error:
-        reason = " ".join(str(error).replace(address, _shown(address)).split())[:300]
+        said = without_queries(str(error).replace(address, _shown(address)))
+        reason = " ".join(said.split())[:300]
         raise ServiceError(
             f"Expected a report at {_shown(address)}, but it did not answer: {reason}. See that it "
             "runs, or give a file."

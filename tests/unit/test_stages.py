@@ -29,6 +29,7 @@ LEFT_OUT = {
     "engines.config": "reads what people write, which is a dependency or a parameter itself",
     "engines.packages": "what is installed is in device.json and in the manifest",
     "engines.process": "who may run, and how a child ends",
+    "engines.streams": "how what is said is written",
     "pipeline.config": "reads params.yaml, whose values are parameters of the stage",
     "pipeline.device": "whether this machine may: its word is exit 5 or device.json",
     "pipeline.progress": "bars on a terminal",
