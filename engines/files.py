@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import fnmatch
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -16,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from traceback import walk_tb
 
 from engines.errors import InputError
 
@@ -112,7 +115,7 @@ def remove_in_place(folder: Path, first: str | None = None) -> None:
             return
         if first:
             (folder / first).unlink(missing_ok=True)
-        for place, names, files in os.walk(folder, topdown=False):
+        for place, names, files in os.walk(folder, topdown=False, onerror=raise_unless_gone):
             for name in files:
                 (Path(place) / name).unlink(missing_ok=True)
             for path in (Path(place) / name for name in names):
@@ -171,6 +174,30 @@ def temporary_folder() -> Iterator[Path]:
     place = Path(tempfile.gettempdir())
     with _temporary_folder(place, place) as folder:
         yield folder
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """What `Path.glob` finds, sorted; a leading `**` stands for all folders below. A folder that
+    may not be read, or is on a broken disk, is an error here and not one that holds nothing."""
+    part, _, rest = pattern.partition("/")
+    if part == "**":
+        walk = os.walk(folder, onerror=raise_unless_gone)
+        return sorted(
+            Path(top, name)
+            for top, folders, files in walk
+            for name in fnmatch.filter((*folders, *files), rest)
+        )
+    try:
+        found = sorted(one for one in folder.iterdir() if fnmatch.fnmatchcase(one.name, part))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path for one in found for path in listed(one, rest)] if rest else found
+
+
+def raise_unless_gone(error: OSError) -> None:
+    """For `os.walk`, which by itself passes over what it cannot read."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def sha256_file(path: Path) -> str:
@@ -243,11 +270,24 @@ def _disk_errors(path: Path) -> Iterator[None]:
 def _names_another_place(error: OSError, path: Path) -> bool:
     """Whether the system names files, and none of them where `path` is: one that is read, as a
     label that another user owns."""
-    given = (error.filename, error.filename2)
+    given = (named_by(error), error.filename2)
     names = [os.fsdecode(one) for one in given if isinstance(one, str | bytes | os.PathLike)]
     return bool(names) and not any(
         Path(os.path.realpath(name)).is_relative_to(os.path.realpath(path.parent)) for name in names
     )
+
+
+def named_by(error: OSError) -> str | None:
+    """The file that an error is about. Of one that is open already the system names none: then the
+    one that the code had open in which a broken disk was met."""
+    if isinstance(error.filename, str | bytes | os.PathLike):
+        return os.fsdecode(error.filename)
+    if error.errno not in BROKEN_ERRNOS:
+        return None
+    frames = reversed([*walk_tb(error.__traceback__)])
+    values = (value for frame, _ in frames for value in frame.f_locals.values())
+    names = (getattr(one, "name", None) for one in values if isinstance(one, io.IOBase))
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def disk_remedy(error: OSError, path: Path) -> str:

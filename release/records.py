@@ -23,6 +23,7 @@ from engines.config.names import Name
 from engines.config.target import Policy, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
+from engines.files import listed
 from engines.records.record import Part, Precision, Record, Sha256, VerdictName
 from engines.records.verdict import Check
 from release.tags import ENGINE_DIGITS, Tag
@@ -155,7 +156,7 @@ def candidates_path(workspace: Workspace, target: str) -> Path:
 
 def chosen_targets(workspace: Workspace, target: str | None) -> list[str]:
     """`target`, or all that something was published of. Raises InputError where there is none."""
-    found = sorted(path.stem for path in (workspace.records / "candidates").glob("*.json"))
+    found = [path.stem for path in listed(workspace.records / "candidates", "*.json")]
     if target is not None:
         if target not in found:
             load_target(workspace, target)
@@ -253,7 +254,7 @@ def refuse_old_layout(workspace: Workspace) -> None:
         workspace.fleet / "inference" / "fleet.yaml",
     )
     found = [path for path in places if path.exists()]
-    found += sorted(workspace.records.glob("*.json"))
+    found += listed(workspace.records, "*.json")
     if found:
         names = " ".join(workspace.relative(path) for path in found)
         raise InputError(

@@ -23,6 +23,7 @@ from engines.config.names import Name, meant
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_named
 from engines.errors import InputError
+from engines.files import listed
 from engines.packages import PACKAGES, Package
 from engines.records.explain import explain
 from engines.records.manifest import Batch
@@ -283,7 +284,7 @@ def load_target(workspace: Workspace, name: str) -> TargetConfig:
 
 def target_names(workspace: Workspace) -> list[str]:
     """The folders under engines/targets that hold a row, by name."""
-    return sorted(path.parent.name for path in workspace.targets.glob("*/params.yaml"))
+    return [path.parent.name for path in listed(workspace.targets, "*/params.yaml")]
 
 
 def readable_targets(workspace: Workspace) -> Iterator[TargetConfig]:

@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from engines.config.names import meant
 from engines.errors import InputError
+from engines.files import listed
 from engines.records.explain import explain, place_of
 from engines.records.record import refuse_conflict
 
@@ -144,7 +145,7 @@ def load_named(
 
 def not_among(folder: Path, name: str, *, file: str) -> str:
     """The sentence for a name that none of the folders below `folder` has which hold `file`."""
-    known = sorted(path.parent.name for path in folder.glob(f"*/{file}"))
+    known = [path.parent.name for path in listed(folder, f"*/{file}")]
     return (
         f"Expected one of the {folder.name} {', '.join(known) or '(none yet)'}, got "
         f"{name!r}{meant(name, known)}."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import AwareDatetime, Field
 
 from engines.errors import InputError
+from engines.files import listed
 from engines.records.record import Record, Sha256
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def read_keys(folder: Path) -> tuple[TrustedKey, ...]:
 
     Raises InputError where there is none, or one is not what `release keygen` writes.
     """
-    keys = [TrustedKey.read(path) for path in sorted(folder.glob("*.json"))]
+    keys = [TrustedKey.read(path) for path in listed(folder, "*.json")]
     if not keys:
         raise InputError(
             f"Expected the public keys that may sign releases in {folder}, got none. In a pod they "

@@ -11,6 +11,7 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError, ServiceError
 from engines.extras import require
+from engines.files import listed
 from engines.process.orphans import ends_with_us
 
 _DVC = (sys.executable, "-m", "dvc")
@@ -39,7 +40,7 @@ def added(workspace: Workspace) -> list[str]:
     return sorted(
         workspace.relative(path)
         for pattern in ("*/*.dvc", "*/*/*.dvc")
-        for path in workspace.models.glob(pattern)
+        for path in listed(workspace.models, pattern)
         if path.is_file()
     )
 

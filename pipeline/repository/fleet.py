@@ -19,7 +19,7 @@ from engines.config.target import TargetConfig
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml, parse_yaml
 from engines.errors import InputError
-from engines.files import atomic_folder
+from engines.files import atomic_folder, listed
 
 FILES = ("fleet.yaml", "release.yaml")
 
@@ -68,7 +68,7 @@ def released_in(workspace: Workspace, model: str) -> list[str]:
     """
     return [
         "/".join(path.parts[-3:-1])
-        for path in sorted((workspace.fleet / model).glob("*/*/release.yaml"))
+        for path in listed(workspace.fleet / model, "*/*/release.yaml")
         if _tag(load_yaml(path))
     ]
 

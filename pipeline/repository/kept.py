@@ -16,7 +16,7 @@ from engines.config.model import ModelConfig
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
-from engines.files import sha256_file
+from engines.files import listed, sha256_file
 from pipeline.repository.dvc import tracked
 from pipeline.repository.git import in_git, knows, of_before
 
@@ -34,7 +34,7 @@ def refuse_others(workspace: Workspace, model: str, made: Path) -> None:
     """Raise InputError where the folder of a model has a file that `made`, which is to replace it,
     has not: somebody's work would be lost."""
     folder = workspace.model(model)
-    for path in sorted(folder.rglob("*")):
+    for path in listed(folder, "**/*"):
         name = path.relative_to(folder)
         other = made / name
         by_dvc = path.name == ".gitignore" or path.suffix == ".dvc"

@@ -11,6 +11,7 @@ from engines.config.model import ModelConfig, load_model
 from engines.config.names import NAME_PATTERN
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.files import listed
 from engines.records.record import VerdictName
 from engines.records.verdict import Verdict
 from pipeline.repository.entries import engines_of, models_in_rows, named_models, targets_of
@@ -36,9 +37,9 @@ class ListedModel:
 def listed_models(workspace: Workspace) -> list[ListedModel]:
     """Every model that has a folder or is named somewhere, by name, and what is left of one. Raises
     InputError for a row that is not YAML."""
-    folders = {path.parent.name for path in workspace.models.glob("*/model.yaml")}
+    folders = {path.parent.name for path in listed(workspace.models, "*/model.yaml")}
     names = folders | {*named_models(workspace)} | models_in_rows(workspace)
-    left = {path.name for path in workspace.models.glob("*") if _holds_files(path)} - names
+    left = {path.name for path in listed(workspace.models, "*") if _holds_files(path)} - names
     return sorted(
         [
             *(_listed(workspace, name) for name in names),
@@ -51,7 +52,7 @@ def listed_models(workspace: Workspace) -> list[ListedModel]:
 def _holds_files(folder: Path) -> bool:
     """Whether a folder of models/ can be a model's and has anything in it."""
     named = re.fullmatch(NAME_PATTERN, folder.name) is not None
-    return named and folder.is_dir() and any(folder.rglob("*"))
+    return named and folder.is_dir() and any(folder.iterdir())
 
 
 def _left(workspace: Workspace, name: str) -> ListedModel:

@@ -18,6 +18,7 @@ from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
+from engines.files import listed
 from release.rollout.clusters.inventory import Cluster, Inventory
 from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
@@ -131,7 +132,7 @@ def values_file(one: Deployed) -> bytes:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    yield from sorted(path for path in folder.rglob("*") if path.is_file())
+    yield from (path for path in listed(folder, "**/*") if path.is_file())
 
 
 def _dump(content: Any) -> str:

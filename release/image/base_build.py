@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
-from engines.files import disk_of, says_full_disk
+from engines.files import disk_of, listed, says_full_disk
 from engines.process.orphans import ends_with_us
 from release.image.bases import BaseRow
 from release.image.describe import ARCHITECTURES
@@ -144,7 +144,7 @@ def _trim(site: Path, left_out: str) -> None:
 
 def _add_ours(workspace: Workspace, site: Path) -> None:
     for package in PACKAGES:
-        for source in sorted((workspace.root / package).rglob("*.py")):
+        for source in listed(workspace.root / package, "**/*.py"):
             target = site / source.relative_to(workspace.root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engines.config.yaml import load_yaml
 from engines.errors import Conflict, InputError, ServiceError
-from engines.files import temporary_folder
+from engines.files import listed, temporary_folder
 from engines.process.orphans import ends_with_us
 from release.image.credentials import Credentials, auth_file, without_secrets
 from release.image.distribution import Client, parse_repository
@@ -66,7 +66,9 @@ def push_chart(chart: Path, registry: str, credentials: Credentials | None, say:
 
 def _refuse_another(chart: Path, client: Client, manifest: bytes, name: str) -> None:
     """Raise Conflict where the registry has something else under the version than the folder."""
-    here = {path.relative_to(chart).as_posix(): path for path in chart.rglob("*") if path.is_file()}
+    here = {
+        path.relative_to(chart).as_posix(): path for path in listed(chart, "**/*") if path.is_file()
+    }
     try:
         layers = {one["mediaType"]: one["digest"] for one in json.loads(manifest)["layers"]}
         packed = client.blob(layers[CONTENT])

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from engines.config.workspace import Workspace
 from engines.config.yaml import parse_bytes
 from engines.errors import InputError
-from engines.files import write_atomic
+from engines.files import listed, write_atomic
 from engines.records.record import Part
 from release.records import Publication
 from release.tags import parse_tag
@@ -80,7 +80,7 @@ def parse_values(content: bytes, name: str) -> ReleaseValues | None:
 
 def models_of(workspace: Workspace, target: str) -> list[str]:
     """The models that have a folder for `target`."""
-    found = (path.parent.name for path in workspace.fleet.glob(f"*/{target}"))
+    found = (path.parent.name for path in listed(workspace.fleet, f"*/{target}"))
     # A site may be called as a target is.
     return sorted(name for name in found if name != SITES)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.files import atomic_path
+from engines.files import atomic_path, listed
 from engines.records.trusted_key import TrustedKey, keyid_of, load_public_key, read_keys
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ def today() -> datetime:
 def trusted_keys(workspace: Workspace) -> tuple[TrustedKey, ...]:
     """The keys that people keep in release/trust/keys; none at first."""
     folder = workspace.trusted_keys
-    return read_keys(folder) if any(folder.glob("*.json")) else ()
+    return read_keys(folder) if listed(folder, "*.json") else ()
 
 
 def trying_key(workspace: Workspace) -> TrustedKey | None:
     """The key for trying of this clone, if it has one."""
     folder = workspace.trust / "trying" / "keys"
-    return read_keys(folder)[0] if any(folder.glob("*.json")) else None
+    return read_keys(folder)[0] if listed(folder, "*.json") else None
 
 
 def make_trying_key(workspace: Workspace) -> Path:

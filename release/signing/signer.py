@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
+from engines.files import listed
 from engines.records.trusted_key import TrustedKey, keyid_of, load_public_key
 from release.signing.keys import (
     PASSPHRASE,
@@ -68,7 +69,7 @@ def open_key(workspace: Workspace, key: str | None) -> SigningKey:
         return _open_uri(workspace, key, scheme)
     if key:
         return _open_file(workspace, Path(path if scheme in FILE_SCHEMES else key))
-    own = sorted((workspace.trust / "private").glob("*.pem"))
+    own = listed(workspace.trust / "private", "*.pem")
     if len(own) > 1:
         now = datetime.now(timezone.utc)
         counting = {one.name for one in trusted_keys(workspace) if one.counts(now)}

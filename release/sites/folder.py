@@ -21,7 +21,7 @@ from engines.config.site import Site
 from engines.config.workspace import Workspace
 from engines.config.yaml import at_its_line, line_of, load_yaml, parse_bytes, parse_yaml
 from engines.errors import InputError
-from engines.files import TEMPORARY_PREFIX, atomic_folders
+from engines.files import TEMPORARY_PREFIX, atomic_folders, listed
 
 CONFIG_MAP = "jetrail-site"
 KEY = "site.yaml"
@@ -40,7 +40,7 @@ def site_folder(workspace: Workspace, site: str) -> Path:
 
 def site_names(workspace: Workspace) -> list[str]:
     """The sites that have a folder."""
-    found = (path for path in (workspace.fleet / "sites").glob("*") if path.is_dir())
+    found = (path for path in listed(workspace.fleet / "sites", "*") if path.is_dir())
     return sorted(one.name for one in found if not one.name.startswith(TEMPORARY_PREFIX))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, WrongEngine
-from engines.files import sha256_file
+from engines.files import listed, sha256_file
 from engines.records.attestation import FILE, Statement, verify_envelope
 from engines.records.manifest import Manifest
 from engines.records.signed_folder import check_hashes
@@ -127,7 +127,7 @@ def _say_what_names_another(
     """Name each ring of the clone that has the release under the digest of an image that it was
     before, by another key or on another base: no registry will ever have that one."""
     rings = workspace.fleet / manifest.model / manifest.target
-    for path in sorted(rings.glob("*/release.yaml")):
+    for path in listed(rings, "*/release.yaml"):
         tag = _tag_in(path)
         if tag and tag.name == image.release and tag.digest not in (None, image.digest):
             say(

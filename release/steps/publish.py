@@ -13,6 +13,7 @@ from typing import NamedTuple
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
+from engines.files import listed
 from engines.records.manifest import Manifest
 from engines.records.record import VerdictName
 from engines.verdict.judged import JudgedEngine, load_judged, load_passed
@@ -228,7 +229,7 @@ def _others(workspace: Workspace, config: TargetConfig, wanted: Iterable[str]) -
 def _was_published(workspace: Workspace, target: str) -> bool:
     return any(
         Publication.read(path).target == target
-        for path in workspace.records.glob(f"v*-{target}-*/publication.json")
+        for path in listed(workspace.records, f"v*-{target}-*/publication.json")
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError, WrongEngine
+from engines.files import listed
 from engines.records.attestation import verify_envelope
 from release.gitops.branch import Snapshot, open_gitops
 from release.gitops.history import Commit
@@ -162,7 +163,7 @@ def _rings_gone(workspace: Workspace, targets: Collection[str], snapshot: Snapsh
 
 def _published(workspace: Workspace, targets: Collection[str]) -> set[tuple[str, str]]:
     """Model and target of every release that there is a record of."""
-    records = map(Publication.read, workspace.records.glob("v*/publication.json"))
+    records = map(Publication.read, listed(workspace.records, "v*/publication.json"))
     return {(one.model, one.target) for one in records if one.target in targets}
 
 
@@ -204,7 +205,7 @@ def candidates_by_place(
 def _recorded(workspace: Workspace, target: str | None) -> list[str]:
     """`target`, or every target there are candidates of."""
     folder = candidates_path(workspace, "any").parent
-    names = sorted(path.stem for path in folder.glob("*.json"))
+    names = [path.stem for path in listed(folder, "*.json")]
     return [name for name in names if target in (None, name)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from engines.files import listed
 from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.reading.bundle import FILE_NAMES, Bundle
@@ -211,7 +212,7 @@ def _gitrepo(checkout: Checkout) -> Iterator[Finding]:
     known = set(folders(gitrepo, checkout.tree.root))
     fleet = checkout.workspace.fleet
     for name in FILE_NAMES:
-        for file in sorted(fleet.rglob(name)):
+        for file in listed(fleet, f"**/{name}"):
             if file.parent not in known:
                 yield checkout.at(NOT_READ, file, 1, "no path of gitrepo.yaml leads here")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from engines.config.site import USERS, Site, credentials_in
 from engines.config.yaml import at_its_line, parse_bytes
 from engines.errors import InputError
+from engines.files import listed
 from release.rollout.lint.checkout import Checkout, wanted_labels
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.lint.pod import manifests_in
@@ -69,7 +70,7 @@ def check(checkout: Checkout) -> Iterator[Finding]:
 
 
 def _passwords(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
-    for path in sorted(bundle.folder.rglob("*.y*ml")):
+    for path in listed(bundle.folder, "**/*.y*ml"):
         if not path.is_file():
             continue
         text = path.read_text(encoding="utf-8", errors="replace")

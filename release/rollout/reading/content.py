@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.files import raise_unless_gone
 from release.rollout.reading.values import Options
 
 OCI = "oci://"
@@ -70,7 +71,7 @@ def content_of(
 
 def _files(folder: Path, ignored: set[str], links_out: bool) -> Iterator[str]:
     patterns: dict[Path, list[str]] = {}
-    for top, folders, names in os.walk(folder):
+    for top, folders, names in os.walk(folder, onerror=raise_unless_gone):
         here = Path(top)
         patterns[here] = [*patterns.get(here.parent, ()), *_ignore_file(here / IGNORE)]
         links = [one for one in folders if (here / one).is_symlink()]

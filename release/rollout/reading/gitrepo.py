@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engines.files import raise_unless_gone
 from release.rollout.clusters.inventory import NAMESPACE
 from release.rollout.reading.bundle import (
     DEFAULT_TARGETS,
@@ -112,7 +113,7 @@ def _children(folder: Path, part: str) -> list[Path]:
 def _below(top: Path) -> Iterator[Path]:
     if _has_fleet(top) or _loose(top):
         yield top
-    for folder, names, _ in os.walk(top):
+    for folder, names, _ in os.walk(top, onerror=raise_unless_gone):
         names[:] = sorted(name for name in names if name != ".git")
         path = Path(folder)
         if path != top and _has_fleet(path):

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from factories.unreadable import make_unreadable
 
 from engines.errors import InputError
 from engines.files import (
@@ -29,6 +30,8 @@ from engines.files import (
     collect_left_over,
     disk_of,
     is_of_temporary_files,
+    listed,
+    named_by,
     remove_folder,
     remove_in_place,
     sha256_file,
@@ -447,3 +450,35 @@ def test_a_disk_of_temporary_files_with_less_than_a_mebibyte_is_full(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     assert is_of_temporary_files(OSError(errno.ENOSPC, "full")) is full
     assert not is_of_temporary_files(ValueError("full"))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", "*.json", "*/a.json", "a*/*", "*/b/*.json", "**/*", "**/a*"]
+)
+def test_what_is_listed_is_what_a_glob_finds(tmp_path: Path, pattern: str) -> None:
+    for name in ("a.json", "a/a.json", "a/b/c.json", "b/a.json", ".hidden/a.json"):
+        write_atomic(tmp_path / name, "")
+    assert listed(tmp_path, pattern) == sorted(tmp_path.glob(pattern))
+    assert listed(tmp_path / "none", pattern) == []
+
+
+@pytest.mark.parametrize("pattern", ["*/*.json", "**/*.json"])
+def test_a_folder_that_cannot_be_read_is_not_one_that_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    write_atomic(tmp_path / "a" / "a.json", "")
+    make_unreadable(monkeypatch, tmp_path / "a")
+    with pytest.raises(PermissionError, match=re.escape(str(tmp_path / "a"))):
+        listed(tmp_path, pattern)
+    with pytest.raises(InputError, match=f"Cannot remove {tmp_path}/a: Permission denied"):
+        remove_in_place(tmp_path)
+
+
+def test_a_broken_disk_is_told_of_the_file_that_was_read(tmp_path: Path) -> None:
+    """The system names no file that is open already."""
+    broken = tmp_path / "label.txt"
+    with broken.open("w") as file, pytest.raises(OSError, match="output error") as raised:  # noqa: F841
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert named_by(raised.value) == str(broken)
+    with pytest.raises(OSError, match="output error"), atomic_path(tmp_path / "out" / "new"):
+        raise raised.value

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from factories.paper import edit
+from factories.unreadable import make_unreadable
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, Signature
 
 from engines.config.workspace import Workspace
@@ -47,6 +48,14 @@ def test_the_only_private_key_of_this_clone(workspace: Workspace) -> None:
     make(workspace)
     key = open_key(workspace, None)
     assert (key.record.name, key.trying) == ("ours", False)
+    assert not (workspace.trust / "trying").exists()
+
+
+def test_a_colleague_s_private_keys(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where several people use one clone the folder is that of whoever came first."""
+    make_unreadable(monkeypatch, make(workspace).parent)
+    with pytest.raises(PermissionError, match="private"):
+        open_key(workspace, None)
     assert not (workspace.trust / "trying").exists()
 
 
