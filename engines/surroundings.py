@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engines.errors import lacks_memory, says_lack_of_memory, says_lack_of_threads
-from engines.files import BROKEN_ERRNOS, DISK_ERRNOS, ROOM, disk_of, disk_remedy
+from engines.files import BROKEN_ERRNOS, DISK_ERRNOS, ROOM, disk_of, disk_remedy, named_by
 from engines.process.limited import limit_bytes
 
 LARGEST_BYTES = 512 << 20
@@ -99,8 +99,8 @@ def _of_the_system(error: OSError) -> str | None:
         )
     if error.errno not in DISK_ERRNOS:
         return None
-    if error.filename is not None:
-        path = Path(os.fsdecode(error.filename))
+    if (name := named_by(error)) is not None:
+        path = Path(name)
         return (
             f"Cannot {'read or ' if error.errno in BROKEN_ERRNOS else ''}write {path}: "
             f"{error.strerror}. {disk_remedy(error, path)}, then run the same command again."
@@ -110,6 +110,8 @@ def _of_the_system(error: OSError) -> str | None:
 
 def _without_a_name(error: OSError) -> str:
     """The system does not say which file: a temporary one, or the output."""
+    # What is left of that in the buffer would be tried again, with a traceback, at the very end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EFBIG:
         return (
             f"Expected to write a file, but the system says: {error.strerror}. Raise the limit on "
@@ -122,8 +124,6 @@ def _without_a_name(error: OSError) -> str:
             f"{error.strerror} ({disk_of(folder)}). Free some space there, or name a folder on "
             "another disk with TMPDIR, and run again."
         )
-    # What is left in the buffer would be tried again, with a traceback, at the very end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno in BROKEN_ERRNOS:
         return (
             f"Expected to read and write files, but the system says: {error.strerror}. Look what "

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from engines.detect.pictures import MAX_PIXELS, decode_picture, too_large
 from engines.errors import InputError
+from engines.files import DISK_ERRNOS
 
 READ = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"})
 REFUSED = frozenset({".avif", ".dng", ".heic", ".heif"})
@@ -119,10 +120,15 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     anything is decoded.
     """
     _check_header(path)
-    pixels = decode_picture(np.fromfile(path, dtype=np.uint8), path.suffix)
+    pixels = decode_picture(_content(path), path.suffix)
     if pixels is None:
         raise _unreadable(path)
     return pixels
+
+
+def _content(path: Path) -> NDArray[np.uint8]:
+    # On a broken disk np.fromfile gives what happened to be in memory, and no error.
+    return np.frombuffer(path.read_bytes(), dtype=np.uint8)
 
 
 def check_picture(path: Path) -> None:
@@ -133,7 +139,7 @@ def check_picture(path: Path) -> None:
             warnings.simplefilter("ignore")
             height, width = _verified(path)
     except _BROKEN as error:
-        raise _unreadable(path) from error
+        raise _what_is_wrong(path, error) from error
     if min(height, width) < LEAST_SIDE:
         raise InputError(
             f"Expected pictures of at least {LEAST_SIDE} pixels a side, as Ultralytics does, got "
@@ -171,7 +177,7 @@ def _check_header(path: Path) -> None:
     except Image.DecompressionBombError as error:
         raise too_large(path, str(error)) from error
     except _BROKEN as error:
-        raise _unreadable(path) from error
+        raise _what_is_wrong(path, error) from error
     if kind not in FORMATS:
         raise InputError(
             f"Expected a picture of the kinds {', '.join(sorted(FORMATS))}, got {kind} in {path}. "
@@ -181,6 +187,13 @@ def _check_header(path: Path) -> None:
         raise too_large(path, f"{size[0]} x {size[1]} pixels")
     if kind == "PNG" and shown not in (None, (0, 0, *size)):
         raise _unreadable(path)  # an animation whose first frame leaves pixels open
+
+
+def _what_is_wrong(path: Path, error: Exception) -> Exception:
+    """With a picture, or with the disk that it is on."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
+        return OSError(error.errno, error.strerror, str(path))
+    return _unreadable(path)
 
 
 def _unreadable(path: Path) -> InputError:

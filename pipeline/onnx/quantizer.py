@@ -8,15 +8,17 @@ import errno
 import io
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError
-from engines.files import temporary_folder
+from engines.files import ROOM, disk_of, temporary_folder
 from pipeline.onnx.head import Head
 from pipeline.onnx.onnx_file import drop_unused
 from pipeline.onnx.session import OnnxModel, planes, version
@@ -151,7 +153,7 @@ def to_int8(model: Any, thresholds: Mapping[str, float], layers: Collection[str]
         name: (np.array(-value, np.float32), np.array(value, np.float32))
         for name, value in largest.items()
     }
-    with _quiet(), _full_disk_said():
+    with _quiet(), _lost_files_said(model):
         quantizer = QDQQuantizer(
             copy.deepcopy(model),
             per_channel=True,
@@ -246,16 +248,26 @@ def own_temporary_files() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _full_disk_said() -> Iterator[None]:
-    """Raise OSError where the disk of temporary files is full: ONNX's writer in C++ says nothing of
-    it, and its reader then finds a part of a file, or none."""
+def _lost_files_said(model: Any) -> Iterator[None]:
+    """Raise OSError where the disk of temporary files has no room for the model, and InputError
+    where it lost it otherwise: ONNX's writer in C++ says nothing, and its reader then finds a part
+    of a file, or none."""
     from google.protobuf.message import DecodeError
 
     try:
         yield
     except (FileNotFoundError, DecodeError) as error:
-        full = errno.ENOSPC
-        raise OSError(full, os.strerror(full), tempfile.gettempdir()) from error
+        place = Path(tempfile.gettempdir())
+        # Twice: as it is, and with the shapes of its tensors.
+        if shutil.disk_usage(place).free < 2 * model.ByteSize() + ROOM:
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), str(place)) from error
+        raise InputError(
+            f"Expected to read what ONNX Runtime had just written to {place}, but got: {error}. "
+            "Look for a limit on the size of a file (`ulimit -f`), for what clears that folder, or "
+            f"for what is wrong with the disk ({disk_of(place)}), or name another folder with "
+            "TMPDIR. Then run the same command again."
+        ) from error
 
 
 @contextlib.contextmanager

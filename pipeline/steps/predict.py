@@ -35,7 +35,7 @@ def predict(
         for path in track(found, f"predict with {engine}", total=len(found)):
             try:
                 pixels = read_picture(path)
-            except InputError as error:
+            except (InputError, PermissionError) as error:
                 if len(found) == 1:
                     raise
                 note(f"left out: {error}")

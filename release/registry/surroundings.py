@@ -237,4 +237,5 @@ def make_sqlite(path: Path) -> None:
     if path.exists() and path.stat().st_size:
         return
     with atomic_path(path) as temporary:
+        temporary.touch()  # SQLite makes files that only their owner may write, whatever the umask
         MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)

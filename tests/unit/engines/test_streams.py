@@ -38,9 +38,9 @@ commands()
 """
 
 
-def shell(words: str, done: Path, redirected: str) -> tuple[int, str]:
+def shell(words: str, done: Path, redirected: str, limits: str = "") -> tuple[int, str]:
     """Exit status and all that came out of the command where its streams go as redirected."""
-    line = f'"$PYTHON" -c "$COMMAND" {words} {redirected}; exit "${{PIPESTATUS[0]}}"'
+    line = f'{limits} "$PYTHON" -c "$COMMAND" {words} {redirected}; exit "${{PIPESTATUS[0]}}"'
     ran = subprocess.run(
         ["bash", "-c", line],
         env=os.environ | {"PYTHON": sys.executable, "COMMAND": COMMAND, "DONE": str(done)},
@@ -126,3 +126,5 @@ def test_help_on_a_full_disk_is_a_sentence(tmp_path: Path, words: str) -> None:
     assert said.startswith("error: Expected to write the output, but the system says: No space")
     assert said.count("\n") == 1
     assert shell(words, tmp_path, ">/dev/full 2>&1")[0] == 2
+    status, said = shell(words, tmp_path / "out", '>"$DONE"', "ulimit -f 0;")
+    assert (status, said.count("\n")) == (2, 1)

@@ -9,11 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from engines.config.model import DataSets, ModelConfig, Weights
 from engines.errors import InputError
 from pipeline.intake.dataset import Sample, load_set, load_sets
 from pipeline.intake.labels import MAX_BYTES, read_labels
+from pipeline.intake.pictures import read_picture
 
 
 def put_image(
@@ -121,6 +123,21 @@ def test_an_unreadable_image_is_refused_by_name(tmp_path: Path, content: bytes) 
     image.write_bytes(content)
     with pytest.raises(InputError, match=r"image that OpenCV can read.*a\.png"):
         load_set(tmp_path, "evaluation")[0].read_image()
+
+
+@pytest.mark.parametrize("reads", ["read_bytes", "open"])
+def test_a_broken_disk_is_no_damaged_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: str
+) -> None:
+    """NumPy would give whatever was in memory in place of the pixels."""
+    image = put_image(tmp_path, "a.png", 0)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path if reads == "read_bytes" else Image, reads, fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        read_picture(image)
 
 
 def test_pictures_in_sub_folders_have_the_labels_of_their_sub_folder(tmp_path: Path) -> None:

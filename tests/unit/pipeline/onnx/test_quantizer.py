@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -77,6 +79,10 @@ def test_a_disk_that_fills_up_while_onnx_writes(
 
     monkeypatch.setattr(onnx.shape_inference, "infer_shapes_path", infer)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(InputError, match="Expected to read what ONNX Runtime had just written to"):
+        to_int8(graph, thresholds, head.body)
+    little = SimpleNamespace(free=graph.ByteSize())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: little)
     with pytest.raises(OSError, match="No space left on device") as raised:
         to_int8(graph, thresholds, head.body)
     assert raised.value.errno == errno.ENOSPC

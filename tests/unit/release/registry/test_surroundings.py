@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -155,6 +156,24 @@ def test_a_link_to_nothing_is_no_new_store(tmp_path: Path, leads: str) -> None:
         make_sqlite(link)
     assert link.is_symlink()
     assert list(tmp_path.iterdir()) == [link]
+
+
+def test_a_store_of_several_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself makes files that only their owner may write, whatever the umask."""
+    import mlflow
+
+    def lay_out(tracking_uri: str) -> SimpleNamespace:
+        with sqlite3.connect(tracking_uri.removeprefix("sqlite:///")) as database:
+            database.execute("CREATE TABLE experiments (name)")
+        return SimpleNamespace(search_experiments=lambda max_results: None)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", lay_out)
+    before = os.umask(0o002)
+    try:
+        make_sqlite(tmp_path / "mlflow.db")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "mlflow.db").stat().st_mode) == 0o664
 
 
 def test_a_database_that_is_not_there_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
