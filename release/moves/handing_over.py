@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.files import listed
 from release.gitops.branch import Snapshot
 from release.moves.carry_out import check_still
 from release.moves.earlier import held_by, stack
@@ -88,7 +89,7 @@ def _records(workspace: Workspace, target: str) -> Iterable[tuple[str, bytes]]:
     """Path and content of each of a target's records that one machine writes. A quarantine is
     another matter: its command brings it to the branch."""
     paths = [candidates_path(workspace, target), signed_path(workspace, target)]
-    for folder in sorted(workspace.records.glob("v*")):
+    for folder in listed(workspace.records, "v*"):
         try:
             tag = parse_tag(folder.name)
         except InputError:
