@@ -156,9 +156,12 @@ def _in_utf8() -> None:
 
 
 def _said(sentence: str, code: int) -> typer.Exit:
-    """The end of a command whose error was told; a name of thousands of letters is told in part."""
+    """The end of a command whose error was told; a name of thousands of letters is told in part.
+    What is wrong with an input is one line, whatever its file is called; what else is told may show
+    the lines of another program."""
     with suppress(OSError):  # where errors go to a full disk, the exit code still says which it is
-        shown = streams.escaped(_LONG.sub(_in_part, sentence + _from_where(sentence)))
+        whole = streams.one_line if code == InputError.exit_code else streams.escaped
+        shown = _LONG.sub(_in_part, whole(sentence) + streams.escaped(_from_where(sentence)))
         print(f"error: {shown}", file=sys.stderr, flush=True)
     will_end_with(code)
     return typer.Exit(code)

@@ -12,17 +12,19 @@ import typer
 from typer.testing import CliRunner
 
 from engines.cli import app, reports_errors
-from engines.errors import InputError
+from engines.errors import GateInvalid, InputError, JetrailError
 
 
-def said(capsys: pytest.CaptureFixture[str], sentence: str) -> str:
+def said(
+    capsys: pytest.CaptureFixture[str], sentence: str, kind: type[JetrailError] = InputError
+) -> str:
     @reports_errors
     def command() -> None:
-        raise InputError(sentence)
+        raise kind(sentence)
 
     with pytest.raises(typer.Exit) as ended:
         command()
-    assert ended.value.exit_code == 2
+    assert ended.value.exit_code == kind.exit_code
     return capsys.readouterr().err
 
 
@@ -97,9 +99,15 @@ print("through")
 
 def test_what_would_move_the_cursor_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     name = "\x1b[2J\x07é\u202egpj.\x9b1m"
-    assert said(capsys, f"Expected a ring, got {name}.\n  git add\tit") == (
+    assert said(capsys, f"Expected a ring, got {name}.\n  git add\tit", GateInvalid) == (
         "error: Expected a ring, got \\x1b[2J\\x07é\\u202egpj.\\x9b1m.\n  git add\tit\n"
     )
+
+
+def test_a_line_end_in_a_name_ends_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Else what follows it, in a name that somebody else gave, reads as if we had said it."""
+    told = said(capsys, "Expected a picture at a\nerror: b.jpg, got nothing.")
+    assert told == "error: Expected a picture at a\\nerror: b.jpg, got nothing.\n"
 
 
 def test_a_panic_of_a_library_in_rust_is_an_error_like_others(
@@ -142,10 +150,10 @@ def test_commands_of_others_are_told_with_where_to_run_them(
     """git and DVC read paths from where they are run."""
     monkeypatch.chdir(clone / "models" / "meter")
     there = f"The commands are to be run in {clone}."
-    assert said(capsys, sentence) == f"error: {sentence}\n{there}\n"
+    assert said(capsys, sentence, GateInvalid) == f"error: {sentence}\n{there}\n"
     monkeypatch.setattr("engines.cli.end_with_dvc", lambda: None)  # there is no DVC to end with
     monkeypatch.setenv("DVC_STAGE", "gate")  # where people are who run DVC, nobody knows
-    assert said(capsys, sentence) == f"error: {sentence}\n"
+    assert said(capsys, sentence, GateInvalid) == f"error: {sentence}\n"
 
 
 def test_where_to_run_commands_is_said_only_where_it_matters(
