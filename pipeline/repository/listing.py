@@ -12,7 +12,7 @@ from engines.config.names import NAME_PATTERN
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import listed
-from engines.records.record import VerdictName
+from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from pipeline.repository.entries import engines_of, models_in_rows, named_models, targets_of
 from pipeline.repository.fleet import released_in
@@ -26,8 +26,9 @@ class ListedModel:
     name: str
     config: ModelConfig | None
     """None where models/<name> has no sound model.yaml."""
-    engines: dict[str, dict[str, VerdictName | None]]
-    """Target to precision to what verdict.json says on this machine; None without one."""
+    engines: dict[str, dict[str, str | None]]
+    """Target to precision to what verdict.json says on this machine, with the version that it
+    speaks of where that is another; None without one of these weights."""
     rings: tuple[str, ...]
     """`<target>/<ring>` of each ring that runs it."""
     problems: tuple[str, ...]
@@ -99,7 +100,7 @@ def _listed(workspace: Workspace, name: str) -> ListedModel:
         config=config,
         engines={
             target: {
-                engine.removeprefix(f"{name}-"): _verdict(workspace, target, engine)
+                engine.removeprefix(f"{name}-"): _verdict(workspace, target, engine, config)
                 for engine in engines_of(workspace, target, name)
             }
             for target in targets_of(workspace, name)
@@ -109,7 +110,13 @@ def _listed(workspace: Workspace, name: str) -> ListedModel:
     )
 
 
-def _verdict(workspace: Workspace, target: str, engine: str) -> VerdictName | None:
+def _verdict(
+    workspace: Workspace, target: str, engine: str, model: ModelConfig | None
+) -> str | None:
     with suppress(InputError):
-        return workspace.engine(target, engine).read(Verdict).verdict
+        folder = workspace.engine(target, engine)
+        verdict, built = folder.read(Verdict).verdict, folder.read(Manifest)
+        if model is None or model.version != built.model_version:
+            return f"{verdict} of {built.model_version}"
+        return verdict if model.weights.sha256 == built.source.weights_sha256 else None
     return None

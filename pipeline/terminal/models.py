@@ -27,7 +27,8 @@ def print_updated(name: str, before: tuple[str, str], now: tuple[str, str]) -> N
     lines = [
         f"models/{name}: {words[1]}",
         f"  before: {words[0]}",
-        f"Next{root_if_elsewhere()}: dvc repro",
+        f"Next{root_if_elsewhere()}: dvc repro, then dvc metrics diff",
+        "Commit all of it: then `git revert` and `pipeline pull` take it back.",
     ]
     _print(lines, Console())
 

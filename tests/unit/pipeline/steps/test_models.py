@@ -41,6 +41,7 @@ from pipeline.steps.list_models import list_models
 from pipeline.steps.remove_model import remove_model
 from pipeline.steps.update_model import update_model
 from pipeline.terminal.models import print_models
+from tests.factories import records
 
 ROOT = Path(__file__).parents[4]
 TARGETS = ("x86-openvino", "jetson-thor")
@@ -509,6 +510,22 @@ def test_the_list_says_what_there_is(helmets: Workspace) -> None:
         "meter-yolov8n`, or bring it back with `git checkout -- models/meter-yolov8n` and `dvc "
         "checkout`.",
     ]
+
+
+def test_a_verdict_on_the_weights_of_before_says_so(helmets: Workspace) -> None:
+    of_engine = helmets.engine("x86-openvino", "helmets-fp16").path
+    model = load_model(helmets, "helmets")
+    for version, sha256, said in (
+        (model.version, model.weights.sha256, "PASS"),
+        ("1.8", model.weights.sha256, "PASS of 1.8"),
+        (model.version, "0" * 64, None),
+    ):
+        source = records.source().model_copy(update={"weights_sha256": sha256})
+        built = records.manifest(model="helmets", model_version=version, source=source)
+        built.write(of_engine / "manifest.json")
+        records.verdict_with().write(of_engine / "verdict.json")
+        (one,) = [one for one in list_models(helmets) if one.name == "helmets"]
+        assert one.engines["x86-openvino"]["fp16"] == said
 
 
 def test_a_model_that_params_does_not_name(helmets: Workspace) -> None:
