@@ -59,7 +59,7 @@ def add_model(
         single_class=single_class,
     )
     added = add_model(workspace, new)
-    print_sets(added.split, added.facts, added.classes)
+    print_sets(added.split, added.facts, added.classes, added.left_out)
     print_next_of_model(name, new.targets, new.imgsz, added.trained_at)
 
 

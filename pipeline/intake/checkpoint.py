@@ -78,6 +78,8 @@ class CheckpointFacts:
     """Trained with `single_cls`: every object is of one class."""
     imgsz: tuple[int, int] | None
     """Height and width that it was trained at, in pixels; None where it does not say."""
+    left_out: tuple[str, ...]
+    """Classes whose objects its training passed over (`classes`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +142,14 @@ def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:
     content = _load(path, data)
     try:
         network = _network(path, content)
+        names = class_names(path, network)
         facts = CheckpointFacts(
             sha256=digest,
-            classes=class_names(path, network),
+            classes=names,
             strides=strides(path, network),
             single_cls=_arguments(content).get("single_cls") is True,
             imgsz=_trained_imgsz(content),
+            left_out=_left_out(content, names),
         )
     except _BUILT_WRONG as error:
         raise InputError(
@@ -315,10 +319,15 @@ def _network(path: Path, content: dict[str, Any]) -> Any:
             f"{type(network).__name__}. Give the .pt that Ultralytics saves, not a state_dict."
         )
     head = network.model[-1]
-    if type(head) is not heads.Detect or getattr(head, "one2one_cv2", None) is not None:
+    if type(head) is not heads.Detect:
         raise InputError(
-            f"Expected YOLOv8's Detect head, got {type(head).__name__} "
-            f"(perhaps with an end-to-end branch) in {path}. Jetrail serves YOLOv8 detect."
+            f"Expected YOLOv8's Detect head in {path}, got {type(head).__name__}. Jetrail serves "
+            "YOLOv8 detect."
+        )
+    if getattr(head, "one2one_cv2", None) is not None:
+        raise InputError(
+            f"Expected YOLOv8's Detect head in {path}, got one with a second branch, which is "
+            "trained with `end2end`. Jetrail serves YOLOv8 detect; train without it."
         )
     if content.get("modelopt"):
         raise InputError(
@@ -348,6 +357,14 @@ def _trained_imgsz(content: dict[str, Any]) -> tuple[int, int] | None:
     if len(sides) != 2 or not all(type(side) is int and 0 < side < 1 << 16 for side in sides):
         return None
     return sides[0], sides[1]
+
+
+def _left_out(content: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
+    given = _arguments(content).get("classes")
+    trained = given if isinstance(given, list | tuple) else [given]
+    if not all(type(one) is int for one in trained):
+        return ()
+    return tuple(name for index, name in enumerate(names) if index not in trained)
 
 
 # --- imports -----------------------------------------------------------------------------------

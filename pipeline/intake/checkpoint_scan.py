@@ -81,6 +81,7 @@ CALLED = PATHS | frozenset(
         "_codecs.encode",
         "collections.OrderedDict",
         "torch.Size",
+        "torch.device",
         "torch._utils._rebuild_parameter",
         "torch._utils._rebuild_tensor_v2",
         NAMESPACE,

@@ -6,6 +6,7 @@ and `BaseDataset.get_img_files` read it.
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,10 @@ ENDINGS = frozenset({".yaml", ".yml"})
 MAX_VALUES = 1_000_000
 """In a file of a few hundred bytes anchors make any number of them."""
 
+_CONVERT = (
+    "import asyncio, sys; from ultralytics.data.converter import convert_ndjson_to_yolo as made; "
+    "print(asyncio.run(made(*sys.argv[1:])))"
+)
 _WRITE = (
     "Write a data.yaml: `train:` and `val:` with folders or lists of pictures, relative to it, and "
     "`names:` with the classes in the checkpoint's order"
@@ -90,6 +95,12 @@ def _check_file(path: Path) -> None:
         raise InputError(said)
     if not path.is_file():
         raise InputError(f"Expected an Ultralytics data.yaml at {path}, but no file is there.")
+    if path.suffix.lower() == ".ndjson":
+        make = shlex.join(["python", "-c", _CONVERT, str(path), f"{path.with_suffix('')}"])
+        raise InputError(
+            f"Expected a data.yaml, got {path}, as Ultralytics' platform exports. A training makes "
+            f"a folder with a data.yaml of it, and so does `{make}`. Give that data.yaml."
+        )
     if path.suffix.lower() not in ENDINGS:
         raise InputError(
             f"Expected an Ultralytics data.yaml, got {path}. {_WRITE}. Labels are YOLO's, a text "
@@ -255,17 +266,18 @@ def _images(path: Path, folder: Path, entry: str, split: str) -> list[Path]:
     found = find_pictures(place) if place.is_dir() else _listed(place) if listed else []
     missing = [one for one in found if not one.is_file()]
     if not found or missing:
-        problem = f"{missing[0]} is not there" if missing else f"{place} has none"
+        lost = missing[0] if missing else None if place.exists() else place
         raise InputError(
-            f"{path}: expected pictures for `{split}: {entry}`, but {problem}. "
-            f"{_mend(listed, bool(missing))}, or take the split out of the file."
+            f"{path}: expected pictures for `{split}: {entry}`, but "
+            f"{f'{lost} is not there' if lost else f'{place} has none'}. "
+            f"{_mend(place, bool(missing))}, or take the split out of the file."
         )
     return found
 
 
-def _mend(listed: bool, missing: bool) -> str:
-    if not listed:
-        return "Fix the path"
+def _mend(place: Path, missing: bool) -> str:
+    if not place.is_file():
+        return "Write the path with `/`" if "\\" in place.name else "Fix the path"
     if missing:
         return "Write the lines of the list from its folder, as `./images/a.jpg`, or as whole paths"
     return "Give a folder, or a text file with the path of a picture in each line"

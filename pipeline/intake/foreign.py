@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 from pipeline.intake.checkpoint_scan import Scan, attributes
@@ -31,6 +33,15 @@ _TENSORS = {
 }
 _PRUNED = "torch.nn.utils.prune."
 _NETWORK = ("torch.nn.modules.", "ultralytics.nn.")
+_WHOLE = re.compile(r"ultralytics\.(models|yolo)\.[\w.]*\.YOLO\w*")
+_LOSS = re.compile(r"torch\.nn\.modules\.loss\.|ultralytics\.(yolo\.)?utils\.(loss|tal)\.")
+"""Saved by many an Ultralytics while it trains (last.pt, epoch10.pt); best.pt has none of them."""
+_STRIP = (
+    "import sys; from ultralytics.utils.torch_utils import strip_optimizer; "
+    "strip_optimizer(*sys.argv[1:])"
+)
+_ELSEWHERE = re.compile(r"(\w+\.)?models\.|__main__\.")
+"""Layers of YOLOv5, v6, v7 and v9 in their own repositories, and of somebody's own script."""
 
 
 def not_ours(path: Path, found: Scan) -> str:
@@ -40,7 +51,9 @@ def not_ours(path: Path, found: Scan) -> str:
         or _other_task(path, found)
         or _fused(path, found)
         or _other_tensors(path, found)
+        or _unfinished(path, found)
         or _other_network(path, found)
+        or _other_code(path, found)
         or _untrusted(path, found)
     )
 
@@ -53,7 +66,25 @@ def _wrapped(path: Path, found: Scan) -> str | None:
                 f"Expected the network itself in {path}, got one in a {kind}, as a model is while "
                 f"it trains. Save its `.{_WRAPPERS[name]}`, or give the best.pt of the training."
             )
+        if _WHOLE.fullmatch(name):
+            return (
+                f"Expected the .pt that training saves in {path}, got all of a YOLO object, as "
+                "`torch.save` writes it. Nothing in it was run. Save it with its own `.save(FILE)`,"
+                " or give the best.pt of the training."
+            )
     return None
+
+
+def _unfinished(path: Path, found: Scan) -> str | None:
+    if not all(_LOSS.match(name) for name in found.foreign):
+        return None
+    strip = shlex.join(["python", "-c", _STRIP, str(path), "stripped.pt"])
+    return (
+        f"Expected the weights of a training, got {path}, which was saved while it trained, with "
+        "its loss, which is code. Nothing in it was run. Give the best.pt from the end of the "
+        f"training; of a training of your own that broke off, strip this one (`{strip}`), and give "
+        "stripped.pt."
+    )
 
 
 def _other_task(path: Path, found: Scan) -> str | None:
@@ -88,12 +119,25 @@ def _other_tensors(path: Path, found: Scan) -> str | None:
 
 
 def _other_network(path: Path, found: Scan) -> str | None:
-    if not all(name.startswith(_NETWORK) for name in found.foreign):
+    foreign = [name for name in found.foreign if not _LOSS.match(name)]
+    if not all(name.startswith(_NETWORK) for name in foreign):
         return None
-    layers = ", ".join(name.rpartition(".")[2] for name in found.foreign[:4])
+    layers = ", ".join(name.rpartition(".")[2] for name in foreign[:4])
     return (
         f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), got another network"
         f"{_origin(found)}: {path} holds the layers {layers}, which YOLOv8 does not have."
+    )
+
+
+def _other_code(path: Path, found: Scan) -> str | None:
+    others = [name for name in found.foreign if not name.startswith(_NETWORK)]
+    if not all(_ELSEWHERE.match(name) for name in others):
+        return None
+    return (
+        f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x) of Ultralytics' own layers, got "
+        f"{', '.join(others[:4])} in {path}, as YOLOv5, v7 and v9 of their own repositories have, "
+        "or a network that was changed by a script, as by pruning. Nothing in it was run. Train a "
+        "YOLOv8 with the package ultralytics, and give its best.pt."
     )
 
 

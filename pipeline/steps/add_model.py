@@ -81,6 +81,8 @@ class Added:
     classes: tuple[str, ...]
     trained_at: tuple[int, int] | None
     """Height and width in pixels that the checkpoint was trained at; None where it says none."""
+    left_out: tuple[str, ...]
+    """Classes whose objects its training passed over."""
 
 
 def parse_imgsz(text: str) -> tuple[int, int]:
@@ -134,7 +136,11 @@ def _add_model(workspace: Workspace, new: NewModel) -> Added:
             all_of_it.enter_context(_removed_on_failure(workspace.model(new.name)))
             dvc_add(workspace.root, [workspace.model(new.name) / one for one in KEPT])
     return Added(
-        split=divided, facts=facts, classes=checkpoint.classes, trained_at=checkpoint.imgsz
+        split=divided,
+        facts=facts,
+        classes=checkpoint.classes,
+        trained_at=checkpoint.imgsz,
+        left_out=checkpoint.left_out,
     )
 
 

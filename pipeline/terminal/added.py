@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from engines.config.names import shown
 from engines.config.workspace import root_if_elsewhere
 from pipeline.accuracy.worth import worth
 from pipeline.intake.sets import SetFacts
@@ -18,9 +19,11 @@ def print_sets(
     split: Split,
     facts: Mapping[str, SetFacts],
     classes: Sequence[str],
+    left_out: Sequence[str],
     console: Console | None = None,
 ) -> None:
-    """A line for each set, then what is missing and what the evaluation will be worth."""
+    """A line for each set, then what is missing and what the evaluation will be worth; `left_out`
+    are classes whose objects the training passed over."""
     console = console or Console()
     table = Table(title="Data sets", title_justify="left")
     table.add_column("set")
@@ -31,7 +34,7 @@ def print_sets(
         counts = (one.pictures, sum(one.objects), one.background, one.equal, one.empty)
         table.add_row(purpose, split.sources[purpose], *map(str, counts))
     console.print(table)
-    for sentence in _sentences(split, facts, classes):
+    for sentence in _sentences(split, facts, classes, left_out):
         print_line(f"  {sentence}", console)
 
 
@@ -71,7 +74,12 @@ def _line(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _sentences(split: Split, facts: Mapping[str, SetFacts], classes: Sequence[str]) -> list[str]:
+def _sentences(
+    split: Split,
+    facts: Mapping[str, SetFacts],
+    classes: Sequence[str],
+    left_out: Sequence[str],
+) -> list[str]:
     dropped = sum(one.equal + one.empty for one in facts.values())
     missing = [
         f"{purpose}: {count} picture(s) have no label file in {folder}; they count as background."
@@ -91,10 +99,17 @@ def _sentences(split: Split, facts: Mapping[str, SetFacts], classes: Sequence[st
     ]
     evaluation = facts["evaluation"]
     objects = dict(zip(classes, evaluation.objects, strict=True))
+    missed = [
+        f"evaluation: the checkpoint was trained without the objects of {shown(name)} (`classes`); "
+        f"its {objects[name]} count as missed, as they do in `yolo val`."
+        for name in left_out
+        if objects[name]
+    ]
     return [
         *([f"{dropped} label row(s) dropped: equal to another, or without area."] * bool(dropped)),
         *missing,
         *copies,
         *seen,
+        *missed,
         *worth(evaluation.pictures, objects),
     ]

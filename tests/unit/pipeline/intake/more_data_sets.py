@@ -87,11 +87,19 @@ def _places() -> None:
     yaml("dot_slash", PLAIN.replace("images/val", "./images/val"))
     yaml("up_and_down", PLAIN.replace("images/val", "images/train/../val"))
     yaml("picture_as_split", PLAIN.replace("images/val", "images/val/x.png"), "has none")
-    yaml("glob", PLAIN.replace("images/val", "images/val/*.png"), "has none")
-    yaml("environment", PLAIN.replace("images/val", "$HOME/images"), "has none")
-    yaml("tilde", PLAIN.replace("images/val", "~/images-nowhere"), "has none")
-    yaml("back_slashes", PLAIN.replace("images/val", "images\\val"), "has none")
-    yaml("list_with_one_gone", PLAIN.replace("images/val", "[images/val, images/gone]"), "has none")
+    yaml("glob", PLAIN.replace("images/val", "images/val/*.png"), "is not there")
+    yaml("environment", PLAIN.replace("images/val", "$HOME/images"), "is not there")
+    yaml("tilde", PLAIN.replace("images/val", "~/images-nowhere"), "is not there")
+    yaml(
+        "back_slashes",
+        PLAIN.replace("images/val", "images\\val"),
+        "is not there. Write the path with",
+    )
+    yaml(
+        "list_with_one_gone",
+        PLAIN.replace("images/val", "[images/val, images/gone]"),
+        "is not there",
+    )
     yaml("folder_twice", PLAIN.replace("images/val", "[images/val, images/val/]"), None)
     yaml("list_in_a_list", PLAIN.replace("images/val", "[[images/val]]"), "a list of paths")
     yaml("empty_list", PLAIN.replace("images/val", "[]"), "keys `val`")

@@ -92,7 +92,7 @@ yaml("path_to_a_file", "path: data.yaml\n" + PLAIN, "folder at `path: data.yaml`
 yaml("empty_path", "path:\n" + PLAIN)
 yaml("roboflow", PLAIN.replace("images/", "../images/"))
 yaml("list_of_folders", PLAIN.replace("val: images/val", "val: [images/val, images/train]"))
-yaml("missing", PLAIN.replace("images/val", "images/nowhere"), "nowhere has none")
+yaml("missing", PLAIN.replace("images/val", "images/nowhere"), "nowhere is not there")
 yaml("number_as_path", PLAIN.replace("images/val", "2024"), "`val` as a path")
 yaml("not_yaml", PLAIN + "a: [", "is not YAML")
 yaml("text", "just words\n", "keys `val` and `names`.*got no keys")
@@ -388,6 +388,7 @@ def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
         ),
         ("two", r"got the folder .*/two\. Give .*/two/data\.yaml, or another of its 2\."),
         ("coco.json", r"got .*/coco\.json\. Write a data\.yaml: .*of annotations in JSON \(COCO\)"),
+        ("a set.ndjson", r"got .*/a set\.ndjson, .*`python -c .* '\S*/a set'`\. Give that data"),
         ("obj.names", r"got .*/obj\.names\. Write a data\.yaml"),
         ("set.zip", r"got the archive .*set\.zip\. Unpack it"),
         ("set.tar.gz", r"got the archive .*set\.tar\.gz\. Unpack it"),
@@ -398,7 +399,7 @@ def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: 
     plain(tmp_path)
     for archive in ("set.zip", "set.tar.gz"):
         (tmp_path / archive).write_bytes(b"PK")
-    for other in ("coco.json", "obj.names", "two/data.yaml", "two/other.yml"):
+    for other in ("coco.json", "a set.ndjson", "obj.names", "two/data.yaml", "two/other.yml"):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).write_text('{"val": "images/val", "names": ["a", "b", "c"]}')
     with pytest.raises(InputError, match=said):

@@ -6,6 +6,10 @@ import contextlib
 import gzip
 import pickle
 import re
+import shlex
+import subprocess
+import sys
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -262,6 +266,60 @@ def test_other_generations(tmp_path: Path, config: str, layer: str) -> None:
     assert re.search(rf"\b{layer}\b|PSABlock|C2PSA", message)
 
 
+def with_its_loss(network: Any) -> Any:
+    """As many an Ultralytics saves last.pt and epoch10.pt while it trains."""
+    network.criterion = network.init_criterion()
+    return network
+
+
+def test_saved_while_it_trained(tmp_path: Path) -> None:
+    network = with_its_loss(build_network())
+    path = save(tmp_path / "my last.pt", None, ema=network)
+    message = refused(path, "which was saved while it trained, with its loss")
+    (command,) = re.findall(r"`(.*)`", message)
+    finished = subprocess.run(
+        shlex.split(command.replace("python", sys.executable, 1)), cwd=tmp_path, timeout=60
+    )
+    assert finished.returncode == 0
+    assert inspect_checkpoint(tmp_path / "stripped.pt").classes == CLASSES
+
+
+def test_another_generation_saved_while_it_trained(tmp_path: Path) -> None:
+    path = save(tmp_path / "weights.pt", with_its_loss(build_network(config="yolov5n")))
+    message = refused(path, "got another network")
+    assert "C3, which" in message
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "said"),
+    [
+        ("models.yolo", "Model", "of Ultralytics' own layers, got models.yolo.Model.*YOLOv5"),
+        ("yolov5.models.yolo", "DetectionModel", "got yolov5.models.yolo.DetectionModel"),
+        ("__main__", "C2f_v2", "got __main__.C2f_v2.*changed by a script, as by pruning"),
+        ("ultralytics.models.yolo.model", "YOLO", "all of a YOLO object.*`.save"),
+        ("ultralytics.yolo.engine.model", "YOLO", "all of a YOLO object"),
+        ("models_of_theirs", "Model", "could run code"),
+    ],
+)
+def test_classes_of_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, said: str
+) -> None:
+    kind = type(name, (), {"__module__": module})
+    above = module.split(".")
+    for place in (".".join(above[: depth + 1]) for depth in range(len(above))):
+        if place == module or place not in sys.modules:
+            monkeypatch.setitem(sys.modules, place, types.ModuleType(place))
+    setattr(sys.modules[module], name, kind)
+    message = refused(save(tmp_path / "weights.pt", kind()), said)
+    assert "Nothing in it was run" in message
+
+
+def test_an_end_to_end_branch(tmp_path: Path) -> None:
+    network = build_network()
+    network.model[-1].one2one_cv2 = network.model[-1].cv2
+    refused(save(tmp_path / "weights.pt", network), "a second branch.*`end2end`")
+
+
 def test_a_generation_of_layers_that_yolov8_has_too(tmp_path: Path) -> None:
     path = save(tmp_path / "weights.pt", build_network(config="yolov3"))
     refused(path, "Expected a YOLOv8 detect checkpoint.*no layer C2f.*YOLOv3")
@@ -355,6 +413,25 @@ def test_paths_among_the_training_arguments_are_text(tmp_path: Path) -> None:
     path = save(tmp_path / "weights.pt", build_network(), train_args=arguments)
     facts = inspect_checkpoint(path)
     assert (facts.imgsz, facts.single_cls) == ((96, 96), True)
+
+
+def test_a_device_among_the_training_arguments(tmp_path: Path) -> None:
+    """As of `train(device=torch.device("cuda"))`, which best.pt keeps."""
+    import torch
+
+    arguments = {"imgsz": 96, "device": torch.device("cuda:0")}
+    assert inspect_checkpoint(save(tmp_path / "a.pt", build_network(), train_args=arguments))
+
+
+@pytest.mark.parametrize(
+    ("given", "left_out"),
+    [(None, ()), ([0], ("nut",)), (1, ("bolt",)), ([1, 0], ()), ("0", ()), ([0.0], ()), (True, ())],
+)
+def test_classes_that_the_training_passed_over(
+    tmp_path: Path, given: Any, left_out: tuple[str, ...]
+) -> None:
+    path = save(tmp_path / "weights.pt", build_network(), train_args={"classes": given})
+    assert inspect_checkpoint(path).left_out == left_out
 
 
 def test_a_path_kept_as_a_class_is_refused(tmp_path: Path) -> None:

@@ -120,13 +120,14 @@ def test_the_table_says_what_feeds_what_and_what_is_missing(
     seen = {"evaluation": 2, "tuning": 0}
     divided = Split(sets={}, sources={"evaluation": "val"}, copies={"val": 4}, seen=seen)
     capsys.readouterr()
-    print_sets(divided, facts, ["a"], Console(width=80))
+    print_sets(divided, facts, ["a"], ["a"], Console(width=80))
     said = capsys.readouterr().out
     assert "evaluation │ val" in said
     assert "1 label row(s) dropped" in said
     assert f"1 picture(s) have no label file in {tmp_path / 'labels'}" in said
     assert "val: 4 picture(s) left out" in said
     assert "evaluation: 2 picture(s) are in train too; training saw them" in said
+    assert "trained without the objects of a (`classes`); its 1 count as missed" in said
     assert "tuning:" not in said
     assert "Only 2 evaluation pictures" in said
     assert max(map(len, said.splitlines()[:5])) <= 80

@@ -92,6 +92,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         single_cls=False,
         classes=CLASSES,
         imgsz=(640, 640),
+        left_out=(),
         sha256=hashlib.sha256(b"weights").hexdigest(),
     )
     monkeypatch.setattr(step, "inspect_checkpoint", lambda _: facts)
@@ -267,7 +268,7 @@ def test_bad_words_are_refused_and_nothing_is_left(
     [
         (lambda data: data.write_text("names: [a]\n"), "keys `val` and `names`"),
         (lambda data: data.write_text("- a\n"), "keys `val` and `names`"),
-        (lambda data: data.write_text("val: nowhere\nnames: [a]\n"), "nowhere has none"),
+        (lambda data: data.write_text("val: nowhere\nnames: [a]\n"), "nowhere is not there"),
         (lambda data: data.write_text("val: images/val\nnames: {1: a}\n"), "from 0 upward"),
         (
             lambda data: data.write_text("val: images/val\nnames: [helmet]\n"),
