@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engines.config.model import ModelConfig
+from engines.config.names import NAME_PATTERN
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
@@ -22,6 +23,14 @@ from pipeline.repository.git import in_git, knows, of_before
 
 KEPT = ("weights.pt", "data")
 """What `add-model` puts under DVC's control, in the model's folder."""
+
+
+def holds_a_model_s(folder: Path) -> bool:
+    """Whether a folder of models/ can be a model's and has something that only a model's has: what
+    else people put there, such as drawn pictures, is theirs."""
+    named = re.fullmatch(NAME_PATTERN, folder.name) is not None
+    own = (*KEPT, "out", "model.yaml")
+    return named and any(listed(folder, f"{one}*") for one in own)
 
 
 def unfinished(workspace: Workspace, model: str) -> bool:

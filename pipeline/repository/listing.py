@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from engines.config.model import ModelConfig, load_model
-from engines.config.names import NAME_PATTERN
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import listed
@@ -16,6 +13,7 @@ from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from pipeline.repository.entries import engines_of, models_in_rows, named_models, targets_of
 from pipeline.repository.fleet import released_in
+from pipeline.repository.kept import holds_a_model_s
 from pipeline.repository.kept import problems as kept_problems
 
 
@@ -40,7 +38,7 @@ def listed_models(workspace: Workspace) -> list[ListedModel]:
     InputError for a row that is not YAML."""
     folders = {path.parent.name for path in listed(workspace.models, "*/model.yaml")}
     names = folders | {*named_models(workspace)} | models_in_rows(workspace)
-    left = {path.name for path in listed(workspace.models, "*") if _holds_files(path)} - names
+    left = {path.name for path in listed(workspace.models, "*") if holds_a_model_s(path)} - names
     return sorted(
         [
             *(_listed(workspace, name) for name in names),
@@ -48,12 +46,6 @@ def listed_models(workspace: Workspace) -> list[ListedModel]:
         ],
         key=lambda one: one.name,
     )
-
-
-def _holds_files(folder: Path) -> bool:
-    """Whether a folder of models/ can be a model's and has anything in it."""
-    named = re.fullmatch(NAME_PATTERN, folder.name) is not None
-    return named and folder.is_dir() and any(folder.iterdir())
 
 
 def _left(workspace: Workspace, name: str) -> ListedModel:

@@ -12,6 +12,7 @@ from engines.errors import InputError
 from engines.files import remove_in_place
 from pipeline.repository.entries import models_in_rows, named_models, remove_entries
 from pipeline.repository.fleet import released_in
+from pipeline.repository.kept import holds_a_model_s
 from pipeline.repository.lock import one_at_a_time
 
 
@@ -48,7 +49,7 @@ def remove_model(workspace: Workspace, name: str, *, force: bool) -> Removed:
 def _check_there(workspace: Workspace, name: str) -> None:
     # The pattern first: a name such as `..` must lead nowhere.
     there = re.fullmatch(NAME_PATTERN, name) and (
-        workspace.model(name).exists()
+        holds_a_model_s(workspace.model(name))
         or (workspace.fleet / name).exists()
         or name in named_models(workspace)
         or name in models_in_rows(workspace)

@@ -539,10 +539,15 @@ def test_what_git_leaves_of_a_model_that_it_took_back(helmets: Workspace) -> Non
     (helmets.model("valves") / "data").mkdir(parents=True)
     (helmets.model("valves") / "weights.pt").write_bytes(OLD)
     helmets.model("empty").mkdir()
+    helmets.model("predictions").mkdir()
+    (helmets.model("predictions") / "photo.jpg.png").write_bytes(b"drawn by `predict` there")
     text = StringIO()
     print_models(list_models(helmets), Console(file=text, width=80))
     *_, name, problem = text.getvalue().splitlines()
     assert name == "valves"
+    assert "predictions" not in text.getvalue()
+    with pytest.raises(InputError, match="got 'predictions'"):
+        remove_model(helmets, "predictions", force=True)
     assert "Remove them with `pipeline remove-model valves`" in problem
     remove_model(helmets, "valves", force=False)
     assert "valves" not in {one.name for one in list_models(helmets)}
