@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from factories import paper
+from factories import paper, records
 from typer.testing import CliRunner
 
 from engines.config.workspace import Workspace
@@ -36,7 +36,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     @contextmanager
     def opened(*_: Any) -> Iterator[Any]:
         yield SimpleNamespace(
-            manifest=SimpleNamespace(classes=("nut", "bolt")),
+            manifest=records.manifest(classes=("nut", "bolt")),
             detect=lambda frames: [FOUND for _ in frames],
         )
 
@@ -99,7 +99,7 @@ def test_boxes_that_are_no_numbers(
 
     @contextmanager
     def opened(*_: Any) -> Iterator[Any]:
-        manifest = SimpleNamespace(classes=("nut", "bolt"))
+        manifest = records.manifest(classes=("nut", "bolt"))
         yield SimpleNamespace(manifest=manifest, detect=lambda frames: [odd for _ in frames])
 
     monkeypatch.setattr(step, "Detector", SimpleNamespace(open=opened))
@@ -112,7 +112,7 @@ def test_names_that_would_move_the_cursor(photos: Path, monkeypatch: pytest.Monk
     @contextmanager
     def opened(*_: Any) -> Iterator[Any]:
         yield SimpleNamespace(
-            manifest=SimpleNamespace(classes=("nut", "bolt\x1b[2J\nnut")),
+            manifest=records.manifest(classes=("nut", "bolt\x1b[2J\nnut")),
             detect=lambda frames: [FOUND for _ in frames],
         )
 
@@ -123,6 +123,22 @@ def test_names_that_would_move_the_cursor(photos: Path, monkeypatch: pytest.Monk
     assert result.exit_code == 0
     assert "\x1b" not in result.stdout + result.stderr
     assert "predictions/a\\x1b[2J.png.png: bolt [2J nut (2)\n" in result.stdout
+
+
+@pytest.mark.parametrize(("weights", "said"), [("b" * 64, False), ("c" * 64, True)])
+def test_an_engine_of_the_weights_of_before_is_said(photos: Path, weights: str, said: bool) -> None:
+    """After `update-model`, and before `dvc repro`."""
+    model = Path("models/m/model.yaml")
+    model.parent.mkdir(exist_ok=True)
+    model.write_text(
+        "schema: 1\nname: m\nversion: '1.1'\ntask: detect\n"
+        f"weights: {{path: weights.pt, sha256: {weights}}}\nimgsz: [320, 320]\nclasses: [nut, bolt]\n"
+        "data: {calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}\n"
+    )
+    result = predict("photos/a.png")
+    assert result.exit_code == 0
+    told = "m-fp16 is of the weights of version 1.0; models/m has others by now, of version 1.1"
+    assert (told in result.stderr) is said
 
 
 def test_one_picture_and_what_is_none(photos: Path) -> None:
