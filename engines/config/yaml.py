@@ -132,7 +132,7 @@ def load_named(
     `bring` one, where the two names differ, and as `parse_file`.
     """
     path = folder / name / file
-    if not path.is_file():
+    if "/" in name or not path.is_file():  # `shapes/`, as a shell completes it, is no other name
         raise InputError(f"{not_among(folder, name, file=file)} {bring}")
     found = parse_file(kind, path)
     if (called := getattr(found, key)) != name:

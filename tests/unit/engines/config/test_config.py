@@ -119,6 +119,7 @@ def test_an_unknown_model_names_the_known_ones(workspace: Workspace) -> None:
     [
         ("helmet", r"got 'helmet' \(did you mean helmets\?\)\. Bring"),
         ("models/helmets/", r"got 'models/helmets/' \(did you mean helmets\?\)"),
+        ("helmets/", r"got 'helmets/' \(did you mean helmets\?\)"),
         ("helmets-fp16", r"\(did you mean helmets\?\)"),
         ("vests", r"got 'vests'\. Bring"),
         ("", r"got ''\. Bring"),
