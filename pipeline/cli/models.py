@@ -85,7 +85,7 @@ def update_model(
     from pipeline.terminal.models import print_updated
 
     updated = update_model(find_workspace(), name, weights, version)
-    print_updated(name, updated.before, updated.now)
+    print_updated(name, *updated)
 
 
 @commands.command("remove-model")

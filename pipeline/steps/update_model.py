@@ -20,10 +20,12 @@ from pipeline.repository.yaml_text import edited, with_text, write_all
 
 
 class Updated(NamedTuple):
-    """Version and sha256 of the weights, before and now."""
+    """Version and sha256 of the weights, before and now; sizes are height and width in pixels."""
 
     before: tuple[str, str]
     now: tuple[str, str]
+    imgsz: tuple[int, int]
+    trained_at: tuple[int, int] | None
 
 
 def update_model(workspace: Workspace, name: str, weights: Path, version: str | None) -> Updated:
@@ -64,7 +66,8 @@ def update_model(workspace: Workspace, name: str, weights: Path, version: str | 
             write_all({path: text})
             if tracked(kept):
                 dvc_add(workspace.root, [kept])
-    return Updated((model.version, model.weights.sha256), (wanted, checkpoint.sha256))
+    before, now = (model.version, model.weights.sha256), (wanted, checkpoint.sha256)
+    return Updated(before, now, model.imgsz, checkpoint.imgsz)
 
 
 def _number(version: str) -> tuple[int, ...]:

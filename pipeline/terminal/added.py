@@ -47,14 +47,20 @@ def print_next_of_model(
 ) -> None:
     """Where the model is and what is next; sizes are height and width in pixels."""
     console = console or Console()
-    if trained_at not in (None, imgsz):
-        _line(
-            console,
-            f"Note: the checkpoint was trained at {trained_at[0]} x {trained_at[1]} pixels and "
-            f"will run at {imgsz[0]} x {imgsz[1]}. The accuracy in verify.json says what it costs.",
-        )
+    for text in of_another_size(imgsz, trained_at):
+        _line(console, text)
     _line(console, f"Added models/{name}, with engines for {', '.join(targets)}.")
     _line(console, f"Next{root_if_elsewhere()}: dvc repro")
+
+
+def of_another_size(imgsz: tuple[int, int], trained_at: tuple[int, int] | None) -> list[str]:
+    """What is to be said of a checkpoint that was trained at another size than it will run at."""
+    if trained_at in (None, imgsz):
+        return []
+    return [
+        f"Note: the checkpoint was trained at {trained_at[0]} x {trained_at[1]} pixels and "
+        f"will run at {imgsz[0]} x {imgsz[1]}. The accuracy in verify.json says what it costs."
+    ]
 
 
 def print_next_of_target(name: str, source: str, console: Console | None = None) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from engines.config.workspace import root_if_elsewhere, where_to_run
 from pipeline.repository.listing import ListedModel
+from pipeline.terminal.added import of_another_size
 from pipeline.terminal.tables import print_line
 
 
@@ -21,10 +22,18 @@ def print_models(models: Iterable[ListedModel], console: Console | None = None) 
     _print(lines or ["no model yet: bring one with `pipeline add-model`"], console)
 
 
-def print_updated(name: str, before: tuple[str, str], now: tuple[str, str]) -> None:
-    """What the model had and has: a version and the sha256 of the weights."""
+def print_updated(
+    name: str,
+    before: tuple[str, str],
+    now: tuple[str, str],
+    imgsz: tuple[int, int],
+    trained_at: tuple[int, int] | None,
+) -> None:
+    """What the model had and has: a version and the sha256 of the weights; sizes are height and
+    width in pixels."""
     words = [f"version {version}, weights {sha256[:12]}" for version, sha256 in (before, now)]
     lines = [
+        *of_another_size(imgsz, trained_at),
         f"models/{name}: {words[1]}",
         f"  before: {words[0]}",
         f"Next{root_if_elsewhere()}: dvc repro, then dvc metrics diff",

@@ -40,7 +40,7 @@ from pipeline.steps.add_target import add_target
 from pipeline.steps.list_models import list_models
 from pipeline.steps.remove_model import remove_model
 from pipeline.steps.update_model import update_model
-from pipeline.terminal.models import print_models
+from pipeline.terminal.models import print_models, print_updated
 from tests.factories import records
 
 ROOT = Path(__file__).parents[4]
@@ -133,7 +133,10 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def facts(path: Path) -> SimpleNamespace:
         return SimpleNamespace(
-            strides=(8, 16, 32), classes=("helmet", "vest"), sha256=sha256_file(path)
+            strides=(8, 16, 32),
+            classes=("helmet", "vest"),
+            sha256=sha256_file(path),
+            imgsz=(640, 640),
         )
 
     monkeypatch.setattr(update, "inspect_checkpoint", facts)
@@ -327,6 +330,15 @@ def test_new_weights_under_the_next_version(helmets: Workspace, checkpoint: Path
     assert (helmets.model("helmets") / "weights.pt").read_bytes() == NEW
     model = load_model(helmets, "helmets")
     assert (model.version, model.weights.sha256) == ("1.10", new)
+
+
+def test_what_is_next_after_new_weights(
+    helmets: Workspace, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_updated("helmets", *update_model(helmets, "helmets", checkpoint, None))
+    said = capsys.readouterr().out
+    assert "trained at 640 x 640 pixels and will run at 384 x 640" in said
+    assert "\nNext: dvc repro, then dvc metrics diff\n" in said
 
 
 def test_the_same_weights_again_change_nothing(helmets: Workspace, checkpoint: Path) -> None:
