@@ -71,11 +71,12 @@ def problems(workspace: Workspace, model: ModelConfig) -> Iterator[str]:
     if not weights.is_file():
         return
     if sha256_file(weights) != model.weights.sha256:
+        there = f"{where}/weights.pt"
+        back = f"dvc checkout --force {there}.dvc" if tracked(weights) else f"git checkout -- {there}"
         yield (
             f"{where}/weights.pt is not the file that model.yaml names (sha256 "
             f"{model.weights.sha256[:12]}…). Run `pipeline update-model {model.name} --weights "
-            f"FILE` with the weights that are meant, or bring back those of model.yaml (`dvc "
-            f"checkout --force {where}/weights.pt.dvc`)."
+            f"FILE` with the weights that are meant, or bring back those of model.yaml (`{back}`)."
         )
     elif tracked(weights) and _md5_of_dvc(weights) not in (None, _md5(weights)):
         yield (
