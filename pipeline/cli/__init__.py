@@ -304,6 +304,7 @@ def report(
         budget_sources,
         executed,
         invalid_engines,
+        raise_unless_all_are_judged,
         raise_unless_all_pass,
         raise_unless_one_passes,
         report,
@@ -317,7 +318,9 @@ def report(
             print(engine)
         return
     rows = report(workspace, chosen)
-    print_report(chosen, rows, budget_sources(workspace, chosen), executed(workspace, chosen))
+    ran = executed(workspace, chosen, [summary.engine for summary, _ in rows])
+    print_report(chosen, rows, budget_sources(workspace, chosen), ran)
+    raise_unless_all_are_judged(workspace, chosen)
     if one_passes:
         raise_unless_one_passes(rows, bare=target is None)
     elif not exit_zero:

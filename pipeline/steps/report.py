@@ -21,24 +21,45 @@ from pipeline.report.summary import Summary, summarise, table_text
 
 
 def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdict]]:
-    """Read every engine of the target; write `out/report/{latency,accuracy,tradeoff}.csv`.
+    """Read every engine of the target that was judged; write
+    `out/report/{latency,accuracy,tradeoff}.csv`.
 
     What DVC's metrics and GitLab read of engines that the row no longer names goes: an engine that
     somebody else took out, or that a runner kept, would be shown for ever.
 
-    Raises InputError when an engine has not been judged yet, or by other budgets, and WrongEngine
-    when a file was changed after it was judged.
+    Raises InputError when none has been judged yet, or one by other budgets, and WrongEngine when a
+    file was changed after it was judged.
     """
     folder = workspace.target(target_name) / "out" / "report"
     engines = load_target(workspace, target_name).engines
     _forget_others(workspace, target_name, engines)
-    judged = [load_judged(workspace, target_name, engine) for engine in engines]
+    lacking = _not_judged(workspace, target_name)
+    here = [engine for engine in engines if engine not in lacking] or engines
+    judged = [load_judged(workspace, target_name, engine) for engine in here]
     rows = [(_summary(one), one.verdict) for one in judged]
     summaries = [summary for summary, _ in rows]
     write_atomic(folder / "accuracy.csv", table_text(map(_accuracy_row, summaries)))
     write_atomic(folder / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
     write_atomic(folder / "latency.csv", table_text(_latency_rows(judged)))
     return rows
+
+
+def _not_judged(workspace: Workspace, target_name: str) -> list[str]:
+    return [
+        engine
+        for engine in load_target(workspace, target_name).engines
+        if not workspace.engine(target_name, engine).file(Verdict).is_file()
+    ]
+
+
+def raise_unless_all_are_judged(workspace: Workspace, target_name: str) -> None:
+    """Raise InputError that names the engines without a verdict, as right after `add-model`."""
+    if lacking := _not_judged(workspace, target_name):
+        raise InputError(
+            f"Expected a verdict on every engine of {target_name}, but {', '.join(lacking)} "
+            f"{'has' if len(lacking) == 1 else 'have'} none yet. Run `dvc repro "
+            f"engines/targets/{target_name}/dvc.yaml`."
+        )
 
 
 def _forget_others(workspace: Workspace, target_name: str, engines: Collection[str]) -> None:
@@ -59,9 +80,8 @@ def budget_sources(workspace: Workspace, target_name: str) -> dict[str, BudgetSo
     }
 
 
-def executed(workspace: Workspace, target_name: str) -> list[str]:
-    """What really ran, a sentence for each engine and each processor."""
-    engines = load_target(workspace, target_name).engines
+def executed(workspace: Workspace, target_name: str, engines: Iterable[str]) -> list[str]:
+    """What really ran, a sentence for each of the engines and each processor."""
     return what_ran([workspace.engine(target_name, engine).read(Manifest) for engine in engines])
 
 

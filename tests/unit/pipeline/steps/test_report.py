@@ -130,6 +130,17 @@ def test_the_report_ends_as_its_engines_do(
     assert (folder / "tradeoff.csv").read_text().splitlines()[2] == "meter-fp16,10.0,0.7"
 
 
+def test_what_is_judged_is_shown_beside_what_is_not_yet(paper_workspace: Workspace) -> None:
+    """As right after `add-model`: the figures of the other models are no less true."""
+    assert report(paper_workspace, "PASS").exit_code == 0
+    paper_workspace.engine(TARGET, "meter-fp16").file(Verdict).unlink()
+    result = CliRunner().invoke(commands, ["report", "--exit-zero"])
+    assert result.exit_code == 2
+    assert "meter-fp32 │" in result.stdout
+    assert "meter-fp16" not in result.stdout
+    assert "but meter-fp16 has none yet. Run `dvc repro engines/targets/" in result.stderr
+
+
 def test_an_invalid_report_ends_with_the_commands_that_measure_again(
     paper_workspace: Workspace,
 ) -> None:
