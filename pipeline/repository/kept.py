@@ -72,7 +72,8 @@ def problems(workspace: Workspace, model: ModelConfig) -> Iterator[str]:
         return
     if sha256_file(weights) != model.weights.sha256:
         there = f"{where}/weights.pt"
-        back = f"dvc checkout --force {there}.dvc" if tracked(weights) else f"git checkout -- {there}"
+        by_dvc = f"dvc checkout --force {there}.dvc"
+        back = by_dvc if tracked(weights) else f"git checkout -- {there}"
         yield (
             f"{where}/weights.pt is not the file that model.yaml names (sha256 "
             f"{model.weights.sha256[:12]}…). Run `pipeline update-model {model.name} --weights "

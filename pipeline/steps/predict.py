@@ -89,7 +89,8 @@ def _note_older(workspace: Workspace, built: Manifest) -> None:
         if model.weights.sha256 != built.source.weights_sha256:
             note(
                 f"{built.engine} is of the weights of version {built.model_version}; models/"
-                f"{model.name} has others by now, of version {model.version}: `dvc repro` builds it."
+                f"{model.name} has others by now, of version {model.version}. `dvc repro` builds "
+                "an engine of those."
             )
 
 

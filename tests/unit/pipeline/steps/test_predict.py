@@ -132,7 +132,8 @@ def test_an_engine_of_the_weights_of_before_is_said(photos: Path, weights: str, 
     model.parent.mkdir(exist_ok=True)
     model.write_text(
         "schema: 1\nname: m\nversion: '1.1'\ntask: detect\n"
-        f"weights: {{path: weights.pt, sha256: {weights}}}\nimgsz: [320, 320]\nclasses: [nut, bolt]\n"
+        f"weights: {{path: weights.pt, sha256: {weights}}}\n"
+        "imgsz: [320, 320]\nclasses: [nut, bolt]\n"
         "data: {calibration: data/calibration, tuning: data/tuning, evaluation: data/evaluation}\n"
     )
     result = predict("photos/a.png")
