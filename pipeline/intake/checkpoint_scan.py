@@ -24,6 +24,7 @@ TORCH_LAYERS = (
     "torch.nn.modules.container.ModuleList",
     "torch.nn.modules.container.Sequential",
     "torch.nn.modules.conv.Conv2d",
+    "torch.nn.modules.linear.Identity",
     "torch.nn.modules.pooling.MaxPool2d",
     "torch.nn.modules.upsampling.Upsample",
 )
@@ -35,9 +36,13 @@ ULTRALYTICS_LAYERS = (
     "ultralytics.nn.modules.block.SPPF",
     "ultralytics.nn.modules.conv.Concat",
     "ultralytics.nn.modules.conv.Conv",
+    "ultralytics.nn.modules.conv.DWConv",
     "ultralytics.nn.modules.head.Detect",
     "ultralytics.nn.tasks.DetectionModel",
 )
+"""YOLOv8's layers. Ultralytics 8.3.0 and the next few built its head with DWConv, 8.4.0 to 8.4.90 and
+some more its SPPF with an Identity for activation."""
+
 OLD_NAMES = {
     "ultralytics.nn.modules.Bottleneck": "ultralytics.nn.modules.block.Bottleneck",
     "ultralytics.nn.modules.C2": "ultralytics.nn.modules.block.C2",

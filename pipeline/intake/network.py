@@ -38,6 +38,7 @@ _ON_NOISE = 10
 """Times the tolerance: on noise rounding may show more than on pictures, where verify asks again.
 Weights that two layers share move boxes by tens of pixels."""
 
+_CONVS = ("Conv", "DWConv")
 _SOURCE = "Give the best.pt of the training."
 
 
@@ -71,7 +72,7 @@ def check_kind(path: Path, network: Any) -> None:
             f"Expected a network for colour pictures (3 channels), got one for {channels} in "
             f"{path}. Jetrail serves YOLOv8 on colour pictures; train without `channels`."
         )
-    if any(type(one).__name__ == "Conv" and not hasattr(one, "bn") for one in network.modules()):
+    if any(type(one).__name__ in _CONVS and not hasattr(one, "bn") for one in network.modules()):
         raise InputError(
             f"Expected the weights of a training, got {path}, which was saved after fusing its "
             "layers. Give the best.pt of the training."
@@ -118,7 +119,7 @@ def _loose_activation(network: Any) -> str | None:
     kinds = {
         name: type(one).__name__ for name, one in network.named_modules(remove_duplicate=False)
     }
-    own = {f"{name}.act" for name, kind in kinds.items() if kind == "Conv"}
+    own = {f"{name}.act" for name, kind in kinds.items() if kind in _CONVS}
     loose = (name for name, kind in kinds.items() if kind == "SiLU" and name not in own)
     return next(loose, None)
 

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -264,6 +265,48 @@ def test_other_generations(tmp_path: Path, config: str, layer: str) -> None:
     path = save(tmp_path / "weights.pt", build_network(config=config))
     message = refused(path, "Expected a YOLOv8 detect checkpoint.*got another network")
     assert re.search(rf"\b{layer}\b|PSABlock|C2PSA", message)
+
+
+def of_8_3(network: Any) -> None:
+    """The head of YOLO11, with which Ultralytics 8.3.0 to 8.3.8 and more built YOLOv8 too."""
+    head = network.model[-1]
+    widths = [branch[0].conv.in_channels for branch in head.cv3]
+    with mock.patch.object(type(head), "legacy", False):
+        other = type(head)(nc=head.nc, ch=widths)
+    assert type(other.cv3[0][0][0]).__name__ == "DWConv"
+    head.cv3 = other.cv3.half().eval()
+
+
+def of_8_4(network: Any) -> None:
+    """The SPPF of YOLO26, with which Ultralytics 8.4.0 to 8.4.90 and more built YOLOv8 too."""
+    import torch
+
+    (pooling,) = (one for one in network.modules() if type(one).__name__ == "SPPF")
+    pooling.cv1.act = torch.nn.Identity()
+
+
+@pytest.mark.parametrize("changed", [of_8_3, of_8_4])
+def test_yolov8_as_other_ultralytics_built_it_is_exported_as_it_computes(
+    tmp_path: Path, changed: Callable[[Any], None]
+) -> None:
+    network = build_network()
+    changed(network)
+    path = save(tmp_path / "weights.pt", network)
+    assert inspect_checkpoint(path).classes == CLASSES
+    loaded = load_checkpoint(path)
+    adapter.export_onnx(loaded, tmp_path / "model.onnx", IMGSZ)
+    session = OnnxModel((tmp_path / "model.onnx").read_bytes(), threads=1)
+    images = np.random.default_rng(1).integers(0, 256, (1, *IMGSZ, 3), dtype=np.uint8)
+    expected = loaded.forward(images)
+    np.testing.assert_allclose(session.run(images), expected, rtol=1e-4, atol=1e-2)
+
+
+def test_a_head_without_dfl(tmp_path: Path) -> None:
+    import torch
+
+    network = build_network()
+    network.model[-1].dfl = torch.nn.Identity()
+    refused(save(tmp_path / "weights.pt", network), "without DFL, as YOLO26")
 
 
 def with_its_loss(network: Any) -> Any:
