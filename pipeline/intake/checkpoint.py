@@ -326,8 +326,8 @@ def _network(path: Path, content: dict[str, Any]) -> Any:
         )
     if type(head.dfl) is not ultralytics_module("ultralytics.nn.modules.block").DFL:
         raise InputError(
-            f"Expected YOLOv8's Detect head in {path}, got one without DFL, as YOLO26 has (`reg_max: "
-            "1`). Jetrail serves YOLOv8 detect."
+            f"Expected YOLOv8's Detect head in {path}, got one without DFL, as YOLO26 has (its "
+            "`reg_max` is 1). Jetrail serves YOLOv8 detect."
         )
     if getattr(head, "one2one_cv2", None) is not None:
         raise InputError(

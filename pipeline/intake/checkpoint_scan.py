@@ -40,8 +40,8 @@ ULTRALYTICS_LAYERS = (
     "ultralytics.nn.modules.head.Detect",
     "ultralytics.nn.tasks.DetectionModel",
 )
-"""YOLOv8's layers. Ultralytics 8.3.0 and the next few built its head with DWConv, 8.4.0 to 8.4.90 and
-some more its SPPF with an Identity for activation."""
+"""YOLOv8's layers. Ultralytics 8.3.0 and the next few built its head with DWConv, 8.4.0 to 8.4.90
+and some more its SPPF with an Identity for activation."""
 
 OLD_NAMES = {
     "ultralytics.nn.modules.Bottleneck": "ultralytics.nn.modules.block.Bottleneck",
