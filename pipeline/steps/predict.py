@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from engines.config.model import load_model
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
 from engines.detect.detector import Detector
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
-from engines.records.manifest import Manifest
 from pipeline.intake.pictures import READ, find_pictures, is_picture, read_picture
 from pipeline.progress import note, track
 from pipeline.report.drawn import write_drawn
+from pipeline.report.older import older
 
 
 def predict(
@@ -35,7 +33,8 @@ def predict(
     drawn: dict[Path, dict[str, int]] = {}
     with Detector.open(workspace.engine(target_name, engine).path, read_fingerprint()) as detector:
         classes = detector.manifest.classes
-        _note_older(workspace, detector.manifest)
+        for sentence in older(workspace, detector.manifest):
+            note(sentence)
         for path in track(found, f"predict with {engine}", total=len(found)):
             try:
                 pixels = read_picture(path)
@@ -81,17 +80,6 @@ def _what(source: Path) -> str:
         return "a folder without any"
     kinds = ", ".join(one[1:] for one in sorted(READ))
     return f"another kind of file (pictures end in {kinds})" if source.exists() else "nothing"
-
-
-def _note_older(workspace: Workspace, built: Manifest) -> None:
-    with suppress(InputError):  # whatever is wrong with model.yaml, the engine runs
-        model = load_model(workspace, built.model)
-        if model.weights.sha256 != built.source.weights_sha256:
-            note(
-                f"{built.engine} is of the weights of version {built.model_version}; models/"
-                f"{model.name} has others by now, of version {model.version}. `dvc repro` builds "
-                "an engine of those."
-            )
 
 
 def _check_numbers(found: Detections, engine: str, path: Path) -> None:

@@ -16,6 +16,7 @@ from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.judged import JudgedEngine, load_judged
 from pipeline.report.again import measure_again
+from pipeline.report.older import older
 from pipeline.report.ran import what_ran
 from pipeline.report.summary import Summary, summarise, table_text
 
@@ -81,8 +82,10 @@ def budget_sources(workspace: Workspace, target_name: str) -> dict[str, BudgetSo
 
 
 def executed(workspace: Workspace, target_name: str, engines: Iterable[str]) -> list[str]:
-    """What really ran, a sentence for each of the engines and each processor."""
-    return what_ran([workspace.engine(target_name, engine).read(Manifest) for engine in engines])
+    """What really ran, a sentence for each of the engines and each processor, and one for each
+    engine of older weights."""
+    built = [workspace.engine(target_name, engine).read(Manifest) for engine in engines]
+    return [*what_ran(built), *(text for one in built for text in older(workspace, one))]
 
 
 def invalid_engines(workspace: Workspace, target_name: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -216,3 +217,13 @@ def test_a_row_says_where_its_budgets_are_from(tmp_path: Path) -> None:
     assert set(budget_sources(workspace, "x86-openvino").values()) == {"required"}
     assert set(budget_sources(workspace, "jetson-orin-nx").values()) == {"article"}
     assert set(budget_sources(workspace, "jetson-thor").values()) == {"derived"}
+
+
+def test_figures_of_the_weights_of_before_are_told_as_that(paper_workspace: Workspace) -> None:
+    told = "of the weights of version 1.0; models/meter has others by now, of version 1.1"
+    assert told not in report(paper_workspace, "PASS").stdout
+    path = paper_workspace.model("meter") / "model.yaml"
+    text = path.read_text().replace('"1.0"', '"1.1"')
+    path.write_text(re.sub("sha256: [0-9a-f]{64}", f"sha256: {'d' * 64}", text))
+    said = report(paper_workspace, "PASS").stdout
+    assert said.count(told) == 2  # an engine each

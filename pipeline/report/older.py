@@ -1,0 +1,22 @@
+"""Whether an engine is of the weights that its model has now, or of those before `update-model`."""
+
+from __future__ import annotations
+
+from engines.config.model import load_model
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from engines.records.manifest import Manifest
+
+
+def older(workspace: Workspace, built: Manifest) -> tuple[str, ...]:
+    """A sentence where its model has other weights by now; its figures look like the new ones'."""
+    try:
+        model = load_model(workspace, built.model)
+    except InputError:
+        return ()  # whatever is wrong with model.yaml, the engine is what it is
+    if model.weights.sha256 == built.source.weights_sha256:
+        return ()
+    return (
+        f"{built.engine} is of the weights of version {built.model_version}; models/{model.name} "
+        f"has others by now, of version {model.version}. `dvc repro` builds an engine of those.",
+    )
