@@ -62,6 +62,10 @@ def sign(
     tag: Release = None,
     target: Target = None,
     key: Key = None,
+    pushed: Annotated[
+        bool,
+        typer.Option("--pushed", help="Of candidates: first look for what the registry has."),
+    ] = False,
 ) -> None:
     """Sign the files of a release, where its engine is.
 
@@ -70,6 +74,9 @@ def sign(
     release/records/TAG/attestation.json, and `release pack` lays it into the image. Signing again
     changes nothing. Without --key it is the only key in release/trust/private/, or one that this
     clone makes for itself to try with. A passphrase or PIN comes from JETRAIL_KEY_PASSPHRASE.
+
+    With --pushed a candidate that was pushed already keeps the statement of its image in the
+    registry, as where a job of CI is run again that could not bring its records to the branch.
 
     Examples:
 
@@ -86,7 +93,12 @@ def sign(
     if tag:
         step.sign_release(workspace, tag, target, key, line)
     else:
-        step.sign_candidates(workspace, target_or_default(workspace, target), key, line)
+        name = target_or_default(workspace, target)
+        if pushed:
+            from release.steps.take_signed import take_signed
+
+            take_signed(workspace, name, line)
+        step.sign_candidates(workspace, name, key, line)
 
 
 @commands.command()

@@ -10,6 +10,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import listed
 from release.gitops.branch import Snapshot
+from release.gitops.history import latest_change
 from release.moves.carry_out import check_still
 from release.moves.earlier import held_by, stack
 from release.moves.move import Move, resting_on
@@ -71,7 +72,7 @@ def plan_handing_over(
         will_run, runs = parse_values(ours[place.path], place.path), values_at(snapshot, place)
         if will_run is None or will_run == runs:
             place = None
-        elif left := _why_left(snapshot, place, will_run):
+        elif left := _why_left(snapshot, place, runs, will_run):
             del ours[place.path]
             place = None
     before = snapshot.left_at() or snapshot
@@ -108,15 +109,19 @@ def _contents(snapshot: Snapshot, paths: Iterable[str]) -> dict[str, bytes | Non
     return {path: found[file.blob] if file else None for path, file in files.items()}
 
 
-def _why_left(snapshot: Snapshot, place: Place, wanted: ReleaseValues) -> str | None:
+def _why_left(
+    snapshot: Snapshot, place: Place, runs: ReleaseValues | None, wanted: ReleaseValues
+) -> str | None:
     name = parse_tag(wanted.image.tag).name
     stays = f"{place.ring} of {place.model} on {place.target} stays as it is"
     if snapshot.file(str(quarantine_path(_RELATIVE, name))):
         return f"{name} is quarantined on {snapshot.gitops.shown}, so {stays}"
     held = held_by(snapshot, place)
-    gone = {_name(one.values) for one in held} - {_name(one.values) for one in stack(held)}
-    if name in gone:
-        by = held[-1].change.commit
+    # A first release that was reverted leaves nothing that the ring stands on.
+    stands_on = {_name(one.values) for one in stack(held)} if runs else set()
+    change = latest_change(snapshot, place.path)
+    if change and name in {_name(one.values) for one in held} - stands_on:
+        by = change.commit
         return (
             f"{place.ring} went back from {name} ({by.name[:12]}, {by.who}), so {stays}. To have "
             f"it there all the same: `release rollback {place.model} --target {place.target} "

@@ -29,14 +29,15 @@ OTHERS = ("CI_", "GIT_AUTHOR", "GIT_COMMITTER", "JETRAIL_")
 CANARY = f"release/fleet/meter/{paper.TARGET}/canary"
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
     need("skopeo")
-    with running_registry(tmp_path_factory.mktemp("registry")) as one:
+    (tmp_path / "registry").mkdir()
+    with running_registry(tmp_path / "registry") as one:
         yield one
 
 
-def run(folder: Path, *lines: str, **variables: str) -> str:
+def run(folder: Path, *lines: str, rc: int = 0, **variables: str) -> str:
     """What bash prints that runs the lines as GitLab does: the first that fails is the last."""
     done = subprocess.run(
         ["bash", "-c", "\n".join(["set -eo pipefail", *lines])],
@@ -50,7 +51,7 @@ def run(folder: Path, *lines: str, **variables: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    assert done.returncode == rc, f"{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
 
@@ -79,7 +80,7 @@ def bare(tmp_path: Path, registry: Registry) -> Path:
     return bare
 
 
-def play(bare: Path, folder: Path, engines: dict[str, float]) -> str:
+def play(bare: Path, folder: Path, engines: dict[str, float], rc: int = 0) -> str:
     """The job in a clone of its own, with the artifacts of a device that has these engines: their
     precision, and their time for a frame."""
     git(folder.parent, "clone", "--quiet", "--depth=1", bare.as_uri(), str(folder))
@@ -92,6 +93,7 @@ def play(bare: Path, folder: Path, engines: dict[str, float]) -> str:
     return run(
         folder,
         *lines,
+        rc=rc,
         **job["variables"],
         TARGET=paper.TARGET,
         GITLAB_USER_NAME="Grace",
@@ -128,3 +130,21 @@ def test_what_passed_is_published_signed_pushed_and_in_the_canary(
     assert "is signed already, by plant" in said
     assert f"{paper.TARGET}: the branch has all of it" in said
     assert git(bare, "rev-list", "--count", "main") == "2"
+
+
+def test_a_job_whose_push_was_refused_is_run_again(
+    bare: Path, registry: Registry, tmp_path: Path
+) -> None:
+    """The registry has the image then and the branch has no record of it. ECDSA signs with a random
+    number: another statement would be another image, and the tag another image's for ever."""
+    hook = bare / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho You are not allowed to push code\nexit 1\n")
+    hook.chmod(0o755)
+    engines = {"fp32": 12.0, "fp16": 10.0}
+    said = play(bare, tmp_path / "refused", engines, rc=6)
+    assert "You are not allowed to push code" in said
+    hook.unlink()
+    said = play(bare, tmp_path / "again", engines)
+    assert "signed before, by plant" in said
+    assert head(bare).startswith(f"Grace: Release meter on {paper.TARGET} to canary: ")

@@ -142,6 +142,26 @@ def test_a_ring_that_went_back_from_a_release_does_not_get_it_again(
     assert THREE.release in repository.at(CANARY)
 
 
+def test_a_first_release_that_was_reverted_does_not_come_back(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    """With `git revert`, since a rollback has nothing to go back to; its push starts a pipeline."""
+    git(repository.root, "rm", "--quiet", CANARY)
+    repository.push("Nothing yet")
+    first = repository.clone(tmp_path / "first")
+    publish(first, TWO)
+    assert write(first.root, "--push").exit_code == 0
+    git(repository.root, "pull", "--quiet", "origin", "main")
+    git(repository.root, "revert", "--no-edit", "HEAD")
+    git(repository.root, "push", "--quiet", "origin", "HEAD:main")
+    later = repository.clone(tmp_path / "later")
+    publish(later, TWO)
+    result = write(later.root, "--push")
+    assert result.exit_code == 0, result.output
+    assert f"canary went back from {TWO.release}" in result.stdout
+    assert CANARY not in git(repository.bare, "ls-tree", "-r", "--name-only", "main")
+
+
 def test_what_the_branch_has_in_quarantine_is_recorded_and_goes_nowhere(
     repository: GitOpsRepository, job: Workspace, run: Run
 ) -> None:
