@@ -117,13 +117,15 @@ def _why_left(
     if snapshot.file(str(quarantine_path(_RELATIVE, name))):
         return f"{name} is quarantined on {snapshot.gitops.shown}, so {stays}"
     held = held_by(snapshot, place)
+    # In a repository of Fleet's own nothing tells whether this clone is an old one.
+    known = snapshot.left_at() is not None
     # A first release that was reverted leaves nothing that the ring stands on.
-    stands_on = {_name(one.values) for one in stack(held)} if runs else set()
+    stands_on = {_name(one.values) for one in (stack(held) if known else held[-1:]) if runs}
     change = latest_change(snapshot, place.path)
     if change and name in {_name(one.values) for one in held} - stands_on:
-        by = change.commit
+        by, went = change.commit, "back" if known else "on"
         return (
-            f"{place.ring} went back from {name} ({by.name[:12]}, {by.who}), so {stays}. To have "
+            f"{place.ring} went {went} from {name} ({by.name[:12]}, {by.who}), so {stays}. To have "
             f"it there all the same: `release rollback {place.model} --target {place.target} "
             f"--ring {place.ring} --to {name}`"
         )
@@ -146,8 +148,9 @@ def _move(
     if place is None or will_run is None:
         names = [path.split("/")[2] for path in files if path.endswith("/publication.json")]
         return Move(
-            subject=f"Record what was published of {target}",
-            body=f"{', '.join(names) or 'The candidates'}; no ring changes.",
+            # By its name a merge request has its branch.
+            subject=f"Record what was published of {target}: {', '.join(names) or 'candidates'}",
+            body="No ring changes.",
             trailers=tuple(("Release", name) for name in names),
             files=files,
             rests_on=rests_on,

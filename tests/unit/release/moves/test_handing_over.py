@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from factories.gitlab import Server
-from factories.gitops import GitOpsRepository, git
+from factories.gitops import RINGS_YAML, GitOpsRepository, git
 from typer.testing import CliRunner, Result
 
 from engines.config.workspace import Workspace
@@ -171,8 +171,35 @@ def test_what_the_branch_has_in_quarantine_is_recorded_and_goes_nowhere(
     assert result.exit_code == 0
     assert f"{TWO.release} is quarantined on" in result.stdout
     assert TAG in repository.at(CANARY)
-    assert repository.subjects()[0] == f"Record what was published of {TARGET}"
+    assert repository.subjects()[0] == f"Record what was published of {TARGET}: {TWO.release}"
     assert TWO.release in repository.at(f"release/records/candidates/{TARGET}.json")
+
+
+def test_an_old_clone_takes_nothing_back_in_a_repository_of_fleet_s_own(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    """It has no commit in common with the clone, so nothing tells what the clone is of."""
+    fleet, lead = tmp_path / "fleet.git", tmp_path / "lead"
+    git(tmp_path, "clone", "--quiet", "--bare", str(repository.bare), str(fleet))
+    git(tmp_path, "clone", "--quiet", str(fleet), str(lead))
+    git(lead, "checkout", "--quiet", "--orphan", "own")
+    git(lead, "commit", "--quiet", "--message=Own")
+    git(lead, "push", "--quiet", "--force", "origin", "HEAD:main")
+    address = f"gitops: {{url: '{fleet.as_uri()}', branch: main}}\n"
+    repository.workspace.rings_file.write_text(RINGS_YAML + address)
+    repository.push("Fleet reads another repository")
+    clones = {one: repository.clone(tmp_path / one, "--depth=1") for one in ("old", "new")}
+    for (name, clone), one in zip(clones.items(), (TWO, THREE), strict=True):
+        publish(clone, one)
+        result = write(clone.root, "--push")
+        assert result.exit_code == 0, name
+        assert "git pull" not in result.stdout
+        # What is on that branch too was taken for what a killed merge had left here, and removed.
+        assert candidates_path(clone, TARGET).is_file()
+    result = write(clones["old"].root, "--push")
+    assert result.exit_code == 0, result.output
+    assert f"canary went on from {TWO.release}" in result.stdout
+    assert THREE.release in git(fleet, "show", f"main:{CANARY}")
 
 
 def test_rings_in_another_order_lead_past_no_rule(
