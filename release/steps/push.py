@@ -43,7 +43,10 @@ def push_candidates(
     workspace: Workspace, target: str | None, registry: str | None, say: Say, key: str | None = None
 ) -> None:
     """`push` of the candidates of `target`, or of every target there is a record of."""
-    for release in candidates_of(workspace, target):
+    candidates = candidates_of(workspace, target)
+    if not candidates:
+        say("nothing to push, since no engine has the verdict PASS")
+    for release in candidates:
         push(workspace, release, registry, say, key)
 
 
