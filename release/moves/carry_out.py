@@ -81,8 +81,9 @@ def _same(path: str, found: bytes | None, content: bytes | None) -> bool:
     return found == content
 
 
-def check_still(latest: Snapshot, move: Move) -> None:
-    """Raise Conflict unless all that `move` rests on is as it was."""
+def check_still(latest: Snapshot, move: Move, before: str = "") -> None:
+    """Raise Conflict unless all that `move` rests on is as it was; `before` says what to do before
+    the command is run again."""
     for path, blob in move.rests_on.items():
         file = latest.file(path)
         if (file.blob if file else None) == blob:
@@ -94,6 +95,6 @@ def check_still(latest: Snapshot, move: Move) -> None:
         what = f" ({change.commit.subject})" if change else ""
         raise Conflict(
             f"Expected {path} as it was when this command looked, but meanwhile {who}{what}. "
-            f"{UNMOVED} Look at `release status`, and run the command again if you still "
+            f"{UNMOVED} {before}Look at `release status`, and run the command again if you still "
             "want it."
         )

@@ -82,7 +82,8 @@ def plan_handing_over(
         place = None  # nothing new here, and the branch has moved on
     move = _move(before, target, place, runs, will_run, files) if files else None
     if move is not None:
-        check_still(snapshot, move)  # it rests on what this clone stands on, which may be older
+        # It rests on what this clone stands on, which may be older: again it would be as old.
+        check_still(snapshot, move, "`git pull` brings it here, in GitLab a new pipeline. ")
     return HandedOver(place=place, runs=runs, will_run=will_run, left=left, move=move)
 
 

@@ -107,6 +107,8 @@ def test_a_ring_that_somebody_moved_meanwhile_is_a_conflict(
     assert result.exit_code == 7
     assert f"Expected {CANARY} as it was" in result.stderr
     assert "Grace <grace@example.com> changed it" in result.stderr
+    # Run again in the same clone it would be the same conflict.
+    assert "`git pull` brings it here, in GitLab a new pipeline." in result.stderr
     assert THREE.release in repository.at(CANARY)
     assert repository.subjects()[0] == "Canary gets another"
 
