@@ -47,10 +47,10 @@ class HandedOver:
 
 
 def plan_handing_over(
-    snapshot: Snapshot, workspace: Workspace, target: str, place: Place | None
+    snapshot: Snapshot, workspace: Workspace, target: str, place: Place | None, *, alone: bool
 ) -> HandedOver:
     """The records of `target` that are new in this clone, and the release.yaml of `place` with
-    them, as one commit.
+    them, as one commit. Records go `alone` only where no other ring takes them along.
 
     Nobody's work is undone: a ring that went back from the release, or a release that is
     quarantined there, stays so. Raises Conflict for what the branch has otherwise since this clone
@@ -80,6 +80,8 @@ def plan_handing_over(
     files = {path: one for path, one in ours.items() if one not in (old[path], now[path])}
     if place is not None and place.path not in files:
         place = None  # nothing new here, and the branch has moved on
+    if place is None and not alone:
+        files = {}
     move = _move(before, target, place, runs, will_run, files) if files else None
     if move is not None:
         # It rests on what this clone stands on, which may be older: again it would be as old.

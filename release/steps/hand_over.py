@@ -43,26 +43,28 @@ def hand_over(
     places = places_of((workspace.relative(path) for path in written), "release.yaml")
     for name in chosen_targets(workspace, target):
         of_target: list[Place | None] = [one for one in places if one.target == name]
-        for place in of_target or [None]:
-            _hand_over(workspace, name, place, request=request, say=say)
+        of_target = of_target or [None]
+        for place in of_target:
+            last = place is of_target[-1]
+            _hand_over(workspace, name, place, last=last, request=request, say=say)
 
 
 def _hand_over(
-    workspace: Workspace, target: str, place: Place | None, *, request: bool, say: Say
+    workspace: Workspace, target: str, place: Place | None, *, last: bool, request: bool, say: Say
 ) -> None:
     def planner(snapshot: Snapshot, _: Path) -> HandedOver:
-        return plan_handing_over(snapshot, workspace, target, place)
+        return plan_handing_over(snapshot, workspace, target, place, alone=last)
 
-    show = partial(_show, workspace, target, say)
+    show = partial(_show, workspace, target, last, say)
     done = perform(workspace, planner, dry_run=False, request=request, show=show, say=say)
     if done.place is not None and not request:
         follow(workspace, done.place, done.will_run, say)
 
 
-def _show(workspace: Workspace, target: str, say: Say, planned: HandedOver) -> None:
+def _show(workspace: Workspace, target: str, last: bool, say: Say, planned: HandedOver) -> None:
     if planned.left:
         say(planned.left)
-    if planned.move is None:
+    if planned.move is None and last:
         say(f"{target}: the branch has all of it")
     if planned.place is None or planned.will_run is None:
         return

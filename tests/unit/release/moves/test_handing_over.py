@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,32 @@ def test_the_ring_and_the_records_are_one_commit(
     assert again.exit_code == 0
     assert f"{TARGET}: the branch has all of it\n" in again.stdout
     assert len(repository.subjects()) == 2
+
+
+def test_of_two_models_the_one_that_is_new_takes_the_records_along(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    """Those of the target's first model went ahead, in a commit (or merge request) of their own."""
+    named = {"model": "gauge", "engine": "gauge-fp16"}
+    gauge = another("1.0", "d").model_copy(update=named)
+    shutil.copytree(repository.root / ONE, repository.root / ONE.replace("meter", "gauge"))
+    gauge.write(publication_path(repository.workspace, gauge.release))
+    repository.put(gauge, "canary")
+    repository.push("Gauge")
+    both = repository.clone(tmp_path / "both")
+    publish(both, TWO)
+    path = candidates_path(both, TARGET)
+    chosen = Candidates.read(path)
+    kept = Candidate(release=gauge.release, engine=gauge.engine, reason="the fastest")
+    chosen.model_copy(update={"candidates": {**chosen.candidates, "gauge": kept}}).write(path)
+    result = write(both.root, "--push")
+    assert result.exit_code == 0, result.output
+    assert repository.subjects() == [
+        f"Release meter on {TARGET} to canary: {TWO.release}",
+        "Gauge",
+        "Start",
+    ]
+    assert "the branch has all of it" not in result.stdout
 
 
 def test_the_clone_of_whoever_does_it_by_hand_stands_on_it(
