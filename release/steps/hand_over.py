@@ -21,6 +21,7 @@ from release.moves.place import Place, places_of
 from release.moves.signed import check_signature
 from release.packed import read_image
 from release.records import chosen_targets, read_publication
+from release.rollout.release_yaml import NOTHING, write_values
 from release.say import Say
 from release.tags import parse_tag
 
@@ -57,6 +58,9 @@ def _hand_over(
 
     show = partial(_show, workspace, target, last, say)
     done = perform(workspace, planner, dry_run=False, request=request, show=show, say=say)
+    if done.left and place is not None:
+        # Or the next `git commit --all` would bring there what stays away.
+        write_values(workspace.root / place.path, done.runs or NOTHING)
     if done.place is not None and not request:
         follow(workspace, done.place, done.will_run, say)
 

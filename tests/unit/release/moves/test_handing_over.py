@@ -165,6 +165,8 @@ def test_a_ring_that_went_back_from_a_release_does_not_get_it_again(
     assert f"--ring canary --to {TWO.release}\n" in result.stdout.replace("`", "")
     assert TAG in repository.at(CANARY)
     assert len(repository.subjects()) == 3
+    # Nor does the clone keep it for the next `git commit --all`.
+    assert git(later.root, "status", "--porcelain") == ""
     # Its next release goes its way.
     publish(later, THREE)
     assert write(later.root, "--push").exit_code == 0
