@@ -22,7 +22,7 @@ from release.moves.quarantine import PlannedQuarantine
 from release.moves.seen import named
 from release.packed import ImageRecord
 from release.records import MlflowEntry
-from release.registry.uri import seen_from_here
+from release.registry.uri import seen_from_here, sqlite_file
 from release.rollout.release_yaml import ReleaseValues
 from release.smoke.wanted import in_words
 from release.steps.add_site import AddedSite
@@ -254,7 +254,12 @@ _LOCAL = "http://127.0.0.1:5000"
 
 
 def how_to_open(uri: str) -> str:
-    """A server's address, or the command that serves a local store from where people are now."""
+    """A server's address, or the command that serves a local store from where people are now; of
+    one that is not here, as in a colleague's clone, that command would lay out an empty one."""
     if uri.startswith(_SERVERS):
         return uri
-    return f"mlflow ui --backend-store-uri {shlex.quote(seen_from_here(uri))}"
+    seen = seen_from_here(uri)
+    file = sqlite_file(seen)
+    if file is not None and not file.exists():
+        return f"where it was published, since {seen} is not here"
+    return f"mlflow ui --backend-store-uri {shlex.quote(seen)}"

@@ -66,13 +66,16 @@ def _changed(snapshot: Snapshot) -> str:
 def _fast_forward(folder: Path, commit: str) -> None:
     ours = _untouched(folder, commit)
     try:
-        _merge(folder, commit)
-    except GitFailed:
-        written = _written_before(folder, commit)
-        if not written:
-            raise
-        _restore(folder, written)
-        _merge(folder, commit)
+        try:
+            _merge(folder, commit)
+        except GitFailed:
+            written = _written_before(folder, commit)
+            if not written:
+                raise
+            # Staged, they are not in git's way; taken away first, they would be gone where this is
+            # killed then, and with them what the same command reads when it runs again.
+            git(folder, "update-index", "--add", "-z", "--stdin", content=_listed(written))
+            _merge(folder, commit)
     except CannotWrite:
         # git leaves the files that it had written by then, and would refuse to write them again.
         _restore(folder, ours)
@@ -90,11 +93,15 @@ def _untouched(folder: Path, commit: str) -> set[str]:
 
 
 def _written_before(folder: Path, commit: str) -> set[str]:
-    """The files that a merge wrote that was killed then: changed, not staged, and what `commit`
-    has. None where any other one is in the way, since that is somebody's."""
+    """The files that a merge wrote that was killed then, or that a command wrote and then pushed:
+    changed, and what `commit` has, staged too if they are. None where any other one is in the way,
+    since that is somebody's."""
     touched = _touched(folder)
     found = {name for name in _differing(folder, commit) if name in touched}
-    ours = all(touched[name][0] in " ?" and _is_as_in(folder, commit, name) for name in found)
+    ours = all(
+        (touched[name][0] in " ?" or touched[name][1] == " ") and _is_as_in(folder, commit, name)
+        for name in found
+    )
     return found if ours else set()
 
 
@@ -125,8 +132,12 @@ def _restore(folder: Path, names: Iterable[str]) -> None:
         tracked = names.intersection(_names(git(folder, "ls-files", "-z")))
         for name in names - tracked:
             (folder / name).unlink(missing_ok=True)
-        wanted = "".join(f"{name}\0" for name in tracked).encode(errors="surrogateescape")
-        git(folder, "checkout-index", "--force", "-z", "--stdin", content=wanted)
+        git(folder, "checkout-index", "--force", "-z", "--stdin", content=_listed(tracked))
+
+
+def _listed(names: Iterable[str]) -> bytes:
+    """For git's `-z --stdin`."""
+    return "".join(f"{name}\0" for name in names).encode(errors="surrogateescape")
 
 
 def _names(told: bytes) -> list[str]:

@@ -36,7 +36,7 @@ class HandedOver:
     """What goes to the branch."""
 
     place: Place | None
-    """The ring that gets another release."""
+    """The ring that has the release then; by an earlier run where it is what the ring `runs`."""
     runs: ReleaseValues | None
     will_run: ReleaseValues | None
     left: str | None
@@ -70,17 +70,17 @@ def plan_handing_over(
             )
         ours[place.path] = (workspace.root / place.path).read_bytes()
         will_run, runs = parse_values(ours[place.path], place.path), values_at(snapshot, place)
-        if will_run is None or will_run == runs:
+        if will_run is None:
             place = None
-        elif left := _why_left(snapshot, place, runs, will_run):
+        elif will_run != runs and (left := _why_left(snapshot, place, runs, will_run)):
             del ours[place.path]
             place = None
     before = snapshot.left_at() or snapshot
     old, now = _contents(before, ours), _contents(snapshot, ours)
     files = {path: one for path, one in ours.items() if one not in (old[path], now[path])}
-    if place is not None and place.path not in files:
+    if place is not None and will_run != runs and place.path not in files:
         place = None  # nothing new here, and the branch has moved on
-    if place is None and not alone:
+    if not alone and (place is None or will_run == runs):
         files = {}
     move = _move(before, target, place, runs, will_run, files) if files else None
     if move is not None:
@@ -148,7 +148,7 @@ def _move(
     files: Mapping[str, bytes],
 ) -> Move:
     rests_on = resting_on(before, *files)
-    if place is None or will_run is None:
+    if place is None or will_run is None or will_run == runs:
         names = [path.split("/")[2] for path in files if path.endswith("/publication.json")]
         return Move(
             # By its name a merge request has its branch.

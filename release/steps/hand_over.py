@@ -70,7 +70,7 @@ def _show(workspace: Workspace, target: str, last: bool, say: Say, planned: Hand
         say(planned.left)
     if planned.move is None and last:
         say(f"{target}: the branch has all of it")
-    if planned.place is None or planned.will_run is None:
+    if planned.place is None or planned.will_run in (None, planned.runs):
         return
     place, tag = planned.place, planned.will_run.image.tag
     had = f", which had {planned.runs.image.tag}" if planned.runs else ""

@@ -25,19 +25,27 @@ from release.gitops.branch import GitOps
 from release.gitops.git import GitFailed
 from release.moves.place import Place
 from release.moves.promotion import Wish
-from release.records import Candidates, candidates_path, publication_path
+from release.records import (
+    Candidate,
+    Candidates,
+    Publication,
+    candidates_path,
+    publication_path,
+)
 from release.registry.mlflow import open_store
 from release.rollout.release_yaml import dump, values_of
+from release.steps.hand_over import hand_over
 from release.steps.promote import promote
 from release.steps.quarantine import quarantine
 from release.steps.rollback import rollback
 from release.steps.status import repair, status
+from release.steps.write import write
 from tests.unit.release.publications import PUBLICATION, TARGET, another, publication_of
 
 pytestmark = pytest.mark.integration
 
 TAG = PUBLICATION.release
-TWO = another("2.0", "b")
+TWO, THREE = another("2.0", "b"), another("3.0", "c")
 CLONES = 20
 
 
@@ -85,6 +93,19 @@ def ban(workspace: Workspace) -> None:
     quarantine(
         workspace, TWO.release, "no boxes", lift=False, dry_run=False, show=_nothing, say=_nothing
     )
+
+
+def publish(workspace: Workspace, one: Publication) -> None:
+    """The records that `release publish` leaves, with it as the candidate."""
+    one.write(publication_path(workspace, one.release))
+    chosen = Candidate(release=one.release, engine=one.engine, reason="the fastest")
+    Candidates(target=TARGET, policy="fastest", candidates={"meter": chosen}, skipped={}).write(
+        candidates_path(workspace, TARGET)
+    )
+
+
+def to_first_ring(workspace: Workspace) -> None:
+    hand_over(workspace, None, write(workspace, None, _nothing), say=_nothing)
 
 
 # --- others --------------------------------------------------------------------------------------
@@ -509,7 +530,7 @@ def killed_at(moment: int, move: Callable[[Workspace], None], workspace: Workspa
     return os.WIFSIGNALED(status)
 
 
-@pytest.mark.parametrize("move", [to_pilot, back, ban])
+@pytest.mark.parametrize("move", [to_pilot, back, ban, to_first_ring])
 def test_killed_after_every_call_of_git(
     repository: GitOpsRepository, tmp_path: Path, move: Callable[[Workspace], None]
 ) -> None:
@@ -521,6 +542,8 @@ def test_killed_after_every_call_of_git(
         repository.put(PUBLICATION, "pilot")
         repository.push("The first once more")
         to_pilot(repository.workspace)
+    if move is to_first_ring:
+        publish(repository.workspace, THREE)
     before = len(repository.subjects())
     moment, killed = 0, True
     while killed:

@@ -105,6 +105,20 @@ def test_of_two_models_the_one_that_is_new_takes_the_records_along(
     assert "the branch has all of it" not in result.stdout
 
 
+def test_an_alias_that_the_first_run_did_not_come_to_follows_with_the_second(
+    job: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed right after the push, or MLflow was down."""
+    assert write(job.root, "--push").exit_code == 0
+    told: list[str] = []
+    monkeypatch.setattr(
+        "release.steps.hand_over.follow",
+        lambda _, place, values, say: told.append(f"{place.ring}: {values.image.tag}"),
+    )
+    assert write(job.root, "--push").exit_code == 0
+    assert told == [f"canary: {TWO.release}"]
+
+
 def test_the_clone_of_whoever_does_it_by_hand_stands_on_it(
     repository: GitOpsRepository, tmp_path: Path
 ) -> None:

@@ -169,8 +169,11 @@ def test_a_driver_that_there_is_not_is_bad_configuration() -> None:
     assert "t0psecret" not in str(caught.value)
 
 
-def test_commands_to_copy_hold_folders_with_blanks_together() -> None:
-    uri = "sqlite:////srv/our models/mlflow.db"
+def test_commands_to_copy_hold_folders_with_blanks_together(tmp_path: Path) -> None:
+    file = tmp_path / "our models" / "mlflow.db"
+    file.parent.mkdir()
+    file.touch()
+    uri = f"sqlite:///{file}"
     assert f"MLFLOW_TRACKING_URI='{uri}' mlflow runs" in deleted("runs", "it", "1a", uri)
     assert how_to_open(uri) == f"mlflow ui --backend-store-uri '{uri}'"
 
@@ -182,10 +185,16 @@ def test_the_repository_s_store_is_opened_from_any_folder(
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "models").mkdir()
     (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert how_to_open("sqlite:///mlflow.db") == (
+        "where it was published, since sqlite:///mlflow.db is not here"
+    )
+    (tmp_path / "mlflow.db").touch()
     for folder, seen in ((tmp_path, "mlflow.db"), (tmp_path / "docs", "../mlflow.db")):
         monkeypatch.chdir(folder)
         assert how_to_open("sqlite:///mlflow.db").endswith(f"-uri sqlite:///{seen}")
-    assert how_to_open("sqlite:////srv/mlflow.db").endswith("-uri sqlite:////srv/mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert how_to_open(uri).endswith(f"-uri {uri}")
 
 
 def test_what_is_no_uri_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
