@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from engines.errors import InputError, ServiceError
-from engines.files import DISK_ERRNOS
+from engines.files import BROKEN_ERRNOS, DISK_ERRNOS
 
 _PLACES = (
     ("experiments", "artifact_location"),
@@ -98,8 +99,7 @@ def _opened(path: Path, patience: float) -> Iterator[sqlite3.Connection]:
             ) from error
         raise InputError(
             f"Expected an SQLite database in {path}, or nothing there yet, but SQLite says: "
-            f"{error}. Free some space, fix the permissions or move the file away, then run the "
-            "same command again."
+            f"{error}. {remedy(error)} or move the file away, then run the same command again."
         ) from error
 
 
@@ -109,6 +109,22 @@ def is_disk_trouble(error: Exception) -> bool:
         return True
     words = ("disk is full", "disk I/O error", "readonly database", "unable to open database")
     return any(one in str(error) for one in words)
+
+
+def is_of_one_file(error: Exception) -> bool:
+    """Whether a file is too large for this process, or lies on a broken disk: one that is sent to
+    the store, perhaps."""
+    return isinstance(error, OSError) and error.errno in {errno.EFBIG, *BROKEN_ERRNOS}
+
+
+def remedy(error: Exception) -> str:
+    """Of a disk. SQLite says the same of a file that may not grow as of a broken disk."""
+    if "disk I/O error" in str(error):
+        return (
+            "Raise the limit on the size of a file (`ulimit -f`), free some space or look what is "
+            "wrong with the disk (`dmesg` says more)"
+        )
+    return "Free some space or fix the permissions"
 
 
 def _folder(location: str | None, name: str) -> Path | None:

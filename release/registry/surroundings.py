@@ -17,7 +17,7 @@ from engines.extras import missing_extra
 from engines.files import atomic_path, is_of_temporary_files
 from release.registry.address import DATABASES, is_server
 from release.registry.asked import FIRST_CALL, LONGEST_CALL, Asked, within
-from release.registry.sqlite import is_disk_trouble
+from release.registry.sqlite import is_disk_trouble, is_of_one_file, remedy
 from release.registry.trouble import (
     is_of_a_store_of_files,
     missing_package,
@@ -144,13 +144,13 @@ def service_errors(asked: Asked) -> Iterator[None]:
     except NoSuchModuleError as error:
         raise InputError(unknown_driver(asked)) from error
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        if is_of_temporary_files(error):
-            raise  # neither the store's disk nor the server's: said where commands end
+        if is_of_temporary_files(error) or is_of_one_file(error):
+            raise  # not for want of room at the store's or the server's: said where commands end
         if not is_server(asked.uri) and is_disk_trouble(error):
             raise InputError(
                 f"Cannot write to MLflow's store {without_credentials(asked.uri)} or the files "
-                f"beside it: {reason_of(error, *asked.uris)} Free some space or fix the "
-                "permissions, then run the same command again: it goes on where this one stopped."
+                f"beside it: {reason_of(error, *asked.uris)} {remedy(error)}, then run the "
+                "same command again: it goes on where this one stopped."
             ) from error
         raise ServiceError(refused(error, asked)) from error
     except ValueError as error:

@@ -19,12 +19,12 @@ from factories.fleet_reports import deployment, write_report
 from factories.gitops import GitOpsRepository, environment, git, make_repository
 from factories.paper import row_yaml
 
-from release.records import publication_path
+from release.records import Candidate, Candidates, candidates_path, publication_path
 from tests.unit.release.publications import PUBLICATION, TARGET, another
 
 pytestmark = pytest.mark.integration
 
-TWO = another("2.0", "b")
+TWO, THREE = another("2.0", "b"), another("3.0", "c")
 RINGS = """\
 schema: 1
 rings:
@@ -39,7 +39,8 @@ import json, os, pathlib, subprocess, sys, tempfile
 from typer.testing import CliRunner
 import engines.config.site, engines.config.target, release.registry.mlflow, release.reports.load
 import release.steps.add_site, release.steps.promote, release.steps.quarantine
-import release.steps.rollback, release.steps.watch, release.terminal
+import release.steps.hand_over, release.steps.rollback, release.steps.watch
+import release.steps.write, release.terminal
 from release.cli import commands
 
 plan = json.loads(sys.argv[1])
@@ -110,18 +111,26 @@ class Case:
     commits: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
     """Files in the clone that nobody committed."""
+    changed: tuple[str, ...] = ()
+    """Files that the clone may have as wished before the branch has them."""
 
 
 BANNED = f"Quarantine {TWO.release}"
 BACK = f"Roll meter on {TARGET} in canary back to {PUBLICATION.release}"
 RING = ("meter", "--target", TARGET)
 SITE = "release/fleet/sites/dock-7"
+CANARY = f"release/fleet/meter/{TARGET}/canary/release.yaml"
 CASES = {
     "promote": Case(
         words=("promote", *RING, "--to", "pilot"),
         commits=(f"Promote meter on {TARGET} to pilot: {TWO.release}",),
     ),
     "rollback": Case(words=("rollback", *RING, "--ring", "canary"), commits=(BACK,)),
+    "write": Case(
+        words=("write", "--push"),
+        commits=(f"Release meter on {TARGET} to canary: {THREE.release}",),
+        changed=(CANARY,),
+    ),
     "quarantine": Case(words=("quarantine", TWO.release, "--why", "no boxes"), commits=(BANNED,)),
     "watch": Case(words=("watch", "--once", "--report", "{report}"), commits=(BACK, BANNED)),
     "add-site": Case(
@@ -133,12 +142,18 @@ CASES = {
 
 @pytest.fixture
 def repository(tmp_path: Path) -> GitOpsRepository:
-    """One model on one target; the canary has a second release, which its one site cannot run."""
+    """One model on one target; the canary has a second release, which its one site cannot run, and
+    a third one is the candidate."""
     made = make_repository(tmp_path, [PUBLICATION], rings=RINGS)
     target = made.workspace.target(TARGET)
     target.mkdir(parents=True)
     (target / "params.yaml").write_text(row_yaml("meter-fp16"))
-    TWO.write(publication_path(made.workspace, TWO.release))
+    for one in (TWO, THREE):
+        one.write(publication_path(made.workspace, one.release))
+    best = Candidate(release=THREE.release, engine=THREE.engine, reason="the fastest")
+    Candidates(target=TARGET, policy="fastest", candidates={"meter": best}, skipped={}).write(
+        candidates_path(made.workspace, TARGET)
+    )
     made.put(TWO, "canary")
     made.push("A second one", at="2026-01-02T10:00:00Z")
     return made
@@ -208,7 +223,7 @@ def test_each_move(
         # What is on the branch is whole commits, the first of them first; in the clone is nothing.
         done = run["subjects"][: len(run["subjects"]) - len(before)]
         assert done == list(case.commits[len(case.commits) - len(done) :]), run
-        assert run["changed"] == [], run
+        assert set(run["changed"]) <= {"M", *case.changed}, run
     assert full or (temporary and name == "add-site"), "it was never full"
     for run in (enough, again):
         assert run["subjects"] == [*case.commits, *before], run
@@ -217,7 +232,7 @@ def test_each_move(
     assert (again["code"] == 0) == (name != "add-site"), again
 
 
-@pytest.mark.parametrize("name", ["promote", "rollback", "quarantine", "watch"])
+@pytest.mark.parametrize("name", ["promote", "rollback", "write", "quarantine", "watch"])
 def test_a_server_on_the_same_disk(repository: GitOpsRepository, tmp_path: Path, name: str) -> None:
     """The push may be done where it fails: git's last write of one is here. What the sentence says
     of the branch is so."""

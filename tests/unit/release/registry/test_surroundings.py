@@ -72,6 +72,34 @@ def test_another_full_disk_is_mlflows(uri: str, kind: type[Exception]) -> None:
         raise FULL
 
 
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "http://127.0.0.1:5000"])
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EIO, "wrong with the disk"), (errno.EFBIG, "`ulimit -f`")]
+)
+def test_a_file_that_is_sent_there_is_named(uri: str, number: int, remedy: str) -> None:
+    """An engine on a broken disk is no matter of the store's room."""
+    error = OSError(number, os.strerror(number), "engines/one.xml")
+    with pytest.raises(OSError, match="one.xml") as caught, service_errors(Asked(tracking=uri)):
+        raise error
+    said = surroundings.in_a_sentence(caught.value, "release")
+    assert said is not None
+    assert "write engines/one.xml: " in said
+    assert remedy in said
+
+
+def test_sqlite_says_the_same_of_a_limit_as_of_a_broken_disk(tmp_path: Path) -> None:
+    script = (
+        "import resource\nfrom release.registry.sqlite import _opened\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from pathlib import Path\n"
+        f"with _opened(Path({str(tmp_path / 'mlflow.db')!r}), 1) as database:\n"
+        "    database.execute('create table a (b)')\n"
+        "    database.execute('insert into a values (?)', ['x' * 99999])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "SQLite says: disk I/O error. Raise the limit on the size of a file" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("said", "remedy"),
     [
