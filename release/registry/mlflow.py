@@ -170,6 +170,11 @@ class Store:
         found = self._client.get_model_version(registered_model, str(version))
         return str(found.tags.get(TAG, ""))
 
+    def release_at(self, registered_model: str, alias: str) -> str:
+        """The release that an alias names; empty where it names none of ours."""
+        version = self.aliases(registered_model).get(alias)
+        return self.release_of(registered_model, version) if version is not None else ""
+
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         """Let `alias` name that version; nothing is written when it does already."""
         model = self._client.get_registered_model(registered_model)

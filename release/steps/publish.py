@@ -205,11 +205,24 @@ def _tell_mlflow(
             name = registered_name(model, config.target)
             version = store.version_of(name, candidate.release)
             if version is not None:
+                _say_whose_it_was(workspace, store.release_at(name, ALIAS), candidate, say)
                 store.point_alias(name, ALIAS, version)
         _drop_aliases(store, config.target, change.lost, say)
         experiments = {one.mlflow.experiment for one in publications}
         page = store.page(experiments.pop() if len(experiments) == 1 else None)
     return publications, chosen, page
+
+
+def _say_whose_it_was(workspace: Workspace, before: str, candidate: Candidate, say: Say) -> None:
+    """Where two repositories have a model of the same name, each would take the other's alias and
+    nobody see it."""
+    if before in ("", candidate.release) or publication_path(workspace, before).is_file():
+        return
+    say(
+        f"MLflow's alias {ALIAS} named {before} until now, of which this clone has no record. If a "
+        "colleague published it, `git pull` brings the record. If another repository did, the two "
+        "take each other's aliases: give one's model another name, or each a store of its own."
+    )
 
 
 def _others(workspace: Workspace, config: TargetConfig, wanted: Iterable[str]) -> list[Publication]:

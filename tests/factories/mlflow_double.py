@@ -50,6 +50,11 @@ class MlflowDouble:
     def page(self, experiment: str | None) -> str:
         return "#/experiments/1/runs" if experiment else "#/experiments"
 
+    def release_at(self, registered_model: str, alias: str) -> str:
+        version = self.aliases.get(registered_model, {}).get(alias)
+        held = self.versions.get(registered_model, {})
+        return next((release for release, one in held.items() if one == version), "")
+
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         assert version in self.versions[registered_model].values()
         self.aliases.setdefault(registered_model, {})[alias] = version

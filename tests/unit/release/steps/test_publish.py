@@ -116,3 +116,20 @@ def test_where_it_is_published_is_said_and_releases_stand_by_name(
     found = step(workspace, TARGET, "meter-fp32", said.append).publications
     assert [one.engine for one in found] == [ENGINE, "meter-fp32"]
     assert any(one.startswith(f"{TARGET}: publishing to MLflow at ") for one in said)
+
+
+def test_an_alias_that_another_repository_set_is_no_longer_taken_in_silence(
+    workspace: Workspace, add_engine: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_engine("fp16")
+    store = put_in_place(monkeypatch)
+    theirs = "v1.0-x86-openvino-fp32-0123456789ab"
+    name = f"meter.{TARGET}"
+    store.versions[name], store.aliases[name] = {theirs: 1}, {"candidate": 1}
+    said: list[str] = []
+    step(workspace, TARGET, ENGINE, said.append)
+    assert any(f"{theirs} until now, of which this clone has no record" in one for one in said)
+    assert store.aliases[name] == {"candidate": 2}
+    said.clear()
+    step(workspace, TARGET, ENGINE, said.append)
+    assert not any("until now" in one for one in said)
