@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -63,7 +63,7 @@ from release.registry.uri import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities import Experiment, LoggedModel, Run
 
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Else MLflow opens the page of GenAI evaluation, or asks."""
@@ -150,14 +150,16 @@ class Store:
             and has_files(self._client, submission, run.info.run_id)
         )
 
-    def page(self, experiment: str | None) -> str:
-        """Where a server shows the runs of an experiment, or all of them, behind its address.
+    def page(self, of: Iterable[str]) -> str:
+        """Where a server shows the runs of the experiment that holds those `of` these numbers, or
+        all runs, behind its address.
 
         The kind of experiment is said there once more: MLflow's pages of now go by the address and
         by what a browser saw last, which is GenAI at first, and not by the experiment's tag.
         """
-        found = self._client.get_experiment_by_name(experiment) if experiment else None
-        place = f"/{found.experiment_id}/runs" if found else ""
+        found = [if_there(self._client.get_run, run) for run in of]
+        experiments = {run.info.experiment_id for run in found if run is not None}
+        place = f"/{experiments.pop()}/runs" if len(experiments) == 1 else ""
         return f"#/experiments{place}?workflowType=machine_learning"
 
     def aliases(self, registered_model: str) -> dict[str, int]:
@@ -192,7 +194,7 @@ class Store:
     def _experiment(self, submission: Submission) -> str:
         name = submission.experiment
         wanted = {**_KIND, NOTE: submission.descriptions.experiment}
-        found = self._client.get_experiment_by_name(name)
+        found = self._client.get_experiment_by_name(name) or self._renamed(submission)
         if found is not None:
             number = str(found.experiment_id)
             if found.lifecycle_stage == "deleted":
@@ -208,6 +210,15 @@ class Store:
                 self._client.create_experiment(name, artifact_location=location, tags=wanted)
             )
         return self._experiment(submission)
+
+    def _renamed(self, submission: Submission) -> Experiment | None:
+        """Where the latest run of the model on this target is, if people gave that another name."""
+        found = self._client.search_model_versions(f"name = '{submission.registered_model}'")
+        ours = [one for one in found if TAG in one.tags]
+        run = self._run_of(max(ours, key=lambda one: int(one.version), default=None))
+        if run is None:
+            return None
+        return if_there(self._client.get_experiment, run.info.experiment_id)
 
     def _run(self, submission: Submission, experiment: str, version: Any | None) -> Run:
         run = self._run_of(version)

@@ -208,8 +208,7 @@ def _tell_mlflow(
                 _say_whose_it_was(workspace, store.release_at(name, ALIAS), candidate, say)
                 store.point_alias(name, ALIAS, version)
         _drop_aliases(store, config.target, change.lost, say)
-        experiments = {one.mlflow.experiment for one in publications}
-        page = store.page(experiments.pop() if len(experiments) == 1 else None)
+        page = store.page(one.mlflow.run_id for one in publications)
     return publications, chosen, page
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -47,8 +47,8 @@ class MlflowDouble:
             version=version,
         )
 
-    def page(self, experiment: str | None) -> str:
-        return "#/experiments/1/runs" if experiment else "#/experiments"
+    def page(self, of: Iterable[str]) -> str:
+        return "#/experiments/1/runs" if [*of] else "#/experiments"
 
     def release_at(self, registered_model: str, alias: str) -> str:
         version = self.aliases.get(registered_model, {}).get(alias)

@@ -1339,6 +1339,20 @@ def test_a_deleted_experiment_is_named_with_the_command(workspace: Workspace) ->
         publish(workspace, TARGET, None, _quiet)
 
 
+def test_an_experiment_that_people_renamed_gets_no_empty_one_beside_it(
+    workspace: Workspace,
+) -> None:
+    """What comes new goes where the model's releases are."""
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    client = _client(workspace)
+    experiment = client.get_experiment_by_name(f"jetrail/{MODEL}").experiment_id
+    client.rename_experiment(experiment, "line 7")
+    published = publish(workspace, TARGET, None, _quiet)
+    assert client.get_experiment_by_name(f"jetrail/{MODEL}") is None
+    assert len(client.search_runs([experiment])) == 2
+    assert published.page.startswith(f"#/experiments/{experiment}/runs?")
+
+
 @pytest.mark.parametrize("answer", ["silent", "429", "429 after a while"])
 def test_a_server_that_does_not_serve_is_given_up_soon(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, answer: str
