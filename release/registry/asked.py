@@ -42,7 +42,10 @@ LONGEST_CALL = 20.0
 """Seconds for an answer, the first one and later ones. MLflow's own timeout is of each piece of
 one, so that a server that sends a byte now and then would hold a command for hours."""
 SECONDS_PER_MIB = 10.0
-"""For files on top of it: the slowest line that is worth waiting for."""
+SECONDS_PER_FILE = 2.0
+"""For files on top of it: the slowest line that is worth waiting for, and the slowest answer, since
+each file is a request of its own (a server that checks passwords takes half a second for one). One
+that falls silent is given up earlier, by its requests."""
 
 
 @dataclass
@@ -101,8 +104,9 @@ class Asking:
         )
         if name in _ROOT_ABOVE:
             check_shared(self._asked, _ROOT_ABOVE[name])
-        size = _size(args[-1]) if name.startswith("log_") and files else 0
-        limit = self._patience + SECONDS_PER_MIB * size / 2**20
+        limit = self._patience
+        if files and name.startswith("log_"):
+            limit += _seconds_for(args[-1])
         with within(limit if self._limited else None):
             found = method(*args, **kwargs)
         self._patience = LONGEST_CALL
@@ -173,5 +177,6 @@ def _written_by_clients(found: Any) -> str:
     return ""
 
 
-def _size(folder: str) -> int:
-    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+def _seconds_for(folder: str) -> float:
+    sizes = [path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()]
+    return SECONDS_PER_MIB * sum(sizes) / 2**20 + SECONDS_PER_FILE * len(sizes)

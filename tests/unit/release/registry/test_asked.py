@@ -201,15 +201,16 @@ def test_what_goes_on_in_steps_has_the_time_for_each() -> None:
         time.sleep(60)
 
 
-def test_files_get_time_by_their_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_get_time_by_their_size_and_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     limits = []
     monkeypatch.setattr(asked_module, "within", lambda seconds: limits.append(seconds) or _free())
     (tmp_path / "engine").write_bytes(bytes(3 << 20))
+    (tmp_path / "code").touch()
     client: Any = Asking(SimpleNamespace(log_artifacts=print), Asked(tracking=RUNS), limited=True)
     client.log_artifacts("1", str(tmp_path))
     client.log_artifacts("1", str(tmp_path))
-    size = 3 * asked_module.SECONDS_PER_MIB
-    assert limits == [asked_module.FIRST_CALL + size, asked_module.LONGEST_CALL + size]
+    more = 3 * asked_module.SECONDS_PER_MIB + 2 * asked_module.SECONDS_PER_FILE
+    assert limits == [asked_module.FIRST_CALL + more, asked_module.LONGEST_CALL + more]
 
 
 def test_what_a_call_is_given_by_name_is_handed_on() -> None:
