@@ -201,7 +201,7 @@ def test_what_goes_on_in_steps_has_the_time_for_each() -> None:
         time.sleep(60)
 
 
-def test_files_get_time_by_their_size_and_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_get_time_by_size_and_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     limits = []
     monkeypatch.setattr(asked_module, "within", lambda seconds: limits.append(seconds) or _free())
     (tmp_path / "engine").write_bytes(bytes(3 << 20))
