@@ -26,6 +26,9 @@ class NotingClient:
     def get_experiment_by_name(self, name: str) -> None:
         return None
 
+    def search_model_versions(self, query: str) -> list[Any]:
+        return []
+
     def create_experiment(self, name: str, **facts: Any) -> str:
         self.made = {"name": name, **facts}
         raise Ended
@@ -35,7 +38,9 @@ def test_an_experiment_is_made_with_its_kind_and_its_words(tmp_path: Path) -> No
     """Else MLflow opens it as GenAI's, until somebody publishes for a second time."""
     client: Any = NotingClient()
     submission: Any = SimpleNamespace(
-        experiment="meter", descriptions=SimpleNamespace(experiment="What it is.")
+        experiment="meter",
+        registered_model="meter.x",
+        descriptions=SimpleNamespace(experiment="What it is."),
     )
     store = Store(client, Asked(tracking="sqlite:///a.db"), "sqlite:///a.db", tmp_path / "files")
     with pytest.raises(Ended):
