@@ -262,6 +262,8 @@ def test_a_server_on_the_same_disk(repository: GitOpsRepository, tmp_path: Path,
             assert done, run
         had = len(done)
         seen |= {at for at, one in enumerate(said) if one}
-    assert {0, 1} <= seen, "it was never full before the push, or never after it"
+    # What `write` gave the branch lies in the clone by then: hardly anything is left to be written.
+    after = set() if name == "write" else {1}
+    assert {0, *after} <= seen, "it was never full before the push, or never after it"
     for run in (enough, again):
         assert run["subjects"] == [*case.commits, *before], run
