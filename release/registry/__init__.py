@@ -8,7 +8,7 @@ uri           where MLflow is, and what of that may be shown
 sqlite        a store that is a file: whether it can be used, and whether it was moved
 asked         which store is asked, for how long, and what an error calls it
 surroundings  how MLflow is called, and its errors as the sentences of `trouble`
-mlflow        run, model, version and alias, each made once; runs: which is a release's; logged: its
-              model; saved: their files
+mlflow        run, model, version and alias, each made once; experiments: where they are; runs:
+              which is a release's; logged: its model; saved: their files
 policy        which passing engine is the candidate
 """

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import InputError, ServiceError
 from release.records import MlflowEntry
-from release.registry import logged, runs
+from release.registry import experiments, logged, runs
 from release.registry.asked import LONGEST_CALL, Asked, Asking, within
 from release.registry.description import heading
 from release.registry.runs import AGAIN, LOGGED, MEASUREMENT, NOTE, TAG
@@ -63,10 +63,8 @@ from release.registry.uri import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, LoggedModel, Run
+    from mlflow.entities import LoggedModel, Run
 
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Else MLflow opens the page of GenAI evaluation, or asks."""
 _TAKEN_BACK = r"must be in the 'active' state|Logged model with ID .* not found"
 """What MLflow says of a run or a model that was deleted."""
 
@@ -103,7 +101,7 @@ class Store:
             return self._publish(submission)
 
     def _publish(self, submission: Submission) -> MlflowEntry:
-        experiment = self._experiment(submission)
+        experiment = experiments.of_model(self._client, submission, self._asked, self._artifacts)
         self._client.search_logged_models([experiment], max_results=1)  # a server before 3.0 fails
         found = self._find_version(submission.registered_model, submission.release)
         run = self._run(submission, experiment, found)
@@ -158,8 +156,8 @@ class Store:
         by what a browser saw last, which is GenAI at first, and not by the experiment's tag.
         """
         found = [if_there(self._client.get_run, run) for run in of]
-        experiments = {run.info.experiment_id for run in found if run is not None}
-        place = f"/{experiments.pop()}/runs" if len(experiments) == 1 else ""
+        numbers = {run.info.experiment_id for run in found if run is not None}
+        place = f"/{numbers.pop()}/runs" if len(numbers) == 1 else ""
         return f"#/experiments{place}?workflowType=machine_learning"
 
     def aliases(self, registered_model: str) -> dict[str, int]:
@@ -190,35 +188,6 @@ class Store:
             return False
         self._client.delete_registered_model_alias(registered_model, alias)
         return True
-
-    def _experiment(self, submission: Submission) -> str:
-        name = submission.experiment
-        wanted = {**_KIND, NOTE: submission.descriptions.experiment}
-        found = self._client.get_experiment_by_name(name) or self._renamed(submission)
-        if found is not None:
-            number = str(found.experiment_id)
-            if found.lifecycle_stage == "deleted":
-                what = f"experiment {name}"
-                raise InputError(deleted("experiments", what, number, self._asked.tracking))
-            for key, value in wanted.items():
-                if key not in found.tags:
-                    self._client.set_experiment_tag(number, key, value)
-            return number
-        location = (self._artifacts / name).as_uri() if self._artifacts else None
-        with already_there():
-            return str(
-                self._client.create_experiment(name, artifact_location=location, tags=wanted)
-            )
-        return self._experiment(submission)
-
-    def _renamed(self, submission: Submission) -> Experiment | None:
-        """Where the latest run of the model on this target is, if people gave that another name."""
-        found = self._client.search_model_versions(f"name = '{submission.registered_model}'")
-        ours = [one for one in found if TAG in one.tags]
-        run = self._run_of(max(ours, key=lambda one: int(one.version), default=None))
-        if run is None:
-            return None
-        return if_there(self._client.get_experiment, run.info.experiment_id)
 
     def _run(self, submission: Submission, experiment: str, version: Any | None) -> Run:
         run = self._run_of(version)

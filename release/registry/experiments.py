@@ -1,0 +1,51 @@
+"""The experiment of a model: found by its name, or by its runs where people renamed it, or made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.errors import InputError
+from release.registry.asked import Asked
+from release.registry.runs import NOTE, TAG
+from release.registry.submission import Submission
+from release.registry.surroundings import already_there, if_there
+from release.registry.trouble import deleted
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Else MLflow opens the page of GenAI evaluation, or asks."""
+
+
+def of_model(
+    client: MlflowClient, submission: Submission, asked: Asked, artifacts: Path | None
+) -> str:
+    """The number of the experiment, made if there is none; `artifacts` is the folder of files of a
+    store that is a file. Raises InputError where it lies in MLflow's trash."""
+    name = submission.experiment
+    wanted = {**_KIND, NOTE: submission.descriptions.experiment}
+    found = client.get_experiment_by_name(name) or _renamed(client, submission)
+    if found is not None:
+        number = str(found.experiment_id)
+        if found.lifecycle_stage == "deleted":
+            raise InputError(deleted("experiments", f"experiment {name}", number, asked.tracking))
+        for key, value in wanted.items():
+            if key not in found.tags:
+                client.set_experiment_tag(number, key, value)
+        return number
+    location = (artifacts / name).as_uri() if artifacts else None
+    with already_there():
+        return str(client.create_experiment(name, artifact_location=location, tags=wanted))
+    return of_model(client, submission, asked, artifacts)
+
+
+def _renamed(client: MlflowClient, submission: Submission) -> Experiment | None:
+    """Where the latest run of the model on this target is, if people gave that another name."""
+    found = client.search_model_versions(f"name = '{submission.registered_model}'")
+    ours = [one for one in found if TAG in one.tags]
+    latest = max(ours, key=lambda one: int(one.version), default=None)
+    run = if_there(client.get_run, latest.run_id) if latest and latest.run_id else None
+    return if_there(client.get_experiment, run.info.experiment_id) if run else None
