@@ -153,10 +153,8 @@ def back_on_failure(path: Path) -> Iterator[None]:
     with _temporary_folder(path) as folder:
         old = folder / path.name
         if os.path.lexists(path):
-            try:
-                os.link(path, old, follow_symlinks=False)  # of a link into DVC's cache, the link
-            except OSError:  # a file system without hard links
-                shutil.copy2(path, old, follow_symlinks=False)
+            # A copy, since another program may write into the file; of a link, the link.
+            shutil.copy2(path, old, follow_symlinks=False)
         try:
             yield
         except BaseException:  # Ctrl-C too
@@ -168,11 +166,31 @@ def back_on_failure(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A new folder in the system's folder for temporary files, for as long as the block runs; those
-    of processes that were killed, which may hold gigabytes or a password, go too."""
-    place = Path(tempfile.gettempdir())
-    with _temporary_folder(place, place) as folder:
+def in_place_of(path: Path, new: Path) -> Iterator[None]:
+    """Put the folder `new` in the place of `path`, which need not be there; when the block fails,
+    what was there comes back. Both on one file system."""
+    with _temporary_folder(path) as folder:
+        old = folder / path.name
+        try:
+            if os.path.lexists(path):
+                path.rename(old)
+            new.rename(path)
+            yield
+        except BaseException:  # Ctrl-C too
+            if os.path.lexists(path) and not os.path.lexists(new):
+                path.rename(new)
+            if os.path.lexists(old):
+                old.rename(path)
+            raise
+
+
+@contextmanager
+def temporary_folder(beside: Path | None = None) -> Iterator[Path]:
+    """A new folder in the system's folder for temporary files, or beside a path, for as long as the
+    block runs; those of processes that were killed, which may hold gigabytes or a password, go
+    too."""
+    place = beside.parent if beside else Path(tempfile.gettempdir())
+    with _temporary_folder(beside or place, place) as folder:
         yield folder
 
 

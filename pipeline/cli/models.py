@@ -10,6 +10,13 @@ import typer
 from engines.cli import reports_errors
 from pipeline.cli.app import Model, commands
 
+SingleClass = Annotated[
+    bool,
+    typer.Option(
+        "--single-class", help="Every object is of the checkpoint's one class (single_cls)."
+    ),
+]
+
 
 @commands.command("add-model")
 @reports_errors
@@ -31,12 +38,7 @@ def add_model(
     ] = None,
     version: Annotated[str, typer.Option(help="Version of the model, part of its tags.")] = "1.0",
     track: Annotated[str, typer.Option(help="Keep weights and data in `git` or in `dvc`.")] = "dvc",
-    single_class: Annotated[
-        bool,
-        typer.Option(
-            "--single-class", help="Every object is of the checkpoint's one class (single_cls)."
-        ),
-    ] = False,
+    single_class: SingleClass = False,
 ) -> None:
     """Bring your own checkpoint: weights, data sets and engines.
 
@@ -59,7 +61,7 @@ def add_model(
         single_class=single_class,
     )
     added = add_model(workspace, new)
-    print_sets(added.split, added.facts, added.classes, added.left_out)
+    print_sets(added.sets)
     print_next_of_model(name, new.targets, new.imgsz, added.trained_at)
 
 
@@ -67,7 +69,20 @@ def add_model(
 @reports_errors
 def update_model(
     name: Model,
-    weights: Annotated[Path, typer.Option(help="The new checkpoint (.pt), of the same classes.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="The new checkpoint (.pt), of the same classes. Default: it stays.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="An Ultralytics data.yaml of the new data sets. Default: they stay.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[
         str | None,
         typer.Option(
@@ -75,16 +90,18 @@ def update_model(
             show_default=False,
         ),
     ] = None,
+    single_class: SingleClass = False,
 ) -> None:
-    """Give a model new weights, under a new version.
+    """Give a model new weights or data, under a new version.
 
-    Example: pipeline update-model helmets --weights best.pt --version 1.1
+    Example: pipeline update-model helmets --weights best.pt --data data.yaml
     """
     from engines.config.workspace import find_workspace
-    from pipeline.steps.update_model import update_model
+    from pipeline.steps.update_model import Change, update_model
     from pipeline.terminal.models import print_updated
 
-    updated = update_model(find_workspace(), name, weights, version)
+    new = Change(weights=weights, data=data, version=version, single_class=single_class)
+    updated = update_model(find_workspace(), name, new)
     print_updated(name, *updated)
 
 

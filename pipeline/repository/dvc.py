@@ -20,7 +20,12 @@ _IN_THE_WAY = "Where files here stand in the way, `dvc checkout --force` first"
 
 def tracked(path: Path) -> bool:
     """Whether `dvc add` put this file or folder under DVC's control."""
-    return path.with_name(f"{path.name}.dvc").is_file()
+    return dvc_file(path).is_file()
+
+
+def dvc_file(path: Path) -> Path:
+    """Where `dvc add` writes what it keeps of a file or folder."""
+    return path.with_name(f"{path.name}.dvc")
 
 
 def dvc_add(root: Path, paths: Sequence[Path]) -> None:

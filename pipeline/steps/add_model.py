@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from engines.config.model import check_imgsz
 from engines.config.target import load_target
@@ -15,18 +16,10 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import atomic_folder, remove_folder
+from pipeline.intake.brought import Brought, copy_sets, read_split
 from pipeline.intake.checkpoint import inspect_checkpoint
-from pipeline.intake.data_yaml import as_one_class, read_data_yaml
 from pipeline.intake.names import check_new_name, check_version
-from pipeline.intake.sets import SetFacts, copy_set
-from pipeline.intake.split import Split, split
-from pipeline.intake.weights import (
-    check_data_names,
-    check_one_class,
-    check_stride,
-    check_there,
-    copy_weights,
-)
+from pipeline.intake.weights import check_stride, check_there, copy_weights
 from pipeline.repository.dvc import dvc_add
 from pipeline.repository.entries import entries
 from pipeline.repository.fleet import fleet_folders
@@ -71,18 +64,12 @@ class NewModel:
     """Every object of the data is of the checkpoint's one class, whatever its label says."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Added:
-    """What went into the new model's data sets."""
+class Added(NamedTuple):
+    """A new model's data sets, and the size that its checkpoint was trained at."""
 
-    split: Split
-    facts: dict[str, SetFacts]
-    """By purpose: calibration, tuning, evaluation."""
-    classes: tuple[str, ...]
+    sets: Brought
     trained_at: tuple[int, int] | None
-    """Height and width in pixels that the checkpoint was trained at; None where it says none."""
-    left_out: tuple[str, ...]
-    """Classes whose objects its training passed over."""
+    """Height and width in pixels; None where the checkpoint says none."""
 
 
 def parse_imgsz(text: str) -> tuple[int, int]:
@@ -111,21 +98,13 @@ def add_model(workspace: Workspace, new: NewModel) -> Added:
 def _add_model(workspace: Workspace, new: NewModel) -> Added:
     _check_words(workspace, new)
     checkpoint = inspect_checkpoint(new.weights)
-    data = read_data_yaml(new.data)
     check_stride(new.weights, new.imgsz, checkpoint)
-    if new.single_class:
-        check_one_class(new.weights, checkpoint)
-        data = as_one_class(data, checkpoint.classes)
-    check_data_names(new.weights, new.data, data.names, checkpoint)
-    divided = split(data)
-    facts: dict[str, SetFacts] = {}
+    divided = read_split(new.data, new.weights, checkpoint, single_class=new.single_class)
     targets = [load_target(workspace, target) for target in new.targets]
     with fleet_folders(workspace, [new.name], targets), ExitStack() as all_of_it:
         with atomic_folder(workspace.model(new.name)) as folder:
             copy_weights(new.weights, folder / "weights.pt", checkpoint.sha256)
-            for purpose, samples in divided.sets.items():
-                place = folder / "data" / purpose
-                facts[purpose] = copy_set(place, samples, purpose, len(data.names))
+            sets = copy_sets(folder / "data", divided, checkpoint)
             text = _model_yaml(new, checkpoint.classes, checkpoint.sha256)
             (folder / "model.yaml").write_text(text, encoding="utf-8")
             refuse_others(workspace, new.name, folder)
@@ -135,13 +114,7 @@ def _add_model(workspace: Workspace, new: NewModel) -> Added:
         if new.track == "dvc":
             all_of_it.enter_context(_removed_on_failure(workspace.model(new.name)))
             dvc_add(workspace.root, [workspace.model(new.name) / one for one in KEPT])
-    return Added(
-        split=divided,
-        facts=facts,
-        classes=checkpoint.classes,
-        trained_at=checkpoint.imgsz,
-        left_out=checkpoint.left_out,
-    )
+    return Added(sets, checkpoint.imgsz)
 
 
 @contextmanager

@@ -1,22 +1,44 @@
-"""`pipeline update-model`: new weights for a model that is there, under a new version."""
+"""`pipeline update-model`: new weights or data for a model that is there, under a new version."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.files import atomic_path, back_on_failure
+from engines.files import (
+    atomic_folder,
+    atomic_path,
+    back_on_failure,
+    in_place_of,
+    sha256_file,
+    temporary_folder,
+)
 from engines.process.whole import done_first
+from pipeline.intake.brought import Brought, copy_sets, read_split
 from pipeline.intake.checkpoint import CheckpointFacts, inspect_checkpoint
 from pipeline.intake.names import check_version
 from pipeline.intake.weights import check_stride, check_there, copy_weights, names_differ
-from pipeline.repository.dvc import dvc_add, tracked
+from pipeline.repository.dvc import dvc_add, dvc_file, tracked
+from pipeline.repository.kept import KEPT
 from pipeline.repository.lock import one_at_a_time
 from pipeline.repository.yaml_text import edited, with_text, write_all
+
+
+class Change(NamedTuple):
+    """What somebody brings for a model: weights, data or both."""
+
+    weights: Path | None = None
+    data: Path | None = None
+    """An Ultralytics data.yaml, whose sets take the place of all three."""
+    version: str | None = None
+    single_class: bool = False
+    """Every object of the data is of the checkpoint's one class, whatever its label says."""
 
 
 class Updated(NamedTuple):
@@ -26,48 +48,117 @@ class Updated(NamedTuple):
     now: tuple[str, str]
     imgsz: tuple[int, int]
     trained_at: tuple[int, int] | None
+    sets: Brought | None
+    """The new data sets; None where those of before stay."""
 
 
-def update_model(workspace: Workspace, name: str, weights: Path, version: str | None) -> Updated:
-    """Put `weights` in the place of the model's, with their sha256 and the version in model.yaml.
+def update_model(workspace: Workspace, name: str, new: Change) -> Updated:
+    """Put new weights, new data sets or both in the place of the model's, and the version and the
+    weights' sha256 into model.yaml.
 
-    Without `version` the last part of the model's is counted up; with the weights that are there
-    already it may be any, which puts right one that was mistyped. The weights are written first and
-    model.yaml after them, so that a run that was killed is completed by the next one; Ctrl-C waits
-    until both are written and DVC has the weights. Raises
-    InputError for weights that do not fit the model, or that DVC does not take, as while another of
-    its commands holds its lock; nothing is changed then.
+    Without a version the last part of the model's is counted up; for the weights that are there
+    already, and no data, it may be any, which puts right one that was mistyped. Data and weights
+    are written first and model.yaml after them, so that a run that was killed is completed by the
+    next one; Ctrl-C waits until all is written and DVC has it. Raises InputError for what does not
+    fit the model, or what DVC does not take, as while another of its commands holds its lock;
+    nothing is changed then.
     """
     with one_at_a_time(workspace):
         model = load_model(workspace, name)
-        check_there(weights)
-        if version is not None:
-            check_version(version)
+        weights = _weights(workspace, model, new)
+        if new.version is not None:
+            check_version(new.version)
         checkpoint = inspect_checkpoint(weights)
         _check_fits(workspace, model, weights, checkpoint)
-        same = checkpoint.sha256 == model.weights.sha256
-        wanted = version or (model.version if same else _next(model.version))
-        if not same and _number(wanted) <= _number(model.version):
-            raise InputError(
-                f"Expected a --version above {model.version}, which the weights have that are "
-                f"there now, so that the newer of two releases can be told, got {wanted}. Take "
-                f"{_next(model.version)}, or leave --version out."
-            )
+        version = _version(model, new, checkpoint)
         path = workspace.model(name) / "model.yaml"
         sha256 = with_text(("weights", "sha256"), checkpoint.sha256)
-        text = edited(path, with_text(("version",), wanted), sha256)
-        kept = workspace.model(name) / model.weights.path
-        with ExitStack() as once_begun:
-            with atomic_path(kept) as new:
-                copy_weights(weights, new, checkpoint.sha256)
-                once_begun.enter_context(done_first())
-                for one in (kept, path.resolve()):
-                    once_begun.enter_context(back_on_failure(one))
-            write_all({path: text})
-            if tracked(kept):
-                dvc_add(workspace.root, [kept])
-    before, now = (model.version, model.weights.sha256), (wanted, checkpoint.sha256)
-    return Updated(before, now, model.imgsz, checkpoint.imgsz)
+        text = edited(path, with_text(("version",), version), sha256)
+        with _new_data(workspace.model(name) / "data", new, weights, checkpoint) as data:
+            _replace(workspace, weights, checkpoint.sha256, data, (path, text))
+    before, now = (model.version, model.weights.sha256), (version, checkpoint.sha256)
+    return Updated(before, now, model.imgsz, checkpoint.imgsz, data.sets if data else None)
+
+
+class _Data(NamedTuple):
+    folder: Path
+    """Beside the model's data, on its file system."""
+    sets: Brought
+
+
+@contextmanager
+def _new_data(
+    there: Path, new: Change, weights: Path, checkpoint: CheckpointFacts
+) -> Iterator[_Data | None]:
+    """The data that is to take the place of `there`; what else people keep in there comes along."""
+    if new.data is None:
+        yield None
+        return
+    divided = read_split(new.data, weights, checkpoint, single_class=new.single_class)
+    with temporary_folder(there) as beside:
+        with atomic_folder(beside / there.name) as folder:
+            sets = copy_sets(folder, divided, checkpoint)
+            for one in there.iterdir() if there.is_dir() else ():
+                if one.is_dir() and one.name not in divided.sets:
+                    shutil.copytree(one, folder / one.name, symlinks=True)
+                elif not one.is_dir():
+                    shutil.copy2(one, folder / one.name, follow_symlinks=False)
+        yield _Data(beside / there.name, sets)
+
+
+def _replace(
+    workspace: Workspace, weights: Path, sha256: str, data: _Data | None, text: tuple[Path, bytes]
+) -> None:
+    """Weights, data and model.yaml are those of before, or all are new and DVC has them."""
+    path, content = text
+    kept, there = (path.with_name(one) for one in KEPT)
+    of_dvc = [one for one in (kept, there) if tracked(one)]
+    with ExitStack() as once_begun:
+        with atomic_path(kept) as written:
+            copy_weights(weights, written, sha256)
+            once_begun.enter_context(done_first())
+            for one in (kept, path.resolve(), *map(dvc_file, of_dvc)):
+                once_begun.enter_context(back_on_failure(one))
+            if data:
+                once_begun.enter_context(in_place_of(there, data.folder))
+        write_all({path: content})
+        if of_dvc:
+            dvc_add(workspace.root, of_dvc)
+
+
+def _weights(workspace: Workspace, model: ModelConfig, new: Change) -> Path:
+    """The weights to come, or those that stay. Raises InputError where they are not there."""
+    if new.weights is not None:
+        check_there(new.weights)
+        return new.weights
+    if new.data is None:
+        raise InputError(
+            "Expected new weights, new data or both, got neither. Give --weights best.pt, --data "
+            "data.yaml, or both."
+        )
+    kept = workspace.model(model.name) / model.weights.path
+    if not kept.is_file() or sha256_file(kept) != model.weights.sha256:
+        raise InputError(
+            f"Expected {workspace.relative(kept)} to be the file that model.yaml names (sha256 "
+            f"{model.weights.sha256[:12]}…), which the new data are checked against, but it is "
+            f"{'another' if kept.is_file() else 'not there'}. Bring it with `pipeline pull`, or "
+            "give new weights with --weights."
+        )
+    return kept
+
+
+def _version(model: ModelConfig, new: Change, checkpoint: CheckpointFacts) -> str:
+    """The version to come. Raises InputError where it would not be above the present one."""
+    if new.data is None and checkpoint.sha256 == model.weights.sha256:
+        return new.version or model.version
+    wanted = new.version or _next(model.version)
+    if _number(wanted) <= _number(model.version):
+        raise InputError(
+            f"Expected a --version above {model.version}, which the weights and data have that "
+            f"are there now, so that the newer of two releases can be told, got {wanted}. Take "
+            f"{_next(model.version)}, or leave --version out."
+        )
+    return wanted
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,31 +10,23 @@ from rich.table import Table
 from engines.config.names import shown
 from engines.config.workspace import root_if_elsewhere
 from pipeline.accuracy.worth import worth
-from pipeline.intake.sets import SetFacts
-from pipeline.intake.split import Split
+from pipeline.intake.brought import Brought
 from pipeline.terminal.tables import print_line
 
 
-def print_sets(
-    split: Split,
-    facts: Mapping[str, SetFacts],
-    classes: Sequence[str],
-    left_out: Sequence[str],
-    console: Console | None = None,
-) -> None:
-    """A line for each set, then what is missing and what the evaluation will be worth; `left_out`
-    are classes whose objects the training passed over."""
+def print_sets(sets: Brought, console: Console | None = None) -> None:
+    """A line for each set, then what is missing and what the evaluation will be worth."""
     console = console or Console()
     table = Table(title="Data sets", title_justify="left")
     table.add_column("set")
     table.add_column("from")
     for column in ("pictures", "objects", "background", "equal rows", "no area"):
         table.add_column(column, justify="right")
-    for purpose, one in facts.items():
+    for purpose, one in sets.facts.items():
         counts = (one.pictures, sum(one.objects), one.background, one.equal, one.empty)
-        table.add_row(purpose, split.sources[purpose], *map(str, counts))
+        table.add_row(purpose, sets.split.sources[purpose], *map(str, counts))
     console.print(table)
-    for sentence in _sentences(split, facts, classes, left_out):
+    for sentence in _sentences(sets):
         print_line(f"  {sentence}", console)
 
 
@@ -80,12 +72,8 @@ def _line(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _sentences(
-    split: Split,
-    facts: Mapping[str, SetFacts],
-    classes: Sequence[str],
-    left_out: Sequence[str],
-) -> list[str]:
+def _sentences(sets: Brought) -> list[str]:
+    facts, split = sets.facts, sets.split
     dropped = sum(one.equal + one.empty for one in facts.values())
     missing = [
         f"{purpose}: {count} picture(s) have no label file in {folder}; they count as background."
@@ -104,11 +92,11 @@ def _sentences(
         if count
     ]
     evaluation = facts["evaluation"]
-    objects = dict(zip(classes, evaluation.objects, strict=True))
+    objects = dict(zip(sets.classes, evaluation.objects, strict=True))
     missed = [
         f"evaluation: the checkpoint was trained without the objects of {shown(name)} (`classes`); "
         f"its {objects[name]} count as missed, as they do in `yolo val`."
-        for name in left_out
+        for name in sets.left_out
         if objects[name]
     ]
     return [

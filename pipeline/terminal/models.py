@@ -7,9 +7,18 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 
 from engines.config.workspace import root_if_elsewhere, where_to_run
+from pipeline.intake.brought import Brought
 from pipeline.repository.listing import ListedModel
-from pipeline.terminal.added import of_another_size
+from pipeline.terminal.added import of_another_size, print_sets
 from pipeline.terminal.tables import print_line
+
+_OTHER_PICTURES = (
+    "Its accuracy is of other pictures now: it cannot be compared with that of before."
+)
+_SAME_PICTURES = (
+    "Its data sets stay. Where the training saw pictures of the evaluation, the accuracy looks "
+    "better than it is: give the training's data.yaml with --data then."
+)
 
 
 def print_models(models: Iterable[ListedModel], console: Console | None = None) -> None:
@@ -28,18 +37,24 @@ def print_updated(
     now: tuple[str, str],
     imgsz: tuple[int, int],
     trained_at: tuple[int, int] | None,
+    sets: Brought | None,
+    console: Console | None = None,
 ) -> None:
     """What the model had and has: a version and the sha256 of the weights; sizes are height and
-    width in pixels."""
+    width in pixels; `sets` are new data sets, None where those of before stay."""
+    console = console or Console()
+    if sets:
+        print_sets(sets, console)
     words = [f"version {version}, weights {sha256[:12]}" for version, sha256 in (before, now)]
     lines = [
         *of_another_size(imgsz, trained_at),
         f"models/{name}: {words[1]}",
         f"  before: {words[0]}",
+        *([_OTHER_PICTURES] if sets else [_SAME_PICTURES] * (before != now)),
         f"Next{root_if_elsewhere()}: dvc repro, then dvc metrics diff",
         "Commit all of it: then `git revert` and `pipeline pull` take it back.",
     ]
-    _print(lines, Console())
+    _print(lines, console)
 
 
 def print_removed(name: str, rings: Sequence[str], others: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from engines.errors import InputError
 from pipeline.accuracy.worth import crowded, worth
+from pipeline.intake.brought import Brought
 from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_set
 from pipeline.intake.labels import read_labels
@@ -120,7 +121,8 @@ def test_the_table_says_what_feeds_what_and_what_is_missing(
     seen = {"evaluation": 2, "tuning": 0}
     divided = Split(sets={}, sources={"evaluation": "val"}, copies={"val": 4}, seen=seen)
     capsys.readouterr()
-    print_sets(divided, facts, ["a"], ["a"], Console(width=80))
+    brought = Brought(split=divided, facts=facts, classes=("a",), left_out=("a",))
+    print_sets(brought, Console(width=80))
     said = capsys.readouterr().out
     assert "evaluation │ val" in said
     assert "1 label row(s) dropped" in said

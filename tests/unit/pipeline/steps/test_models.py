@@ -39,13 +39,15 @@ from pipeline.steps import update_model as update
 from pipeline.steps.add_target import add_target
 from pipeline.steps.list_models import list_models
 from pipeline.steps.remove_model import remove_model
-from pipeline.steps.update_model import update_model
+from pipeline.steps.update_model import Change, update_model
 from pipeline.terminal.models import print_models, print_updated
 from tests.factories import records
+from tests.unit.pipeline.intake.test_dataset import put_image
 
 ROOT = Path(__file__).parents[4]
 TARGETS = ("x86-openvino", "jetson-thor")
 PRECISIONS = ("fp32", "fp16", "int8")
+BOX = "0 0.5 0.5 0.2 0.2\n"
 OLD, NEW = b"old weights", b"new weights"
 MODEL = """\
 # ours
@@ -137,6 +139,8 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             classes=("helmet", "vest"),
             sha256=sha256_file(path),
             imgsz=(640, 640),
+            single_cls=False,
+            left_out=(),
         )
 
     monkeypatch.setattr(update, "inspect_checkpoint", facts)
@@ -324,7 +328,7 @@ def _counted(real: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
 def test_new_weights_under_the_next_version(helmets: Workspace, checkpoint: Path) -> None:
     path = helmets.model("helmets") / "model.yaml"
     before = path.read_text()
-    update_model(helmets, "helmets", checkpoint, None)
+    update_model(helmets, "helmets", Change(checkpoint))
     old, new = (hashlib.sha256(one).hexdigest() for one in (OLD, NEW))
     assert path.read_text() == before.replace("'1.9'", "'1.10'").replace(old, new)
     assert (helmets.model("helmets") / "weights.pt").read_bytes() == NEW
@@ -335,16 +339,16 @@ def test_new_weights_under_the_next_version(helmets: Workspace, checkpoint: Path
 def test_what_is_next_after_new_weights(
     helmets: Workspace, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_updated("helmets", *update_model(helmets, "helmets", checkpoint, None))
+    print_updated("helmets", *update_model(helmets, "helmets", Change(checkpoint)))
     said = capsys.readouterr().out
     assert "trained at 640 x 640 pixels and will run at 384 x 640" in said
     assert "\nNext: dvc repro, then dvc metrics diff\n" in said
 
 
 def test_the_same_weights_again_change_nothing(helmets: Workspace, checkpoint: Path) -> None:
-    update_model(helmets, "helmets", checkpoint, "2.0")
+    update_model(helmets, "helmets", Change(checkpoint, version="2.0"))
     before = snapshot(helmets)
-    update_model(helmets, "helmets", checkpoint, None)
+    update_model(helmets, "helmets", Change(checkpoint))
     assert snapshot(helmets) == before
 
 
@@ -352,13 +356,13 @@ def test_the_same_weights_again_change_nothing(helmets: Workspace, checkpoint: P
 def test_a_version_above_the_present_one(
     helmets: Workspace, checkpoint: Path, version: str
 ) -> None:
-    update_model(helmets, "helmets", checkpoint, version)
+    update_model(helmets, "helmets", Change(checkpoint, version=version))
     assert load_model(helmets, "helmets").version == version
 
 
 def test_a_mistyped_version_is_put_right(helmets: Workspace, checkpoint: Path) -> None:
-    update_model(helmets, "helmets", checkpoint, "20")
-    update_model(helmets, "helmets", checkpoint, "2.0")
+    update_model(helmets, "helmets", Change(checkpoint, version="20"))
+    update_model(helmets, "helmets", Change(checkpoint, version="2.0"))
     assert load_model(helmets, "helmets").version == "2.0"
 
 
@@ -381,7 +385,7 @@ def test_bad_words_change_nothing(
 ) -> None:
     before = snapshot(helmets)
     with pytest.raises(InputError, match=said):
-        update_model(helmets, name, tmp_path / weights, version)
+        update_model(helmets, name, Change(tmp_path / weights, version=version))
     assert snapshot(helmets) == before
 
 
@@ -405,7 +409,7 @@ def test_weights_that_do_not_fit_change_nothing(
     monkeypatch.setattr(update, "inspect_checkpoint", lambda _: SimpleNamespace(**whole))
     before = snapshot(helmets)
     with pytest.raises(InputError, match=said):
-        update_model(helmets, "helmets", checkpoint, None)
+        update_model(helmets, "helmets", Change(checkpoint))
     assert snapshot(helmets) == before
 
 
@@ -414,9 +418,9 @@ def test_an_update_killed_at_any_step_is_completed(
 ) -> None:
     for allowed in (0, 1):
         assert killed(
-            monkeypatch, allowed, lambda: update_model(helmets, "helmets", checkpoint, None)
+            monkeypatch, allowed, lambda: update_model(helmets, "helmets", Change(checkpoint))
         )
-    update_model(helmets, "helmets", checkpoint, None)
+    update_model(helmets, "helmets", Change(checkpoint))
     model = load_model(helmets, "helmets")
     assert (model.version, model.weights.sha256) == ("1.10", sha256_file(checkpoint))
 
@@ -439,7 +443,7 @@ def test_weights_that_dvc_does_not_take_change_nothing(
         weights.unlink()  # a clone that never pulled
     before = snapshot(helmets)
     with pytest.raises(InputError, match="acquire lock"):
-        update_model(helmets, "helmets", checkpoint, None)
+        update_model(helmets, "helmets", Change(checkpoint))
     assert snapshot(helmets) == before
 
 
@@ -456,9 +460,118 @@ def test_ctrl_c_while_dvc_adds_waits_until_the_new_weights_are_kept(
     monkeypatch.setattr(update, "dvc_add", add)
     (helmets.model("helmets") / "weights.pt.dvc").write_text("outs: []\n")
     with pytest.raises(KeyboardInterrupt):
-        update_model(helmets, "helmets", checkpoint, None)
+        update_model(helmets, "helmets", Change(checkpoint))
     assert kept == [NEW]
     assert load_model(helmets, "helmets").weights.sha256 == sha256_file(checkpoint)
+
+
+# --- update-model: data ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(helmets: Workspace, tmp_path: Path) -> Path:
+    """A data.yaml of the model's classes; the model has three sets and a file of people's."""
+    for name in ("calibration", "tuning", "evaluation"):
+        put_image(helmets.model("helmets") / "data" / name, f"old-{name}.png", 1, BOX)
+    (helmets.model("helmets") / "data" / "where from.txt").write_text("camera 7")
+    for place in ("train/a", "train/b", "val/c"):
+        put_image(tmp_path / "new", f"{place}.png", ord(place[-1]), BOX)
+    path = tmp_path / "new" / "data.yaml"
+    path.write_text("names: [helmet, vest]\ntrain: images/train\nval: images/val\n")
+    return path
+
+
+def pictures(workspace: Workspace) -> set[str]:
+    folder = workspace.model("helmets") / "data"
+    return {one.relative_to(folder).as_posix() for one in folder.rglob("*.png")}
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_new_data_under_the_next_version(
+    helmets: Workspace,
+    checkpoint: Path,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    weights: bool,
+) -> None:
+    before = load_model(helmets, "helmets").weights.sha256
+    new = Change(checkpoint if weights else None, data)
+    print_updated("helmets", *update_model(helmets, "helmets", new))
+    model = load_model(helmets, "helmets")
+    assert model.version == "1.10"
+    assert (model.weights.sha256 == before) == (not weights)
+    assert sha256_file(helmets.model("helmets") / "weights.pt") == model.weights.sha256
+    assert "evaluation/images/c.png" in pictures(helmets)
+    assert len(pictures(helmets)) == 3
+    assert (helmets.model("helmets") / "data" / "where from.txt").read_text() == "camera 7"
+    said = capsys.readouterr().out
+    assert re.search(r"evaluation +│ val ", said)
+    assert "cannot be compared with that of before" in said
+    assert "Its data sets stay" not in said
+
+
+@pytest.mark.parametrize(
+    ("names", "single_class", "weights", "said"),
+    [
+        ("[vest, helmet]", False, None, "class 0 is 'vest' against 'helmet'"),
+        ("[helmet, vest]", True, None, "to know one class for --single-class"),
+        ("[helmet, vest]", False, "gone", "but it is not there. Bring it with `pipeline pull`"),
+        ("[helmet, vest]", False, "another", "but it is another. Bring it with `pipeline pull`"),
+    ],
+)
+def test_data_that_do_not_fit_change_nothing(
+    helmets: Workspace, data: Path, names: str, single_class: bool, weights: str | None, said: str
+) -> None:
+    data.write_text(f"names: {names}\ntrain: images/train\nval: images/val\n")
+    kept = helmets.model("helmets") / "weights.pt"
+    if weights == "gone":
+        kept.unlink()
+    elif weights == "another":
+        kept.write_bytes(NEW)
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match=said):
+        update_model(helmets, "helmets", Change(data=data, single_class=single_class))
+    assert snapshot(helmets) == before
+
+
+def test_neither_weights_nor_data(helmets: Workspace) -> None:
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match="new data or both, got neither. Give --weights best.pt"):
+        update_model(helmets, "helmets", Change(version="2.0"))
+    assert snapshot(helmets) == before
+
+
+def test_data_that_dvc_does_not_take_change_nothing(
+    helmets: Workspace, checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have written one of its files by then."""
+    for name in ("weights.pt", "data"):
+        (helmets.model("helmets") / f"{name}.dvc").write_text("outs: []\n")
+    before = snapshot(helmets)
+
+    def add(_: Path, paths: list[Path]) -> None:
+        assert [one.name for one in paths] == ["weights.pt", "data"]
+        assert "evaluation/images/c.png" in pictures(helmets)
+        for one in paths:
+            (one.parent / f"{one.name}.dvc").write_text("half")
+        raise InputError("Unable to acquire lock")
+
+    monkeypatch.setattr(update, "dvc_add", add)
+    with pytest.raises(InputError, match="acquire lock"):
+        update_model(helmets, "helmets", Change(checkpoint, data))
+    assert snapshot(helmets) == before
+
+
+def test_new_data_killed_at_any_step_are_completed(
+    helmets: Workspace, checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, steps = Change(checkpoint, data), 0
+    while killed(monkeypatch, steps, lambda: update_model(helmets, "helmets", new)):
+        assert load_model(helmets, "helmets").version == "1.9"
+        steps += 1
+    assert steps > 4
+    assert load_model(helmets, "helmets").version == "1.10"
+    assert len(pictures(helmets)) == 3
 
 
 # --- list --------------------------------------------------------------------------------------
