@@ -184,7 +184,7 @@ def test_updated_then_removed(finished: Clone, checkpoint: Path, data: Path) -> 
     add(finished, checkpoint, data, "dvc")
     other = checkpoint.with_name("other.pt")
     other.write_bytes(checkpoint.read_bytes())
-    finished.run("pipeline", "update-model", NAME, "--weights", str(other), "--version", "1.1")
+    finished.run("pipeline", "update-model", NAME, "--weights", str(other), "--data", str(data))
     export = f"engines/targets/{TARGET}/dvc.yaml:gate@{NAME}-fp16"
     assert f"gate@{NAME}-fp16" in finished.repro(export)
     manifest = Manifest.read(
