@@ -32,8 +32,8 @@ def _own_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_counts() -> Iterator[None]:
-    """For tests and what they start: under nohup, and in the half of CI that runs in the
-    background, SIGINT is ignored."""
+    """For tests and what they start: under nohup, and in the background of a script, SIGINT is
+    ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
