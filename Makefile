@@ -39,7 +39,7 @@ demo: .venv/.demo
 	@pipeline report --one-passes
 	@echo "Next:"
 	@echo "  . .venv/bin/activate"
-	@echo "  dvc plots show                # latency and accuracy, as a page"
+	@echo "  dvc plots show                # latency and accuracy, as a page (online)"
 	@echo "  pipeline add-model NAME --weights best.pt --data data.yaml --imgsz 640"
 	@echo "  make fleet                    # a clone and a bare repository to try release promote in"
 
