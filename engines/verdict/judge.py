@@ -201,20 +201,21 @@ def _cause(check: Check, of: _Records, *, kept: bool) -> str:
     """Who lost the accuracy that is missing: the ONNX file, or what was built from it; `kept` says
     whether the engine computes what its ONNX file says."""
     shift, drop = of.evaluation.onnx_shift, of.evaluation.map50_95_drop
-    file, own = of.manifest.source.onnx_file, f"{shift.onnx_map50_95_drop:.3f} mAP50-95"
+    # Adding zero takes the sign off what was rounded to minus nothing.
+    file, own = of.manifest.source.onnx_file, f"{round(shift.onnx_map50_95_drop, 4) + 0.0:+.4f}"
     if check.verdict == "FAIL" and check.name == "onnx_shift":
         return (
             f"The engine does not compute what {file} says: its scores are {shift.scores_mean:.3g} "
-            f"off on average and its boxes {shift.boxes_mean_px:.3g} pixels. The ONNX file itself "
-            f"loses {own}, the engine {drop:.3f}: the builder or the processor changed it. Build "
-            f"it with another version of {of.manifest.backend_package} than "
+            f"off on average and its boxes {shift.boxes_mean_px:.3g} pixels. The ONNX file's own "
+            f"drop is {own} mAP50-95, the engine's {drop:+.4f}: the builder or the processor "
+            f"changed it. Build it with another version of {of.manifest.backend_package} than "
             f"{of.manifest.backend_version}, or use another precision."
         )
     if check.verdict == "FAIL" and check.name in ("map50_95_drop", "confidence_shift") and kept:
         return (
             f"The engine's scores are {shift.scores_mean:.3g} off {file} on average, so the "
-            f"builder kept to it: what is missing, the ONNX file lost ({own} on the tuning set). "
-            "quantize.json says how it was made."
+            f"builder kept to it: it comes from the ONNX file, whose own drop is {own} mAP50-95 on "
+            "the tuning set. quantize.json says how it was made."
         )
     return ""
 

@@ -29,6 +29,7 @@ from pipeline.intake.checkpoint_scan import (
     NAMESPACE,
     OLD_NAMES,
     PATHS,
+    RANGES,
     TORCH_LAYERS,
     ULTRALYTICS_LAYERS,
     OtherNumbers,
@@ -46,6 +47,7 @@ from pipeline.intake.network import (
     class_names,
     strides,
 )
+from pipeline.progress import note
 
 OPSET = 17
 """The newest that TensorRT 8.6 of JetPack 6.0 documents; ONNX Runtime's quantizer takes <= 20."""
@@ -64,6 +66,9 @@ _NEWEST_PROTOCOL = 3
 _NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 """NumPy's kinds of the metrics of a training."""
 
+_LONGEST_RANGE = 100_000
+"""Numbers: a hostile one would fill the memory as a list."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFacts:
@@ -80,6 +85,8 @@ class CheckpointFacts:
     """Height and width that it was trained at, in pixels; None where it does not say."""
     left_out: tuple[str, ...]
     """Classes whose objects its training passed over (`classes`)."""
+    unfinished: int | None
+    """Epochs that were done when it was saved while it trained; None of best.pt from the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +116,15 @@ class Checkpoint:
 
 def inspect_checkpoint(path: Path) -> CheckpointFacts:
     """The facts of a checkpoint. Raises InputError as `load_checkpoint` does, and where its layers
-    do not compute the same once they are fused, as an export fuses them."""
-    return _read(path, None, fused_too=True).facts
+    do not compute the same once they are fused, as an export fuses them. Says where it was saved
+    while it trained."""
+    facts = _read(path, None, fused_too=True).facts
+    if facts.unfinished is not None:
+        note(
+            f"Note: {path} was saved while it trained, after {facts.unfinished} epoch(s); the "
+            "best.pt from the end of the training may find more."
+        )
+    return facts
 
 
 def load_checkpoint(path: Path, sha256: str | None = None) -> Checkpoint:
@@ -150,6 +164,7 @@ def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:
             single_cls=_arguments(content).get("single_cls") is True,
             imgsz=_trained_imgsz(content),
             left_out=_left_out(content, names),
+            unfinished=_unfinished(content),
         )
     except _BUILT_WRONG as error:
         raise InputError(
@@ -287,9 +302,9 @@ def _safe_globals() -> list[Any]:
         "numpy._core.multiarray.scalar": scalar,
         "numpy.dtype": _number_kind,
     }
-    texts = dict.fromkeys(PATHS, _path_text)
+    plain = dict.fromkeys(PATHS, _path_text) | dict.fromkeys(RANGES, _range_list)
     kinds = [type(np.dtype(kind)) for kind in _NUMBERS]
-    return [*((value, name) for name, value in (classes | old | numbers | texts).items()), *kinds]
+    return [*((value, name) for name, value in (classes | old | numbers | plain).items()), *kinds]
 
 
 def _number_kind(name: object, *_: object) -> Any:
@@ -302,6 +317,10 @@ def _number_kind(name: object, *_: object) -> Any:
 def _path_text(*parts: object) -> str:
     """A path as text, so that no object of a checkpoint stands for a place on this machine."""
     return "/".join(map(str, parts))
+
+
+def _range_list(*bounds: int) -> list[int]:
+    return list(range(*bounds)[:_LONGEST_RANGE])
 
 
 def _named(module: Any, name: str) -> Any:
@@ -370,6 +389,12 @@ def _left_out(content: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...
     if not all(type(one) is int for one in trained):
         return ()
     return tuple(name for index, name in enumerate(names) if index not in trained)
+
+
+def _unfinished(content: dict[str, Any]) -> int | None:
+    """Only what was stripped at the end of a training has no epoch."""
+    epoch = content.get("epoch")
+    return epoch + 1 if type(epoch) is int and epoch >= 0 else None
 
 
 # --- imports -----------------------------------------------------------------------------------

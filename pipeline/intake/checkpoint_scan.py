@@ -79,19 +79,26 @@ MAX_BYTES = 2 << 30
 
 _BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "BFloat16": 2, "Half": 2}
 
-CALLED = PATHS | frozenset(
-    (
-        "__builtin__.set",
-        "builtins.set",
-        "_codecs.encode",
-        "collections.OrderedDict",
-        "torch.Size",
-        "torch.device",
-        "torch._utils._rebuild_parameter",
-        "torch._utils._rebuild_tensor_v2",
-        NAMESPACE,
-        "ultralytics.yolo.utils.IterableSimpleNamespace",
-        *NUMPY,
+RANGES = frozenset(("__builtin__.xrange", "builtins.range"))
+"""Training arguments such as `classes=range(3)`; they are loaded as lists."""
+
+CALLED = (
+    PATHS
+    | RANGES
+    | frozenset(
+        (
+            "__builtin__.set",
+            "builtins.set",
+            "_codecs.encode",
+            "collections.OrderedDict",
+            "torch.Size",
+            "torch.device",
+            "torch._utils._rebuild_parameter",
+            "torch._utils._rebuild_tensor_v2",
+            NAMESPACE,
+            "ultralytics.yolo.utils.IterableSimpleNamespace",
+            *NUMPY,
+        )
     )
 )
 """Names that a checkpoint calls while it loads; all but the namespace build plain data."""

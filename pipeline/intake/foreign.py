@@ -36,10 +36,18 @@ _NETWORK = ("torch.nn.modules.", "ultralytics.nn.")
 _WHOLE = re.compile(r"ultralytics\.(models|yolo)\.[\w.]*\.YOLO\w*")
 _LOSS = re.compile(r"torch\.nn\.modules\.loss\.|ultralytics\.(yolo\.)?utils\.(loss|tal)\.")
 """Saved by many an Ultralytics while it trains (last.pt, epoch10.pt); best.pt has none of them."""
-_STRIP = (
-    "import sys; from ultralytics.utils.torch_utils import strip_optimizer; "
-    "strip_optimizer(*sys.argv[1:])"
+_OMEGACONF = re.compile(
+    r"omegaconf\.|typing\.|collections\.defaultdict$|(__builtin__|builtins)\.(dict|list|int|str)$"
 )
+"""Training arguments of Ultralytics before 8.0.17, in `model` too, where stripping leaves them."""
+
+_PLAIN = (
+    "import sys; from ultralytics import YOLO; one = YOLO(sys.argv[1]); "
+    "args = {k: v for k, v in one.model.args.items() if type(v) in (bool, int, float, str, list)}; "
+    "one.model.args, one.model.criterion, one.ckpt = args, None, dict(train_args=args); "
+    "one.save(sys.argv[2])"
+)
+"""The network of a checkpoint, and its training arguments as plain data."""
 _ELSEWHERE = re.compile(r"(\w+\.)?models\.|__main__\.")
 """Layers of YOLOv5, v6, v7 and v9 in their own repositories, and of somebody's own script."""
 
@@ -52,6 +60,7 @@ def not_ours(path: Path, found: Scan) -> str:
         or _fused(path, found)
         or _other_tensors(path, found)
         or _unfinished(path, found)
+        or _early(path, found)
         or _other_network(path, found)
         or _other_code(path, found)
         or _untrusted(path, found)
@@ -78,13 +87,28 @@ def _wrapped(path: Path, found: Scan) -> str | None:
 def _unfinished(path: Path, found: Scan) -> str | None:
     if not all(_LOSS.match(name) for name in found.foreign):
         return None
-    strip = shlex.join(["python", "-c", _STRIP, str(path), "stripped.pt"])
     return (
         f"Expected the weights of a training, got {path}, which was saved while it trained, with "
         "its loss, which is code. Nothing in it was run. Give the best.pt from the end of the "
-        f"training; of a training of your own that broke off, strip this one (`{strip}`), and give "
-        "stripped.pt."
+        f"training; of a training of your own that broke off, save this one without "
+        f"(`{_plain(path)}`), and give plain.pt."
     )
+
+
+def _early(path: Path, found: Scan) -> str | None:
+    others = [name for name in found.foreign if not _LOSS.match(name)]
+    if not all(_OMEGACONF.match(name) for name in others):
+        return None
+    return (
+        f"Expected training arguments as plain data in {path}, got objects of omegaconf, as "
+        "Ultralytics 8.0.0 to 8.0.16 saved them, which are code. Nothing in it was run. If you "
+        "trained it yourself, save it without (`pip install omegaconf`, then "
+        f"`{_plain(path)}`), and give plain.pt; else train anew."
+    )
+
+
+def _plain(path: Path) -> str:
+    return shlex.join(["python", "-c", _PLAIN, str(path), "plain.pt"])
 
 
 def _other_task(path: Path, found: Scan) -> str | None:
@@ -146,8 +170,8 @@ def _untrusted(path: Path, found: Scan) -> str:
     return (
         f"Refused to load {path}: its pickle names {', '.join(others[:4])}, which is not on the "
         "list of what a YOLOv8 checkpoint needs, so loading it could run code. Nothing in it was "
-        "run. If you trained it yourself, save it stripped (best.pt at the end of a training run, "
-        "or ultralytics.utils.torch_utils.strip_optimizer); else do not trust it."
+        f"run. If you trained it yourself, save it without (`{_plain(path)}`), and give plain.pt; "
+        "else do not trust it."
     )
 
 

@@ -7,8 +7,10 @@ from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid
 from engines.records.verdict import Verdict
 from engines.verdict.evidence import judge_evidence, read_evidence
+from pipeline.progress import note
 from pipeline.report.again import measure_again
 from pipeline.report.junit import write_junit
+from pipeline.report.older import older
 from pipeline.report.summary import Summary, summarise
 
 
@@ -21,6 +23,8 @@ def gate(workspace: Workspace, target_name: str, engine: str) -> tuple[Verdict, 
     target = load_target(workspace, target_name)
     target.engine(engine)
     evidence = read_evidence(workspace, target_name, engine)
+    for sentence in older(workspace, evidence.manifest):
+        note(sentence)
     verdict = judge_evidence(evidence, target.budgets_of(engine), target.benchmark.soak_minutes)
     write_junit(verdict, evidence.folder.junit)
     summary = summarise(evidence.manifest, evidence.benchmark, evidence.evaluation, verdict)

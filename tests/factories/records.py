@@ -121,7 +121,11 @@ def onnx_shift(scores_mean: float = 0.002, onnx_drop: float = 0.003) -> OnnxShif
 
 
 def evaluation(
-    drop: float = 0.001, shift: float = 0.01, references: int = 100, from_onnx: float = 0.002
+    drop: float = 0.001,
+    shift: float = 0.01,
+    references: int = 100,
+    from_onnx: float = 0.002,
+    onnx_drop: float = 0.003,
 ) -> Evaluation:
     return Evaluation(
         engine="m-fp16",
@@ -142,7 +146,7 @@ def evaluation(
         confidence_threshold=0.25,
         reference_detections=references,
         lost_detections=0,
-        onnx_shift=onnx_shift(from_onnx),
+        onnx_shift=onnx_shift(from_onnx, onnx_drop),
         golden_sha256=hashlib.sha256(FRAMES).hexdigest(),
     )
 

@@ -60,7 +60,7 @@ def test_a_backend_that_computes_something_else_fails_and_is_named(
     assert verdict.verdict == "FAIL"
     (missed,) = (check for check in verdict.checks if check.verdict == "FAIL")
     assert missed.name == "onnx_shift"
-    assert "The ONNX file itself loses 0.000 mAP50-95, the engine" in missed.cause
+    assert "The ONNX file's own drop is +0.0000 mAP50-95, the engine's" in missed.cause
     assert "the builder or the processor changed it" in missed.cause
     junit = finished.workspace.engine(TARGET, engine).junit.read_text()
     assert "the builder or the processor changed it" in junit

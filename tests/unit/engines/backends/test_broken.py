@@ -30,7 +30,7 @@ LIMITS = {"fp32": 0.002, "fp16": 0.015, "int8": 0.05}
 
 def judged(folder: Path, precision: str, expected: Any, pictures: Any) -> Verdict:
     """The verdict on the engine in `folder`, after its raw outputs were compared with what ONNX
-    Runtime makes of its file. The file itself loses 0.003 mAP50-95, the engine 0.106."""
+    Runtime makes of its file. The file's own drop is 0.003 mAP50-95, the engine's 0.106."""
     path = folder / Manifest.file
     Manifest.read(path).model_copy(update={"precision": precision}).write(path)
     manifest, session = load_engine(folder, read_fingerprint())
@@ -61,8 +61,8 @@ def check_named(verdict: Verdict, package: str) -> None:
     (missed,) = (check for check in verdict.checks if check.verdict == "FAIL")
     assert missed.name == "onnx_shift"
     assert (
-        "The ONNX file itself loses 0.003 mAP50-95, the engine 0.106: the builder or the processor "
-        f"changed it. Build it with another version of {package} than "
+        "The ONNX file's own drop is +0.0030 mAP50-95, the engine's +0.1060: the builder or the "
+        f"processor changed it. Build it with another version of {package} than "
     ) in missed.cause
 
 

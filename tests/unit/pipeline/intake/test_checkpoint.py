@@ -91,6 +91,15 @@ def test_unstripped_training_checkpoint_gives_its_average(tmp_path: Path) -> Non
     assert inspect_checkpoint(path).classes == ("average", "of it")
 
 
+@pytest.mark.parametrize(("epoch", "said"), [(-1, False), (None, False), (0, True), (9, True)])
+def test_saved_in_the_middle_of_a_training(
+    tmp_path: Path, epoch: int | None, said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inspect_checkpoint(save(tmp_path / "epoch9.pt", build_network(), epoch=epoch))
+    told = "epoch9.pt was saved while it trained, after"
+    assert (told in capsys.readouterr().err) is said
+
+
 def test_names_of_early_ultralytics(checkpoint: Path, tmp_path: Path) -> None:
     new, old = b"ultralytics.nn.modules.conv\nConv\n", b"ultralytics.nn.modules\nConv\n"
     assert new in zipfile.ZipFile(checkpoint).read("weights/data.pkl")
@@ -324,7 +333,21 @@ def test_saved_while_it_trained(tmp_path: Path) -> None:
         shlex.split(command.replace("python", sys.executable, 1)), cwd=tmp_path, timeout=60
     )
     assert finished.returncode == 0
-    assert inspect_checkpoint(tmp_path / "stripped.pt").classes == CLASSES
+    assert inspect_checkpoint(tmp_path / "plain.pt").classes == CLASSES
+
+
+def test_of_the_first_weeks_of_ultralytics(tmp_path: Path) -> None:
+    """Its training arguments are in `model` too, and stripping leaves them there."""
+    network = build_network()
+    place = "omegaconf.dictconfig"
+    kind = type("DictConfig", (dict,), {"__module__": place})
+    network.args = kind(imgsz=96, single_cls=True, hydra=kind(run=kind(dir=".")))
+    theirs = {"omegaconf": mock.Mock(), place: mock.Mock(DictConfig=kind)}
+    with mock.patch.dict(sys.modules, theirs):
+        path = save(tmp_path / "best.pt", network)
+    message = refused(path, "objects of omegaconf, as Ultralytics 8.0.0 to 8.0.16 saved them")
+    assert "`pip install omegaconf`" in message
+    assert message.endswith(f"{path} plain.pt`), and give plain.pt; else train anew.")
 
 
 def test_another_generation_saved_while_it_trained(tmp_path: Path) -> None:
@@ -468,7 +491,10 @@ def test_a_device_among_the_training_arguments(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "left_out"),
-    [(None, ()), ([0], ("nut",)), (1, ("bolt",)), ([1, 0], ()), ("0", ()), ([0.0], ()), (True, ())],
+    [
+        *((None, ()), ([0], ("nut",)), (1, ("bolt",)), ([1, 0], ()), ("0", ()), ([0.0], ())),
+        *((True, ()), (range(1), ("nut",)), (range(1 << 60), ())),
+    ],
 )
 def test_classes_that_the_training_passed_over(
     tmp_path: Path, given: Any, left_out: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,19 @@ def test_figures_of_a_device_that_the_engine_may_run_on_are_judged(laid_out: Wor
         ("openvino", plain, on_gpu()),  # somebody put a card in
     ):
         assert gate_of(laid_out, built, here, package).verdict == "PASS"
+
+
+def test_an_engine_of_the_weights_of_before_is_said(
+    laid_out: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After `update-model`, and before `dvc repro`: its verdict looks like the new weights'."""
+    model = laid_out.model("meter-yolov8n")
+    model.mkdir(parents=True)
+    shutil.copy(REPOSITORY / "models/meter-yolov8n/model.yaml", model)
+    built = ours(manifest()).model_copy(update={"model": model.name})
+    laid_out.engine(TARGET, ENGINE).write(built)
+    assert gate(laid_out, TARGET, ENGINE)[0].verdict == "PASS"
+    assert f"{ENGINE} is of the weights of version 1.0; models/meter" in capsys.readouterr().err
 
 
 def test_the_verdict_names_the_files_that_it_is_about(laid_out: Workspace) -> None:
