@@ -204,11 +204,13 @@ def _cause(check: Check, of: _Records, *, kept: bool) -> str:
     # Adding zero takes the sign off what was rounded to minus nothing.
     file, own = of.manifest.source.onnx_file, f"{round(shift.onnx_map50_95_drop, 4) + 0.0:+.4f}"
     if check.verdict == "FAIL" and check.name == "onnx_shift":
+        most = of.manifest.executed_precision
+        ran = f"; most of its layers run in {most}" if most != of.manifest.precision else ""
         return (
             f"The engine does not compute what {file} says: its scores are {shift.scores_mean:.3g} "
             f"off on average and its boxes {shift.boxes_mean_px:.3g} pixels. The ONNX file's own "
             f"drop is {own} mAP50-95, the engine's {drop:+.4f}: the builder or the processor "
-            f"changed it. Build it with another version of {of.manifest.backend_package} than "
+            f"changed it{ran}. Build it with another version of {of.manifest.backend_package} than "
             f"{of.manifest.backend_version}, or use another precision."
         )
     if check.verdict == "FAIL" and check.name in ("map50_95_drop", "confidence_shift") and kept:

@@ -1,4 +1,4 @@
-"""Whether an engine is of the weights that its model has now, or of those before `update-model`."""
+"""Whether an engine is of what its model is now, or of what it was before `update-model`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from engines.records.manifest import Manifest
 
 
 def older(workspace: Workspace, built: Manifest) -> tuple[str, ...]:
-    """A sentence where its model has other weights by now; its figures look like the new ones'."""
+    """A sentence where its model is of another version or has other weights by now; its figures
+    look like the new ones'."""
     try:
         model = load_model(workspace, built.model)
     except InputError:
         return ()  # whatever is wrong with model.yaml, the engine is what it is
-    if model.weights.sha256 == built.source.weights_sha256:
-        return ()
-    return (
-        f"{built.engine} is of the weights of version {built.model_version}; models/{model.name} "
-        f"has others by now, of version {model.version}. `dvc repro` builds an engine of those.",
-    )
+    if model.weights.sha256 != built.source.weights_sha256:
+        return (
+            f"{built.engine} is of the weights of version {built.model_version}; "
+            f"models/{model.name} has others by now, of version {model.version}. `dvc repro` "
+            "builds an engine of those.",
+        )
+    if model.version != built.model_version:
+        return (
+            f"{built.engine} is of version {built.model_version}; models/{model.name} is of "
+            f"version {model.version} by now. `dvc repro` builds an engine of that.",
+        )
+    return ()

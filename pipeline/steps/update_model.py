@@ -60,9 +60,8 @@ def update_model(workspace: Workspace, name: str, new: Change) -> Updated:
     already, and no data, it may be any, which puts right one that was mistyped. Data and weights
     are written first and model.yaml after them, so that a run that was killed is completed by the
     next one, with data perhaps one version higher; Ctrl-C waits until all is written and DVC has
-    it. Raises InputError for what does not
-    fit the model, or what DVC does not take, as while another of its commands holds its lock;
-    nothing is changed then.
+    it. Raises InputError for what does not fit the model, or what DVC does not take, as while
+    another of its commands holds its lock; nothing is changed then.
     """
     with one_at_a_time(workspace):
         model = load_model(workspace, name)

@@ -22,6 +22,7 @@ from factories.records import (
     verdict_with,
 )
 
+from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError, WrongEngine
 from engines.files import sha256_file
@@ -131,17 +132,34 @@ def test_figures_of_a_device_that_the_engine_may_run_on_are_judged(laid_out: Wor
         assert gate_of(laid_out, built, here, package).verdict == "PASS"
 
 
-def test_an_engine_of_the_weights_of_before_is_said(
-    laid_out: Workspace, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("weights", "version", "said"),
+    [
+        ("another", "1.0", "is of the weights of version 1.0; models/meter"),
+        ("the model's", "0.9", "is of version 0.9; models/meter-yolov8n is of version 1.0 by now"),
+        ("the model's", "1.0", None),
+    ],
+)
+def test_an_engine_of_the_model_of_before_is_said(
+    laid_out: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    weights: str,
+    version: str,
+    said: str | None,
 ) -> None:
-    """After `update-model`, and before `dvc repro`: its verdict looks like the new weights'."""
+    """After `update-model`, and before `dvc repro`: its verdict looks like the new version's."""
     model = laid_out.model("meter-yolov8n")
     model.mkdir(parents=True)
     shutil.copy(REPOSITORY / "models/meter-yolov8n/model.yaml", model)
-    built = ours(manifest()).model_copy(update={"model": model.name})
+    built = ours(manifest()).model_copy(update={"model": model.name, "model_version": version})
+    if weights == "the model's":
+        sha256 = load_model(laid_out, model.name).weights.sha256
+        source = built.source.model_copy(update={"weights_sha256": sha256})
+        built = built.model_copy(update={"source": source})
     laid_out.engine(TARGET, ENGINE).write(built)
     assert gate(laid_out, TARGET, ENGINE)[0].verdict == "PASS"
-    assert f"{ENGINE} is of the weights of version 1.0; models/meter" in capsys.readouterr().err
+    assert (f"{ENGINE} {said}" if said else "") in (heard := capsys.readouterr().err)
+    assert said or "by now" not in heard
 
 
 def test_the_verdict_names_the_files_that_it_is_about(laid_out: Workspace) -> None:
