@@ -97,7 +97,8 @@ def _unfinished(path: Path, found: Scan) -> str | None:
 
 def _early(path: Path, found: Scan) -> str | None:
     others = [name for name in found.foreign if not _LOSS.match(name)]
-    if not all(_OMEGACONF.match(name) for name in others):
+    theirs = any(name.startswith("omegaconf.") for name in others)
+    if not (theirs and all(_OMEGACONF.match(name) for name in others)):
         return None
     return (
         f"Expected training arguments as plain data in {path}, got objects of omegaconf, as "
@@ -170,8 +171,8 @@ def _untrusted(path: Path, found: Scan) -> str:
     return (
         f"Refused to load {path}: its pickle names {', '.join(others[:4])}, which is not on the "
         "list of what a YOLOv8 checkpoint needs, so loading it could run code. Nothing in it was "
-        f"run. If you trained it yourself, save it without (`{_plain(path)}`), and give plain.pt; "
-        "else do not trust it."
+        "run. If you trained it yourself, save it stripped (best.pt at the end of a training run, "
+        "or ultralytics.utils.torch_utils.strip_optimizer); else do not trust it."
     )
 
 

@@ -61,7 +61,8 @@ def _case(verdict: Verdict, name: str, problem: Error | Failure | None) -> TestC
 
 
 def _problem(verdict: Verdict, check: Check) -> Error | Failure | None:
-    text = f"measured {check.measured:.6g} {check.unit}, {check.rule} {check.limit:g}".strip()
+    measured = f"measured {check.measured:.6g} {check.unit}".rstrip()
+    text = f"{measured}, {check.rule} {check.limit:g}"
     if check.verdict == "FAIL":
         return Failure(". ".join(filter(None, (text, check.cause))))
     if check.verdict == "INVALID":

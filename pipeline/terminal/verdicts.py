@@ -132,7 +132,8 @@ def _explanations(verdict: Verdict) -> list[str]:
 
 
 def _causes(verdict: Verdict) -> list[str]:
-    return [check.cause for check in verdict.checks if check.cause]
+    """Each once: mAP and confidences are lost in one place."""
+    return list(dict.fromkeys(check.cause for check in verdict.checks if check.cause))
 
 
 def _word(check: Check) -> str:

@@ -46,7 +46,7 @@ def test_junit_tells_failures_from_errors(tmp_path: Path) -> None:
     failure = suite.find("testcase[@name='map50_95_drop']/failure")
     assert failure is not None
     said, _, cause = str(failure.get("message")).partition(". ")
-    assert said == "measured 0.5 , at most 0.01"
+    assert said == "measured 0.5, at most 0.01"
     assert cause.startswith("The engine's scores are 0.002 off x.onnx on average")
     error = suite.find("testcase[@name='frame_p99_ms']/error")
     assert error is not None

@@ -53,6 +53,14 @@ def test_the_table_is_as_people_know_it() -> None:
     assert console.file.getvalue() == (GOLDEN / "verdict-table.txt").read_text()
 
 
+def test_a_cause_of_two_missed_budgets_is_said_once() -> None:
+    console = Console(width=80, file=io.StringIO())
+    verdict = judge(manifest(), benchmark(), evaluation(drop=0.02, shift=0.06), BUDGETS)
+    print_verdict(verdict, console=console)
+    print_report("t", [(_summary(benchmark()), verdict)], {}, console=console)
+    assert console.file.getvalue().count("the builder kept to it") == 2  # type: ignore[attr-defined]
+
+
 def test_of_engines_that_are_invalid_the_remedy_is_said_once() -> None:
     console = Console(width=80, file=io.StringIO())
     verdict = judge(manifest(), benchmark(valid=False), evaluation(), BUDGETS)
