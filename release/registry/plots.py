@@ -71,8 +71,10 @@ def accuracy_figure(evaluation: Evaluation) -> Figure:
     )
     axes.set_ylim(0, 1)
     axes.set_ylabel("mAP50-95")
-    if any(name in numbers for name, _ in most):
-        axes.set_xlabel(f"#: number of a class; its name is in {LEGEND}")
+    count = len(evaluation.per_class)
+    which = f"the {len(most)} of {count} classes with most objects" if len(most) < count else ""
+    where = f"#: number of a class; its name is in {LEGEND}" if numbers.keys() & chosen else ""
+    axes.set_xlabel("; ".join(filter(None, (which, where))))
     figure.legend(loc="outside right upper")
     figure.draw_without_rendering()
     places = [label.get_window_extent() for label in axes.get_xticklabels()]

@@ -57,3 +57,13 @@ def test_names_that_can_be_drawn_need_no_legend(tmp_path: Path) -> None:
     write_plots(benchmark(), judged, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"latency.png", "accuracy.png"}
     assert accuracy_figure(judged).axes[0].get_xlabel() == ""
+
+
+def test_a_picture_of_some_of_the_classes_says_so() -> None:
+    few, many = (ClassAccuracy(map50_95=0.5, map50=0.7, objects=one) for one in (3, 4))
+    classes = {str(index): many if index >= 25 else few for index in range(65)}
+    judged = evaluation().model_copy(update={"per_class": classes})
+    axes = accuracy_figure(judged).axes[0]
+    assert axes.get_xlabel() == "the 40 of 65 classes with most objects"
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == [str(index) for index in range(25, 65)]
