@@ -9,7 +9,7 @@ from rich.table import Table
 
 from engines.config.names import shown
 from engines.config.workspace import root_if_elsewhere
-from pipeline.accuracy.worth import worth
+from pipeline.accuracy.worth import ENOUGH_PICTURES, worth
 from pipeline.intake.brought import Brought
 from pipeline.terminal.tables import print_line
 
@@ -91,6 +91,12 @@ def _sentences(sets: Brought) -> list[str]:
         for purpose, count in split.seen.items()
         if count
     ]
+    few = [
+        f"{purpose}: only {one.pictures} picture(s) (better {ENOUGH_PICTURES} or more) for the "
+        "ranges of INT8; what it loses may come from that."
+        for purpose, one in facts.items()
+        if purpose == "calibration" and one.pictures < ENOUGH_PICTURES
+    ]
     evaluation = facts["evaluation"]
     objects = dict(zip(sets.classes, evaluation.objects, strict=True))
     missed = [
@@ -105,5 +111,6 @@ def _sentences(sets: Brought) -> list[str]:
         *copies,
         *seen,
         *missed,
+        *few,
         *worth(evaluation.pictures, objects),
     ]

@@ -117,15 +117,18 @@ def test_the_table_says_what_feeds_what_and_what_is_missing(
     put_image(tmp_path, "a.png", 0, BOX + BOX)
     put_image(tmp_path, "b.png", 1, None)
     samples = load_set(tmp_path, "evaluation")
-    facts = {"evaluation": copy_set(tmp_path / "copy", samples, "evaluation", 1)}
+    purposes = ("calibration", "evaluation")
+    facts = {one: copy_set(tmp_path / "copy" / one, samples, one, 1) for one in purposes}
     seen = {"evaluation": 2, "tuning": 0}
-    divided = Split(sets={}, sources={"evaluation": "val"}, copies={"val": 4}, seen=seen)
+    sources = dict.fromkeys(purposes, "val")
+    divided = Split(sets={}, sources=sources, copies={"val": 4}, seen=seen)
     capsys.readouterr()
     brought = Brought(split=divided, facts=facts, classes=("a",), left_out=("a",))
     print_sets(brought, Console(width=80))
     said = capsys.readouterr().out
-    assert "evaluation │ val" in said
-    assert "1 label row(s) dropped" in said
+    assert "evaluation  │ val" in said
+    assert "2 label row(s) dropped" in said
+    assert "calibration: only 2 picture(s) (better 100 or more) for the ranges of INT8" in said
     assert f"1 picture(s) have no label file in {tmp_path / 'labels'}" in said
     assert "val: 4 picture(s) left out" in said
     assert "evaluation: 2 picture(s) are in train too; training saw them" in said
