@@ -99,9 +99,11 @@ def _new_data(
         with atomic_folder(beside / there.name) as folder:
             sets = copy_sets(folder, divided, checkpoint)
             for one in there.iterdir() if there.is_dir() else ():
-                if one.is_dir() and one.name not in divided.sets:
+                if one.name in divided.sets:
+                    continue
+                if one.is_dir() and not one.is_symlink():
                     shutil.copytree(one, folder / one.name, symlinks=True)
-                elif not one.is_dir():
+                else:
                     shutil.copy2(one, folder / one.name, follow_symlinks=False)
         yield _Data(beside / there.name, sets)
 

@@ -474,6 +474,7 @@ def data(helmets: Workspace, tmp_path: Path) -> Path:
     for name in ("calibration", "tuning", "evaluation"):
         put_image(helmets.model("helmets") / "data" / name, f"old-{name}.png", 1, BOX)
     (helmets.model("helmets") / "data" / "where from.txt").write_text("camera 7")
+    (helmets.model("helmets") / "data" / "videos").symlink_to("/nowhere/videos")
     for place in ("train/a", "train/b", "val/c"):
         put_image(tmp_path / "new", f"{place}.png", ord(place[-1]), BOX)
     path = tmp_path / "new" / "data.yaml"
@@ -504,6 +505,7 @@ def test_new_data_under_the_next_version(
     assert "evaluation/images/c.png" in pictures(helmets)
     assert len(pictures(helmets)) == 3
     assert (helmets.model("helmets") / "data" / "where from.txt").read_text() == "camera 7"
+    assert (helmets.model("helmets") / "data" / "videos").readlink() == Path("/nowhere/videos")
     said = capsys.readouterr().out
     assert re.search(r"evaluation +│ val ", said)
     assert "cannot be compared with that of before" in said
