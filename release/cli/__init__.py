@@ -26,6 +26,9 @@ def publish(
     engine: Annotated[
         str | None, typer.Option("--engine", "-e", help="Only this engine of the target.")
     ] = None,
+    pushed: Annotated[
+        bool, typer.Option("--pushed", help="First bring the records that Fleet's branch has.")
+    ] = False,
 ) -> None:
     """Publish the engines of a target that passed to MLflow.
 
@@ -34,6 +37,10 @@ def publish(
     alias `candidate`. Engines that did not pass are left out, and a model of which all fail loses
     the alias. Publishing again makes nothing twice. MLflow is a file in the repository, or the
     server that MLFLOW_TRACKING_URI names.
+
+    With --pushed a clone goes on from the records that a repository of Fleet's own has of the
+    target: which release is the candidate, and with what each was published. Elsewhere `git pull`
+    does it.
 
     Examples:
 
@@ -48,6 +55,10 @@ def publish(
 
     workspace = find_workspace()
     chosen = target_or_default(workspace, target)
+    if pushed:
+        from release.steps.take_records import take_records
+
+        take_records(workspace, chosen, line)
     show_published(step.publish(workspace, chosen, engine, line))
 
 

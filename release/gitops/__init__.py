@@ -3,6 +3,6 @@
 git         runs git, and says what it said
 branch      GitOps: fetch, push; Snapshot: the branch at one commit, read and built upon
 history     which commit gave a file what it holds, and who made it
-clone       the clone itself, brought to a commit of the branch
+clone       the clone itself: where it stands, and brought to a commit of the branch
 gitlab      merge requests in place of pushes, and issues
 """

@@ -1,4 +1,4 @@
-"""The clone itself, brought to a commit of the branch as `git pull` would, or left as it is."""
+"""The clone itself: where it stands, and brought to a commit of the branch as `git pull` would."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from engines.errors import InputError
+from engines.errors import InputError, ServiceError
 from release.gitops.branch import Snapshot
 from release.gitops.git import CannotWrite, GitFailed, git
 
@@ -43,6 +43,47 @@ def bring_here(snapshot: Snapshot) -> str | None:
             "run the same command again, or `git pull`."
         ) from error
     return None if here == branch else PULL
+
+
+def head(folder: Path) -> str | None:
+    """The commit that the clone stands on; None before its first."""
+    try:
+        return git(folder, "rev-parse", "--verify", "--quiet", "HEAD").decode().strip()
+    except GitFailed:
+        return None
+
+
+def is_behind(folder: Path, commit: str) -> bool:
+    """Whether the clone stands on less than `commit`, which it may lack; not behind one that its
+    origin does not know either. Raises ServiceError where that does not answer."""
+    here = head(folder)
+    if here in (None, commit) or not _bring(folder, commit):
+        return False
+    try:
+        git(folder, "merge-base", "--is-ancestor", str(here), commit)
+    except GitFailed:
+        return False
+    return True
+
+
+def _bring(folder: Path, commit: str) -> bool:
+    """Fetch a commit where the clone lacks it; whether it has it then."""
+    with suppress(GitFailed):
+        git(folder, "cat-file", "-e", f"{commit}^{{commit}}")
+        return True
+    options = ("--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
+    try:
+        git(folder, "fetch", "--quiet", "--no-tags", *options, "origin", commit)
+    except GitFailed as error:
+        # It was never pushed, or this clone has no origin.
+        if any(word in error.said for word in ("not our ref", "does not appear to be a git")):
+            return False
+        raise ServiceError(
+            f"Expected commit {commit[:12]} of origin, to see whether this clone is an older one, "
+            f"but git says: {error.sentence}. See that you may read it, then run the same command "
+            "again."
+        ) from error
+    return True
 
 
 def _changed(snapshot: Snapshot) -> str:

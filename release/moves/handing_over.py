@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.config.workspace import Workspace
-from engines.errors import InputError
+from engines.errors import Conflict, InputError
 from engines.files import listed
-from release.gitops.branch import Snapshot
-from release.gitops.history import latest_change
+from release.gitops.branch import UNMOVED, Snapshot
+from release.gitops.clone import head, is_behind
+from release.gitops.history import changes, latest_change
 from release.moves.carry_out import check_still
 from release.moves.earlier import held_by, stack
-from release.moves.move import Move, resting_on
+from release.moves.move import SOURCE, Move, resting_on
 from release.moves.place import Place, place_of, rings_of, values_at
 from release.packed import image_path
 from release.records import (
@@ -54,8 +55,9 @@ def plan_handing_over(
 
     Nobody's work is undone: a ring that went back from the release, or a release that is
     quarantined there, stays so. Raises Conflict for what the branch has otherwise since this clone
-    left it, and InputError where it has no such ring.
+    left it or of a newer one, and InputError where it has no such ring.
     """
+    refuse_older(snapshot, target)
     ours = dict(_records(workspace, target))
     will_run = runs = left = None
     if place is not None:
@@ -83,10 +85,32 @@ def plan_handing_over(
     if not alone and (place is None or will_run == runs):
         files = {}
     move = _move(before, target, place, runs, will_run, files) if files else None
+    if move is not None and snapshot.left_at() is None and (source := head(snapshot.gitops.folder)):
+        move = replace(move, trailers=(*move.trailers, (SOURCE, source)))
     if move is not None:
         # It rests on what this clone stands on, which may be older: again it would be as old.
         check_still(snapshot, move, "`git pull` brings it here, in GitLab a new pipeline. ")
     return HandedOver(place=place, runs=runs, will_run=will_run, left=left, move=move)
+
+
+def refuse_older(snapshot: Snapshot, target: str) -> None:
+    """Raise Conflict where a repository of Fleet's own has the records of `target` from a newer
+    commit than this clone's, as where an older job ends after a newer one. In any other, git itself
+    tells when the clone left the branch. Raises ServiceError where that cannot be asked."""
+    if snapshot.left_at() is not None:
+        return
+    found = changes(snapshot, str(candidates_path(_RELATIVE, target)))
+    written = next((one.commit for one in reversed(found) if one.commit.trailer(SOURCE)), None)
+    if written is None:
+        return
+    source = written.trailer(SOURCE) or ""
+    if is_behind(snapshot.gitops.folder, source):
+        raise Conflict(
+            f"Expected this clone to stand on commit {source[:12]} or a later one, of which "
+            f"{snapshot.gitops.shown} has the releases of {target} ({written.who} brought them in "
+            f"{written.name[:12]}), but it is older. {UNMOVED} `git pull` brings it up to date, in "
+            "GitLab a new pipeline."
+        )
 
 
 def _records(workspace: Workspace, target: str) -> Iterable[tuple[str, bytes]]:

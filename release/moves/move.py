@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from release.gitops.branch import Snapshot
 
-TRAILERS = ("Release", "From", "To", "Replaces", "Evidence", "Override", "Why")
+SOURCE = "Source"
+"""The commit of the clone that handed a release over to a repository of Fleet's own."""
+TRAILERS = ("Release", "From", "To", "Replaces", SOURCE, "Evidence", "Override", "Why")
 """In the order in which a commit has them."""
 
 

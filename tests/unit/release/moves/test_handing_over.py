@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from engines.config.workspace import Workspace
 from release.cli import commands
 from release.records import Candidate, Candidates, Publication, candidates_path, publication_path
+from release.steps.take_records import take_records
 from tests.unit.release.publications import PUBLICATION, TARGET, another
 
 ONE = f"release/fleet/meter/{TARGET}"
@@ -220,10 +221,9 @@ def test_what_the_branch_has_in_quarantine_is_recorded_and_goes_nowhere(
     assert TWO.release in repository.at(f"release/records/candidates/{TARGET}.json")
 
 
-def test_an_old_clone_takes_nothing_back_in_a_repository_of_fleet_s_own(
-    repository: GitOpsRepository, tmp_path: Path
-) -> None:
-    """It has no commit in common with the clone, so nothing tells what the clone is of."""
+@pytest.fixture
+def fleet(repository: GitOpsRepository, tmp_path: Path) -> Path:
+    """A repository of Fleet's own: no commit in common with the clones."""
     fleet, lead = tmp_path / "fleet.git", tmp_path / "lead"
     git(tmp_path, "clone", "--quiet", "--bare", str(repository.bare), str(fleet))
     git(tmp_path, "clone", "--quiet", str(fleet), str(lead))
@@ -233,6 +233,13 @@ def test_an_old_clone_takes_nothing_back_in_a_repository_of_fleet_s_own(
     address = f"gitops: {{url: '{fleet.as_uri()}', branch: main}}\n"
     repository.workspace.rings_file.write_text(RINGS_YAML + address)
     repository.push("Fleet reads another repository")
+    return fleet
+
+
+def test_of_one_commit_nothing_is_taken_back_in_a_repository_of_fleet_s_own(
+    repository: GitOpsRepository, fleet: Path, tmp_path: Path
+) -> None:
+    """Nothing tells which of the two clones is the older one."""
     clones = {one: repository.clone(tmp_path / one, "--depth=1") for one in ("old", "new")}
     for (name, clone), one in zip(clones.items(), (TWO, THREE), strict=True):
         publish(clone, one)
@@ -245,6 +252,54 @@ def test_an_old_clone_takes_nothing_back_in_a_repository_of_fleet_s_own(
     assert result.exit_code == 0, result.output
     assert f"canary went on from {TWO.release}" in result.stdout
     assert THREE.release in git(fleet, "show", f"main:{CANARY}")
+
+
+def test_an_older_job_takes_nothing_back_in_a_repository_of_fleet_s_own(
+    repository: GitOpsRepository, fleet: Path, tmp_path: Path
+) -> None:
+    """With a release that the ring never had; clones as shallow as GitLab makes them."""
+    older = repository.clone(tmp_path / "older", "--depth=1")
+    (repository.root / "dvc.yaml").write_text("stages: {new: 1}\n")
+    repository.push("Later")
+    newer = repository.clone(tmp_path / "newer", "--depth=1")
+    publish(newer, THREE)
+    assert write(newer.root, "--push").exit_code == 0
+    source = git(newer.root, "rev-parse", "HEAD")
+    assert f"\nSource: {source}" in git(fleet, "log", "-1", "--format=%B", "main")
+    publish(older, TWO)
+    result = write(older.root, "--push")
+    assert result.exit_code == 7, result.output
+    assert f"to stand on commit {source[:12]} or a later one" in result.stderr
+    assert THREE.release in git(fleet, "show", f"main:{CANARY}")
+    # A clone of a later commit has its turn, and so has the same one again.
+    for clone, one in ((repository.clone(tmp_path / "later", "--depth=1"), TWO), (newer, THREE)):
+        publish(clone, one)
+        assert write(clone.root, "--push").exit_code == 0
+
+
+def test_a_commit_that_was_never_pushed_holds_nobody_back(
+    repository: GitOpsRepository, fleet: Path, tmp_path: Path
+) -> None:
+    by_hand, job = (repository.clone(tmp_path / one, "--depth=1") for one in ("hand", "job"))
+    git(by_hand.root, "commit", "--quiet", "--allow-empty", "--message=Mine")
+    for clone, one in ((by_hand, TWO), (job, THREE)):
+        publish(clone, one)
+        assert write(clone.root, "--push").exit_code == 0
+    assert THREE.release in git(fleet, "show", f"main:{CANARY}")
+
+
+def test_what_fleet_s_own_repository_has_is_gone_on_from(
+    repository: GitOpsRepository, fleet: Path, tmp_path: Path
+) -> None:
+    first = repository.clone(tmp_path / "first", "--depth=1")
+    publish(first, TWO)
+    assert write(first.root, "--push").exit_code == 0
+    later = repository.clone(tmp_path / "later", "--depth=1")
+    said: list[str] = []
+    take_records(later, TARGET, said.append)
+    assert said == [f"{TARGET}: goes on from the records on {fleet.as_uri()} main"]
+    for path in (candidates_path(later, TARGET), publication_path(later, TWO.release)):
+        assert path.read_bytes() == (first.root / path.relative_to(later.root)).read_bytes()
 
 
 def test_rings_in_another_order_lead_past_no_rule(
