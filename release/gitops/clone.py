@@ -21,7 +21,7 @@ def bring_here(snapshot: Snapshot) -> str | None:
     None where it stands there now, else what to do. What lies changed in it stays, and where git
     would have to touch that, nothing is done. Raises InputError where the disk is full."""
     folder, branch = snapshot.gitops.folder, snapshot.gitops.branch
-    if snapshot.left_at() is None:
+    if snapshot.left_at() is None or head(folder) == snapshot.commit:
         return None  # of a repository of Fleet's own this is no clone
     try:
         here = git(folder, "symbolic-ref", "--short", "HEAD").decode().strip()

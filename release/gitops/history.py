@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from release.gitops.branch import File, Snapshot
 from release.gitops.git import GitFailed, git
@@ -72,6 +73,15 @@ def latest_change(snapshot: Snapshot, path: str) -> FileCommit | None:
     """The commit that gave `path` what it holds now."""
     found = changes(snapshot, path)
     return found[-1] if found else None
+
+
+def was_ever_there(root: Path, path: str) -> bool:
+    """Whether any commit that the clone knows, Fleet's branch among them, has or had the file of
+    the Jetrail repository at `root`, wherever in it that lies."""
+    asked = (git(root, "rev-parse", f"--show-{one}") for one in ("toplevel", "prefix"))
+    top, prefix = (one.decode().removesuffix("\n") for one in asked)
+    places = (prefix + path, path)
+    return bool(git(Path(top), "log", "--all", "-1", "--format=%H", "HEAD", "--", *places))
 
 
 def tip(snapshot: Snapshot) -> Commit:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
+from release.gitops.history import was_ever_there
 from release.moves.place import Place
+from release.records import publication_path
 from release.registry.mlflow import Store, open_store
 from release.registry.submission import registered_name
 from release.registry.uri import registry_uri, shown_uri, sqlite_file, tracking_uri
 from release.rollout.release_yaml import ReleaseValues
 from release.say import Say
 from release.tags import parse_tag
+
+
+NOT_OURS = (
+    " If a colleague published it, `git pull` brings its record. If another repository did, give one's "
+    "model another name, or each a store of its own. If nobody needs it, delete the alias in MLflow."
+)
 
 
 def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say: Say) -> None:
@@ -40,6 +49,10 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
     with open_store(workspace.root) as store:
         for place, values in wanted.items():
             name = registered_name(place.model, place.target)
+            got = store.release_at(name, place.ring)
+            if _is_anothers(workspace, got):
+                say(f"{_whose(place, got)}, so it stays there.{NOT_OURS}")
+                continue
             if values is None:
                 store.drop_alias(name, place.ring)
                 continue
@@ -68,17 +81,19 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
                 "MLFLOW_TRACKING_URI to the one that releases are published to."
             ]
         with open_store(workspace.root, reading=True) as store:
-            found = (_difference(store, place, release) for place, release in wanted.items())
+            found = (_difference(workspace, store, place, release) for place, release in wanted.items())
             return [one for one in found if one]
     except (ServiceError, InputError) as error:
         return [f"MLflow could not be asked: {error}"]
 
 
-def _difference(store: Store, place: Place, release: str) -> str:
+def _difference(workspace: Workspace, store: Store, place: Place, release: str) -> str:
     """What MLflow's alias of a place is instead of `release`; empty where it is that."""
     got = _release_at(store, place)
     if got == release:
         return ""
+    if _is_anothers(workspace, got):
+        return f"{_whose(place, got)}. Here it is {release or 'none'}.{NOT_OURS}"
     remedy = "Run `release status --repair`"
     if release and store.version_of(registered_name(place.model, place.target), release) is None:
         remedy = (
@@ -89,6 +104,21 @@ def _difference(store: Store, place: Place, release: str) -> str:
         f"{place.model} on {place.target}: git's {place.ring} is {release or 'none'}, MLflow's "
         f"alias {got or 'is not there'}. {remedy}."
     )
+
+
+def _is_anothers(workspace: Workspace, release: str) -> bool:
+    """Whether neither this clone nor the history of a branch that it knows has the record of a
+    release: one MLflow may be that of two repositories with models of one name."""
+    with suppress(InputError, ServiceError):
+        path = publication_path(workspace, parse_tag(release).name)
+        here = path.is_file() or was_ever_there(workspace.root, workspace.relative(path))
+        return not here
+    return False  # no release, or no git: nothing tells
+
+
+def _whose(place: Place, release: str) -> str:
+    name = registered_name(place.model, place.target)
+    return f"MLflow's alias {place.ring} of {name} names {release}, of which nothing is known here"
 
 
 def _release_at(store: Store, place: Place) -> str:

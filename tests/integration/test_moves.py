@@ -472,6 +472,37 @@ def test_aliases_follow_git(
     assert status(repository.workspace, None).differ == ()
 
 
+def test_an_alias_of_another_repository_stays_there(
+    repository: GitOpsRepository, aliases: Callable[[], dict[str, str]]
+) -> None:
+    """One MLflow, two repositories with a model of one name: `--repair` took the other's ring
+    aliases, and with them what its people load by name."""
+    from mlflow import MlflowClient
+
+    name, theirs = f"meter.{TARGET}", f"v7.0-{TARGET}-fp16-777777777777"
+    client = MlflowClient(f"sqlite:///{repository.root}/mlflow.db")
+    client.create_model_version(name, "there", tags={"jetrail.tag": theirs})
+    for ring in ("canary", "pilot"):
+        client.set_registered_model_alias(name, ring, "3")
+    nothing_else(repository.workspace)
+    said: list[str] = []
+    repair(repository.workspace, None, said.append)
+    assert aliases() == {"production": "1", "canary": "3", "pilot": "3"}
+    assert f"MLflow's alias pilot of {name} names {theirs}, of which nothing is known" in said[1]
+    canary, _ = status(repository.workspace, None).differ
+    assert canary.startswith(f"MLflow's alias canary of {name} names {theirs}")
+    assert f"Here it is {TWO.release}. If a colleague" in canary
+    # A release that was reverted, and its record with it, was one of this repository.
+    path = publication_path(repository.workspace, theirs)
+    path.parent.mkdir()
+    path.write_text("{}")
+    repository.push("Published")
+    path.unlink()
+    repository.push("Reverted")
+    repair(repository.workspace, None, said.append)
+    assert aliases() == {"production": "1", "pilot": "1", "canary": "2"}
+
+
 def test_a_clone_without_a_store_gets_none(repository: GitOpsRepository) -> None:
     to_pilot(repository.workspace)
     assert not (repository.root / "mlflow.db").exists()

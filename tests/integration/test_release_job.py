@@ -129,6 +129,7 @@ def test_what_passed_is_published_signed_pushed_and_in_the_canary(
     assert f"{release} is there already" in said
     assert "is signed already, by plant" in said
     assert f"{paper.TARGET}: the branch has all of it" in said
+    assert "does not stand on it" not in said
     assert git(bare, "rev-list", "--count", "main") == "2"
 
 
