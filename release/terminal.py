@@ -64,10 +64,11 @@ def show_status(overview: Overview) -> None:
     """Candidate, MLflow run and rings of each model, a fact a line."""
     for one in overview.statuses:
         line(f"{one.model} on {one.target}")
-        if one.candidate is None:
-            line("  candidate  none: no engine has the verdict PASS")
-        else:
-            line(f"  candidate  {one.candidate.release}")
+        nothing = "none: no engine has the verdict PASS"
+        line(f"  candidate  {one.candidate.release if one.candidate else nothing}")
+        if one.behind:
+            line(f"             in this clone; {overview.branch} has newer ones, `git pull`")
+        if one.candidate is not None:
             line(f"  MLflow     {_entry(one.candidate.mlflow)}")
             line(f"  open       {how_to_open(one.candidate.mlflow.tracking_uri)}")
             line(f"  signed     by {one.signed_by or 'no key that counts'}")

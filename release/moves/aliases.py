@@ -38,20 +38,22 @@ def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say
 
 def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: Say) -> bool:
     """Let each ring's alias name the version of what the ring runs, or nothing. Raises ServiceError
-    and InputError. A store in the repository that nothing was published to is left alone; whether
-    there is another."""
+    and InputError. A store in the repository that nothing was published to is left alone, and so is
+    another repository's alias; whether all are as `wanted` now."""
     if _nothing_there(workspace):
         say(
             "MLflow's aliases were not touched, since there is no store at "
             f"{shown_uri(workspace.root)}"
         )
         return False
+    all_are = True
     with open_store(workspace.root) as store:
         for place, values in wanted.items():
             name = registered_name(place.model, place.target)
             got = store.release_at(name, place.ring)
             if _is_anothers(workspace, got):
                 say(f"{_whose(place, got)}, so it stays there.{NOT_OURS}")
+                all_are = False
                 continue
             if values is None:
                 store.drop_alias(name, place.ring)
@@ -61,9 +63,10 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
             if version is None:
                 store.drop_alias(name, place.ring)  # of a release that the ring no longer runs
                 say(f"MLflow has no version of {name} for {release}, so no alias {place.ring}")
+                all_are = False
                 continue
             store.point_alias(name, place.ring, version)
-    return True
+    return all_are
 
 
 def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:

@@ -119,10 +119,10 @@ def values_at(snapshot: Snapshot, place: Place) -> ReleaseValues | None:
     return parse_values(snapshot.blobs([file.blob])[file.blob], name)
 
 
-def is_only_behind(workspace: Workspace, left: Snapshot | None, place: Place) -> bool:
-    """Whether the clone has the ring as it was at `left`, where it left the branch: what is
-    otherwise on the branch was moved there since, and `git pull` brings it."""
+def is_only_behind(workspace: Workspace, left: Snapshot | None, path: str) -> bool:
+    """Whether the clone has a file below `release/` as it was at `left`, where it left the branch:
+    what is otherwise on the branch was moved there since, and `git pull` brings it."""
     if left is None:
         return False
-    path = workspace.root / place.path
-    return left.read(place.path) == (path.read_bytes() if path.is_file() else None)
+    here = workspace.root / path
+    return left.read(path) == (here.read_bytes() if here.is_file() else None)

@@ -70,7 +70,7 @@ def _of(
     here = read_values(release_file(workspace, place.model, place.target, place.ring))
     below = rings.below(place.ring)
     next_one = values_at(snapshot, place.other(below.name)) if below else None
-    pushed = here != runs and not is_only_behind(workspace, left, place)
+    pushed = here != runs and not is_only_behind(workspace, left, place.path)
     wanted = [("push", here)] if pushed else []
     wanted += [("promote", next_one)] if next_one is not None and next_one != runs else []
     return [

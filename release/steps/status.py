@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from engines.config.rings import load_rings
@@ -75,6 +75,8 @@ class Status:
     target: str
     candidate: Publication | None
     """What `release write` puts into the first ring; none where no engine passed."""
+    behind: bool = False
+    """Whether the branch has newer candidates of the target: `git pull` brings them."""
     signed_by: str | None = None
     """The key that signed the candidate, trusted or for trying; None where none of them did."""
     image: ImageRecord | None = None
@@ -113,25 +115,25 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
         found = _statuses(workspace, chosen, None, None)
-        differ = _differences(workspace, found, chosen, None)
+        differ = _differences(workspace, found, chosen.keys(), None)
         return Overview(statuses=found, branch=None, trouble=str(error), differ=differ)
     found = _statuses(workspace, chosen, snapshot, report)
-    differ = _differences(workspace, found, chosen, snapshot)
+    differ = _differences(workspace, found, chosen.keys(), snapshot)
     return Overview(statuses=found, branch=snapshot.gitops.shown, differ=differ)
 
 
 def _differences(
     workspace: Workspace,
     statuses: list[Status],
-    targets: Collection[str],
+    targets: Set[str],
     snapshot: Snapshot | None,
 ) -> tuple[str, ...]:
     """MLflow's aliases against the candidates and what each ring runs."""
     gone = _rings_gone(workspace, targets, snapshot) if snapshot else set()
-    unused = _removed(workspace, targets) | gone
+    unused = _removed(workspace, targets - _behind(workspace, snapshot, targets)) | gone
     wanted = dict.fromkeys(sorted(unused, key=lambda one: (one.model, one.target, one.ring)), "")
     for one in statuses:
-        if one.candidate is not None:
+        if one.candidate is not None and not one.behind:
             place = Place(model=one.model, target=one.target, ring=CANDIDATE)
             wanted[place] = one.candidate.release
         for ring, found in one.rings.items():
@@ -167,9 +169,27 @@ def _published(workspace: Workspace, targets: Collection[str]) -> set[tuple[str,
     return {(one.model, one.target) for one in records if one.target in targets}
 
 
+def _behind(workspace: Workspace, snapshot: Snapshot | None, targets: Iterable[str]) -> set[str]:
+    """The targets whose candidates the branch has newer than the clone, which changed nothing."""
+    if snapshot is None:
+        return set()
+    left, paths = snapshot.left_at(), {one: _candidates(workspace, one) for one in targets}
+    return {
+        one
+        for one, path in paths.items()
+        if left is not None
+        and left.read(path) != snapshot.read(path)
+        and is_only_behind(workspace, left, path)
+    }
+
+
+def _candidates(workspace: Workspace, target: str) -> str:
+    return workspace.relative(candidates_path(workspace, target))
+
+
 def repair(workspace: Workspace, target: str | None, say: Say) -> None:
     """Let every ring's alias in MLflow name what Fleet's branch says that it runs, and `candidate`
-    what this clone's records say.
+    what this clone's records say, unless the branch has newer ones.
 
     Raises InputError, and ServiceError where the branch or MLflow does not answer.
     """
@@ -183,7 +203,18 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
         }
         targets = _recorded(workspace, target)
         gone = dict.fromkeys(_rings_gone(workspace, targets, snapshot))
-        if point(workspace, {**gone, **wanted, **candidates_by_place(workspace, target)}, say):
+        behind = _behind(workspace, snapshot, targets)
+        for name in sorted(behind):
+            say(
+                f"{name}: {snapshot.gitops.shown} has newer candidates than this clone, so MLflow's "
+                f"alias {CANDIDATE} stays as it is; `git pull` brings them"
+            )
+        candidates = {
+            place: values
+            for place, values in candidates_by_place(workspace, target).items()
+            if place.target not in behind
+        }
+        if point(workspace, {**gone, **wanted, **candidates}, say):
             say(f"MLflow's aliases of {len(wanted)} rings are as {snapshot.gitops.shown} says")
 
 
@@ -219,6 +250,7 @@ def _statuses(
     found = []
     commits = since(snapshot, places(snapshot)) if snapshot else {}
     left = snapshot.left_at() if snapshot else None
+    behind = _behind(workspace, snapshot, chosen)
     for target, candidates in chosen.items():
         for model in sorted({*candidates.candidates, *models_of(workspace, target)}):
             candidate = candidates.candidates.get(model)
@@ -228,6 +260,7 @@ def _statuses(
                 Status(
                     model=model,
                     target=target,
+                    behind=target in behind,
                     candidate=read_publication(workspace, candidate.release) if candidate else None,
                     signed_by=_signer(workspace, candidate.release) if candidate else None,
                     image=image,
@@ -267,7 +300,7 @@ def _ring(
     return RingStatus(
         here=here,
         pushed=pushed,
-        behind=here != pushed and is_only_behind(workspace, left, place),
+        behind=here != pushed and is_only_behind(workspace, left, place.path),
         commit=commit if pushed else None,
         quarantine=read_quarantine(workspace, name) if name else None,
         seen=see(snapshot, report, place, name) if snapshot and report and name else None,

@@ -472,6 +472,34 @@ def test_aliases_follow_git(
     assert status(repository.workspace, None).differ == ()
 
 
+def test_a_clone_that_is_behind_takes_no_candidate_back(
+    repository: GitOpsRepository, aliases: Callable[[], dict[str, str]], tmp_path: Path
+) -> None:
+    """As every clone is after GitLab released: status said that git's candidate is that of before,
+    and to repair it."""
+    from mlflow import MlflowClient
+
+    workspace, name = repository.workspace, f"meter.{TARGET}"
+    publish(workspace, PUBLICATION)
+    repository.push("Published")
+    newer = repository.clone(tmp_path / "newer")
+    publish(newer, TWO)
+    git(newer.root, "commit", "--quiet", "--all", "--message=Published", name="Grace")
+    git(newer.root, "push", "--quiet", "origin", "HEAD:main")
+    client = MlflowClient(f"sqlite:///{repository.root}/mlflow.db")
+    client.set_registered_model_alias(name, "candidate", "2")
+    (found,) = status(workspace, None).statuses
+    assert found.behind
+    assert not any("candidate" in one for one in status(workspace, None).differ)
+    said: list[str] = []
+    repair(workspace, None, said.append)
+    assert aliases()["candidate"] == "2"
+    assert f"{TARGET}: origin main has newer candidates than this clone" in said[0]
+    git(workspace.root, "pull", "--quiet", "origin", "main")
+    (found,) = status(workspace, None).statuses
+    assert not found.behind
+
+
 def test_an_alias_of_another_repository_stays_there(
     repository: GitOpsRepository, aliases: Callable[[], dict[str, str]]
 ) -> None:
@@ -489,6 +517,7 @@ def test_an_alias_of_another_repository_stays_there(
     repair(repository.workspace, None, said.append)
     assert aliases() == {"production": "1", "canary": "3", "pilot": "3"}
     assert f"MLflow's alias pilot of {name} names {theirs}, of which nothing is known" in said[1]
+    assert not any("aliases of" in one for one in said)
     canary, _ = status(repository.workspace, None).differ
     assert canary.startswith(f"MLflow's alias canary of {name} names {theirs}")
     assert f"Here it is {TWO.release}. If a colleague" in canary
