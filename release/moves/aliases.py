@@ -92,13 +92,14 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
 
 def _difference(workspace: Workspace, store: Store, place: Place, release: str) -> str:
     """What MLflow's alias of a place is instead of `release`; empty where it is that."""
-    got = _release_at(store, place)
+    name = registered_name(place.model, place.target)
+    got = store.release_at(name, place.ring)
     if got == release:
         return ""
     if _is_anothers(workspace, got):
         return f"{_whose(place, got)}. Here it is {release or 'none'}.{NOT_OURS}"
     remedy = "Run `release status --repair`"
-    if release and store.version_of(registered_name(place.model, place.target), release) is None:
+    if release and store.version_of(name, release) is None:
         remedy = (
             f"MLflow has no version of that release: run `release publish --target {place.target}` "
             "where its engine is, or set MLFLOW_TRACKING_URI to the store that it was published to"
@@ -122,15 +123,6 @@ def _is_anothers(workspace: Workspace, release: str) -> bool:
 def _whose(place: Place, release: str) -> str:
     name = registered_name(place.model, place.target)
     return f"MLflow's alias {place.ring} of {name} names {release}, of which nothing is known here"
-
-
-def _release_at(store: Store, place: Place) -> str:
-    """The release that an alias names, or what else it does; empty where there is no such alias."""
-    name = registered_name(place.model, place.target)
-    version = store.aliases(name).get(place.ring)
-    if version is None:
-        return ""
-    return store.release_of(name, version) or f"names version {version}, which holds no release"
 
 
 def _nothing_there(workspace: Workspace) -> bool:

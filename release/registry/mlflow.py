@@ -160,20 +160,15 @@ class Store:
         place = f"/{numbers.pop()}/runs" if len(numbers) == 1 else ""
         return f"#/experiments{place}?workflowType=machine_learning"
 
-    def aliases(self, registered_model: str) -> dict[str, int]:
-        """The model's aliases and the versions that they name; none where there is no model."""
-        found = if_there(self._client.get_registered_model, registered_model)
-        return {alias: int(version) for alias, version in found.aliases.items()} if found else {}
-
-    def release_of(self, registered_model: str, version: int) -> str:
-        """The release that a version holds; empty where it is not ours."""
-        found = self._client.get_model_version(registered_model, str(version))
-        return str(found.tags.get(TAG, ""))
-
     def release_at(self, registered_model: str, alias: str) -> str:
-        """The release that an alias names; empty where it names none of ours."""
-        version = self.aliases(registered_model).get(alias)
-        return self.release_of(registered_model, version) if version is not None else ""
+        """The release that an alias names, or in words a version that holds none; empty where there
+        is no such alias."""
+        model = if_there(self._client.get_registered_model, registered_model)
+        if model is None or alias not in model.aliases:
+            return ""
+        version = str(model.aliases[alias])
+        tags = self._client.get_model_version(registered_model, version).tags
+        return str(tags.get(TAG) or f"version {version} of no release")
 
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         """Let `alias` name that version; nothing is written when it does already."""

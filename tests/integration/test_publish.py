@@ -1285,7 +1285,11 @@ def test_an_alias_that_was_moved_to_somebody_elses_version(workspace: Workspace)
     theirs = client.create_model_version(NAME, source=workspace.root.as_uri()).version
     client.set_registered_model_alias(NAME, "candidate", theirs)
     (said,) = status(workspace, TARGET).differ
-    assert f"MLflow's alias names version {theirs}, which holds no release" in said
+    assert f"MLflow's alias version {theirs} of no release" in said
+    told: list[str] = []
+    publish(workspace, TARGET, "tiny-fp16", told.append)
+    assert any(f"candidate named version {theirs} of no release until now" in one for one in told)
+    client.set_registered_model_alias(NAME, "candidate", theirs)
     point(workspace, candidates_by_place(workspace, TARGET), _quiet)
     assert status(workspace, TARGET).differ == ()
 
