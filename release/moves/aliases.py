@@ -17,10 +17,10 @@ from release.rollout.release_yaml import ReleaseValues
 from release.say import Say
 from release.tags import parse_tag
 
-
 NOT_OURS = (
-    " If a colleague published it, `git pull` brings its record. If another repository did, give one's "
-    "model another name, or each a store of its own. If nobody needs it, delete the alias in MLflow."
+    " If a colleague published it, `git pull` brings its record. If another repository did, give "
+    "one's model another name, or each a store of its own. If nobody needs it, delete the alias in "
+    "MLflow."
 )
 
 
@@ -84,7 +84,7 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
                 "MLFLOW_TRACKING_URI to the one that releases are published to."
             ]
         with open_store(workspace.root, reading=True) as store:
-            found = (_difference(workspace, store, place, release) for place, release in wanted.items())
+            found = (_difference(workspace, store, *one) for one in wanted.items())
             return [one for one in found if one]
     except (ServiceError, InputError) as error:
         return [f"MLflow could not be asked: {error}"]

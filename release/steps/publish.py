@@ -64,7 +64,8 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
 
     Engines that did not pass are skipped. What was published before is found again and not made
     twice. A model of which every engine fails loses its candidate and alias; where measurements
-    are INVALID, or this is about one `engine`, the candidate stays where it was.
+    are INVALID, or this is about one `engine`, the candidate stays where it was, unless another
+    engine is better than it was when it was published.
 
     Raises InputError for an engine that was not judged by the budgets of now, or engines of a model
     that were evaluated on different pictures, WrongEngine for files that were changed after that,
@@ -199,6 +200,11 @@ def _tell_mlflow(
             for judged, submission in zip(passed, submissions, strict=True)
         ]
         publications += [one for one in others if _version(store, one) is not None]
+        publications += [
+            one
+            for one in _measured_in_vain(workspace, config.target, before.values())
+            if one.model in {found.model for found in publications} and _version(store, one)
+        ]
         publications.sort(key=_engine_name)
         chosen = choose(config.policy, publications, before, config.policy_margin)
         for model, candidate in chosen.items():
@@ -236,6 +242,20 @@ def _others(workspace: Workspace, config: TargetConfig, wanted: Iterable[str]) -
             continue
         publications.append(_publication(config, judged, record.mlflow))
     return publications
+
+
+def _measured_in_vain(
+    workspace: Workspace, target: str, candidates: Iterable[Candidate]
+) -> Iterable[Publication]:
+    """Records of candidates whose newest measurement is INVALID: that is no word on the engine, so
+    they are chosen from as they were published."""
+    for one in candidates:
+        try:
+            judged = load_judged(workspace, target, one.engine)
+        except (InputError, WrongEngine):
+            continue
+        if judged.verdict.verdict == "INVALID" and make_tag(judged.manifest).name == one.release:
+            yield read_publication(workspace, one.release)
 
 
 def _was_published(workspace: Workspace, target: str) -> bool:

@@ -206,7 +206,7 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
         behind = _behind(workspace, snapshot, targets)
         for name in sorted(behind):
             say(
-                f"{name}: {snapshot.gitops.shown} has newer candidates than this clone, so MLflow's "
+                f"{name}: {snapshot.gitops.shown} has newer candidates than this clone, so the "
                 f"alias {CANDIDATE} stays as it is; `git pull` brings them"
             )
         candidates = {

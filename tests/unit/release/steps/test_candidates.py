@@ -70,6 +70,26 @@ def test_invalid_is_not_counted_against_a_candidate(
     assert candidates_path(workspace, TARGET).read_bytes() == before
 
 
+@pytest.mark.parametrize("only", [None, "meter-fp32"])
+@pytest.mark.parametrize(("fp32_ms", "chosen"), [(12.0, "meter-fp16"), (8.0, "meter-fp32")])
+def test_a_candidate_that_is_measured_in_vain_is_compared_as_it_was_published(
+    workspace: Workspace,
+    add_engine: Any,
+    store: MlflowDouble,
+    only: str | None,
+    fp32_ms: float,
+    chosen: str,
+) -> None:
+    """The machine was busy; the canary got a slower engine."""
+    add_engine("fp32", p50_ms=12.0)
+    add_engine("fp16", p50_ms=10.0)
+    publish(workspace, TARGET, None, lambda _: None)
+    add_engine("fp16", p50_ms=30.0, verdict="INVALID")
+    add_engine("fp32", p50_ms=fp32_ms)
+    now = publish(workspace, TARGET, only, lambda _: None).candidates
+    assert now.candidates["meter"].engine == chosen
+
+
 def test_one_engine_says_nothing_of_the_others(
     workspace: Workspace, released: Candidate, add_engine: Any
 ) -> None:
