@@ -163,8 +163,9 @@ def chosen_targets(workspace: Workspace, target: str | None) -> list[str]:
         return [target]
     if not found:
         raise InputError(
-            f"Expected records of releases in {workspace.records}, but nothing was published yet. "
-            "Run `release publish`, or `dvc repro` for all of it."
+            f"Expected records of releases in {workspace.records}, but there are none. "
+            "Run `release publish`, or `dvc repro` for all of it. What others published comes with "
+            "`git pull`, or `release status --pushed` where Fleet has a repository of its own."
         )
     return found
 

@@ -38,12 +38,15 @@ def status(
     repair: Annotated[
         bool, typer.Option("--repair", help="Put MLflow's aliases right by what git says.")
     ] = False,
+    pushed: Annotated[
+        bool, typer.Option("--pushed", help="First bring the records that Fleet's branch has.")
+    ] = False,
 ) -> None:
     """Show each model's candidate and what its rings run.
 
     For every target there is a record of: the tag, since when, and who put it there, by the branch
     that Fleet reads. What this clone has and did not push is shown beside it, and with --report
-    what the sites say.
+    what the sites say. Where Fleet has a repository of its own, --pushed brings its records here.
 
     Examples:
 
@@ -57,6 +60,10 @@ def status(
     from release.terminal import line, show_status
 
     workspace = find_workspace()
+    if pushed:
+        from release.steps.take_records import take_records
+
+        take_records(workspace, None, line)
     if repair:
         step.repair(workspace, target, line)
     show_status(step.status(workspace, target, load_reports(report or [])))

@@ -78,7 +78,7 @@ def test_nothing_published_yet(
     monkeypatch.chdir(workspace.root)
     result = run(command)
     assert result.exit_code == 2
-    assert "nothing was published yet" in result.stderr
+    assert "but there are none. Run `release publish`" in result.stderr
 
 
 def test_an_edited_record_is_exit_5(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

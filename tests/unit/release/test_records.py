@@ -173,7 +173,7 @@ def test_one_edit_is_refused_or_changes_nothing_that_is_rolled_out(
 
 
 def test_the_targets_of_which_something_was_published(workspace: Workspace) -> None:
-    with pytest.raises(InputError, match="nothing was published yet"):
+    with pytest.raises(InputError, match="but there are none. Run `release publish`"):
         chosen_targets(workspace, None)
     record(workspace, PUBLICATION)
     assert chosen_targets(workspace, None) == [TARGET]

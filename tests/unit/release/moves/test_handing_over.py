@@ -297,9 +297,16 @@ def test_what_fleet_s_own_repository_has_is_gone_on_from(
     later = repository.clone(tmp_path / "later", "--depth=1")
     said: list[str] = []
     take_records(later, TARGET, said.append)
-    assert said == [f"{TARGET}: goes on from the records on {fleet.as_uri()} main"]
+    assert said == [f"{TARGET}: the records are those on {fleet.as_uri()} main"]
     for path in (candidates_path(later, TARGET), publication_path(later, TWO.release)):
         assert path.read_bytes() == (first.root / path.relative_to(later.root)).read_bytes()
+    # A release manager looks from a clone of the repository with the models.
+    manager = repository.clone(tmp_path / "manager")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(manager.root)
+        result = CliRunner().invoke(commands, ["status", "--pushed"])
+    assert result.exit_code == 0, result.output
+    assert f"  candidate  {TWO.release}\n" in result.stdout
 
 
 def test_rings_in_another_order_lead_past_no_rule(
