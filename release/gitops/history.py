@@ -75,6 +75,14 @@ def latest_change(snapshot: Snapshot, path: str) -> FileCommit | None:
     return found[-1] if found else None
 
 
+def latest_with(snapshot: Snapshot, path: str, key: str) -> Commit | None:
+    """The latest commit with that trailer among those that gave a file what it holds, in merged
+    branches too: a merge request's own commit has the trailer, and its merge has none."""
+    place = snapshot.gitops.prefix + path
+    found = _listed(snapshot, f"--grep=^{key}: ", snapshot.commit, "--", place)
+    return _commit(found, datetime.fromtimestamp(0, timezone.utc)) if found else None
+
+
 def was_ever_there(root: Path, path: str) -> bool:
     """Whether any commit that the clone knows, Fleet's branch among them, has or had the file of
     the Jetrail repository at `root`, wherever in it that lies."""
@@ -98,12 +106,14 @@ def below(snapshot: Snapshot, commit: Commit) -> Commit | None:
 
 
 def _one(snapshot: Snapshot, name: str) -> Commit:
-    listed = git(
-        *(snapshot.gitops.folder, "log", "-1", "--no-show-signature", f"--format={_FORMAT}"),
-        *(name, "--"),
-    )
-    head = listed.decode(errors="replace").lstrip("\x01").partition("\x02")[0]
-    return _commit(head, datetime.fromtimestamp(0, timezone.utc))
+    return _commit(_listed(snapshot, name, "--"), datetime.fromtimestamp(0, timezone.utc))
+
+
+def _listed(snapshot: Snapshot, *arguments: str) -> str:
+    """The first commit that `git log` lists, as `_FORMAT` has it; empty where it lists none."""
+    options = ("-1", "--no-show-signature", f"--format={_FORMAT}")
+    listed = git(snapshot.gitops.folder, "log", *options, *arguments)
+    return listed.decode(errors="replace").lstrip("\x01").partition("\x02")[0]
 
 
 def _commit(head: str, latest: datetime) -> Commit:

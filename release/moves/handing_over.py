@@ -11,7 +11,7 @@ from engines.errors import Conflict, InputError
 from engines.files import listed
 from release.gitops.branch import UNMOVED, Snapshot
 from release.gitops.clone import head, is_behind
-from release.gitops.history import changes, latest_change
+from release.gitops.history import latest_change, latest_with
 from release.moves.carry_out import check_still
 from release.moves.earlier import held_by, stack
 from release.moves.move import SOURCE, Move, resting_on
@@ -99,12 +99,9 @@ def refuse_older(snapshot: Snapshot, target: str) -> None:
     tells when the clone left the branch. Raises ServiceError where that cannot be asked."""
     if snapshot.left_at() is not None:
         return
-    found = changes(snapshot, str(candidates_path(_RELATIVE, target)))
-    written = next((one.commit for one in reversed(found) if one.commit.trailer(SOURCE)), None)
-    if written is None:
-        return
-    source = written.trailer(SOURCE) or ""
-    if is_behind(snapshot.gitops.folder, source):
+    written = latest_with(snapshot, str(candidates_path(_RELATIVE, target)), SOURCE)
+    source = written.trailer(SOURCE) if written else None
+    if written and source and is_behind(snapshot.gitops.folder, source):
         raise Conflict(
             f"Expected this clone to stand on commit {source[:12]} or a later one, of which "
             f"{snapshot.gitops.shown} has the releases of {target} ({written.who} brought them in "

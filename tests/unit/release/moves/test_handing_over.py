@@ -254,8 +254,9 @@ def test_of_one_commit_nothing_is_taken_back_in_a_repository_of_fleet_s_own(
     assert THREE.release in git(fleet, "show", f"main:{CANARY}")
 
 
+@pytest.mark.parametrize("merged", [False, True])
 def test_an_older_job_takes_nothing_back_in_a_repository_of_fleet_s_own(
-    repository: GitOpsRepository, fleet: Path, tmp_path: Path
+    repository: GitOpsRepository, fleet: Path, tmp_path: Path, merged: bool
 ) -> None:
     """With a release that the ring never had; clones as shallow as GitLab makes them."""
     older = repository.clone(tmp_path / "older", "--depth=1")
@@ -266,6 +267,11 @@ def test_an_older_job_takes_nothing_back_in_a_repository_of_fleet_s_own(
     assert write(newer.root, "--push").exit_code == 0
     source = git(newer.root, "rev-parse", "HEAD")
     assert f"\nSource: {source}" in git(fleet, "log", "-1", "--format=%B", "main")
+    if merged:  # as by a merge request
+        tree = git(fleet, "rev-parse", "main^{tree}")
+        parents = ("-p", git(fleet, "rev-parse", "main^"), "-p", git(fleet, "rev-parse", "main"))
+        merge = git(fleet, "commit-tree", tree, *parents, "-m", "Merge")
+        git(fleet, "update-ref", "refs/heads/main", merge)
     publish(older, TWO)
     result = write(older.root, "--push")
     assert result.exit_code == 7, result.output
