@@ -62,7 +62,8 @@ boxes = model.predict(picture)   # uint8 BGR, shape (height, width, 3)
 boxes = model.predict(pictures)  # a list of those, or a batch (n, height, width, 3)
 ```
 
-`models:/{registered_model}@candidate` is the version that is rolled out, whichever that is.
+`models:/{registered_model}@candidate` is the version that the first ring gets, whichever that is;
+the name of a ring in the place of `candidate` gives what that one runs.
 """
 
 

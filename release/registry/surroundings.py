@@ -236,6 +236,17 @@ def make_sqlite(path: Path) -> None:
         )
     if path.exists() and path.stat().st_size:
         return
-    with atomic_path(path) as temporary:
+    # Tables take seconds. Who was first in that time has releases in theirs by now.
+    with suppress(FileExistsError), atomic_path(path) as temporary:
         temporary.touch()  # SQLite makes files that only their owner may write, whatever the umask
         MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
+        _refuse_second(temporary, path)
+
+
+def _refuse_second(temporary: Path, path: Path) -> None:
+    """Raise FileExistsError where `path` is there by now; an empty file is none."""
+    try:
+        os.link(temporary, path)
+    except OSError:  # it is there, or the disk has no links
+        if path.exists() and path.stat().st_size:
+            raise FileExistsError from None

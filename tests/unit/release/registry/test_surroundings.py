@@ -204,6 +204,31 @@ def test_a_store_of_several_people(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert stat.S_IMODE((tmp_path / "mlflow.db").stat().st_mode) == 0o664
 
 
+def test_a_store_that_another_clone_laid_out_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was replaced, with the releases that were in it by then."""
+    import mlflow
+
+    store = tmp_path / "mlflow.db"
+
+    def lay_out(tracking_uri: str) -> SimpleNamespace:
+        Path(tracking_uri.removeprefix("sqlite:///")).write_bytes(b"ours")
+        return SimpleNamespace(search_experiments=lambda **_: others())
+
+    monkeypatch.setattr(mlflow, "MlflowClient", lay_out)
+    for theirs, left in ((b"theirs", b"theirs"), (b"", b"ours"), (None, b"ours")):
+        store.unlink(missing_ok=True)
+
+        def others(theirs: bytes | None = theirs) -> None:
+            if theirs is not None:
+                store.write_bytes(theirs)
+
+        make_sqlite(store)
+        assert store.read_bytes() == left
+        assert [one.name for one in tmp_path.iterdir()] == ["mlflow.db"]
+
+
 def test_a_database_that_is_not_there_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow tries ten times, which takes two minutes."""
     import sqlalchemy
