@@ -210,7 +210,13 @@ def _remedy(error: Exception, asked: Asked) -> str:
 
 
 def missing_package(error: ImportError, asked: Asked) -> str:
-    """The sentence for a module that is not installed."""
+    """The sentence for a module that is not installed, or is one that MLflow does not know."""
+    if str(error).startswith("cannot import name"):
+        return (
+            f"Expected packages that fit MLflow, which {asked} needs, but Python says: {error}. One "
+            "of the two is too new or too old. In the root of the repository run `pip install "
+            "--constraint constraints.txt --editable '.[release]'`, then the same command again."
+        )
     module = error.name or _named(str(error)) or str(error)
     if module == "MySQLdb" and urlsplit(asked.uri).scheme == "mysql":
         # SQLAlchemy's own choice, which wants a compiler and MySQL's headers, is nobody's.

@@ -128,6 +128,18 @@ def test_a_missing_package_is_named_with_the_command(module: str, package: str) 
     assert "secret" not in said
 
 
+def test_a_package_that_mlflow_does_not_know_is_not_missing() -> None:
+    """MLflow 3.5 with SQLAlchemy 2.1: `pip install sqlalchemy` would do nothing."""
+    error = ImportError(
+        "cannot import name 'FallbackAsyncAdaptedQueuePool' from 'sqlalchemy.pool' (/here)",
+        name="sqlalchemy.pool",
+    )
+    said = missing_package(error, Asked(tracking="sqlite:///mlflow.db"))
+    assert "'FallbackAsyncAdaptedQueuePool' from 'sqlalchemy.pool'" in said
+    assert "--constraint constraints.txt" in said
+    assert "is not installed" not in said
+
+
 @pytest.mark.parametrize(
     ("scheme", "module", "said"),
     [
