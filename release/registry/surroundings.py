@@ -130,6 +130,7 @@ def service_errors(asked: Asked) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as of a library that finds no memory for all of it
+            from alembic.util import CommandError
             from mlflow.exceptions import MlflowException
             from requests import RequestException
             from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
@@ -143,7 +144,7 @@ def service_errors(asked: Asked) -> Iterator[None]:
         raise InputError(sentence) from error
     except NoSuchModuleError as error:
         raise InputError(unknown_driver(asked)) from error
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, RequestException, SQLAlchemyError, CommandError, OSError) as error:
         if is_of_temporary_files(error) or is_of_one_file(error):
             raise  # not for want of room at the store's or the server's: said where commands end
         if not is_server(asked.uri) and is_disk_trouble(error):

@@ -104,7 +104,8 @@ _REMEDIES = {
         "Let the database take every letter (`ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4` of "
         "the table that it names)"
     ),
-    r"out-of-date database schema": (
+    # The second is of an MLflow that is older than the SQLite file.
+    r"out-of-date database schema|Can't locate revision": (
         "Where the store is older than MLflow here, make a copy and run `mlflow db upgrade` with "
         "its address; where it is newer, install the MLflow that wrote it"
     ),
@@ -213,8 +214,8 @@ def missing_package(error: ImportError, asked: Asked) -> str:
     """The sentence for a module that is not installed, or is one that MLflow does not know."""
     if str(error).startswith("cannot import name"):
         return (
-            f"Expected packages that fit MLflow, which {asked} needs, but Python says: {error}. One "
-            "of the two is too new or too old. In the root of the repository run `pip install "
+            f"Expected packages that fit MLflow, which {asked} needs, but Python says: {error}. "
+            "One of the two is too new or too old. In the root of the repository run `pip install "
             "--constraint constraints.txt --editable '.[release]'`, then the same command again."
         )
     module = error.name or _named(str(error)) or str(error)

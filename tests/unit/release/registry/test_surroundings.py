@@ -176,6 +176,17 @@ def test_a_setting_that_mlflow_cannot_use(monkeypatch: pytest.MonkeyPatch) -> No
         raise ValueError("something else")
 
 
+def test_an_mlflow_that_is_older_than_the_store_says_so() -> None:
+    """A colleague's newer one had moved the tables on; alembic's error was a traceback."""
+    from alembic.util import CommandError
+
+    with (
+        pytest.raises(ServiceError, match="where it is newer, install the MLflow that wrote it"),
+        service_errors(Asked(tracking="sqlite:///mlflow.db")),
+    ):
+        raise CommandError("Can't locate revision identified by 'dc11669786a5'")
+
+
 @pytest.mark.parametrize("leads", ["/nowhere/nas/mlflow.db", "mlflow.db"])
 def test_a_link_to_nothing_is_no_new_store(tmp_path: Path, leads: str) -> None:
     link = tmp_path / "mlflow.db"
