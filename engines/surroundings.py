@@ -97,6 +97,11 @@ def _of_the_system(error: OSError) -> str | None:
             f"Expected a folder for temporary files, but the system says: {error.strerror}. Free "
             "some space in one of them, or name another with TMPDIR, and run again."
         )
+    if error.errno == errno.ENOENT and error.filename is not None:
+        return (
+            f"Expected {error.filename}, but it is not there, or not any more. Bring it back (`git "
+            "status` shows what is gone), or install what it belongs to, and run again."
+        )
     if error.errno not in DISK_ERRNOS:
         return None
     if (name := named_by(error)) is not None:

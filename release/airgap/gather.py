@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 from engines.config.site import Site
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
-from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import listed
+from release.image.chart import name_and_version
 from release.rollout.clusters.inventory import Cluster, Inventory
 from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
@@ -94,22 +94,22 @@ def _deployed(where: str, one: TargetedCluster) -> Deployed:
 def chart_archive(folder: Path, deployed: Sequence[Deployed]) -> tuple[str, bytes]:
     """The chart as Helm packs one: `<name>-<version>.tgz` and its bytes, the same each time. Raises
     InputError where a ring of `deployed` pins another version."""
-    meta = load_yaml(folder / "Chart.yaml")
+    name, version = name_and_version(folder)
     for one in deployed:
-        if one.chart != str(meta["version"]):
+        if one.chart != version:
             raise InputError(
                 f"Expected the chart {one.chart or 'without a version'} that the fleet.yaml of "
-                f"{one.tag.name} pins, but {folder} is {meta['version']}. Pack the bundle in a "
+                f"{one.tag.name} pins, but {folder} is {version}. Pack the bundle in a "
                 "clone of the commit with that chart, or have the ring pin the new one first."
             )
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path in _files(folder):
             data = path.read_bytes()
-            entry = tarfile.TarInfo(f"{meta['name']}/{path.relative_to(folder).as_posix()}")
+            entry = tarfile.TarInfo(f"{name}/{path.relative_to(folder).as_posix()}")
             entry.size, entry.mode = len(data), 0o644
             archive.addfile(entry, io.BytesIO(data))
-    return f"{meta['name']}-{meta['version']}.tgz", gzip.compress(packed.getvalue(), mtime=0)
+    return f"{name}-{version}.tgz", gzip.compress(packed.getvalue(), mtime=0)
 
 
 def helm_manifest(one: Deployed, chart: bytes) -> bytes:

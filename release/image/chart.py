@@ -37,10 +37,7 @@ def push_chart(chart: Path, registry: str, credentials: Credentials | None, say:
     """
     if not (chart / "Chart.yaml").is_file():
         return
-    about = load_yaml(chart / "Chart.yaml")
-    name, version = about.get("name"), about.get("version")
-    if not (isinstance(name, str) and isinstance(version, str)):
-        raise InputError(f"Expected name and version in {chart / 'Chart.yaml'}, got none.")
+    name, version = name_and_version(chart)
     repository = parse_repository(f"{registry}/charts/{name}")
     client = Client(repository=repository, credentials=credentials, say=say)
     there = client.manifest(version.replace("+", "_"))
@@ -62,6 +59,19 @@ def push_chart(chart: Path, registry: str, credentials: Credentials | None, say:
         what = f"{repository} to take the chart {version}"
         retried(lambda: _helm(helm, *words, credentials=credentials), what, say)
     say(f"{repository}:{version} pushed")
+
+
+def name_and_version(chart: Path) -> tuple[str, str]:
+    """Of the chart in a folder. Raises InputError where Chart.yaml does not say both as text."""
+    about = load_yaml(chart / "Chart.yaml")
+    about = about if isinstance(about, dict) else {}
+    name, version = about.get("name"), about.get("version")
+    if not (isinstance(name, str) and isinstance(version, str)):
+        raise InputError(
+            f"Expected `name` and `version` in {chart / 'Chart.yaml'} as text, got {name!r} and "
+            f"{version!r}. Write both."
+        )
+    return name, version
 
 
 def _refuse_another(chart: Path, client: Client, manifest: bytes, name: str) -> None:

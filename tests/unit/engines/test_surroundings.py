@@ -95,7 +95,13 @@ def test_no_folder_for_temporary_files() -> None:
     assert "['/tmp']" in str(in_a_sentence(error, "pipeline"))
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "no", "x")])
+def test_a_file_that_is_gone() -> None:
+    """Whatever the repository brings may be taken away, before or while a command runs."""
+    error = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "release/x.yaml")
+    assert "Expected release/x.yaml, but it is not there" in str(in_a_sentence(error, "pipeline"))
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), FileNotFoundError("x")])
 def test_other_errors_are_not_ours(error: Exception) -> None:
     assert in_a_sentence(error, "pipeline") is None
 

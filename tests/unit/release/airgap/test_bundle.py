@@ -70,6 +70,22 @@ def test_pods_are_in_the_namespace_of_their_ring(site: Workspace, tmp_path: Path
     assert helm["spec"]["targetNamespace"] == "plant"
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "Chart.yaml, but it is not there"), ("", "Expected `name` and `version` in")],
+)
+def test_a_clone_without_a_whole_chart(
+    site: Workspace, tmp_path: Path, content: str | None, said: str
+) -> None:
+    chart = site.root / "release/charts/inference/Chart.yaml"
+    chart.unlink()
+    if content is not None:
+        chart.write_text(content)
+    done = run("bundle", "--site", "dock-7", "--out", str(tmp_path / "a.tar"))
+    assert (done.exit_code, (tmp_path / "a.tar").exists()) == (2, False)
+    assert said in done.output
+
+
 def test_a_chart_that_the_ring_does_not_pin_is_not_packed(site: Workspace, tmp_path: Path) -> None:
     """Sites with a network run the pinned one, from the registry."""
     ring = site.fleet / "meter" / TARGET / "canary" / "fleet.yaml"
