@@ -149,8 +149,11 @@ def _flush() -> None:
 
 def _in_utf8() -> None:
     """Start this process anew where Python takes names of files for something else than UTF-8: an
-    old locale, or PYTHONUTF8=0. What people call things would be other bytes then, or an error."""
-    if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8" and not sys.flags.utf8_mode:
+    old locale, or PYTHONUTF8=0. What people call things would be other bytes then, or an error.
+    Once: `python -I` looks at no variable, and `-X utf8=0` at nothing else."""
+    if codecs.lookup(sys.getfilesystemencoding()).name == "utf-8" or sys.flags.utf8_mode:
+        return
+    if os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

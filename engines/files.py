@@ -297,10 +297,10 @@ def _names_another_place(error: OSError, path: Path) -> bool:
 
 def named_by(error: OSError) -> str | None:
     """The file that an error is about. Of one that is open already the system names none: then the
-    one that the code had open in which a broken disk was met."""
+    one that the code had open in which a broken disk was met, or a permission that went."""
     if isinstance(error.filename, str | bytes | os.PathLike):
         return os.fsdecode(error.filename)
-    if error.errno not in BROKEN_ERRNOS:
+    if error.errno not in BROKEN_ERRNOS | {errno.EACCES, errno.EPERM}:
         return None
     frames = reversed([*walk_tb(error.__traceback__)])
     values = (value for frame, _ in frames for value in frame.f_locals.values())

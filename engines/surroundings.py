@@ -78,7 +78,7 @@ def _of_the_system(error: OSError) -> str | None:
     if isinstance(error, kinds) or error.errno in names:
         what = "name" if error.errno in names else "kind, owner or permissions"
         return (
-            f"Expected to be able to use {error.filename}, but the system says: "
+            f"Expected to be able to use {named_by(error) or 'a file'}, but the system says: "
             f"{error.strerror}. Fix its {what} and run again."
         )
     if error.errno in (errno.EMFILE, errno.ENFILE):

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from engines.errors import WrongEngine
+from engines.errors import InputError, WrongEngine
 from release.image.layout import LAYOUT, Image, Layout
 from release.image.oci import REF_NAME
 
@@ -148,7 +148,16 @@ def _add(archive: tarfile.TarFile, name: str, source: Source) -> None:
         return
     entry.size = source.stat().st_size
     with source.open("rb") as file:
-        archive.addfile(entry, file)
+        try:
+            archive.addfile(entry, file)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise InputError(
+                f"Expected {source} to stay as it is while it is packed, but it ended before its "
+                f"{entry.size} bytes. See that nothing else writes it and that its disk is sound, "
+                "then run the same command again."
+            ) from error
 
 
 def _sha256(source: Source) -> str:

@@ -37,10 +37,11 @@ LOCALES = {
 LEFT_OUT = {"LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING"}
 
 
-def said(folder: Path, **more: str) -> bytes:
+def said(folder: Path, *python: str, **more: str) -> bytes:
     ours = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-    words = [sys.executable, "-c", COMMAND, "say", str(folder)]
-    return subprocess.run(words, env=ours | more, capture_output=True, check=True).stdout
+    words = [sys.executable, *python, "-c", COMMAND, "say", str(folder)]
+    done = subprocess.run(words, env=ours | more, capture_output=True, check=True, timeout=60)
+    return done.stdout
 
 
 @pytest.mark.parametrize("name", LOCALES)
@@ -49,6 +50,10 @@ def test_a_folder_keeps_its_name(tmp_path: Path, name: str) -> None:
     folder.mkdir()
     assert said(folder, **LOCALES[name]) == f"{NAME} utf-8\n".encode()
     assert (folder / "there").is_file()
+
+
+def test_a_python_that_is_told_not_to_use_utf_8_does_not_begin_for_ever(tmp_path: Path) -> None:
+    assert said(tmp_path, "-X", "utf8=0", **LOCALES["not coerced"]).endswith(b" ascii\n")
 
 
 def test_what_the_terminal_cannot_show_is_written_in_escapes(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from factories.images import add_image, layer_files
 
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
+from engines.errors import InputError
+from release.airgap import archive
 from release.image.layout import Layout
 from release.rollout.release_yaml import dump, release_file, values_of
 from tests.unit.release.publications import PUBLICATION, TARGET
@@ -68,6 +71,16 @@ def test_pods_are_in_the_namespace_of_their_ring(site: Workspace, tmp_path: Path
     top = unpack(tmp_path / "a.tar", tmp_path)
     helm = load_yaml(top / "manifests/meter-x86.yaml")
     assert helm["spec"]["targetNamespace"] == "plant"
+
+
+def test_a_file_that_becomes_shorter_while_it_is_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    longer = os.stat_result([0] * 6 + [4] + [0] * 3)
+    monkeypatch.setattr(Path, "stat", lambda _, **__: longer)
+    with pytest.raises(InputError, match="it ended before its 4 bytes"):
+        archive.write_archive(tmp_path / "a.tar", "", {"x": tmp_path / "x"})
 
 
 @pytest.mark.parametrize(
