@@ -75,17 +75,24 @@ def environment(settings: Mapping[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
+_LOUDEST = {
+    **{"mlflow": logging.ERROR, "alembic": logging.ERROR},
+    # What it logs, in a hundred lines of traceback, it raises too.
+    "mlflow.store.db.utils": logging.CRITICAL,
+}
+
+
 @contextmanager
 def silence() -> Iterator[None]:
     """Hold back MLflow's progress notes and its dependencies' deprecations: ours are the output."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
+    loggers = [logging.getLogger(name) for name in _LOUDEST]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow  # noqa: F401  # sets the level of its logger when it is first imported
 
         for logger in loggers:
-            logger.setLevel(logging.ERROR)
+            logger.setLevel(_LOUDEST[logger.name])
         try:
             yield
         finally:

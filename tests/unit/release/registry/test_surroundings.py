@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import sqlite3
@@ -32,6 +33,7 @@ from release.registry.surroundings import (
     no_more_than_silent,
     reach_database,
     service_errors,
+    silence,
 )
 from release.registry.trouble import reason_of
 
@@ -391,3 +393,14 @@ def test_no_warning_of_a_library_is_shown_while_mlflow_is_imported(tmp_path: Pat
         check=True,
     )
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_a_store_that_fails_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """MLflow logs such an error with its traceback, and raises it."""
+    from mlflow.store.db.utils import _logger
+
+    with silence():
+        _logger.exception("SQLAlchemy database error.")
+        logging.getLogger("mlflow.tracking").error("Something else.")
+    assert "SQLAlchemy" not in (said := capfd.readouterr().err)
+    assert "Something else." in said
