@@ -238,8 +238,9 @@ def _check_dates(signed_at: datetime, key: TrustedKey, now: datetime | None, whe
         if moment < key.valid_from:
             raise WrongEngine(
                 f"The key {key.name!r} of {where} counts from {_day(key.valid_from)} on; "
-                f"{when} it was {_day(moment)}, so it is not valid yet. Sign the release with a "
-                "key that counts."
+                f"{when} it was {_day(moment)}, so it is not valid yet. Set the clock of "
+                "that machine if it is behind, and sign the release again; or sign it with a key "
+                "that counts."
             )
         if key.valid_until is not None and moment >= key.valid_until:
             raise WrongEngine(
