@@ -39,8 +39,8 @@ def bring_here(snapshot: Snapshot) -> str | None:
     except CannotWrite as error:
         raise InputError(
             f"{snapshot.gitops.shown} has the commit, but this clone cannot be brought to it: "
-            f"{error.reason}. Its files are as they were. Free some space ({error.disks}), then "
-            "run the same command again, or `git pull`."
+            f"{error.reason}. Its files are as they were. Free some space ({error.disks}), or fix "
+            "the permissions, then run the same command again, or `git pull`."
         ) from error
     return None if here == branch else PULL
 

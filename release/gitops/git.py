@@ -182,7 +182,7 @@ def _is_disk_trouble(said: str) -> bool:
             "Structure needs cleaning",
             "Stale file handle",
         ),
-        "unable to create temporary file",
+        *("unable to create temporary file", ".lock': Permission denied"),
     )
     lines = [line for line in said.splitlines() if not line.startswith("remote:")]
     return any(word in line for line in lines for word in words)

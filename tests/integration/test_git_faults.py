@@ -276,10 +276,21 @@ def test_git_fails_at_any_call(
         assert "it says: fatal: bad object HEAD. See" in told[0]
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.ESTALE])
-def test_a_broken_disk_is_said(repository: GitOpsRepository, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("file write error", errno.EIO),
+        ("file write error", errno.EUCLEAN),
+        ("file write error", errno.ESTALE),
+        # A clone that somebody else owns.
+        ("cannot lock ref 'x': Unable to create '/r/.git/x.lock'", errno.EACCES),
+    ],
+)
+def test_a_broken_disk_is_said(
+    repository: GitOpsRepository, tmp_path: Path, said: str, number: int
+) -> None:
     strerror, program = os.strerror(number), tmp_path / "git"
-    program.write_text(f"#!/bin/sh\necho 'error: file write error: {strerror}' >&2; exit 128\n")
+    program.write_text(f'#!/bin/sh\necho "error: {said}: {strerror}" >&2; exit 128\n')
     program.chmod(0o755)
     with (
         pytest.MonkeyPatch.context() as patch,
