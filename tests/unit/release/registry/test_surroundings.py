@@ -397,10 +397,8 @@ def test_no_warning_of_a_library_is_shown_while_mlflow_is_imported(tmp_path: Pat
 
 def test_a_store_that_fails_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
     """MLflow logs such an error with its traceback, and raises it."""
-    from mlflow.store.db.utils import _logger
-
     with silence():
-        _logger.exception("SQLAlchemy database error.")
+        logging.getLogger("mlflow.store.db.utils").exception("SQLAlchemy database error.")
         logging.getLogger("mlflow.tracking").error("Something else.")
     assert "SQLAlchemy" not in (said := capfd.readouterr().err)
     assert "Something else." in said
