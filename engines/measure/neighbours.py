@@ -67,11 +67,11 @@ class Neighbours:
         limits, room = self._limits, seconds * len(self._cpus)
         ticks = _ticks(self._counters, counters)
         self.slight = self._slight(ticks, _seconds(self._other_threads, others) / room)
-        if ticks is not None and _beyond(ticks[0], room * limits.steal_share):
+        if ticks is not None and _beyond(ticks[0], room, limits.steal_share):
             return "steal"
-        if _seconds(self._other_threads, others) > room * limits.others_share:
+        if _part(_seconds(self._other_threads, others), room) > limits.others_share:
             return "others"
-        if ticks is not None and _beyond(ticks[1], room * limits.others_share):
+        if ticks is not None and _beyond(ticks[1], room, limits.others_share):
             return "others"
         waited = wait_share(self._counters, counters)
         return "wait" if waited is not None and waited > limits.wait_share else None
@@ -96,5 +96,11 @@ def _ticks(start: Counters, end: Counters) -> tuple[int, int] | None:
     return int(passed[STEAL]), int(passed[list(BUSY)].sum()) - own
 
 
-def _beyond(ticks: int, seconds: float) -> bool:
-    return ticks > LEAST_TICKS and ticks * TICK_SECONDS > seconds
+def _beyond(ticks: int, room: float, share: float) -> bool:
+    return ticks > LEAST_TICKS and _part(ticks * TICK_SECONDS, room) > share
+
+
+def _part(seconds: float, room: float) -> float:
+    """At most all of it, which a limit of 1 lets others have: on a busy machine the counters are
+    read late, and say more than the window was long."""
+    return min(seconds / room, 1.0)

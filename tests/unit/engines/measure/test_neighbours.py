@@ -50,9 +50,11 @@ def window(machine: Machine, **change: int) -> str | None:
     return watched(machine, **change)[0]
 
 
-def watched(machine: Machine, **change: int) -> tuple[str | None, str | None]:
+def watched(
+    machine: Machine, *, limits: Limits = LIMITS, **change: int
+) -> tuple[str | None, str | None]:
     """What disturbed such a window, and what disturbed it slightly."""
-    watch = Neighbours(LIMITS, [0, 1], machine.root)
+    watch = Neighbours(limits, [0, 1], machine.root)
     watch.begin()
     for name, by in change.items():
         if name in machine.ticks:
@@ -70,6 +72,14 @@ def test_our_own_work_is_no_disturbance(machine: Machine) -> None:
 def test_another_program_is_seen_by_its_own_account(machine: Machine) -> None:
     assert window(machine, other_ns=11_000_000) == "others"
     assert window(machine, other_ns=9_000_000) is None
+
+
+@pytest.mark.parametrize("change", [{"other_ns": 300_000_000}, {"user": 30}, {"steal": 30}])
+def test_a_limit_of_all_lets_others_have_all(machine: Machine, change: dict[str, int]) -> None:
+    """More than the window was long: under load the counters are read late."""
+    everything = Limits(steal_share=1.0, others_share=1.0, wait_share=1.0)
+    assert watched(machine, **change, limits=everything)[0] is None
+    assert watched(machine, **change)[0] is not None
 
 
 def test_another_program_that_came_since_counts_whole(machine: Machine) -> None:
