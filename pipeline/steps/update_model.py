@@ -114,7 +114,8 @@ def _replace(
     """Weights, data and model.yaml are those of before, or all are new and DVC has them."""
     path, content = text
     kept, there = (path.with_name(one) for one in KEPT)
-    of_dvc = [one for one in (kept, there) if tracked(one)]
+    # Data that stay may lie here as of an earlier commit, or not at all.
+    of_dvc = [one for one in ((kept, there) if data else (kept,)) if tracked(one)]
     with ExitStack() as once_begun:
         with atomic_path(kept) as written:
             copy_weights(weights, written, sha256)

@@ -447,6 +447,19 @@ def test_weights_that_dvc_does_not_take_change_nothing(
     assert snapshot(helmets) == before
 
 
+def test_new_weights_leave_to_dvc_the_data_that_stay(
+    helmets: Workspace, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a clone whose data were older than its data.dvc, or never pulled, those took the place of
+    a colleague's, or were missed."""
+    for name in ("weights.pt", "data"):
+        (helmets.model("helmets") / f"{name}.dvc").write_text("outs: []\n")
+    added: list[str] = []
+    monkeypatch.setattr(update, "dvc_add", lambda _, paths: added.extend(one.name for one in paths))
+    update_model(helmets, "helmets", Change(checkpoint))
+    assert added == ["weights.pt"]
+
+
 def test_ctrl_c_while_dvc_adds_waits_until_the_new_weights_are_kept(
     helmets: Workspace, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
