@@ -32,10 +32,13 @@ def dvc_add(root: Path, paths: Sequence[Path]) -> None:
     """Put files or folders under DVC's control; DVC ends with this process. Raises InputError with
     DVC's own words."""
     done = _asked(root, "add", *map(str, paths))  # with --quiet it does not say what is wrong
-    if done.returncode:
+    # On a full disk it ends with 0, and its cache lacks a part of a folder: a line for each file.
+    lacking = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    if done.returncode or lacking:
+        said = done.stderr if done.returncode else lacking[0]
         raise InputError(
             f"Expected `dvc add` to take {', '.join(map(str, paths))}, but it said: "
-            f"{' '.join(done.stderr.split()) or f'nothing, and ended with {done.returncode}'}. Fix "
+            f"{' '.join(said.split()) or f'nothing, and ended with {done.returncode}'}. Fix "
             "that and run the same command again."
         )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,3 +20,19 @@ def test_why_dvc_did_not_add_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it said: ERROR: .* is not a git repository") as caught:
         dvc_add(tmp_path, [tmp_path / "weights.pt"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_dvc_s_cache_lacks_a_part_of_is_not_added(tmp_path: Path) -> None:
+    """As on a full disk: DVC says so for each file, and ends with 0."""
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True
+    )
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("a", "b"):
+        (data / name).write_text(name)
+    in_the_way = tmp_path / ".dvc/cache/files/md5" / hashlib.md5(b"a").hexdigest()[:2]
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.symlink_to("/nowhere/at/all")
+    with pytest.raises(InputError, match="it said: ERROR: failed to transfer"):
+        dvc_add(tmp_path, [data])
