@@ -6,12 +6,15 @@ the candidate is chosen as if there were none, and what is measured again become
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from engines.files import write_atomic
+from engines.files import listed, write_atomic
 from release.gitops.branch import open_gitops
 from release.lock import exclusive
 from release.moves.handing_over import refuse_older
+from release.records import Candidates, publication_path
 from release.say import Say
 from release.tags import parse_tag
 
@@ -29,16 +32,34 @@ def take_records(workspace: Workspace, target: str | None, say: Say) -> None:
             return
         if target is not None:
             refuse_older(snapshot, target)
+        theirs = snapshot.below("release/records")
+        ahead = _ahead(workspace, theirs) if target is None else set()
         found = {
             path: file.blob
-            for path, file in snapshot.below("release/records").items()
-            if target in (None, _target_of(path))
+            for path, file in theirs.items()
+            if target in (None, _target_of(path)) and path not in ahead
         }
         contents = snapshot.blobs(found.values())
         for path, blob in found.items():
             write_atomic(workspace.root / path, contents[blob])
     if found:
         say(f"{target or 'All targets'}: the records are those on {snapshot.gitops.shown}")
+    for path in sorted(ahead):
+        say(
+            f"{_target_of(path)}: the candidates stay those of this clone, which published one "
+            f"that {snapshot.gitops.shown} has not yet; `release write --push` brings it there"
+        )
+
+
+def _ahead(workspace: Workspace, theirs: Container[str]) -> set[str]:
+    """The candidates here, by path, with a release that was published and not handed over yet:
+    which it is stands nowhere else."""
+    return {
+        workspace.relative(path)
+        for path in listed(workspace.records, "candidates/*.json")
+        for one in Candidates.read(path).candidates.values()
+        if workspace.relative(publication_path(workspace, one.release)) not in theirs
+    }
 
 
 def _target_of(path: str) -> str | None:

@@ -315,6 +315,23 @@ def test_what_fleet_s_own_repository_has_is_gone_on_from(
     assert f"  candidate  {TWO.release}\n" in result.stdout
 
 
+def test_status_takes_no_candidate_back_that_is_not_handed_over_yet(
+    repository: GitOpsRepository, fleet: Path, tmp_path: Path
+) -> None:
+    """`release write` would have written the one before."""
+    clone = repository.clone(tmp_path / "theirs", "--depth=1")
+    publish(clone, TWO)
+    assert write(clone.root, "--push").exit_code == 0
+    publish(clone, THREE)
+    before, said = candidates_path(clone, TARGET).read_bytes(), list[str]()
+    take_records(clone, None, said.append)
+    assert candidates_path(clone, TARGET).read_bytes() == before
+    assert said[1].startswith(f"{TARGET}: the candidates stay those of this clone")
+    publish(clone, TWO)
+    take_records(clone, None, said.append)
+    assert len(said) == 3
+
+
 def test_rings_in_another_order_lead_past_no_rule(
     repository: GitOpsRepository, job: Workspace
 ) -> None:
