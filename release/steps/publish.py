@@ -63,9 +63,9 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     """Publish the passing engines of `target`, or only `engine`, and name the candidates.
 
     Engines that did not pass are skipped. What was published before is found again and not made
-    twice. A model of which every engine fails loses its candidate and alias; where measurements
-    are INVALID, or this is about one `engine`, the candidate stays where it was, unless another
-    engine is better than it was when it was published.
+    twice. A model whose candidate fails gets the best of what passes, or has none and no alias any
+    more. Where its measurement is INVALID, or this is about another `engine`, the candidate stays
+    where it was, unless another engine is better than it was when it was published.
 
     Raises InputError for an engine that was not judged by the budgets of now, or engines of a model
     that were evaluated on different pictures, WrongEngine for files that were changed after that,
@@ -85,7 +85,7 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     with exclusive(workspace):
         _check_records(workspace, passed)
         before = _candidates_before(workspace, config)
-        change = _Change(before.candidates, ()) if engine else _change(config, verdicts, before)
+        change = _change(config, verdicts, before)
         publications, chosen, page = _tell_mlflow(
             workspace, config, passed, verdicts, before.candidates, change, say
         )
@@ -152,12 +152,12 @@ def _change(
     kept: dict[str, Candidate] = {}
     lost: list[str] = []
     for model in sorted({row.model for row in config.engines.values()}):
-        words = {verdicts[name] for name, row in config.engines.items() if row.model == model}
+        words = {verdicts.get(name) for name, row in config.engines.items() if row.model == model}
         candidate = before.candidates.get(model)
         failed = candidate is not None and verdicts.get(candidate.engine) == "FAIL"
         if "PASS" in words:
             continue
-        if "INVALID" not in words or failed:
+        if failed or words == {"FAIL"}:
             lost.append(model)
         elif candidate is not None:
             kept[model] = candidate
@@ -200,11 +200,10 @@ def _tell_mlflow(
             for judged, submission in zip(passed, submissions, strict=True)
         ]
         publications += [one for one in others if _version(store, one) is not None]
-        publications += [
-            one
-            for one in _measured_in_vain(workspace, config.target, before.values())
-            if one.model in {found.model for found in publications} and _version(store, one)
-        ]
+        for one in _as_published(workspace, config, before.values(), publications):
+            if one.model in {found.model for found in publications} and _version(store, one):
+                say(f"{one.engine}: the candidate {one.release} is compared as it was published")
+                publications.append(one)
         publications.sort(key=_engine_name)
         chosen = choose(config.policy, publications, before, config.policy_margin)
         for model, candidate in chosen.items():
@@ -213,7 +212,7 @@ def _tell_mlflow(
             if version is not None:
                 _say_whose_it_was(workspace, store.release_at(name, ALIAS), candidate, say)
                 store.point_alias(name, ALIAS, version)
-        _drop_aliases(store, config.target, change.lost, say)
+        _drop_aliases(store, config.target, sorted({*change.lost} - chosen.keys()), say)
         page = store.page(one.mlflow.run_id for one in publications)
     return publications, chosen, page
 
@@ -244,18 +243,30 @@ def _others(workspace: Workspace, config: TargetConfig, wanted: Iterable[str]) -
     return publications
 
 
-def _measured_in_vain(
-    workspace: Workspace, target: str, candidates: Iterable[Candidate]
-) -> Iterable[Publication]:
-    """Records of candidates whose newest measurement is INVALID: that is no word on the engine, so
-    they are chosen from as they were published."""
-    for one in candidates:
-        try:
-            judged = load_judged(workspace, target, one.engine)
-        except (InputError, WrongEngine):
-            continue
-        if judged.verdict.verdict == "INVALID" and make_tag(judged.manifest).name == one.release:
-            yield read_publication(workspace, one.release)
+def _as_published(
+    workspace: Workspace,
+    config: TargetConfig,
+    before: Iterable[Candidate],
+    found: Iterable[Publication],
+) -> list[Publication]:
+    """Records of the candidates `before` of whose engine nothing newer is `found`: measured in
+    vain, built anew and not published yet, or not judged. None of that is a word on the release, so
+    it is chosen from as it was published; a FAIL is one."""
+    known = {one.engine for one in found}
+    return [
+        read_publication(workspace, one.release)
+        for one in before
+        if one.engine in config.engines.keys() - known
+        and not _fails(workspace, config.target, one.engine)
+        and publication_path(workspace, one.release).is_file()
+    ]
+
+
+def _fails(workspace: Workspace, target: str, engine: str) -> bool:
+    try:
+        return load_judged(workspace, target, engine).verdict.verdict == "FAIL"
+    except (InputError, WrongEngine):
+        return False  # Nobody knows.
 
 
 def _was_published(workspace: Workspace, target: str) -> bool:

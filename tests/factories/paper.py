@@ -81,11 +81,13 @@ def add_engine(
     p50_ms: float = 10.0,
     verdict: str = "PASS",
     model: str = "meter",
+    build: str = "",
 ) -> str:
-    """Write the files of one engine, which then gets the verdict; gives its sha256."""
+    """Write the files of one engine, which then gets the verdict; gives its sha256, which is
+    another one for each `build`."""
     folder = workspace.engine(TARGET, f"{model}-{precision}")
     folder.path.mkdir(parents=True, exist_ok=True)
-    content = f"engine in {precision}".encode()
+    content = f"engine in {precision}{build}".encode()
     (folder.path / "engine.blob").write_bytes(content)
     onnx = workspace.model_out(model) / f"model.{precision}.onnx"
     onnx.parent.mkdir(parents=True, exist_ok=True)

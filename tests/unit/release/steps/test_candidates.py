@@ -93,13 +93,47 @@ def test_a_candidate_that_is_measured_in_vain_is_compared_as_it_was_published(
 def test_one_engine_says_nothing_of_the_others(
     workspace: Workspace, released: Candidate, add_engine: Any
 ) -> None:
-    add_engine("fp16", verdict="FAIL")
+    add_engine("fp32", verdict="FAIL")
+    now = publish(workspace, TARGET, "meter-fp32", lambda _: None).candidates
+    assert now.candidates == {"meter": released}
+    assert now.skipped == {"meter-fp32": "FAIL"}
+    add_engine("fp16", verdict="INVALID")
     now = publish(workspace, TARGET, "meter-fp16", lambda _: None).candidates
     assert now.candidates == {"meter": released}
-    assert now.skipped == {"meter-fp16": "FAIL"}
-    add_engine("fp32", verdict="INVALID")
-    now = publish(workspace, TARGET, "meter-fp32", lambda _: None).candidates
-    assert now.skipped == {"meter-fp32": "INVALID", "meter-fp16": "FAIL"}
+    assert now.skipped == {"meter-fp32": "FAIL", "meter-fp16": "INVALID"}
+
+
+def test_one_engine_that_fails_is_no_candidate_any_more(
+    workspace: Workspace, released: Candidate, add_engine: Any
+) -> None:
+    """It stayed the candidate, and `release write` gave it to the canary."""
+    add_engine("fp16", verdict="FAIL")
+    assert publish(workspace, TARGET, "meter-fp16", lambda _: None).candidates.candidates == {}
+
+
+@pytest.mark.parametrize("only", [None, "meter-fp32"])
+@pytest.mark.parametrize(("verdict", "newer"), [("INVALID", False), ("PASS", True)])
+@pytest.mark.parametrize(("fp32_ms", "better"), [(12.0, False), (8.0, True)])
+def test_a_candidate_that_was_built_anew_is_compared_as_it_was_published(
+    workspace: Workspace,
+    add_engine: Any,
+    store: MlflowDouble,
+    only: str | None,
+    verdict: VerdictName,
+    newer: bool,
+    fp32_ms: float,
+    better: bool,
+) -> None:
+    """Until what was built is published: the canary got a slower engine in between."""
+    add_engine("fp16", p50_ms=10.0)
+    add_engine("fp32", p50_ms=12.0)
+    before = publish(workspace, TARGET, None, lambda _: None).candidates.candidates["meter"]
+    add_engine("fp16", p50_ms=10.0, verdict=verdict, build=" anew")
+    add_engine("fp32", p50_ms=fp32_ms)
+    now = publish(workspace, TARGET, only, lambda _: None).candidates.candidates["meter"]
+    assert now.engine == ("meter-fp32" if better else "meter-fp16")
+    if not better:
+        assert (now.release != before.release) == (newer and only is None)
 
 
 @pytest.fixture
