@@ -195,6 +195,11 @@ def _tell_mlflow(
     doing = "publishing to" if passed else "bringing the aliases up to date in"
     say(f"{config.target}: {doing} MLflow at {shown_uri(workspace.root)}")
     with open_store(workspace.root) as store:
+        # Asked first: a version whose model was deleted loses its release to the new one.
+        named = {
+            model: store.release_at(registered_name(model, config.target), ALIAS)
+            for model in {row.model for row in config.engines.values()}
+        }
         publications = [
             _publish_one(store, config, judged, submission, say)
             for judged, submission in zip(passed, submissions, strict=True)
@@ -210,7 +215,7 @@ def _tell_mlflow(
             name = registered_name(model, config.target)
             version = store.version_of(name, candidate.release)
             if version is not None:
-                _say_whose_it_was(workspace, store.release_at(name, ALIAS), candidate, say)
+                _say_whose_it_was(workspace, named[model], candidate, say)
                 store.point_alias(name, ALIAS, version)
         _drop_aliases(store, config.target, sorted({*change.lost} - chosen.keys()), say)
         page = store.page(one.mlflow.run_id for one in publications)
@@ -304,7 +309,7 @@ def _drop_aliases(store: Store, target: str, models: Iterable[str], say: Say) ->
     for model in models:
         name = registered_name(model, target)
         if store.drop_alias(name, ALIAS):
-            say(f"{model}: no engine passes any more, so {name} has no {ALIAS} now")
+            say(f"{model}: no published engine passes any more, so {name} has no {ALIAS} now")
 
 
 def _write(

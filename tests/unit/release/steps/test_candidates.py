@@ -298,8 +298,8 @@ def test_the_alias_goes_where_nothing_passes_any_more(
     add_engine("fp16", verdict="FAIL")
     now, said = told(workspace)
     assert (now.candidates, store.aliases) == ({}, {NAME: {}})
-    assert f"meter: no engine passes any more, so {NAME} has no candidate now" in said
-    assert not [line for line in told(workspace)[1] if "no engine passes" in line]
+    assert f"meter: no published engine passes any more, so {NAME} has no candidate now" in said
+    assert not [line for line in told(workspace)[1] if "no published engine passes" in line]
 
 
 def test_mlflow_is_not_asked_where_nothing_of_the_target_was_published(
@@ -342,7 +342,7 @@ def test_each_model_has_a_candidate_of_its_own(
     store.aliases["valve.x86-openvino"] = {"candidate": 4}
     store.aliases["aisle.x86-openvino"] = {"candidate": 5}
     now, said = told(workspace)
-    assert [line.partition(":")[0] for line in said if "no engine passes" in line] == [
+    assert [line.partition(":")[0] for line in said if "no published engine passes" in line] == [
         "aisle",
         "valve",
     ]
