@@ -23,6 +23,7 @@ NEVER_ALONE = {
     "psycopg2": "used where it is there; MLflow's store in PostgreSQL may have another driver",
 }
 BY_OTHERS = {
+    "alembic": "by mlflow, whose SQL stores it makes",
     "google": "by protobuf, which onnx brings",
     "ruamel": "by ruamel.yaml, which Jetrail itself wants",
     "packageurl": "by cyclonedx-python-lib",
