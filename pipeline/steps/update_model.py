@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from engines.files import (
     atomic_path,
     back_on_failure,
     in_place_of,
+    listed,
     sha256_file,
     temporary_folder,
 )
@@ -50,6 +52,8 @@ class Updated(NamedTuple):
     trained_at: tuple[int, int] | None
     sets: Brought | None
     """The new data sets; None where those of before stay."""
+    same_evaluation: bool
+    """Whether the new evaluation set is that of before."""
 
 
 def update_model(workspace: Workspace, name: str, new: Change) -> Updated:
@@ -77,13 +81,15 @@ def update_model(workspace: Workspace, name: str, new: Change) -> Updated:
         with _new_data(workspace.model(name) / "data", new, weights, checkpoint) as data:
             _replace(workspace, weights, checkpoint.sha256, data, (path, text))
     before, now = (model.version, model.weights.sha256), (version, checkpoint.sha256)
-    return Updated(before, now, model.imgsz, checkpoint.imgsz, data.sets if data else None)
+    sets, same = (data.sets, data.same_evaluation) if data else (None, True)
+    return Updated(before, now, model.imgsz, checkpoint.imgsz, sets, same)
 
 
 class _Data(NamedTuple):
     folder: Path
     """Beside the model's data, on its file system."""
     sets: Brought
+    same_evaluation: bool
 
 
 @contextmanager
@@ -105,7 +111,19 @@ def _new_data(
                     shutil.copytree(one, folder / one.name, symlinks=True)
                 else:
                     shutil.copy2(one, folder / one.name, follow_symlinks=False)
-        yield _Data(beside / there.name, sets)
+        same = _same_files(there / "evaluation", beside / there.name / "evaluation")
+        yield _Data(beside / there.name, sets, same)
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files under the same names."""
+    names = [
+        {path.relative_to(folder) for path in listed(folder, "**/*") if path.is_file()}
+        for folder in (one, other)
+    ]
+    return names[0] == names[1] and all(
+        filecmp.cmp(one / name, other / name, shallow=False) for name in names[0]
+    )
 
 
 def _replace(

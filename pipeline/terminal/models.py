@@ -15,6 +15,7 @@ from pipeline.terminal.tables import print_line
 _OTHER_PICTURES = (
     "Its accuracy is of other pictures now: it cannot be compared with that of before."
 )
+_SAME_EVALUATION = "Its evaluation set is that of before: the accuracies can be compared."
 _SAME_PICTURES = (
     "Its data sets stay. Where the training saw pictures of the evaluation, the accuracy looks "
     "better than it is: give the training's data.yaml with --data then."
@@ -38,6 +39,7 @@ def print_updated(
     imgsz: tuple[int, int],
     trained_at: tuple[int, int] | None,
     sets: Brought | None,
+    same_evaluation: bool,
     console: Console | None = None,
 ) -> None:
     """What the model had and has: a version and the sha256 of the weights; sizes are height and
@@ -45,12 +47,14 @@ def print_updated(
     console = console or Console()
     if sets:
         print_sets(sets, console)
+    told = _SAME_EVALUATION if same_evaluation else _OTHER_PICTURES
+    pictures = [told] if sets else [_SAME_PICTURES] * (before[1] != now[1])
     words = [f"version {version}, weights {sha256[:12]}" for version, sha256 in (before, now)]
     lines = [
         *of_another_size(imgsz, trained_at),
         f"models/{name}: {words[1]}",
         f"  before: {words[0]}",
-        *([_OTHER_PICTURES] if sets else [_SAME_PICTURES] * (before != now)),
+        *pictures,
         f"Next{root_if_elsewhere()}: dvc repro, then dvc metrics diff",
         "Commit all of it: then `git revert` and `pipeline pull` take it back.",
     ]

@@ -523,6 +523,8 @@ def test_new_data_under_the_next_version(
     assert re.search(r"evaluation +│ val ", said)
     assert "cannot be compared with that of before" in said
     assert "Its data sets stay" not in said
+    print_updated("helmets", *update_model(helmets, "helmets", new))
+    assert "the accuracies can be compared" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
