@@ -47,6 +47,7 @@ from pipeline.intake.network import (
     class_names,
     strides,
 )
+from pipeline.intake.training import left_out, trained_imgsz, trained_with, unfinished
 from pipeline.progress import note
 
 OPSET = 17
@@ -161,10 +162,10 @@ def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:
             sha256=digest,
             classes=names,
             strides=strides(path, network),
-            single_cls=_arguments(content).get("single_cls") is True,
-            imgsz=_trained_imgsz(content),
-            left_out=_left_out(content, names),
-            unfinished=_unfinished(content),
+            single_cls=trained_with(content).get("single_cls") is True,
+            imgsz=trained_imgsz(content),
+            left_out=left_out(content, names),
+            unfinished=unfinished(content),
         )
     except _BUILT_WRONG as error:
         raise InputError(
@@ -366,35 +367,6 @@ def _network(path: Path, content: dict[str, Any]) -> Any:
             layer.recompute_scale_factor = None  # checkpoints of torch before 1.11 lack it
     check_numbers(path, network)
     return network
-
-
-def _arguments(content: dict[str, Any]) -> dict[str, Any]:
-    """What it was trained with; empty where it does not say."""
-    arguments = content.get("train_args")
-    arguments = vars(arguments) if hasattr(arguments, "__dict__") else arguments
-    return arguments if isinstance(arguments, dict) else {}
-
-
-def _trained_imgsz(content: dict[str, Any]) -> tuple[int, int] | None:
-    imgsz = _arguments(content).get("imgsz")
-    sides = imgsz if isinstance(imgsz, list | tuple) else (imgsz, imgsz)
-    if len(sides) != 2 or not all(type(side) is int and 0 < side < 1 << 16 for side in sides):
-        return None
-    return sides[0], sides[1]
-
-
-def _left_out(content: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
-    given = _arguments(content).get("classes")
-    trained = given if isinstance(given, list | tuple) else [given]
-    if not all(type(one) is int for one in trained):
-        return ()
-    return tuple(name for index, name in enumerate(names) if index not in trained)
-
-
-def _unfinished(content: dict[str, Any]) -> int | None:
-    """Only what was stripped at the end of a training has no epoch."""
-    epoch = content.get("epoch")
-    return epoch + 1 if type(epoch) is int and epoch >= 0 else None
 
 
 # --- imports -----------------------------------------------------------------------------------
