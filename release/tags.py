@@ -86,3 +86,16 @@ def parse_tag(text: str) -> Tag:
             f"got {len(tag.name)}: {tag.name!r}. Shorten the target's name or the model's version."
         )
     return tag
+
+
+def release_of(text: str, target: str | None) -> str:
+    """The name of the release that `text` is the tag of. Raises InputError where it is none, or not
+    one of `target`: with both given, neither is to be passed over.
+    """
+    tag = parse_tag(text)
+    if target not in (None, tag.target):
+        raise InputError(
+            f"Expected a release of target {target}, got {tag.name}, which is one of {tag.target}. "
+            "Leave --target out."
+        )
+    return tag.name

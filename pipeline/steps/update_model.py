@@ -148,7 +148,13 @@ def _replace(
 
 
 def _weights(workspace: Workspace, model: ModelConfig, new: Change) -> Path:
-    """The weights to come, or those that stay. Raises InputError where they are not there."""
+    """The weights to come, or those that stay. Raises InputError where they are not there, or
+    where `new` says how to read data that it does not bring."""
+    if new.single_class and new.data is None:
+        raise InputError(
+            "Expected --data beside --single-class, which says how its labels are read; the data "
+            "that are there stay as they are. Give --data data.yaml, or leave --single-class out."
+        )
     if new.weights is not None:
         check_there(new.weights)
         return new.weights

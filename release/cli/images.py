@@ -79,13 +79,14 @@ def push(
     """
     from engines.config.workspace import find_workspace
     from release.steps import push as step
+    from release.tags import release_of
     from release.terminal import line
 
     workspace = find_workspace()
     if tag is None:
         step.push_candidates(workspace, target, registry, line, key)
     else:
-        step.push(workspace, tag, registry, line, key)
+        step.push(workspace, release_of(tag, target), registry, line, key)
 
 
 @bases.command("build")

@@ -86,9 +86,15 @@ def sign(
     """
     from engines.config.default import target_or_default
     from engines.config.workspace import find_workspace
+    from engines.errors import InputError
     from release.steps import sign as step
     from release.terminal import line
 
+    if tag and pushed:
+        raise InputError(
+            "Expected --pushed without a TAG, since it is of the candidates of a target. Leave one "
+            "of the two out."
+        )
     workspace = find_workspace()
     if tag:
         step.sign_release(workspace, tag, target, key, line)

@@ -32,7 +32,7 @@ from release.records import (
 from release.rollout.release_yaml import read_values
 from release.say import Say
 from release.signing.keys import trusted_keys, trying_key
-from release.tags import Tag, parse_tag
+from release.tags import Tag, parse_tag, release_of
 
 
 def pack(
@@ -54,7 +54,7 @@ def pack(
 
 def _wanted(workspace: Workspace, release: str | None, target: str | None, say: Say) -> list[str]:
     if release is not None:
-        return [parse_tag(release).name]
+        return [release_of(release, target)]
     candidates = candidates_of(workspace, target)
     if not candidates:
         say("nothing to pack, since no engine has the verdict PASS")

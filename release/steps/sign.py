@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from engines.config.workspace import Workspace
-from engines.errors import Conflict, InputError, WrongEngine
+from engines.errors import Conflict, WrongEngine
 from engines.files import sha256_file, write_atomic
 from engines.records.attestation import Statement, Verified, verify_envelope
 from engines.records.trusted_key import TrustedKey
@@ -24,7 +24,6 @@ from release.records import (
     attestation_path,
     candidates_path,
     chosen_targets,
-    read_publication,
     refuse_old_layout,
     signed_path,
 )
@@ -32,7 +31,7 @@ from release.say import Say
 from release.signing.keys import trusted_keys
 from release.signing.signer import SigningKey, open_key
 from release.signing.statement import describe, says_the_same, seal
-from release.tags import parse_tag
+from release.tags import release_of
 
 
 def sign_release(
@@ -50,13 +49,7 @@ def sign_release(
     token or a cloud does not do its part.
     """
     refuse_old_layout(workspace)
-    release = parse_tag(release).name
-    found = read_publication(workspace, release).target
-    if target not in (None, found):
-        raise InputError(
-            f"Expected a release of target {target}, got {release}, which is one of {found}. Leave "
-            "--target out."
-        )
+    release = release_of(release, target)
     with exclusive(workspace):
         _refuse_another_key(workspace, release, key)
         return _sign(workspace, release, key, say)

@@ -558,6 +558,13 @@ def test_neither_weights_nor_data(helmets: Workspace) -> None:
     assert snapshot(helmets) == before
 
 
+def test_single_class_is_of_data(helmets: Workspace, checkpoint: Path) -> None:
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match="Expected --data beside --single-class"):
+        update_model(helmets, "helmets", Change(checkpoint, single_class=True))
+    assert snapshot(helmets) == before
+
+
 def test_data_that_dvc_does_not_take_change_nothing(
     helmets: Workspace, checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,13 +240,22 @@ def test_a_damaged_statement_is_made_again(
     assert verified(workspace, release)
 
 
+@pytest.mark.parametrize("command", ["sign", "pack", "push"])
 def test_a_release_of_another_target(
-    workspace: Workspace, release: str, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, release: str, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     assert run(workspace, monkeypatch, "sign", release, "--target", TARGET).exit_code == 0
-    result = run(workspace, monkeypatch, "sign", release, "--target", "jetson-orin-nx")
+    result = run(workspace, monkeypatch, command, release, "--target", "jetson-orin-nx")
     assert result.exit_code == 2
     assert f"Expected a release of target jetson-orin-nx, got {release}" in result.stderr
+
+
+def test_pushed_is_of_candidates(
+    workspace: Workspace, release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run(workspace, monkeypatch, "sign", release, "--pushed")
+    assert result.exit_code == 2
+    assert "Expected --pushed without a TAG" in result.stderr
 
 
 class TestKeygen:
