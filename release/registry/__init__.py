@@ -9,6 +9,6 @@ sqlite        a store that is a file: whether it can be used, and whether it was
 asked         which store is asked, for how long, and what an error calls it
 surroundings  how MLflow is called, and its errors as the sentences of `trouble`
 mlflow        run, model, version and alias, each made once; experiments: where they are; runs:
-              which is a release's; logged: its model; saved: their files
+              which is a release's; logged: its model; saved: their files; view: the table of runs
 policy        which passing engine is the candidate
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import InputError
+from release.registry import view
 from release.registry.asked import Asked
 from release.registry.runs import NOTE, TAG
 from release.registry.submission import Submission
@@ -26,7 +27,7 @@ def of_model(
     """The number of the experiment, made if there is none; `artifacts` is the folder of files of a
     store that is a file. Raises InputError where it lies in MLflow's trash."""
     name = submission.experiment
-    wanted = {**_KIND, NOTE: submission.descriptions.experiment}
+    wanted = {**_KIND, NOTE: submission.descriptions.experiment, view.TAG: view.VALUE}
     found = client.get_experiment_by_name(name) or _renamed(client, submission)
     if found is not None:
         number = str(found.experiment_id)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import InputError, ServiceError
 from release.records import MlflowEntry
-from release.registry import experiments, logged, runs
+from release.registry import experiments, logged, runs, view
 from release.registry.asked import LONGEST_CALL, Asked, Asking, within
 from release.registry.description import heading
 from release.registry.runs import AGAIN, LOGGED, MEASUREMENT, NOTE, TAG
@@ -150,15 +150,14 @@ class Store:
 
     def page(self, of: Iterable[str]) -> str:
         """Where a server shows the runs of the experiment that holds those `of` these numbers, or
-        all runs, behind its address.
-
-        The kind of experiment is said there once more: MLflow's pages of now go by the address and
-        by what a browser saw last, which is GenAI at first, and not by the experiment's tag.
-        """
+        all runs, behind its address."""
         found = [if_there(self._client.get_run, run) for run in of]
         numbers = {run.info.experiment_id for run in found if run is not None}
-        place = f"/{numbers.pop()}/runs" if len(numbers) == 1 else ""
-        return f"#/experiments{place}?workflowType=machine_learning"
+        if len(numbers) != 1:
+            return f"#/experiments{view.query({})}"
+        (number,) = numbers
+        experiment = if_there(self._client.get_experiment, number)
+        return f"#/experiments/{number}/runs{view.query(experiment.tags if experiment else {})}"
 
     def release_at(self, registered_model: str, alias: str) -> str:
         """The release that an alias names, or in words a version that holds none; empty where there

@@ -222,8 +222,12 @@ def test_publish_load_predict(workspace: Workspace) -> None:
     assert ours == about | marks
     assert f"| dvc.weights_md5 | `{WEIGHTS_MD5}` |" in run.data.tags["mlflow.note.content"]
     assert published.page == f"#/experiments/{run.info.experiment_id}/runs" + (
-        "?workflowType=machine_learning"
+        "?workflowType=machine_learning&viewStateShareKey=jetrail"
     )
+    columns = json.loads(experiment.tags["mlflow.sharedViewState.jetrail"])["selectedColumns"]
+    values = {"metrics": run.data.metrics, "params": run.data.params}
+    for kind, name in (one.split(".", 1) for one in columns):
+        assert name.strip("`") in values[kind]
     assert run.info.status == "FINISHED"
     assert run.data.params["precision"] == "fp16"
     assert run.data.metrics["frame_p50_ms"] == 3.0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engines.errors import ServiceError
+from release.registry import view
 from release.registry.asked import Asked
 from release.registry.mlflow import Store
 
@@ -51,8 +52,17 @@ def test_an_experiment_is_made_with_its_kind_and_its_words(tmp_path: Path) -> No
         "tags": {
             "mlflow.experimentKind": "custom_model_development",
             "mlflow.note.content": "What it is.",
+            "mlflow.sharedViewState.jetrail": view.VALUE,
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("tags", "end"), [({}, ""), ({view.TAG: ""}, "&viewStateShareKey=jetrail")]
+)
+def test_an_address_names_a_view_that_is_there(tags: dict[str, str], end: str) -> None:
+    """MLflow answers a key that it does not know with an error."""
+    assert view.query(tags) == f"?workflowType=machine_learning{end}"
 
 
 class OldServer(NotingClient):
