@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import os
@@ -36,6 +37,12 @@ quantize:
 
 def build_network(task: str = "detect", config: str = "yolov8n") -> Any:
     """A network of the thinnest width, with Ultralytics' own layers, as lively as a trained one."""
+    return copy.deepcopy(_built(task, config))
+
+
+@functools.cache
+def _built(task: str, config: str) -> Any:
+    """Ultralytics runs it on a large picture to find its strides: seconds, a hundred times over."""
     os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
     os.environ.setdefault("YOLO_CONFIG_DIR", "/tmp/jetrail-tests-ultralytics")
     import torch
