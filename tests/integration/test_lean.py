@@ -68,7 +68,13 @@ def install(version: str, folder: Path) -> Path:
     run(find_python(version), "-m", "venv", str(folder / "venv"))
     pins = source / "constraints.txt"
     pip = (str(folder / "venv/bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check")
-    run(*pip, "install", *(("-c", str(pins)) if pins.is_file() else ()), f"{source}[device]")
+    run(
+        *pip,
+        "install",
+        "--no-compile",
+        *(("-c", str(pins)) if pins.is_file() else ()),
+        f"{source}[device]",
+    )
     return folder / "venv/bin"
 
 
