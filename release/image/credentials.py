@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.errors import InputError
-from engines.files import temporary_folder
 
 USER, PASSWORD = "JETRAIL_REGISTRY_USER", "JETRAIL_REGISTRY_PASSWORD"
 HELPER_SECONDS = 60
@@ -62,14 +61,13 @@ def find_credentials(repository: str) -> Credentials | None:
 
 @contextmanager
 def auth_file(repository: str, credentials: Credentials | None) -> Iterator[Path]:
-    """A file with these credentials and no others, for programs that read one; only we can read it,
-    and it goes with the block."""
+    """A file with these credentials and no others, for a program that this process starts; on no
+    disk, so that a kill -9 leaves no password behind."""
     auths = {repository.partition("/")[0]: {"auth": credentials.basic}} if credentials else {}
-    with temporary_folder() as folder:
-        path = folder / "auth.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({"auths": auths}))
-        yield path
+    with open(os.memfd_create("auth.json"), "w", encoding="utf-8") as file:
+        json.dump({"auths": auths}, file)
+        file.flush()
+        yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
 
 
 def without_secrets(text: str, credentials: Credentials | None) -> str:
