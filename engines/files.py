@@ -12,6 +12,7 @@ import fnmatch
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -325,8 +326,22 @@ def disk_remedy(error: OSError, path: Path) -> str:
 
 
 def says_full_disk(said: str) -> bool:
-    """Whether a program that ended badly says that a disk of this machine is full."""
-    return os.strerror(errno.ENOSPC).lower() in said.lower()
+    """Whether a program that ended badly says that a disk of this machine is full, or its quota."""
+    error = disk_error(said, Path())
+    return error is not None and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def disk_error(said: str, path: Path) -> OSError | None:
+    """What a program that ended badly says of a disk of this machine; at `path` where it names no
+    file."""
+    # Of a permission or a device that lacks, programs speak for other reasons too.
+    other = {errno.EACCES, errno.EPERM, errno.ENODEV}
+    for number in sorted(DISK_ERRNOS - other):
+        if found := re.search(
+            rf"{re.escape(os.strerror(number))}(: '(.+?)')?", said, re.IGNORECASE
+        ):
+            return OSError(number, os.strerror(number), found[2] or str(path))
+    return None
 
 
 def is_of_temporary_files(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engines.errors import JetrailError, says_lack_of_memory, says_lack_of_threads
 from engines.extras import require
-from engines.files import ROOM, says_full_disk
+from engines.files import ROOM, disk_error
 from engines.process.orphans import ends_with_us
 from engines.records.folder import RAW_TIMES
 from pipeline.latency.harness.plan import PLAN_VARIABLE, BenchmarkPlan, SoakProgress
@@ -75,10 +75,10 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
             raise MemoryError(f"the measurements of {plan.engine_folder.name} got none")
         if says_lack_of_threads(text):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        if says_full_disk(text) or shutil.disk_usage(folder).free < ROOM:  # no room to say it, too
+        if error := disk_error(text, folder):
+            raise error
+        if shutil.disk_usage(folder).free < ROOM:  # no room to say it, too
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-        if os.strerror(errno.EFBIG) in text:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(raw))
         tail = "\n".join(lines[-25:])
         raise JetrailError(
             f"Expected the measurements of {plan.engine_folder.name} to run, but the harness ended "

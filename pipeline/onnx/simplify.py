@@ -6,16 +6,16 @@ early and imports while the parent traces, since onnxsim takes longer to import 
 
 from __future__ import annotations
 
-import errno
-import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engines.errors import says_lack_of_memory
 from engines.extras import require
-from engines.files import says_full_disk
+from engines.files import disk_error
 from engines.process.orphans import ends_with_us
 
 TIMEOUT_SECONDS = 120
@@ -53,8 +53,9 @@ class Simplifier:
             self._child.stdin.flush()
 
     def wait(self, after: Path, timeout: float = TIMEOUT_SECONDS) -> str | None:
-        """None once `after` is there, or why that did not work. Raises OSError when the disk is
-        full."""
+        """None once `after` is there, or why that did not work. Raises OSError for a disk that is
+        full or broken, and MemoryError where memory runs out: what a machine lacks must not decide
+        what is exported."""
         try:
             output, _ = self._child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -62,8 +63,10 @@ class Simplifier:
             return f"onnxsim took longer than {timeout:g} s"
         if self._child.returncode == 0 and after.is_file():
             return None
-        if says_full_disk(output):  # a full disk must not decide what is exported
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(after))
+        if error := disk_error(output, after):
+            raise error
+        if self._child.returncode == -signal.SIGKILL or says_lack_of_memory(output):
+            raise MemoryError("onnxsim got none, or was killed (signal 9) as Linux does then")
         last = output.strip().splitlines()[-1:] or [f"exit status {self._child.returncode}"]
         return f"onnxsim failed: {last[0][:200]}"
 

@@ -28,12 +28,14 @@ from engines.files import (
     atomic_folders,
     atomic_path,
     collect_left_over,
+    disk_error,
     disk_of,
     is_of_temporary_files,
     listed,
     named_by,
     remove_folder,
     remove_in_place,
+    says_full_disk,
     sha256_file,
     temporary_folder,
     write_atomic,
@@ -483,3 +485,20 @@ def test_a_broken_disk_is_told_of_the_file_that_was_read(tmp_path: Path, number:
     assert named_by(raised.value) == str(broken)
     with pytest.raises(OSError, match="error|denied"), atomic_path(tmp_path / "out" / "new"):
         raise raised.value
+
+
+@pytest.mark.parametrize(
+    ("said", "number", "name"),
+    [
+        ("E   OSError: [Errno 5] Input/output error: '/a/b.png'", errno.EIO, "/a/b.png"),
+        ("E   OSError: [Errno 122] Disk quota exceeded", errno.EDQUOT, "here"),
+        ('level=fatal msg="write /x: no space left on device"', errno.ENOSPC, "here"),
+        ("RuntimeError: Permission denied by the driver", None, None),
+    ],
+)
+def test_what_another_program_says_of_a_disk(
+    said: str, number: int | None, name: str | None
+) -> None:
+    error = disk_error(said, Path("here"))
+    assert (error and error.errno, error and error.filename) == (number, name)
+    assert says_full_disk(said) == (number in (errno.EDQUOT, errno.ENOSPC))

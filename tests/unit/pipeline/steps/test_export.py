@@ -93,6 +93,23 @@ def test_onnxsim_may_hang(tmp_path: Path) -> None:
     assert problem == "onnxsim took longer than 0.2 s"
 
 
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", MemoryError),
+        ("raise MemoryError('std::bad_alloc')", MemoryError),
+        ("raise OSError(122, 'Disk quota exceeded', 'b.onnx')", OSError),
+        ("raise OSError(5, 'Input/output error', 'a.onnx')", OSError),
+    ],
+)
+def test_what_a_machine_lacks_does_not_decide_what_is_exported(
+    tmp_path: Path, code: str, error: type[Exception]
+) -> None:
+    """Out of memory, the graph stayed as it was traced, with a warning: another file."""
+    with pytest.raises(error):
+        simplify.Simplifier(code).wait(tmp_path / "b.onnx")
+
+
 def test_onnxsim_that_computes_something_else_is_not_used(tmp_path: Path, exported: Path) -> None:
     code = simplify._CHILD.replace("model, same = onnxsim", "model, same = None, False #")
     child = simplify.Simplifier(code)
