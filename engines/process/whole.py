@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,9 +22,11 @@ def undivided(*numbers: signal.Signals) -> Iterator[None]:
 
 
 @contextmanager
-def done_first() -> Iterator[None]:
+def done_first(too_late: Callable[[], object]) -> Iterator[None]:
     """As `undivided` for SIGINT and SIGTERM, also where another thread takes them, such as one of
     NumPy or PyTorch. For what cannot be taken back and takes seconds. Call it in the main thread.
+
+    `too_late` says that all is done, before a signal that came meanwhile ends the process.
     """
     came: list[int] = []
     handlers: dict[int, Any] = {}
@@ -34,6 +36,8 @@ def done_first() -> Iterator[None]:
                 handlers[number] = signal.signal(number, lambda got, _: came.append(got))
         try:
             yield
+            if came or signal.sigpending() & handlers.keys():
+                too_late()
         finally:
             for one, handler in handlers.items():
                 signal.signal(one, handler)

@@ -26,6 +26,7 @@ from pipeline.intake.brought import Brought, copy_sets, read_split
 from pipeline.intake.checkpoint import CheckpointFacts, inspect_checkpoint
 from pipeline.intake.names import check_version
 from pipeline.intake.weights import check_stride, check_there, copy_weights, names_differ
+from pipeline.progress import note
 from pipeline.repository.dvc import dvc_add, dvc_file, tracked
 from pipeline.repository.kept import KEPT
 from pipeline.repository.lock import one_at_a_time
@@ -137,7 +138,7 @@ def _replace(
     with ExitStack() as once_begun:
         with atomic_path(kept) as written:
             copy_weights(weights, written, sha256)
-            once_begun.enter_context(done_first())
+            once_begun.enter_context(done_first(_too_late))
             for one in (kept, path.resolve(), *map(dvc_file, of_dvc)):
                 once_begun.enter_context(back_on_failure(one))
             if data:
@@ -145,6 +146,10 @@ def _replace(
         write_all({path: content})
         if of_dvc:
             dvc_add(workspace.root, of_dvc)
+
+
+def _too_late() -> None:
+    note("It was too late to end this command: the model is updated, and nothing is left to do.")
 
 
 def _weights(workspace: Workspace, model: ModelConfig, new: Change) -> Path:

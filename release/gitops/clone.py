@@ -92,8 +92,8 @@ def _changed(snapshot: Snapshot) -> str:
     try:
         folder = snapshot.gitops.folder
         found = sorted(_differing(folder, snapshot.commit) & _touched(folder).keys())
-    except GitFailed:
-        return PULL
+    except GitFailed as error:
+        return f"git says: {error.sentence}; put that right (`git fsck` says more), then {PULL}"
     if not found:
         return PULL
     more = f" and {len(found) - MOST} more" if len(found) > MOST else ""

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -29,18 +30,19 @@ def another_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("another_thread")
 def test_ctrl_c_comes_when_the_block_is_over() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), done_first():  # the point of it
+    said = partial(done.append, "and said")
+    with pytest.raises(KeyboardInterrupt), done_first(said):  # the point of it
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.2)
         done.append("all of it")
-    assert done == ["all of it"]
+    assert done == ["all of it", "and said"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.usefixtures("another_thread")
 def test_programs_that_are_started_wait_too() -> None:
     script = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('all of it')"
-    with done_first():
+    with done_first(pytest.fail):
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stdout.strip() == b"all of it"
 
@@ -49,7 +51,7 @@ def test_programs_that_are_started_wait_too() -> None:
 def test_what_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with done_first():
+        with done_first(pytest.fail):
             os.kill(os.getpid(), signal.SIGINT)
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:

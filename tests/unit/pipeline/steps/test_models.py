@@ -461,7 +461,10 @@ def test_new_weights_leave_to_dvc_the_data_that_stay(
 
 
 def test_ctrl_c_while_dvc_adds_waits_until_the_new_weights_are_kept(
-    helmets: Workspace, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    helmets: Workspace,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     kept: list[bytes] = []
 
@@ -475,6 +478,7 @@ def test_ctrl_c_while_dvc_adds_waits_until_the_new_weights_are_kept(
     with pytest.raises(KeyboardInterrupt):
         update_model(helmets, "helmets", Change(checkpoint))
     assert kept == [NEW]
+    assert "too late to end this command: the model is updated" in capsys.readouterr().err
     assert load_model(helmets, "helmets").weights.sha256 == sha256_file(checkpoint)
 
 

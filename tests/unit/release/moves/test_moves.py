@@ -186,6 +186,15 @@ def test_a_lock_that_a_killed_git_left(repository: GitOpsRepository, run: Run, l
     assert here == there
 
 
+def test_a_clone_whose_index_is_broken(repository: GitOpsRepository, run: Run) -> None:
+    """`git pull` alone, which was advised, fails the same way."""
+    (repository.root / ".git" / "index").write_bytes(b"half of one")
+    result = run(*promote("pilot"))
+    assert result.exit_code == 0, result.output
+    assert "git says: fatal: .git/index: index file" in result.output
+    assert "put that right (`git fsck` says more), then `git pull`" in result.output
+
+
 @pytest.mark.parametrize("theirs", [None, "mine: 1\n"])
 def test_files_that_a_killed_git_wrote(
     repository: GitOpsRepository, run: Run, theirs: str | None
