@@ -25,7 +25,9 @@ class ContentHashes(NamedTuple):
 def contents(samples: Sequence[Sample]) -> dict[str, ContentHashes]:
     """Name of each picture to what it and its labels are."""
     return {
-        sample.name: ContentHashes(picture=sha256_file(sample.image), labels=_labels(sample.label))
+        sample.name: ContentHashes(
+            picture=sample.sha256 or sha256_file(sample.image), labels=_labels(sample.label)
+        )
         for sample in samples
     }
 

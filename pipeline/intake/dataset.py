@@ -4,8 +4,7 @@ empty label file (or none) is a picture without objects.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from engines.config.model import ModelConfig
 from engines.errors import InputError
+from engines.files import sha256_file
 from pipeline.intake.labels import Labels, read_labels
 from pipeline.intake.pictures import find_pictures, read_picture
 
@@ -31,14 +31,18 @@ class Sample:
     single_class: bool = False
     """Every object is of class 0, whatever its label says."""
 
+    sha256: str | None = None
+    """Of the picture's file when `load_sets` saw it; None where that does not matter."""
+
     @property
     def name(self) -> str:
         """What the picture is called in its set: its path below `images/`."""
         return self.image.relative_to(self.folder).as_posix() if self.folder else self.image.name
 
     def read_image(self) -> NDArray[np.uint8]:
-        """Pixels, uint8 BGR, shape (height, width, 3). Raises InputError when not an image."""
-        return read_picture(self.image)
+        """Pixels, uint8 BGR, shape (height, width, 3). Raises InputError when not an image, or not
+        the one any more that the set had."""
+        return read_picture(self.image, self.sha256)
 
     def read_labels(self, classes: int) -> Labels:
         """Objects of the image; none where there is no label file. Raises InputError."""
@@ -77,15 +81,18 @@ def load_sets(folder: Path, model: ModelConfig) -> dict[str, list[Sample]]:
     """The sets `calibration`, `tuning` and `evaluation` of a model whose folder is `folder`.
 
     Raises InputError when two of them share an image: by content, since a copy under another name
-    would flatter the accuracy just as well.
+    would flatter the accuracy just as well. A picture that is another one by the time it is read is
+    refused: figures would be told to be of those that were looked at here.
     """
     sets = {
-        purpose: load_set(folder / path, purpose)
+        purpose: [
+            replace(sample, sha256=sha256_file(sample.image))
+            for sample in load_set(folder / path, purpose)
+        ]
         for purpose, path in model.data.model_dump().items()
     }
     prints = {
-        purpose: {hashlib.sha256(sample.image.read_bytes()).digest(): sample for sample in samples}
-        for purpose, samples in sets.items()
+        purpose: {sample.sha256: sample for sample in samples} for purpose, samples in sets.items()
     }
     for one, other in combinations(prints, 2):
         if shared := prints[one].keys() & prints[other].keys():

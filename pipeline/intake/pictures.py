@@ -7,6 +7,7 @@ are refused by name.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import warnings
@@ -113,22 +114,24 @@ def _refuse_lost_link(path: Path) -> None:
         )
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
+def read_picture(path: Path, sha256: str | None = None) -> NDArray[np.uint8]:
     """Pixels, uint8 BGR, shape (height, width, 3), turned upright.
 
-    Raises InputError when it is damaged, of another kind or too large; the size is looked at before
-    anything is decoded.
+    Raises InputError when it is damaged, of another kind or too large, or with `sha256` another
+    file than that; the size is looked at before anything is decoded.
     """
     _check_header(path)
-    pixels = decode_picture(_content(path), path.suffix)
+    # On a broken disk np.fromfile gives what happened to be in memory, and no error.
+    content = path.read_bytes()
+    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise InputError(
+            f"Expected the pictures to stay as they are while they are read, but {path} was changed"
+            " meanwhile, as by another command. Run again when that has ended."
+        )
+    pixels = decode_picture(np.frombuffer(content, dtype=np.uint8), path.suffix)
     if pixels is None:
         raise _unreadable(path)
     return pixels
-
-
-def _content(path: Path) -> NDArray[np.uint8]:
-    # On a broken disk np.fromfile gives what happened to be in memory, and no error.
-    return np.frombuffer(path.read_bytes(), dtype=np.uint8)
 
 
 def check_picture(path: Path) -> None:

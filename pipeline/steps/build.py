@@ -47,6 +47,9 @@ def _build(
     chosen = open_backend(target.package.name)
     _check_class_names(workspace, target, model)
     onnx = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
+    source = _source(
+        workspace, model, onnx
+    )  # before: a build takes minutes, in which it may change
     folder = workspace.engine(target.target, engine)
     path = folder.path / target.engine_file
     with atomic_path(path) as temporary, steps_bar(f"build {engine}") as progress:
@@ -62,14 +65,14 @@ def _build(
         result = chosen.build(request, temporary)
         _check_output(onnx, model, result)
     # Last: until then a new engine does not fit the old manifest and is refused by its sha256.
-    manifest = _manifest(workspace, target, engine, model, request, path, result)
+    manifest = _manifest(source, target, engine, model, request, path, result)
     folder.write(manifest)
     _warn(manifest)
     return manifest
 
 
 def _manifest(
-    workspace: Workspace,
+    source: Source,
     target: TargetConfig,
     engine: str,
     model: ModelConfig,
@@ -102,7 +105,7 @@ def _manifest(
         preprocess=result.preprocess,
         postprocess=Postprocess(),
         thresholds=target.evaluate,
-        source=_source(workspace, model, request.onnx),
+        source=source,
         tensorrt=result.tensorrt,
         openvino=result.openvino,
     )

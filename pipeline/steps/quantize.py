@@ -110,6 +110,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     model, config = load_model(workspace, model_name), load_quantize(workspace)
     file = partial(workspace.onnx, model_name)
     graph = read_export(file("fp32"), model)
+    onnx_sha256 = sha256_file(file("fp32"))  # now: another export may replace it meanwhile
     head = find_head(graph)
     sets = load_sets(workspace.model(model_name), model)
     held = {name: set_sha256(contents(sets[name])) for name in ("calibration", "tuning")}
@@ -135,7 +136,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     _write_golden(workspace.golden(model_name), tuning, fp32=graph, fp16=fp16, int8=int8)
     record = Quantize(
         model=model.name,
-        onnx_sha256=sha256_file(file("fp32")),
+        onnx_sha256=onnx_sha256,
         quantizer=quantizer_version()[0],
         quantizer_version=quantizer_version()[1],
         calibration_images=len(calibration),

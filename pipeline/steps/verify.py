@@ -51,6 +51,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     samples = load_sets(workspace.model(model_name), model)["evaluation"]
     held = contents(samples)  # before they are read: what changes meanwhile shows later
     graph = read_export(file, model)
+    onnx_sha256 = sha256_file(file)  # now: another export may replace it meanwhile
     onnx = bytes(graph.SerializeToString())
     pixels = parity_pixels(samples, model.imgsz)
     expected = _expected(workspace, model, pixels)
@@ -69,7 +70,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         model=model.name,
         model_version=model.version,
         weights_sha256=model.weights.sha256,
-        onnx_sha256=sha256_file(file),
+        onnx_sha256=onnx_sha256,
         parity=parity,
         tolerance=TOLERANCE,
         reference=accuracy(in_pixels(labels, sizes), found, model.classes),

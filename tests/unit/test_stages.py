@@ -194,3 +194,15 @@ def test_what_is_left_out_is_there() -> None:
 def test_only_a_probe_runs_always() -> None:
     always = {name for name, one in ON_DEVICE.items() if one.get("always_changed")}
     assert always == ALWAYS.keys()
+
+
+def test_what_stages_make_are_files() -> None:
+    """On a full disk `dvc repro` ends with 0 where its cache took a part of a folder only, and
+    dvc.lock names the whole (DVC 3.67); of a file it says so and ends with 255."""
+    outs = [
+        one if isinstance(one, str) else next(iter(one))
+        for stage in (*MODEL_SIDE.values(), *ON_DEVICE.values())
+        for one in stage.get("outs", ())
+    ]
+    folders = [one for one in outs if not (Path(one).suffix or one.endswith("_file}"))]
+    assert not folders

@@ -180,6 +180,20 @@ def test_three_disjoint_sets_are_read(tmp_path: Path) -> None:
     assert [len(samples) for samples in load_sets(tmp_path, model()).values()] == [1, 1, 1]
 
 
+def test_a_picture_that_is_another_by_the_time_it_is_read(tmp_path: Path) -> None:
+    """`update-model --data` puts its sets there while DVC is asked, and takes them back where DVC
+    is busy with a stage: that stage's figures were of pictures of both."""
+    for seed, purpose in enumerate(("calibration", "tuning", "evaluation")):
+        put_image(tmp_path / "data" / purpose, "a.png", seed)
+    sample = load_sets(tmp_path, model())["evaluation"][0]
+    before = sample.image.read_bytes()
+    put_image(tmp_path / "data" / "evaluation", "a.png", 7)
+    with pytest.raises(InputError, match=r"to stay as they are .*a\.png was changed meanwhile"):
+        sample.read_image()
+    sample.image.write_bytes(before)
+    assert sample.read_image().shape == (32, 48, 3)
+
+
 def test_a_picture_in_two_sets_is_found_under_any_name(tmp_path: Path) -> None:
     for seed, purpose in enumerate(("calibration", "tuning", "evaluation")):
         put_image(tmp_path / "data" / purpose, "a.png", seed)

@@ -15,6 +15,7 @@ from engines.backends.loading import load_engine
 from engines.backends.openvino.backend import OpenVINO
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
+from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
 from engines.process.lock import device_lock
 from engines.records.fingerprint import Fingerprint
@@ -191,6 +192,23 @@ def test_a_build_that_fails_leaves_the_last_engine(
     folder = workspace.engine(TARGET, ENGINE).path
     assert sorted(path.name for path in folder.iterdir()) == ["engine.blob", "manifest.json"]
     assert Manifest.read(folder / "manifest.json") == before
+
+
+def test_an_onnx_file_that_is_replaced_while_it_is_built(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand in another terminal: the manifest named the new file, of which the engine is not."""
+    probe(workspace, TARGET)
+    path = workspace.onnx("tiny", "fp32")
+    before, real = sha256_file(path), OpenVINO.build
+
+    def replaced(self: OpenVINO, request: Any, engine: Path) -> Any:
+        result = real(self, request, engine)
+        path.write_bytes(b"another one")
+        return result
+
+    monkeypatch.setattr(OpenVINO, "build", replaced)
+    assert build(workspace, TARGET, ENGINE).source.onnx_sha256 == before
 
 
 def test_a_damaged_onnx_file(workspace: Workspace) -> None:
