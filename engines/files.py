@@ -169,20 +169,37 @@ def back_on_failure(path: Path) -> Iterator[None]:
 @contextmanager
 def in_place_of(path: Path, new: Path) -> Iterator[None]:
     """Put the folder `new` in the place of `path`, which need not be there; when the block fails,
-    what was there comes back. Both on one file system."""
+    what was there comes back. Both on one file system. Killed in the middle, one of the two is
+    there, but for file systems on which two folders cannot change places at once."""
     with _temporary_folder(path) as folder:
-        old = folder / path.name
+        old, at_once = folder / path.name, False
         try:
-            if os.path.lexists(path):
-                path.rename(old)
-            new.rename(path)
+            at_once = os.path.lexists(path) and _exchange(path, new)
+            if not at_once:
+                if os.path.lexists(path):
+                    path.rename(old)
+                new.rename(path)
             yield
         except BaseException:  # Ctrl-C too
-            if os.path.lexists(path) and not os.path.lexists(new):
+            if at_once:
+                _exchange(path, new)
+            elif os.path.lexists(path) and not os.path.lexists(new):
                 path.rename(new)
             if os.path.lexists(old):
                 old.rename(path)
             raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places (renameat2(2), which Python lacks); whether it was done."""
+    import ctypes  # not before it is needed: this module is imported for --help too
+
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    try:
+        call = ctypes.CDLL(None).renameat2
+    except AttributeError:  # a C library of before 2018
+        return False
+    return bool(call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
 @contextmanager

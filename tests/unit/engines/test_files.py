@@ -30,6 +30,7 @@ from engines.files import (
     collect_left_over,
     disk_error,
     disk_of,
+    in_place_of,
     is_of_temporary_files,
     listed,
     named_by,
@@ -502,3 +503,34 @@ def test_what_another_program_says_of_a_disk(
     error = disk_error(said, Path("here"))
     assert (error and error.errno, error and error.filename) == (number, name)
     assert says_full_disk(said) == (number in (errno.EDQUOT, errno.ENOSPC))
+
+
+def test_a_folder_is_replaced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill -9 between two renames left neither, and the old one under a hidden name."""
+    path, new = tmp_path / "data", tmp_path / "new"
+    for folder in (path, new):
+        folder.mkdir()
+        (folder / folder.name).touch()
+    monkeypatch.setattr(Path, "rename", pytest.fail)
+    with in_place_of(path, new):
+        assert [one.name for one in path.iterdir()] == ["new"]
+    with pytest.raises(KeyboardInterrupt), in_place_of(path, new):
+        assert [one.name for one in path.iterdir()] == ["data"]
+        raise KeyboardInterrupt
+    assert [one.name for one in path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_is_replaced_where_two_cannot_change_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    monkeypatch.setattr("engines.files._exchange", lambda *_: False)
+    path, new = tmp_path / "data", tmp_path / "new"
+    for folder in (path, new)[not there :]:
+        folder.mkdir()
+        (folder / folder.name).touch()
+    with pytest.raises(KeyboardInterrupt), in_place_of(path, new):
+        assert [one.name for one in path.iterdir()] == ["new"]
+        raise KeyboardInterrupt
+    assert path.exists() == there
+    assert [one.name for one in new.iterdir()] == ["new"]
