@@ -1,6 +1,6 @@
 """What an engine is, how it is built, loaded, run and measured: the ground floor of Jetrail.
 
-    errors, files        exit codes, atomic files
+    errors, disks, files exit codes, what is wrong with a disk, atomic files
     entry, cli           where every command begins, an app that starts fast
     streams              stdout and stderr, also where nobody reads them any more
     records/             what is written down: the JSON files between the steps

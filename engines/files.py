@@ -10,17 +10,15 @@ import errno
 import fcntl
 import fnmatch
 import hashlib
-import io
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from traceback import walk_tb
 
+from engines.disks import DISK_ERRNOS, disk_remedy, named_by
 from engines.errors import InputError
 
 TEMPORARY_PREFIX = ".jetrail-"
@@ -28,23 +26,6 @@ TEMPORARY_PREFIX = ".jetrail-"
 
 YOUNG_SECONDS = 60.0
 """A temporary folder of this age has its lock, if anybody uses it."""
-
-DISK_ERRNOS = frozenset(
-    {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
-        errno.EFBIG,
-        *(errno.EIO, errno.EREMOTEIO, errno.EUCLEAN, errno.EBADMSG, errno.ESTALE, errno.ENODEV),
-    }
-)
-"""The disk is full, may not be written, takes no file of that size, or is broken or gone."""
-
-BROKEN_ERRNOS = DISK_ERRNOS - {
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
-}
-"""Of these, the ones of a disk that is broken or gone; reading meets them too."""
-
-ROOM = 1 << 20
-"""Bytes: a disk with less is a full one."""
 
 
 @contextmanager
@@ -297,8 +278,10 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_ERRNOS or _names_another_place(error, path):
             raise
+        # What is made in a temporary folder is to take the place of what has its name beside that.
+        parts = [one for one in path.parts if not one.startswith(TEMPORARY_PREFIX)]
         raise InputError(
-            f"Cannot write {path}: {error.strerror}. It is left as it was. "
+            f"Cannot write {Path(*parts)}: {error.strerror}. It is left as it was. "
             f"{disk_remedy(error, path)}, then run the same command again."
         ) from error
 
@@ -311,79 +294,6 @@ def _names_another_place(error: OSError, path: Path) -> bool:
     return bool(names) and not any(
         Path(os.path.realpath(name)).is_relative_to(os.path.realpath(path.parent)) for name in names
     )
-
-
-def named_by(error: OSError) -> str | None:
-    """The file that an error is about. Of one that is open already the system names none: then the
-    one that the code had open in which a broken disk was met, or a permission that went."""
-    if isinstance(error.filename, str | bytes | os.PathLike):
-        return os.fsdecode(error.filename)
-    if error.errno not in BROKEN_ERRNOS | {errno.EACCES, errno.EPERM}:
-        return None
-    frames = reversed([*walk_tb(error.__traceback__)])
-    values = (value for frame, _ in frames for value in frame.f_locals.values())
-    names = (getattr(one, "name", None) for one in values if isinstance(one, io.IOBase))
-    return next((name for name in names if isinstance(name, str)), None)
-
-
-def disk_remedy(error: OSError, path: Path) -> str:
-    """What to do about one of DISK_ERRNOS where `path` was to be written."""
-    if error.errno == errno.EFBIG:
-        return (
-            "Raise the limit on the size of a file (`ulimit -f`), or use a file system that takes "
-            f"larger ones ({disk_of(path)})"
-        )
-    if error.errno in BROKEN_ERRNOS:
-        return f"Look what is wrong with the disk (`dmesg` says more; {disk_of(path)})"
-    if error.errno == errno.EROFS:
-        return f"Mount the disk so that it can be written ({disk_of(path)}), or use another one"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "Fix the owner or the permissions of the folder"
-    return f"Free some space there ({disk_of(path)})"
-
-
-def says_full_disk(said: str) -> bool:
-    """Whether a program that ended badly says that a disk of this machine is full, or its quota."""
-    error = disk_error(said, Path())
-    return error is not None and error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def disk_error(said: str, path: Path) -> OSError | None:
-    """What a program that ended badly says of a disk of this machine; at `path` where it names no
-    file."""
-    # Of a permission or a device that lacks, programs speak for other reasons too.
-    other = {errno.EACCES, errno.EPERM, errno.ENODEV}
-    for number in sorted(DISK_ERRNOS - other):
-        if found := re.search(
-            rf"{re.escape(os.strerror(number))}(: '(.+?)')?", said, re.IGNORECASE
-        ):
-            return OSError(number, os.strerror(number), found[2] or str(path))
-    return None
-
-
-def is_of_temporary_files(error: BaseException) -> bool:
-    """Whether the full disk is one that holds temporary files, and nothing of the folder here."""
-    folder = Path(tempfile.gettempdir())
-    return (
-        isinstance(error, OSError)
-        and error.errno in DISK_ERRNOS
-        and shutil.disk_usage(folder).free < ROOM
-        and folder.stat().st_dev != Path.cwd().stat().st_dev
-    )
-
-
-def disk_of(path: Path) -> str:
-    """In words: where the disk that holds `path` is mounted, and how much of it is free."""
-    place = path.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        free = shutil.disk_usage(place)
-        while not place.is_mount():
-            place = place.parent
-    except OSError:
-        return "of a disk that does not say how full it is"
-    return f"the disk at {place} has {free.free >> 20} of {free.total >> 20} MiB free"
 
 
 def _sync(path: Path) -> None:

@@ -13,8 +13,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from engines.disks import BROKEN_ERRNOS, DISK_ERRNOS, ROOM, disk_of, disk_remedy, named_by
 from engines.errors import lacks_memory, says_lack_of_memory, says_lack_of_threads
-from engines.files import BROKEN_ERRNOS, DISK_ERRNOS, ROOM, disk_of, disk_remedy, named_by
 from engines.process.limited import limit_bytes
 
 LARGEST_BYTES = 512 << 20

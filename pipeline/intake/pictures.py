@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.detect.pictures import MAX_PIXELS, decode_picture, too_large
+from engines.disks import DISK_ERRNOS
 from engines.errors import InputError
-from engines.files import DISK_ERRNOS
 
 READ = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"})
 REFUSED = frozenset({".avif", ".dng", ".heic", ".heif"})

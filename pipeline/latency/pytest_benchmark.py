@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from engines.disks import ROOM, disk_error
 from engines.errors import JetrailError, says_lack_of_memory, says_lack_of_threads
 from engines.extras import require
-from engines.files import ROOM, disk_error
 from engines.process.orphans import ends_with_us
 from engines.records.folder import RAW_TIMES
 from pipeline.latency.harness.plan import PLAN_VARIABLE, BenchmarkPlan, SoakProgress

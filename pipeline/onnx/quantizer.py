@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.disks import ROOM, disk_of
 from engines.errors import InputError
-from engines.files import ROOM, disk_of, temporary_folder
+from engines.files import temporary_folder
 from pipeline.onnx.head import Head
 from pipeline.onnx.onnx_file import drop_unused
 from pipeline.onnx.session import OnnxModel, planes, version

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engines.disks import disk_error
 from engines.errors import says_lack_of_memory
 from engines.extras import require
-from engines.files import disk_error
 from engines.process.orphans import ends_with_us
 
 TIMEOUT_SECONDS = 120

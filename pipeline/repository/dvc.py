@@ -82,17 +82,19 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
     remote = _asked(workspace.root, "config", "core.remote").stdout.strip()
     words = ["pull" if remote else "checkout", *names]
     done = subprocess.run([*_DVC, *words], cwd=workspace.root, check=False)
+    wait = "Where another of its commands runs, wait for that to end"
     if done.returncode and not remote:
         raise InputError(
-            "Expected a DVC remote to pull from, since this clone's own cache has not all of it, "
-            "as DVC says above, but there is no default one. Name it with `dvc remote add --default"
-            f" origin URL`, commit .dvc/config, and run again. {_IN_THE_WAY}."
+            "Expected DVC to bring all of it from this clone's own cache, as there is no default "
+            f"remote, but it could not, as it says above. {wait}. Where the cache lacks some of "
+            "it, name the remote with `dvc remote add --default origin URL`, commit .dvc/config, "
+            f"and run again. {_IN_THE_WAY}."
         )
     if done.returncode:
         raise ServiceError(
-            "Expected DVC's remote to have what dvc.lock and the .dvc files name, but DVC could "
-            "not bring all of it, as it says above. Run `dvc push` where it was made; then "
-            f"`pipeline pull` again. {_IN_THE_WAY}."
+            "Expected DVC to bring all that dvc.lock and the .dvc files name from its remote, but "
+            f"it could not, as it says above. {wait}. Where the remote lacks some of it, run `dvc "
+            f"push` where it was made; then `pipeline pull` again. {_IN_THE_WAY}."
         )
 
 

@@ -10,8 +10,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from engines.disks import disk_of
 from engines.errors import InputError, ServiceError
-from engines.files import disk_of
 from engines.process.git import git_environment
 
 SECONDS = 300

@@ -20,8 +20,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from engines.config.workspace import Workspace
+from engines.disks import disk_of, says_full_disk
 from engines.errors import InputError, ServiceError
-from engines.files import disk_of, listed, says_full_disk
+from engines.files import listed
 from engines.process.orphans import ends_with_us
 from release.image.bases import BaseRow
 from release.image.describe import ARCHITECTURES

@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from engines.disks import disk_of, says_full_disk
 from engines.errors import InputError, ServiceError
-from engines.files import disk_of, says_full_disk
 from engines.process.orphans import ends_with_us
 from release.image.credentials import Credentials, auth_file, without_secrets
 from release.image.distribution import HOW_TO_LOG_IN, Repository

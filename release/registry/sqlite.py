@@ -12,8 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from engines.disks import BROKEN_ERRNOS, DISK_ERRNOS
 from engines.errors import InputError, ServiceError
-from engines.files import BROKEN_ERRNOS, DISK_ERRNOS
 
 _PLACES = (
     ("experiments", "artifact_location"),

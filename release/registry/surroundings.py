@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from engines.disks import is_of_temporary_files
 from engines.errors import InputError, ServiceError
 from engines.extras import missing_extra
-from engines.files import atomic_path, is_of_temporary_files
+from engines.files import atomic_path
 from release.registry.address import DATABASES, is_server
 from release.registry.asked import FIRST_CALL, LONGEST_CALL, Asked, within
 from release.registry.sqlite import is_disk_trouble, is_of_one_file, remedy

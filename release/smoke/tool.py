@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engines.disks import says_full_disk
 from engines.errors import InputError, ServiceError
-from engines.files import says_full_disk
 
 PODMAN, DOCKER = "podman", "docker"
 TAKE_SECONDS = 600

@@ -141,7 +141,7 @@ def test_what_was_never_pushed_is_said(second: Clone, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "store")
     done = second.command("pipeline", "pull")
     assert done.returncode == 6
-    assert done.stderr.splitlines()[-1].startswith("error: Expected DVC's remote to have what")
+    assert done.stderr.splitlines()[-1].startswith("error: Expected DVC to bring all that dvc.lock")
     assert "Traceback" not in done.stderr
 
 

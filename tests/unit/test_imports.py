@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("engines", "pipeline", "release", "runtime")
 
 POD = {
-    *("engines", "engines.errors", "engines.files", "engines.packages"),
+    *("engines", "engines.errors", "engines.disks", "engines.files", "engines.packages"),
     *("engines.records", "engines.records.explain", "engines.records.fingerprint"),
     "engines.records.folder",
     *("engines.records.manifest", "engines.records.record", "engines.records.thresholds"),

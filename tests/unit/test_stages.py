@@ -25,6 +25,7 @@ BACKENDS = ("openvino", "tensorrt")
 LEFT_OUT = {
     "engines.errors": "sentences and exit codes",
     "engines.extras": "which extra brings what is not installed: a sentence",
+    "engines.disks": "sentences",
     "engines.files": "how a file is written, and not what",
     "engines.config": "reads what people write, which is a dependency or a parameter itself",
     "engines.packages": "what is installed is in device.json and in the manifest",

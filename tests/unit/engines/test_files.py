@@ -7,36 +7,31 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from factories.unreadable import make_unreadable
 
+from engines.disks import (
+    DISK_ERRNOS,
+)
 from engines.errors import InputError
 from engines.files import (
-    DISK_ERRNOS,
     TEMPORARY_PREFIX,
     YOUNG_SECONDS,
     atomic_folder,
     atomic_folders,
     atomic_path,
     collect_left_over,
-    disk_error,
-    disk_of,
     in_place_of,
-    is_of_temporary_files,
     listed,
-    named_by,
     remove_folder,
     remove_in_place,
-    says_full_disk,
     sha256_file,
     temporary_folder,
     write_atomic,
@@ -133,6 +128,16 @@ def test_what_users_can_put_right_is_said_in_a_sentence(
         said = f"Cannot write {tmp_path / 'out'}: {os.strerror(number)}. It is left as it was."
         assert str(raised.value).startswith(said)
     assert list(tmp_path.rglob(f"{TEMPORARY_PREFIX}*")) == []
+
+
+def test_what_is_made_beside_is_named_as_what_it_is_to_become(tmp_path: Path) -> None:
+    said = f"Cannot write {tmp_path / 'data'}: "
+    with (
+        temporary_folder(tmp_path / "a") as beside,
+        pytest.raises(InputError, match=re.escape(said)),
+        atomic_folder(beside / "data"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("writing", [atomic_path, atomic_folder, atomic_folders])
@@ -248,25 +253,6 @@ def test_how_long_one_is_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(time, "time", lambda age=age: 1000 + age)
         collect_left_over(tmp_path)
         assert left.exists() == there
-
-
-def test_a_disk_is_named_by_its_mount_with_what_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also for a file in a folder that is not there yet."""
-    (tmp_path / "mount" / "models").mkdir(parents=True)
-    asked = []
-
-    def usage(path: Path) -> Any:
-        asked.append(path)
-        return SimpleNamespace(total=10 << 20, free=(4 << 20) - 1)
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    monkeypatch.setattr(Path, "is_mount", lambda path: path.name in ("", "mount"))
-    mount = tmp_path / "mount"
-    said = disk_of(mount / "models" / "new" / "engine.blob")
-    assert said == f"the disk at {mount} has 3 of 10 MiB free"
-    assert asked == [mount / "models"]
 
 
 def test_one_that_is_locked_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,17 +430,6 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path, below: str) -> 
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("free", "full"), [((1 << 20) - 1, True), (1 << 20, False)])
-def test_a_disk_of_temporary_files_with_less_than_a_mebibyte_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", "/dev/shm")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    assert is_of_temporary_files(OSError(errno.ENOSPC, "full")) is full
-    assert not is_of_temporary_files(ValueError("full"))
-
-
 @pytest.mark.parametrize(
     "pattern", ["*", "*.json", "*/a.json", "a*/*", "*/b/*.json", "**/*", "**/a*"]
 )
@@ -475,34 +450,6 @@ def test_a_folder_that_cannot_be_read_is_not_one_that_holds_nothing(
         listed(tmp_path, pattern)
     with pytest.raises(InputError, match=f"Cannot remove {tmp_path}/a: Permission denied"):
         remove_in_place(tmp_path)
-
-
-@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
-def test_a_broken_disk_is_told_of_the_file_that_was_read(tmp_path: Path, number: int) -> None:
-    """The system names no file that is open already; NFS takes a permission while one is read."""
-    broken = tmp_path / "label.txt"
-    with broken.open("w") as file, pytest.raises(OSError, match="error|denied") as raised:  # noqa: F841
-        raise OSError(number, os.strerror(number))
-    assert named_by(raised.value) == str(broken)
-    with pytest.raises(OSError, match="error|denied"), atomic_path(tmp_path / "out" / "new"):
-        raise raised.value
-
-
-@pytest.mark.parametrize(
-    ("said", "number", "name"),
-    [
-        ("E   OSError: [Errno 5] Input/output error: '/a/b.png'", errno.EIO, "/a/b.png"),
-        ("E   OSError: [Errno 122] Disk quota exceeded", errno.EDQUOT, "here"),
-        ('level=fatal msg="write /x: no space left on device"', errno.ENOSPC, "here"),
-        ("RuntimeError: Permission denied by the driver", None, None),
-    ],
-)
-def test_what_another_program_says_of_a_disk(
-    said: str, number: int | None, name: str | None
-) -> None:
-    error = disk_error(said, Path("here"))
-    assert (error and error.errno, error and error.filename) == (number, name)
-    assert says_full_disk(said) == (number in (errno.EDQUOT, errno.ENOSPC))
 
 
 def test_a_folder_is_replaced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from engines import surroundings
 from engines.backends.openvino.messages import translated
+from engines.disks import BROKEN_ERRNOS, disk_of
 from engines.errors import InputError, WrongEngine
-from engines.files import BROKEN_ERRNOS, atomic_path, disk_of
+from engines.files import atomic_path
 from engines.surroundings import in_a_sentence
 
 
