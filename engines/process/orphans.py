@@ -20,6 +20,9 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 NOT_STARTED = 126
 """Exit status when the command cannot be started, as a shell has it."""
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""For a Python that is started with `-m` or `-c`: from 3.11 on it takes no file of the current
+folder, somebody's random.py, for a module that it imports."""
 
 
 def ends_with_us(command: Sequence[str], by: signal.Signals = signal.SIGKILL) -> list[str]:
@@ -34,6 +37,8 @@ def _become(parent: int, by: int, command: list[str]) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:  # it ended before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)
+    if command[0] == sys.executable:
+        os.environ.update(SAFE_PATH)
     try:
         os.execvp(command[0], command)
     except OSError as error:

@@ -9,8 +9,11 @@ module like that may crash, and `doctor` imports no backend.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+
+from engines.process.orphans import SAFE_PATH
 
 SECONDS = 60
 CODE = """
@@ -32,6 +35,7 @@ def import_problem(package: str, python: str = sys.executable) -> str:
     try:
         done = subprocess.run(
             [python, "-c", CODE.format(package=package)],
+            env=os.environ | SAFE_PATH,
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -81,7 +81,7 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
     """
     remote = _asked(workspace.root, "config", "core.remote").stdout.strip()
     words = ["pull" if remote else "checkout", *names]
-    done = subprocess.run([*_DVC, *words], cwd=workspace.root, check=False)
+    done = subprocess.run(ends_with_us([*_DVC, *words]), cwd=workspace.root, check=False)
     wait = "Where another of its commands runs, wait for that to end"
     if done.returncode and not remote:
         raise InputError(
