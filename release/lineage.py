@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.config.yaml import parse_yaml
+from engines.errors import InputError
 
 
 def data_set_hashes(workspace: Workspace, model: str, target: str, engine: str) -> dict[str, str]:
@@ -25,7 +27,7 @@ def data_set_hashes(workspace: Workspace, model: str, target: str, engine: str) 
     for lock_file, item in zip(lock_files(workspace, target), (model, engine), strict=True):
         for stage, entry in _entries(lock_file):
             path = (lock_file.parent / str(entry.get("path"))).resolve()
-            if stage.endswith(f"@{item}") and "md5" in entry and folder.resolve() in path.parents:
+            if stage.endswith(f"@{item}") and folder.resolve() in path.parents:
                 known.setdefault(path, set()).add(str(entry["md5"]))
     if any(len(hashes) > 1 for hashes in known.values()):
         return {}
@@ -44,7 +46,7 @@ def dvc_md5(path: Path, lock_files: tuple[Path, ...]) -> str | None:
     """The md5 of the file `path`, if one of `lock_files` knows it with this very content.
 
     None where no lock file names it, or only with another content: a lock may be of another build.
-    Raises InputError where a lock file is not YAML.
+    Raises InputError where a lock file is not what DVC writes.
     """
     known = _hashes(path, lock_files)
     if not known or not path.is_file():
@@ -60,12 +62,12 @@ def _hashes(path: Path, lock_files: tuple[Path, ...]) -> set[str]:
         str(entry["md5"])
         for lock_file in lock_files
         for _, entry in _entries(lock_file)
-        if "md5" in entry and (lock_file.parent / str(entry.get("path"))).resolve() == wanted
+        if (lock_file.parent / str(entry.get("path"))).resolve() == wanted
     }
 
 
 def _entries(lock_file: Path) -> tuple[tuple[str, dict[str, Any]], ...]:
-    """Outputs and dependencies, each with its stage; none where there is no such file."""
+    """What is known by its md5, each with its stage; nothing where there is no such file."""
     return _parsed(lock_file.read_bytes(), str(lock_file)) if lock_file.is_file() else ()
 
 
@@ -74,12 +76,19 @@ def _parsed(content: bytes, lock_file: str) -> tuple[tuple[str, dict[str, Any]],
     """Kept by content, since a release asks for a dozen files, and parsing two lock files takes a
     fifth of a second."""
     parsed = parse_yaml(content, lock_file)
-    stages = parsed.get("stages", {}) if isinstance(parsed, dict) else {}
-    return tuple(
-        (name, entry)
-        for name, stage in stages.items()
-        for entry in (*stage.get("outs", []), *stage.get("deps", []))
-    )
+    try:
+        return tuple(
+            (name, entry)
+            for name, stage in parsed.get("stages", {}).items()
+            for entry in (*stage.get("outs", []), *stage.get("deps", []))
+            if "md5" in entry
+        )
+    except (AttributeError, TypeError) as error:
+        raise InputError(
+            f"Expected {lock_file} as DVC writes it, got something else, such as the part of one "
+            "that a full disk leaves. Bring it back with `git checkout -- "
+            f"{shlex.quote(lock_file)}` (where git has none, remove it), then `dvc repro`."
+        ) from error
 
 
 def _md5_file(path: Path) -> str:

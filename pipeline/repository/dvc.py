@@ -38,8 +38,8 @@ def dvc_add(root: Path, paths: Sequence[Path]) -> None:
         said = done.stderr if done.returncode else lacking[0]
         raise InputError(
             f"Expected `dvc add` to take {', '.join(map(str, paths))}, but it said: "
-            f"{' '.join(said.split()) or f'nothing, and ended with {done.returncode}'}. Fix "
-            "that and run the same command again."
+            f"{' '.join(said.split()) or f'nothing, and ended with {done.returncode}'}. "
+            f"{_remedy(said)} and run the same command again."
         )
 
 
@@ -66,8 +66,8 @@ def locked_stages(workspace: Workspace, folder: Path) -> list[str]:
     )
     if done.returncode:
         raise InputError(
-            f"Expected DVC to read {folder / 'dvc.yaml'}, but it said: {done.stderr.strip()}. Fix "
-            "that and run again."
+            f"Expected DVC to read {folder / 'dvc.yaml'}, but it said: "
+            f"{' '.join(done.stderr.split())}. {_remedy(done.stderr)} and run again."
         )
     return [name for name in done.stdout.split() if name.rpartition(":")[2] in ran]
 
@@ -96,6 +96,16 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
             f"it could not, as it says above. {wait}. Where the remote lacks some of it, run `dvc "
             f"push` where it was made; then `pipeline pull` again. {_IN_THE_WAY}."
         )
+
+
+def _remedy(said: str) -> str:
+    if "dvc.lock' validation failed" in said:
+        # DVC writes it in place.
+        return (
+            "A full disk may have left a part of that dvc.lock: bring the one of the last commit "
+            "back (`git checkout -- dvc.lock` in its folder; where there is none, remove it)"
+        )
+    return "Fix that"
 
 
 def _asked(root: Path, *words: str) -> subprocess.CompletedProcess[str]:

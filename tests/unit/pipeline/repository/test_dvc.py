@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from engines.config.workspace import Workspace
 from engines.errors import InputError
-from pipeline.repository.dvc import dvc_add
+from pipeline.repository.dvc import dvc_add, locked_stages
 
 
 def test_why_dvc_did_not_add_is_said(tmp_path: Path) -> None:
@@ -36,3 +37,19 @@ def test_a_folder_that_dvc_s_cache_lacks_a_part_of_is_not_added(tmp_path: Path) 
     in_the_way.symlink_to("/nowhere/at/all")
     with pytest.raises(InputError, match="it said: ERROR: failed to transfer"):
         dvc_add(tmp_path, [data])
+
+
+def test_a_part_of_a_lock_file_is_said_with_what_to_do(tmp_path: Path) -> None:
+    """What a full disk leaves, since DVC writes it in place."""
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True
+    )
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}")
+    (tmp_path / "dvc.lock").touch()
+    (tmp_path / "weights.pt").touch()
+    for asked in (
+        lambda: dvc_add(tmp_path, [tmp_path / "weights.pt"]),
+        lambda: locked_stages(Workspace(root=tmp_path), tmp_path),
+    ):
+        with pytest.raises(InputError, match="validation failed.*`git checkout -- dvc.lock`"):
+            asked()

@@ -219,6 +219,16 @@ def test_damaged_lock_file(tmp_path: Path) -> None:
         dvc_md5(tmp_path / "a", (tmp_path / "dvc.lock",))
 
 
+@pytest.mark.parametrize(
+    "part", ["", "schema: '2.0'\nstages:", "stages:\n  a:", "stages:\n  a:\n    outs:"]
+)
+def test_a_part_of_a_lock_file(tmp_path: Path, part: str) -> None:
+    """DVC writes it in place: on a full disk, a part of it or nothing is left."""
+    (tmp_path / "dvc.lock").write_text(part)
+    with pytest.raises(InputError, match="the part of one that a full disk leaves.*git checkout"):
+        dvc_md5(tmp_path / "a", (tmp_path / "dvc.lock",))
+
+
 def test_plots(workspace: Workspace, add_engine: Callable[..., str], tmp_path: Path) -> None:
     add_engine("fp16")
     measured = load_judged(workspace, TARGET, ENGINE)
