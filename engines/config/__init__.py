@@ -3,6 +3,7 @@
 workspace   where things are in a Jetrail repository
 model       models/<model>/model.yaml
 target      engines/targets/<target>/params.yaml: a target's row of data
+steady      refuses what changes while a step goes by it
 default     params.yaml: the target of commands that are not told one
 rings       release/rings.yaml: the rings of clusters, in order
 names, yaml what the two share: the grammar of names, and reading a file

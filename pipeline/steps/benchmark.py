@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engines.backends.loading import check_engine
 from engines.config.model import load_model
+from engines.config.steady import check_steady
 from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
 from engines.errors import InputError
@@ -85,6 +86,7 @@ def benchmark(
         if minutes:
             record = with_soak(record, plan, minutes, target, scratch)
             folder.write(record)
+    check_steady(target.benchmark, load_target(workspace, target_name).benchmark)
     return record
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from engines.backends import BuildRequest, BuildResult, open_backend
 from engines.config.model import ModelConfig, load_model
+from engines.config.steady import check_steady
 from engines.config.target import TargetConfig, load_target, readable_targets
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
@@ -64,11 +65,19 @@ def _build(
         )
         result = chosen.build(request, temporary)
         _check_output(onnx, model, result)
+    check_steady(model, load_model(workspace, row.model))
+    check_steady(_goes_by(target, engine), _goes_by(load_target(workspace, target.target), engine))
     # Last: until then a new engine does not fit the old manifest and is refused by its sha256.
     manifest = _manifest(source, target, engine, model, request, path, result)
     folder.write(manifest)
     _warn(manifest)
     return manifest
+
+
+def _goes_by(target: TargetConfig, engine: str) -> tuple[object, ...]:
+    """Of a target's row, what an engine is built by; its budgets may change meanwhile."""
+    row = target.engine(engine)
+    return target.backend, target.builder, target.batch, target.evaluate, row.model, row.precision
 
 
 def _manifest(

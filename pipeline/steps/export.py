@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.config.model import ModelConfig, load_model
+from engines.config.steady import check_steady
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError
 from engines.files import temporary_folder
@@ -51,6 +52,7 @@ def export(workspace: Workspace, model_name: str) -> Path:
         onnx_file.free_batch(graph)
         _check_output(graph, model, checkpoint.facts)
         onnx_file.set_metadata(graph, _metadata(model, checkpoint.facts, simplified))
+        check_steady(model, load_model(workspace, model_name))
         onnx_file.write_onnx(graph, path)
     return path
 

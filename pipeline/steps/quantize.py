@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.config.model import load_model
+from engines.config.steady import check_steady
 from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
 from engines.files import sha256_file
@@ -163,6 +164,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         golden_sha256=sha256_file(workspace.golden(model_name)),
         sensitivity=tuple(search.sensitivity),
     )
+    check_steady((model, config), (load_model(workspace, model_name), load_quantize(workspace)))
     record.write(workspace.model_out(model_name) / Quantize.file)
     return record
 

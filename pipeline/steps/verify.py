@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.config.model import ModelConfig, load_model
+from engines.config.steady import check_steady
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
@@ -64,6 +65,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     found, sizes = detect_in_files(
         onnx, samples, model.imgsz, "detect with ONNX Runtime", for_map(labels)
     )
+    check_steady(model, load_model(workspace, model_name))
     reference = workspace.reference(model_name)
     write_reference(reference, Reference(detections=found, contents=held))
     record = Verify(

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,38 @@ def test_an_onnx_file_that_is_replaced_while_it_is_built(
 
     monkeypatch.setattr(OpenVINO, "build", replaced)
     assert build(workspace, TARGET, ENGINE).source.onnx_sha256 == before
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "refused"),
+    [
+        ("models/tiny/model.yaml", "version: '1.0'", "version: '1.1'", True),
+        (f"engines/targets/{TARGET}/params.yaml", "confidence: 0.25", "confidence: 0.5", True),
+        (f"engines/targets/{TARGET}/params.yaml", "policy: fastest", "policy: smallest", False),
+    ],
+)
+def test_what_is_edited_while_it_builds(
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    before: str,
+    after: str,
+    refused: bool,
+) -> None:
+    """DVC would note the new text beside the engine of the old, and `dvc repro` leave it so."""
+    probe(workspace, TARGET)
+    path, real = workspace.root / file, OpenVINO.build
+
+    def edited(self: OpenVINO, request: Any, engine: Path) -> Any:
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, after))
+        return real(self, request, engine)
+
+    monkeypatch.setattr(OpenVINO, "build", edited)
+    with pytest.raises(InputError, match="changed meanwhile") if refused else nullcontext():
+        build(workspace, TARGET, ENGINE)
+    assert (workspace.engine(TARGET, ENGINE).path / "manifest.json").exists() != refused
 
 
 def test_a_damaged_onnx_file(workspace: Workspace) -> None:
