@@ -21,7 +21,7 @@ from typer.core import TyperGroup
 from engines import streams
 from engines.errors import OTHERS_COMMAND, InputError, JetrailError
 from engines.process.limited import give_back, run_in_a_fork, will_end_with
-from engines.process.stage import end_with_dvc
+from engines.process.stage import end_with_dvc, same_code
 from engines.surroundings import in_a_sentence
 
 Arguments = ParamSpec("Arguments")
@@ -117,7 +117,8 @@ def reports_errors(command: Callable[Arguments, Result]) -> Callable[Arguments, 
                 raise typer.Exit(status)
             with _ended_by_sigterm(came), _noting_ctrl_c(came):
                 end_with_dvc()
-                result = command(*args, **kwargs)
+                with same_code():
+                    result = command(*args, **kwargs)
                 _flush()
                 will_end_with(0)
                 return result

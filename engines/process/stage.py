@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+
+from engines.errors import InputError
 
 DVC_STAGE = "DVC_STAGE"
 """The variable in which DVC names the stage to its command (`dvc.env`)."""
@@ -35,6 +39,33 @@ def end_with_dvc() -> None:
     except OSError:
         return
     Thread(target=_follow, args=(above,), daemon=True).start()
+
+
+@contextmanager
+def same_code() -> Iterator[None]:
+    """Where this process is the command of a stage, raise InputError when the block has ended well
+    and code that it ran by was changed meanwhile, as by `git pull`. DVC notes what a stage depends
+    on only then: what the old code made would count as made by the new."""
+    before = _code() if DVC_STAGE in os.environ else {}
+    yield
+    now = _code() if before else {}
+    ran = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+    changed = [file for file in before if file in ran and now.get(file) != before[file]]
+    if changed:
+        raise InputError(
+            f"Expected Jetrail's code to stay as it is until this stage ends, but {changed[0]} was "
+            "changed meanwhile. What was made is of the code of before: run `dvc repro` again."
+        )
+
+
+def _code() -> dict[str, int]:
+    """The files of our modules, and when each was written."""
+    root = Path(__file__).parents[2]
+    return {
+        str(path): path.stat().st_mtime_ns
+        for package in ("engines", "pipeline", "release")
+        for path in (root / package).rglob("*.py")
+    }
 
 
 def _follow(above: Sequence[int]) -> None:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 from factories.processes import runs, until
 
+from engines.errors import InputError
+from engines.process import stage
 from engines.process.lock import device_lock
 
 COMMAND = """
@@ -144,3 +146,25 @@ def test_a_kernel_that_cannot_tell(monkeypatch: pytest.MonkeyPatch, error: OSErr
     monkeypatch.setattr(os, "getsid", lambda _: 1)
     monkeypatch.setattr(stage, "Thread", lambda **_: pytest.fail("it would end"))
     stage.end_with_dvc()
+
+
+@pytest.mark.parametrize("variable", ["DVC_STAGE", "ANOTHER"])
+def test_code_that_is_changed_while_a_stage_runs_by_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """As by `git pull`: DVC would note the new code beside what the old one made."""
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setenv(variable, "evaluate")
+    now = stage._code()
+    assert now[stage.__file__] == Path(stage.__file__).stat().st_mtime_ns
+    others = now | {"/release/that/was/not/loaded.py": 1}
+    seen = iter([now, now, now, others, now, now | {stage.__file__: 1}])
+    monkeypatch.setattr(stage, "_code", lambda: next(seen))
+    refused = pytest.raises(InputError, match="stage.py was changed")
+    for ends in (
+        nullcontext(),
+        nullcontext(),
+        refused if variable == "DVC_STAGE" else nullcontext(),
+    ):
+        with ends, stage.same_code():
+            pass
