@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -156,9 +157,9 @@ def test_code_that_is_changed_while_a_stage_runs_by_it(
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.setenv(variable, "evaluate")
     now = stage._code()
-    assert now[stage.__file__] == Path(stage.__file__).stat().st_mtime_ns
-    others = now | {"/release/that/was/not/loaded.py": 1}
-    seen = iter([now, now, now, others, now, now | {stage.__file__: 1}])
+    assert now[stage.__file__] == sha256(Path(stage.__file__).read_bytes()).digest()
+    others = now | {"/release/that/was/not/loaded.py": b"another"}
+    seen = iter([now, now, now, others, now, now | {stage.__file__: b"another"}])
     monkeypatch.setattr(stage, "_code", lambda: next(seen))
     refused = pytest.raises(InputError, match="stage.py was changed")
     for ends in (
