@@ -51,6 +51,8 @@ class Figures(Part):
     """Half of the range of the medians of the measurement's tenths."""
     map50_95_noise: float = 0.0
     """Half of the 95 % interval of the drop against FP32, from the bootstrap over pictures."""
+    pictures_sha256: Sha256 | None = None
+    """Of the evaluation set. None in records that are older than this field."""
 
 
 class Publication(Record):

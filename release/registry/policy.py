@@ -20,6 +20,8 @@ class _Rule:
     alike: bool = False
     """Whether those that lie no further apart than `noise` are equal for the first part: nobody
     calls an engine the smaller one for a thousand bytes of twelve million."""
+    of_pictures: bool = False
+    """Whether the first part says something only beside another's on the same pictures."""
 
 
 _RULES: dict[Policy, _Rule] = {
@@ -34,6 +36,7 @@ _RULES: dict[Policy, _Rule] = {
         order=lambda one: (-one.map50_95, one.frame_p50_ms, one.engine_bytes),
         words=lambda one: f"highest mAP50-95, {one.map50_95:.4f}",
         noise=lambda one, _: one.map50_95_noise,
+        of_pictures=True,
     ),
     "smallest": _Rule(
         order=lambda one: (one.engine_bytes, one.frame_p50_ms, -one.map50_95),
@@ -73,6 +76,14 @@ def _candidate(
     best = _best(rule, passed, margin)
     count = f"of {len(passed)} that passed"
     held = next((one for one in passed if before and one.engine == before.engine), best)
+    others = [one for one in passed if rule.of_pictures and not _same_pictures(one, held)]
+    if others:
+        other = _best(rule, others, margin).engine
+        reason = (
+            f"{policy}: stays until it passes on the pictures of {other} too, since nobody knows "
+            "which is better"
+        )
+        return Candidate(release=held.release, engine=held.engine, reason=reason)
     noise = max(rule.noise(one.figures, margin) for one in (best, held))
     gain = rule.order(held.figures)[0] - rule.order(best.figures)[0]
     if held is best or gain > noise:
@@ -94,3 +105,12 @@ def _best(rule: _Rule, passed: list[Publication], margin: float) -> Publication:
     limit = rule.order(first.figures)[0] + rule.noise(first.figures, margin)
     equal = [one for one in passed if rule.order(one.figures)[0] <= limit]
     return min(equal, key=lambda one: (rule.order(one.figures)[1:], one.engine))
+
+
+def _same_pictures(one: Publication, other: Publication) -> bool:
+    """Whether two engines were evaluated on the same pictures. A record of before that was noted
+    is taken to be, unless its model is of another version, which new pictures are."""
+    pictures = {one.figures.pictures_sha256, other.figures.pictures_sha256}
+    if None in pictures:
+        return one.model_version == other.model_version
+    return len(pictures) == 1

@@ -79,15 +79,16 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
         if verdict != "PASS":
             say(f"{name}: {verdict}, so it is not published")
     passed = [one for one in found.values() if one.verdict.verdict == "PASS"]
-    _check_pictures(passed)
     for judged in passed:
         _warn_of_lost_code(judged.manifest, say)
     with exclusive(workspace):
+        others = _others(workspace, config, verdicts)
+        _check_pictures(config.target, passed, others)
         _check_records(workspace, passed)
         before = _candidates_before(workspace, config)
         change = _change(config, verdicts, before)
         publications, chosen, page = _tell_mlflow(
-            workspace, config, passed, verdicts, before.candidates, change, say
+            workspace, config, passed, others, before.candidates, change, say
         )
         words = {**before.skipped, **verdicts}
         candidates = Candidates(
@@ -110,23 +111,31 @@ def _judged(
     return {name: load_judged(workspace, config.target, name) for name in wanted}
 
 
-def _check_pictures(passed: Iterable[JudgedEngine]) -> None:
+def _check_pictures(
+    target: str, passed: Iterable[JudgedEngine], others: Iterable[Publication]
+) -> None:
     """Raise InputError where engines of a model were evaluated on different pictures: nobody knows
     which of them is more accurate, and one is of other data than its release will name."""
-    first: dict[str, JudgedEngine] = {}
-    for judged in passed:
-        other = first.setdefault(judged.manifest.model, judged)
-        if judged.evaluation.pictures_sha256 != other.evaluation.pictures_sha256:
-            names = [one.manifest.engine for one in (other, judged)]
-            again = " and ".join(
-                f"`pipeline evaluate {name} --target {judged.manifest.target}`" for name in names
-            )
+    known = [
+        *((one.manifest.model, one.manifest.engine, _pictures(one)) for one in passed),
+        *((one.model, one.engine, one.figures.pictures_sha256) for one in others),
+    ]
+    first: dict[str, tuple[str, str | None]] = {}
+    for model, engine, pictures in known:
+        other, expected = first.setdefault(model, (engine, pictures))
+        if pictures != expected:
+            names = [other, engine]
+            again = " and ".join(f"`pipeline evaluate {name} --target {target}`" for name in names)
             raise InputError(
-                f"Expected the engines of {judged.manifest.model} evaluated on the same pictures, "
+                f"Expected the engines of {model} evaluated on the same pictures, "
                 f"but {' and '.join(names)} were not. Run {again}, then `pipeline gate` of both "
-                f"likewise, or `dvc repro engines/targets/{judged.manifest.target}/dvc.yaml` for "
+                f"likewise, or `dvc repro engines/targets/{target}/dvc.yaml` for "
                 "all of it."
             )
+
+
+def _pictures(judged: JudgedEngine) -> str | None:
+    return judged.evaluation.pictures_sha256
 
 
 def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None:
@@ -176,7 +185,7 @@ def _tell_mlflow(
     workspace: Workspace,
     config: TargetConfig,
     passed: Sequence[JudgedEngine],
-    verdicts: Mapping[str, VerdictName],
+    others: Sequence[Publication],
     before: Mapping[str, Candidate],
     change: _Change,
     say: Say,
@@ -185,7 +194,6 @@ def _tell_mlflow(
 
     MLflow is not asked where nothing passes and nothing of the target was ever published.
     """
-    others = _others(workspace, config, verdicts)
     if not passed and not others and not (change.lost and _was_published(workspace, config.target)):
         return [], {}, ""
     submissions = [
@@ -362,6 +370,7 @@ def _publication(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntry)
             engine_bytes=manifest.engine_bytes,
             frame_p50_noise_ms=judged.frame.p50_noise_ms,
             map50_95_noise=(interval.high - interval.low) / 2,
+            pictures_sha256=_pictures(judged),
         ),
         verdict=judged.verdict.verdict,
         checks=judged.verdict.checks,

@@ -82,6 +82,7 @@ def add_engine(
     verdict: str = "PASS",
     model: str = "meter",
     build: str = "",
+    **evaluation: Any,
 ) -> str:
     """Write the files of one engine, which then gets the verdict; gives its sha256, which is
     another one for each `build`."""
@@ -102,7 +103,7 @@ def add_engine(
     for kind, record in (
         (Manifest, _manifest(precision, content, workspace.relative(onnx)) | {"model": model}),
         (Benchmark, _benchmark(p50_ms) | {"validity": valid}),
-        (Evaluation, EVALUATION | drop),
+        (Evaluation, EVALUATION | drop | evaluation),
     ):
         folder.file(kind).write_text(json.dumps({**about, **record}))
     assert judge_again(workspace, name) == verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from release.registry import policy as policies
 from tests.unit.release.publications import PUBLICATION
 
 
-def passing(precision: str, model: str = "m", **figures: float) -> Publication:
+def passing(precision: str, model: str = "m", **figures: Any) -> Publication:
     """A publication of an engine with these figures."""
     return PUBLICATION.model_copy(
         update={
@@ -120,3 +121,24 @@ def test_order_does_not_matter(candidates: list[Publication], chance: random.Ran
     chance.shuffle(shuffled)
     for policy in ("fastest", "most-accurate", "smallest"):
         assert choose(policy, shuffled) == choose(policy, candidates)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "version", "known"),
+    [
+        ("1" * 64, "1" * 64, "2.0", True),
+        ("1" * 64, "2" * 64, "1.0", False),
+        # Of a record that is older than the field.
+        (None, "1" * 64, "1.0", True),
+        (None, "1" * 64, "2.0", False),
+    ],
+)
+def test_accuracies_of_different_pictures_say_nothing(
+    before: str | None, now: str, version: str, known: bool
+) -> None:
+    held = passing("fp32", map50_95=0.6, pictures_sha256=before)
+    other = passing("fp16", map50_95=0.8, pictures_sha256=now)
+    other = other.model_copy(update={"model_version": version})
+    choice = choose("most-accurate", [other, held], before=held)["m"]
+    assert choice.engine == ("m-fp16" if known else "m-fp32")
+    assert ("nobody knows which is better" in choice.reason) != known

@@ -189,6 +189,39 @@ def test_engines_that_were_evaluated_on_different_pictures_are_not_compared(
     assert len(publish(workspace, TARGET, None, lambda _: None).publications) == 2
 
 
+def test_one_engine_is_not_compared_with_others_of_different_pictures_either(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    for precision in ("fp16", "fp32"):
+        add_engine(precision, pictures_sha256="1" * 64)
+    publish(workspace, TARGET, None, lambda _: None)
+    before = candidates_path(workspace, TARGET).read_bytes()
+    add_engine("fp32", pictures_sha256="2" * 64)
+    with pytest.raises(InputError, match="meter-fp32 and meter-fp16 were not"):
+        publish(workspace, TARGET, "meter-fp32", lambda _: None)
+    assert candidates_path(workspace, TARGET).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen"), [("most-accurate", "meter-fp16"), ("fastest", "meter-fp32")]
+)
+def test_a_candidate_as_it_was_published_of_other_pictures_has_no_accuracy_to_compare(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble, policy: str, chosen: str
+) -> None:
+    """New data made every picture easier: the canary got an engine that may be the worse one."""
+    row = workspace.target(TARGET) / "params.yaml"
+    row.write_text(row.read_text().replace("policy: fastest", f"policy: {policy}"))
+    add_engine("fp16", p50_ms=10.0, map50_95=0.7, pictures_sha256="1" * 64)
+    add_engine("fp32", p50_ms=10.0, map50_95=0.6, pictures_sha256="1" * 64)
+    publish(workspace, TARGET, None, lambda _: None)
+    add_engine("fp16", p50_ms=30.0, map50_95=0.9, verdict="INVALID", pictures_sha256="2" * 64)
+    add_engine("fp32", p50_ms=8.0, map50_95=0.8, pictures_sha256="2" * 64)
+    now = publish(workspace, TARGET, None, lambda _: None).candidates.candidates["meter"]
+    assert now.engine == chosen
+    if policy == "most-accurate":
+        assert "until it passes on the pictures of meter-fp32 too" in now.reason
+
+
 def evaluated_on(workspace: Workspace, precision: str, digit: str) -> None:
     """Note a set of pictures in the evaluation, and judge it."""
     engine = f"meter-{precision}"
