@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from engines.config.workspace import Workspace
-from engines.errors import Conflict, InputError, ServiceError
+from engines.errors import Conflict, InputError, ServiceError, WrongEngine
 from engines.files import sha256_file
 from engines.records.attestation import FILE, Verified, verify_envelope
 from release.image.chart import push_chart
@@ -58,7 +58,8 @@ def push(
     or a URI; default: as `release sign`).
 
     Raises InputError for a release that is not packed here, WrongEngine for an image that is
-    altered or was signed by none of the trusted keys, Conflict where the tag is another image's
+    altered or was signed by none of the trusted keys, or by that for trying unless the registry is
+    on this machine, Conflict where the tag is another image's
     or the chart's version another chart, and ServiceError when the registry, a token or a cloud
     does not do its part.
     """
@@ -76,6 +77,7 @@ def push(
     if there or _has(client, image):
         say(f"{repository}:{release} is there already")
     else:
+        _refuse_for_trying(workspace, release, repository, signed)
         say(f"{repository}:{release}: pushing {image.digest}")
         copy(workspace.images, release, repository, client.credentials, say)
         if not _has(client, image):
@@ -124,6 +126,22 @@ def _signed(workspace: Workspace, image: ImageRecord) -> Verified:
         )
     keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
     return verify_envelope(path.read_bytes(), keys, where=str(path))
+
+
+def _refuse_for_trying(
+    workspace: Workspace, release: str, repository: Repository, signed: Verified
+) -> None:
+    """Raise WrongEngine for files that no pod would load: their tag is this image's for ever. To a
+    registry on this machine they may go, which is for trying too."""
+    if repository.plain or signed.key in trusted_keys(workspace):
+        return
+    raise WrongEngine(
+        f"Expected {release} to be signed by one of release/trust/keys before it goes to "
+        f"{repository.host}, got {signed.key.name}, a key of this clone for trying, which no pod "
+        "trusts; and what was pushed is never signed again. Make a key with `release keygen NAME` "
+        f"or name yours in JETRAIL_SIGNING_KEY, run `release sign {release}`, `release pack "
+        f"{release}` and `release write`, then push."
+    )
 
 
 def _sign(

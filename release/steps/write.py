@@ -25,6 +25,8 @@ from release.records import (
 from release.rollout.release_yaml import (
     ReleaseValues,
     check_folder,
+    models_of,
+    read_values,
     release_file,
     values_of,
     write_values,
@@ -61,8 +63,12 @@ def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]
                 digest = _digest(workspace, one, say)
                 _check_smoked(workspace, one, digest, say)
                 planned[path] = values_of(one, digest)
-            if not publications:
-                say(f"{name}: no engine passed, so no release.yaml changes")
+            for model in sorted(
+                {*models_of(workspace, name)} - {one.model for one in publications}
+            ):
+                runs = read_values(release_file(workspace, model, name, ring))
+                has = f", with {runs.image.tag}" if runs else ""
+                say(f"{model} on {name}: no engine passed, so {ring} stays as it is{has}")
         for path in planned:
             check_folder(path)
         for path, values in planned.items():

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from factories.paper import TARGET
 
 from engines.config.workspace import Workspace
+from engines.errors import WrongEngine
+from release.image.distribution import Client
 from release.records import Candidates, candidates_path
+from release.steps import pack, sign
+from release.steps import push as step
 from release.steps.push import push_candidates
+from tests.unit.release.publications import publish_on_paper
 
 
 def test_without_a_candidate_it_is_said(workspace: Workspace) -> None:
@@ -15,3 +23,34 @@ def test_without_a_candidate_it_is_said(workspace: Workspace) -> None:
     said: list[str] = []
     push_candidates(workspace, TARGET, None, said.append)
     assert said == ["nothing to push, since no engine has the verdict PASS"]
+
+
+class Copied(Exception):
+    """It would go to the registry now."""
+
+
+@pytest.mark.parametrize(
+    ("registry", "goes"), [("registry.example.com/vision", False), ("127.0.0.1:5000/vision", True)]
+)
+def test_what_was_signed_for_trying_goes_to_no_registry_but_one_for_trying(
+    workspace: Workspace,
+    add_engine: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    registry: str,
+    goes: bool,
+) -> None:
+    """Its tag was another image's for ever, of which no pod trusts the key."""
+    (workspace.root / "release" / "bases.yaml").write_text("schema: 1\nbases: {}\ntargets: {}\n")
+    add_engine("fp16")
+    release = publish_on_paper(workspace, "meter-fp16").release
+    sign.sign_release(workspace, release, None, None, lambda _: None)
+    pack.pack(workspace, release, None, lambda _: None)
+    monkeypatch.setattr(Client, "manifest", lambda *_: None)
+
+    def copied(*_: object) -> None:
+        raise Copied
+
+    monkeypatch.setattr(step, "copy", copied)
+    with pytest.raises(Copied if goes else WrongEngine) as raised:
+        step.push(workspace, release, registry, lambda _: None)
+    assert goes or "for-trying, a key of this clone for trying" in str(raised.value)

@@ -125,6 +125,17 @@ def test_every_target_there_is_a_record_of(workspace: Workspace, canary: Path) -
     assert [one.target for one in status(workspace, "line-4").statuses] == ["line-4"]
 
 
+def test_a_model_that_lost_its_candidate_is_said(workspace: Workspace, canary: Path) -> None:
+    """Beside one that has one nothing was said of it, and its canary goes on with what it has."""
+    shutil.copytree(workspace.fleet / "meter", workspace.fleet / "gauge")
+    write(workspace, TARGET, lambda _: None)
+    record(workspace, publication_of(TARGET, "gauge"))
+    said: list[str] = []
+    assert [path.parts[-4] for path in write(workspace, TARGET, said.append)] == ["gauge"]
+    lost = f"meter on {TARGET}: no engine passed, so canary stays as it is, with {RELEASE}"
+    assert lost in said
+
+
 def test_all_is_checked_before_the_first_file_is_written(
     workspace: Workspace, canary: Path
 ) -> None:
