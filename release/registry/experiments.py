@@ -1,4 +1,5 @@
-"""The experiment of a model: found by its name, or by its runs where people renamed it, or made."""
+"""What people rename in MLflow: the experiment of a model, which is found all the same or made, and
+its registered model, which is not."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from release.registry.asked import Asked
 from release.registry.runs import NOTE, TAG
 from release.registry.submission import Submission
 from release.registry.surroundings import already_there, if_there
-from release.registry.trouble import deleted
+from release.registry.trouble import deleted, renamed
+from release.tags import parse_tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,6 +43,20 @@ def of_model(
     with already_there():
         return str(client.create_experiment(name, artifact_location=location, tags=wanted))
     return of_model(client, submission, asked, artifacts)
+
+
+def refuse_renamed(client: MlflowClient, submission: Submission, asked: Asked) -> None:
+    """Raise InputError where there is no registered model of that name, but one of another with
+    versions of this model: a new one beside it would leave its aliases to themselves, and whoever
+    loads by them would get no newer release, without a word."""
+    name, model = submission.registered_model, submission.tags["engine"].rpartition("-")[0]
+    target = parse_tag(submission.release).target
+    query = f"tags.engine LIKE '{model}-%' and tags.`{TAG}` LIKE '%-{target}-%'"
+    found = client.search_model_versions(query)
+    # Of `meter` that finds `meter-large` too.
+    others = {one.name for one in found if one.tags["engine"].rpartition("-")[0] == model} - {name}
+    if others and if_there(client.get_registered_model, name) is None:
+        raise InputError(renamed(name, min(others), asked.tracking))
 
 
 def _renamed(client: MlflowClient, submission: Submission) -> Experiment | None:

@@ -101,9 +101,11 @@ class Store:
             return self._publish(submission)
 
     def _publish(self, submission: Submission) -> MlflowEntry:
+        found = self._find_version(submission.registered_model, submission.release)
+        if found is None:
+            experiments.refuse_renamed(self._client, submission, self._asked)
         experiment = experiments.of_model(self._client, submission, self._asked, self._artifacts)
         self._client.search_logged_models([experiment], max_results=1)  # a server before 3.0 fails
-        found = self._find_version(submission.registered_model, submission.release)
         run = self._run(submission, experiment, found)
         later = runs.differs(run, submission)
         if later:

@@ -255,6 +255,16 @@ def deleted(kind: str, name: str, number: str, uri: str) -> str:
     )
 
 
+def renamed(name: str, other: str, uri: str) -> str:
+    """The sentence for a registered model that people gave another name."""
+    return (
+        f"Expected the registered model {name} in MLflow at {without_credentials(uri)}, got its "
+        f"versions under the name {other}: it was renamed, or they were copied. Give it its name "
+        f"back on MLflow's page of {other}, then run the same command again. If {other} is to "
+        f"stay, make an empty model {name} there first."
+    )
+
+
 def _quoted(words: str) -> str:
     """For every shell: zsh takes `psycopg[binary]` for a pattern."""
     return shlex.join(words.split())

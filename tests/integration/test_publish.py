@@ -1362,6 +1362,22 @@ def test_an_experiment_that_people_renamed_gets_no_empty_one_beside_it(
     assert published.page.startswith(f"#/experiments/{experiment}/runs?")
 
 
+def test_a_registered_model_that_people_renamed_gets_no_new_one_beside_it(
+    workspace: Workspace,
+) -> None:
+    """Whoever loads by its aliases would get the release of before for ever."""
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    client = _client(workspace)
+    client.rename_registered_model(NAME, "line-7")
+    for engine in ("tiny-fp16", None):  # what was published before, and what is new
+        with pytest.raises(InputError, match=f"{NAME} in MLflow .* under the name line-7"):
+            publish(workspace, TARGET, engine, _quiet)
+    assert [one.name for one in client.search_registered_models()] == ["line-7"]
+    client.create_registered_model(NAME)
+    publish(workspace, TARGET, None, _quiet)
+    assert len(client.search_model_versions(f"name = '{NAME}'")) == 2
+
+
 @pytest.mark.parametrize("answer", ["silent", "429", "429 after a while"])
 def test_a_server_that_does_not_serve_is_given_up_soon(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, answer: str

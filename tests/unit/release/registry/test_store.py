@@ -12,6 +12,7 @@ from engines.errors import ServiceError
 from release.registry import view
 from release.registry.asked import Asked
 from release.registry.mlflow import Store
+from tests.unit.release.publications import PUBLICATION
 
 
 class Ended(Exception):
@@ -41,6 +42,8 @@ def test_an_experiment_is_made_with_its_kind_and_its_words(tmp_path: Path) -> No
     submission: Any = SimpleNamespace(
         experiment="meter",
         registered_model="meter.x",
+        release=PUBLICATION.release,
+        tags={"engine": "meter-fp16"},
         descriptions=SimpleNamespace(experiment="What it is."),
     )
     store = Store(client, Asked(tracking="sqlite:///a.db"), "sqlite:///a.db", tmp_path / "files")
@@ -87,7 +90,8 @@ class OldServer(NotingClient):
 def test_a_server_without_logged_models_is_left_as_it_is() -> None:
     client: Any = OldServer()
     submission: Any = SimpleNamespace(
-        **{"experiment": "meter", "registered_model": "meter.x", "release": "v1", "tags": {}},
+        **{"experiment": "meter", "registered_model": "meter.x", "release": PUBLICATION.release},
+        tags={"engine": "meter-fp16"},
         descriptions=SimpleNamespace(experiment="What it is.", run="What it is."),
     )
     store = Store(client, Asked(tracking="http://host"), "http://host", None)
