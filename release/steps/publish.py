@@ -212,22 +212,31 @@ def _tell_mlflow(
             _publish_one(store, config, judged, submission, say)
             for judged, submission in zip(passed, submissions, strict=True)
         ]
-        publications += [one for one in others if _version(store, one) is not None]
-        for one in _as_published(workspace, config, before.values(), publications):
-            if one.model in {found.model for found in publications} and _version(store, one):
-                say(f"{one.engine}: the candidate {one.release} is compared as it was published")
-                publications.append(one)
-        publications.sort(key=_engine_name)
-        chosen = choose(config.policy, publications, before, config.policy_margin)
+        kept = _as_published(workspace, config, before.values(), [*publications, *others])
+        for one in kept:
+            say(f"{one.engine}: the candidate {one.release} is compared as it was published")
+        # Git is the truth: what another MLflow had, or this one before, is compared all the same.
+        compared = sorted([*publications, *others, *kept], key=_engine_name)
+        chosen = choose(config.policy, compared, before, config.policy_margin)
         for model, candidate in chosen.items():
-            name = registered_name(model, config.target)
-            version = store.version_of(name, candidate.release)
-            if version is not None:
-                _say_whose_it_was(workspace, named[model], candidate, say)
-                store.point_alias(name, ALIAS, version)
+            _say_whose_it_was(workspace, named[model], candidate, say)
+            _point_alias(store, registered_name(model, config.target), candidate, say)
         _drop_aliases(store, config.target, sorted({*change.lost} - chosen.keys()), say)
+        publications += [one for one in (*others, *kept) if _version(store, one) is not None]
         page = store.page(one.mlflow.run_id for one in publications)
-    return publications, chosen, page
+    return sorted(publications, key=_engine_name), chosen, page
+
+
+def _point_alias(store: Store, name: str, candidate: Candidate, say: Say) -> None:
+    version = store.version_of(name, candidate.release)
+    if version is not None:
+        store.point_alias(name, ALIAS, version)
+        return
+    store.drop_alias(name, ALIAS)
+    say(
+        f"This MLflow has no version of the candidate {candidate.release}, so {name} has no alias "
+        f"{ALIAS} there until that is published to it"
+    )
 
 
 def _say_whose_it_was(workspace: Workspace, before: str, candidate: Candidate, say: Say) -> None:
@@ -260,16 +269,17 @@ def _as_published(
     workspace: Workspace,
     config: TargetConfig,
     before: Iterable[Candidate],
-    found: Iterable[Publication],
+    found: Sequence[Publication],
 ) -> list[Publication]:
     """Records of the candidates `before` of whose engine nothing newer is `found`: measured in
     vain, built anew and not published yet, or not judged. None of that is a word on the release, so
-    it is chosen from as it was published; a FAIL is one."""
-    known = {one.engine for one in found}
+    beside others of its model it is compared as it was published; a FAIL is one."""
+    engines, models = {one.engine for one in found}, {one.model for one in found}
     return [
         read_publication(workspace, one.release)
         for one in before
-        if one.engine in config.engines.keys() - known
+        if one.engine in config.engines.keys() - engines
+        and config.engines[one.engine].model in models
         and not _fails(workspace, config.target, one.engine)
         and publication_path(workspace, one.release).is_file()
     ]

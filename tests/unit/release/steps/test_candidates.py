@@ -350,15 +350,39 @@ def test_mlflow_is_not_asked_where_nothing_of_the_target_was_published(
 def test_an_engine_is_compared_with_those_that_were_published(
     workspace: Workspace, add_engine: Any, store: MlflowDouble
 ) -> None:
-    """And with no other: neither one that MLflow has not, nor one that fails by now."""
+    """And with no other: not with one that fails by now."""
     add_engine("fp16", p50_ms=5.0)
     add_engine("fp32", p50_ms=10.0)
     assert told(workspace, "meter-fp32")[0].candidates["meter"].engine == "meter-fp32"
     told(workspace, "meter-fp16")
     assert told(workspace, "meter-fp32")[0].candidates["meter"].engine == "meter-fp16"
-    (release,) = (name for name in store.versions[NAME] if "-fp16-" in name)
-    del store.versions[NAME][release]
+    add_engine("fp16", p50_ms=5.0, verdict="FAIL")
     assert told(workspace, "meter-fp32")[0].candidates["meter"].engine == "meter-fp32"
+
+
+@pytest.mark.parametrize(("only", "verdict"), [(None, "INVALID"), ("meter-fp32", "PASS")])
+def test_a_candidate_that_this_mlflow_does_not_have_is_one_all_the_same(
+    workspace: Workspace,
+    add_engine: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    only: str | None,
+    verdict: VerdictName,
+) -> None:
+    """Of another server, or one that was restored from a backup: the canary got a slower engine."""
+    put_in_place(monkeypatch)
+    add_engine("fp16", p50_ms=5.0)
+    add_engine("fp32", p50_ms=10.0)
+    before = told(workspace)[0].candidates["meter"]
+    other = put_in_place(monkeypatch)
+    other.versions[NAME] = {"v0.9-of-another-time": 1}
+    other.aliases[NAME] = {"candidate": 1}
+    add_engine("fp16", p50_ms=5.0, verdict=verdict)
+    found = publish(workspace, TARGET, only, lambda _: None)
+    assert found.candidates.candidates["meter"].release == before.release
+    assert [one.engine for one in found.publications] == ["meter-fp32"]
+    assert other.aliases == {NAME: {}}
+    said = told(workspace, only)[1]
+    assert [one for one in said if f"no version of the candidate {before.release}, so" in one]
 
 
 def test_each_model_has_a_candidate_of_its_own(
