@@ -14,7 +14,7 @@ from engines.records.evaluation import Evaluation
 from engines.records.folder import GOLDEN
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
-from engines.verdict.judged import JudgedEngine, load_passed
+from engines.verdict.judged import JudgedEngine, load_judged, load_passed
 from release.packed import read_image
 from release.records import (
     Publication,
@@ -66,8 +66,17 @@ def contents_of(workspace: Workspace, release: str) -> Contents:
     WrongEngine when the engine that lies there is not the one that was published.
     """
     publication = read_publication(workspace, release)
-    judged = load_passed(workspace, publication.target, publication.engine)
+    judged = load_judged(workspace, publication.target, publication.engine)
     found = make_tag(judged.manifest).name
+    if judged.verdict.verdict != "PASS":
+        its = "it" if found == release else f"{found}, built since then,"
+        on = f"{publication.engine} --target {publication.target}"
+        raise InputError(
+            f"Expected {release} in {judged.folder.path} as it was published, but {its} is "
+            f"{judged.verdict.verdict} by now: see the verdict's `reasons`. "
+            f"Run `pipeline benchmark {on}` and `pipeline gate {on}`; once it passes, `release "
+            f"publish --target {publication.target}`, then the same command again."
+        )
     if found != release:
         raise WrongEngine(
             f"Expected the engine that was published as {release} in {judged.folder.path}, got "

@@ -341,3 +341,17 @@ def test_a_tag_with_its_digest_and_a_word_that_is_no_tag(
     assert signed(workspace, f"{release}@sha256:{'a' * 64}") == attestation_path(workspace, release)
     with pytest.raises(InputError, match="Expected a tag as v<model version>"):
         signed(workspace, "../elsewhere")
+
+
+@pytest.mark.parametrize("build", ["", " anew"])
+def test_a_candidate_that_nobody_signed_before_it_was_measured_in_vain(
+    workspace: Workspace, release: str, add_engine: AddEngine, build: str
+) -> None:
+    """It stays the candidate; that only PASS is released did not help whoever signs."""
+    add_engine("fp16", verdict="INVALID", build=build)
+    with pytest.raises(InputError) as raised:
+        sign.sign_candidates(workspace, TARGET, None, lambda _: None)
+    said = str(raised.value)
+    assert f"Expected {release} in " in said
+    assert ("built since then, is INVALID" in said) == bool(build)
+    assert f"once it passes, `release publish --target {TARGET}`, then the same command" in said
