@@ -544,9 +544,10 @@ def test_another_store_leaves_the_records_as_they_are(
     first = publish(workspace, TARGET, None, _quiet)
     records = _files(workspace)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.root}/other.db")
-    publish(workspace, TARGET, "tiny-fp32", _quiet)
-    assert _candidate_in_mlflow(workspace) == "tiny-fp32"
     said: list[str] = []
+    publish(workspace, TARGET, "tiny-fp32", said.append)
+    assert any("has no version of the candidate" in line for line in said)
+    assert _files(workspace) == records
     publish(workspace, TARGET, "tiny-fp16", said.append)
     assert _candidate_in_mlflow(workspace) == "tiny-fp16"
     assert any("its record stays as it is" in line for line in said)
