@@ -152,6 +152,8 @@ def show_quarantine(planned: PlannedQuarantine) -> None:
             f"  runs in {one.ring}: `release rollback {one.model} --target {one.target} --ring "
             f"{one.ring}`"
         )
+    for branch in planned.requests:
+        line(f"  close the merge request of {branch}: merging asks no rule")
 
 
 def show_site(workspace: Workspace, added: AddedSite) -> None:

@@ -8,13 +8,15 @@ import time
 from dataclasses import replace
 
 from engines.errors import Conflict, ServiceError
-from release.gitops.branch import UNMOVED, Snapshot
-from release.gitops.git import without_credentials
+from release.gitops.branch import UNMOVED, GitOps, Snapshot
+from release.gitops.git import GitFailed, git, without_credentials
 from release.gitops.gitlab import check_access, open_merge_request
 from release.gitops.history import latest_change
 from release.moves.move import Move
 from release.say import Say
 
+_PROPOSED = "jetrail/"
+"""How the branches of merge requests begin."""
 STUCK = 10
 """Refusals in a row after which the branch, which nobody moved meanwhile, will not take it."""
 PAUSE_S = 0.05
@@ -56,10 +58,25 @@ def propose(snapshot: Snapshot, move: Move) -> str:
     there with something else, and ServiceError."""
     gitops = snapshot.gitops
     check_access(gitops)
-    branch = "jetrail/" + re.sub(r"[^A-Za-z0-9._-]+", "-", move.subject).strip("-.").lower()[:200]
+    branch = _PROPOSED + re.sub(r"[^A-Za-z0-9._-]+", "-", move.subject).strip("-.").lower()[:200]
     if gitops.push(snapshot.build(move.files, move.message), branch) is not None:
         _check_proposed(move, replace(gitops, branch=branch).fetch())
     return open_merge_request(gitops, branch, move.message)
+
+
+def proposed(gitops: GitOps, release: str) -> tuple[str, ...]:
+    """The branches of merge requests that were asked for and have the release in their subject, but
+    for its quarantine's own. GitLab removes one that is merged. Raises ServiceError."""
+    try:
+        told = git(gitops.folder, "ls-remote", gitops.url, f"refs/heads/{_PROPOSED}*")
+    except GitFailed as error:
+        raise ServiceError(
+            f"Expected {gitops.shown} to say which merge requests are open, but git says: "
+            f"{error.sentence}. {UNMOVED} Run the same command again."
+        ) from error
+    names = [line.partition("\trefs/heads/")[2] for line in told.decode().splitlines()]
+    mine = [one for one in names if one.endswith(release.lower()) and "quarantine" not in one]
+    return tuple(sorted(mine))
 
 
 def _check_proposed(move: Move, there: Snapshot) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot
+from release.moves.carry_out import proposed
 from release.moves.move import Move, one_line, resting_on
 from release.moves.place import Place, places, values_at
 from release.records import Quarantine, publication_path, quarantine_path, read_quarantine
@@ -26,6 +27,8 @@ class PlannedQuarantine:
     """The quarantine that stands."""
     runs_in: tuple[Place, ...]
     """Rings that run the release: they keep it until they are rolled back."""
+    requests: tuple[str, ...]
+    """Branches of merge requests that would bring the release to a ring: merging asks nobody."""
     move: Move | None
     """None where the branch says so already."""
     refusal: None = None
@@ -51,7 +54,9 @@ def plan_quarantine(
         raise InputError("Expected --why TEXT: whoever looks for a release finds the reason there.")
     path = str(quarantine_path(_RELATIVE, release))
     record = str(publication_path(_RELATIVE, release))
-    if snapshot.file(record) is None and not publication_path(workspace, release).is_file():
+    requests = () if lift else proposed(snapshot.gitops, release)
+    known = requests or snapshot.file(record) or snapshot.file(path)
+    if not known and not publication_path(workspace, release).is_file():
         raise InputError(
             f"Expected the tag of a published release, got {release}: there is no {record} on "
             f"{snapshot.gitops.shown} or in this clone. `release status` shows tags."
@@ -59,7 +64,12 @@ def plan_quarantine(
     before = read_quarantine(snapshot.export(view, path), release)
     runs_in = tuple(one for one in places(snapshot) if _runs(snapshot, one, release))
     planned = PlannedQuarantine(
-        release=release, lift=lift, before=before, runs_in=runs_in, move=None
+        release=release,
+        lift=lift,
+        before=before,
+        runs_in=runs_in,
+        requests=requests,
+        move=None,
     )
     if (before is None) == lift:
         return planned

@@ -31,6 +31,22 @@ def publish(repository: GitOpsRepository, ring: str, name: str = "Ada") -> None:
 # --- quarantine ----------------------------------------------------------------------------------
 
 
+def test_a_merge_request_that_is_open_is_named(repository: GitOpsRepository, run: Run) -> None:
+    """The branch has no record of its release yet, and merging it asks nobody."""
+    two = another("2.0", "b").release
+    branch = f"jetrail/release-meter-on-{TARGET}-to-canary-{two}"
+    for name in (branch, f"jetrail/quarantine-{two}", f"jetrail/promote-meter-to-pilot-{TAG}"):
+        git(repository.root, "push", "--quiet", "origin", f"HEAD:refs/heads/{name}")
+    result = run("quarantine", two, "--why", "no boxes")
+    assert result.exit_code == 0, result.output
+    assert "no boxes" in repository.at(f"release/records/{two}/quarantine.json")
+    named = [one for one in result.stdout.splitlines() if "merge request" in one]
+    assert named == [f"  close the merge request of {branch}: merging asks no rule"]
+    lifted = run("quarantine", two, "--lift", "--why", "a wrong camera")
+    assert lifted.exit_code == 0, lifted.output
+    assert "merge request" not in lifted.stdout
+
+
 def test_a_quarantined_release_goes_nowhere(repository: GitOpsRepository, run: Run) -> None:
     result = run("quarantine", TAG, "--why", "no boxes\nat night")
     assert result.exit_code == 0, result.output
