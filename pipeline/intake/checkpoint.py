@@ -47,6 +47,7 @@ from pipeline.intake.network import (
     class_names,
     strides,
 )
+from pipeline.intake.saved_anew import unwrapped
 from pipeline.intake.training import left_out, trained_imgsz, trained_with, unfinished
 from pipeline.progress import note
 
@@ -170,7 +171,7 @@ def _loaded(path: Path, data: bytes, digest: str) -> Checkpoint:
     except _BUILT_WRONG as error:
         raise InputError(
             f"Expected a YOLOv8 detect network in {path}, but it is not put together as one "
-            f"({type(error).__name__}: {error}). Export the weights again from Ultralytics."
+            f"({type(error).__name__}: {error}). Give the best.pt of the training."
         ) from error
     return Checkpoint(facts=facts, network=network)
 
@@ -277,9 +278,12 @@ def _load(path: Path, data: bytes) -> dict[str, Any]:
             f"({_reason(error)}). Fetch it again."
         ) from error
     if not isinstance(content, dict):
+        kind = type(content)
+        alone = kind is ultralytics_module("ultralytics.nn.tasks").DetectionModel
+        put = f"put the network into one (`{unwrapped(path)}`), and give plain.pt"
         raise InputError(
-            f"Expected Ultralytics' dictionary with a model in {path}, got "
-            f"{type(content).__name__}. Give the .pt that Ultralytics saves."
+            f"Expected Ultralytics' dictionary with a model in {path}, got {kind.__name__}. Give "
+            f"the .pt that Ultralytics saves{f', or {put}' if alone else ''}."
         )
     return content
 
@@ -336,7 +340,8 @@ def _network(path: Path, content: dict[str, Any]) -> Any:
     if type(network) is not tasks.DetectionModel:
         raise InputError(
             f"Expected a YOLOv8 detect network under `model` or `ema` in {path}, got "
-            f"{type(network).__name__}. Give the .pt that Ultralytics saves, not a state_dict."
+            f"{'none' if network is None else type(network).__name__}. Give the .pt that "
+            "Ultralytics saves, not a state_dict."
         )
     head = network.model[-1]
     if type(head) is not heads.Detect:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shlex
 import zipfile
 from pathlib import Path
 
 from engines.errors import InputError
 from pipeline.intake.checkpoint_scan import MAX_BYTES
+from pipeline.intake.way_back import way_back
 
 MAX_PICKLE = 16 << 20
 """Bytes. YOLOv8x's has 0.2 MB; objects take many times the space of their pickle."""
+
+_BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
+"""A pickle of torch's old magic number (`torch.serialization.MAGIC_NUMBER`)."""
 
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"(\xb5/\xfd", b"Rar!")
 """First bytes of gzip, bzip2, xz, 7-Zip, Zstandard and RAR."""
@@ -24,7 +27,7 @@ def read_file(path: Path, sha256: str | None = None) -> bytes:
     if not path.is_file():
         raise InputError(
             f"Expected a checkpoint in {path}, but there is no such file. "
-            "Fetch it with `pipeline pull`, or fix `weights:` in model.yaml."
+            f"Bring it back with {way_back(path)}, or give it to `pipeline update-model`."
         )
     if (size := path.stat().st_size) > MAX_BYTES:
         raise too_large(path, size)
@@ -32,23 +35,10 @@ def read_file(path: Path, sha256: str | None = None) -> bytes:
     if sha256 is not None and (digest := hashlib.sha256(data).hexdigest()) != sha256:
         raise InputError(
             f"Expected {path} with sha256 {sha256}, as model.yaml says, got {digest}. "
-            f"{_way_back(path)}, or, if these weights are meant, give them to `pipeline "
-            "update-model`."
+            f"Bring that file back with {way_back(path)}, or, if these weights are meant, give "
+            "them to `pipeline update-model`."
         )
     return data
-
-
-def _way_back(path: Path) -> str:
-    """How the weights of model.yaml get there again: after a `git revert` of new ones the file in
-    DVC's hands is still the new one, and `dvc repro` takes it for the one that is meant."""
-    there = shlex.quote(str(path))
-    if not path.with_name(f"{path.name}.dvc").is_file():
-        return f"Bring that file back with `git checkout -- {there}`"
-    kept = shlex.quote(f"{path}.dvc")
-    return (
-        f"Bring that file back with `git checkout -- {kept}` and `dvc checkout {kept}`, or with "
-        "`pipeline pull` where this clone never had it"
-    )
 
 
 def too_large(path: Path, size: int) -> InputError:
@@ -108,11 +98,13 @@ def _kind_of(data: bytes) -> str:
     """What a file is that is no archive of torch.save, by its first bytes, and the way on."""
     if not data:
         return "an empty file; fetch it again"
-    if data.startswith(b"\x80"):
+    if data.startswith(_BEFORE_1_6):
         return (
-            "a bare pickle, or the format of PyTorch before 1.6, neither of which is loaded here. "
-            "Save it again with a current Ultralytics"
+            "the format of PyTorch before 1.6, which is not loaded here. Save it again with a "
+            "current Ultralytics (`YOLO(FILE).save(NEW)`)"
         )
+    if data.startswith(b"\x80"):
+        return "a bare pickle, which is not loaded here. Give the .pt that Ultralytics saves"
     if data.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer. Fetch the file itself with `git lfs pull`"
     if data[:99].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):

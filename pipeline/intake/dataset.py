@@ -16,6 +16,7 @@ from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.intake.labels import Labels, read_labels
 from pipeline.intake.pictures import find_pictures, read_picture
+from pipeline.intake.way_back import way_back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,8 @@ def load_set(folder: Path, purpose: str) -> list[Sample]:
     if not images.is_dir():
         raise InputError(
             f"Expected the {purpose} set in {folder} with the folders images/ and labels/, "
-            f"but {images} is not there. Fetch it with `pipeline pull`, or fix `data:` in "
-            "model.yaml."
+            f"but {images} is not there. Bring it back with {way_back(folder)}, or give new data "
+            "to `pipeline update-model`."
         )
     samples = [
         Sample(
@@ -72,7 +73,8 @@ def load_set(folder: Path, purpose: str) -> list[Sample]:
     if not samples:
         raise InputError(
             f"Expected images in {images} for the {purpose} set, got none. Images are never "
-            "replaced by random data: put real ones there, or fix `data:` in model.yaml."
+            f"replaced by random data: bring them back with {way_back(folder)}, or give new data "
+            "to `pipeline update-model`."
         )
     return samples
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 from pipeline.intake.checkpoint_scan import Scan, attributes
+from pipeline.intake.saved_anew import plain, unwrapped
 
 _TASKS = {
     "ultralytics.nn.tasks.SegmentationModel": "segment",
@@ -18,12 +18,11 @@ _TASKS = {
     "ultralytics.nn.tasks.YOLOEModel": "open-vocabulary detect",
     "ultralytics.nn.tasks.YOLOESegModel": "open-vocabulary segment",
 }
-_WRAPPERS = {
-    "torch.nn.parallel.data_parallel.DataParallel": "module",
-    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
-    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
-}
-"""Where each keeps the network that was given to it."""
+_WRAPPERS = (
+    "torch.nn.parallel.data_parallel.DataParallel",
+    "torch.nn.parallel.distributed.DistributedDataParallel",
+    "torch._dynamo.eval_frame.OptimizedModule",
+)
 
 _TENSORS = {
     "torch._utils._rebuild_meta_tensor_no_storage": "tensors on the device `meta`, without numbers",
@@ -41,13 +40,6 @@ _OMEGACONF = re.compile(
 )
 """Training arguments of Ultralytics before 8.0.17, in `model` too, where stripping leaves them."""
 
-_PLAIN = (
-    "import sys; from ultralytics import YOLO; one = YOLO(sys.argv[1]); "
-    "args = {k: v for k, v in one.model.args.items() if type(v) in (bool, int, float, str, list)}; "
-    "one.model.args, one.model.criterion, one.ckpt = args, None, dict(train_args=args); "
-    "one.save(sys.argv[2])"
-)
-"""The network of a checkpoint, and its training arguments as plain data."""
 _ELSEWHERE = re.compile(r"(\w+\.)?models\.|__main__\.")
 """Layers of YOLOv5, v6, v7 and v9 in their own repositories, and of somebody's own script."""
 
@@ -73,7 +65,8 @@ def _wrapped(path: Path, found: Scan) -> str | None:
             kind = name.rpartition(".")[2]
             return (
                 f"Expected the network itself in {path}, got one in a {kind}, as a model is while "
-                f"it trains. Save its `.{_WRAPPERS[name]}`, or give the best.pt of the training."
+                "it trains. Nothing in it was run. Give the best.pt of the training; of one of "
+                f"your own, take the network out (`{unwrapped(path)}`), and give plain.pt."
             )
         if _WHOLE.fullmatch(name):
             return (
@@ -91,7 +84,7 @@ def _unfinished(path: Path, found: Scan) -> str | None:
         f"Expected the weights of a training, got {path}, which was saved while it trained, with "
         "its loss, which is code. Nothing in it was run. Give the best.pt from the end of the "
         f"training; of a training of your own that broke off, save this one without "
-        f"(`{_plain(path)}`), and give plain.pt."
+        f"(`{plain(path)}`), and give plain.pt."
     )
 
 
@@ -104,12 +97,8 @@ def _early(path: Path, found: Scan) -> str | None:
         f"Expected training arguments as plain data in {path}, got objects of omegaconf, as "
         "Ultralytics 8.0.0 to 8.0.16 saved them, which are code. Nothing in it was run. If you "
         "trained it yourself, save it without (`pip install omegaconf`, then "
-        f"`{_plain(path)}`), and give plain.pt; else train anew."
+        f"`{plain(path)}`), and give plain.pt; else train anew."
     )
-
-
-def _plain(path: Path) -> str:
-    return shlex.join(["python", "-c", _PLAIN, str(path), "plain.pt"])
 
 
 def _other_task(path: Path, found: Scan) -> str | None:
@@ -117,7 +106,8 @@ def _other_task(path: Path, found: Scan) -> str | None:
         if name in _TASKS:
             return (
                 f"Expected a checkpoint for detect, got one for {_TASKS[name]}: {path} holds "
-                f"{name.rpartition('.')[2]}. Jetrail serves YOLOv8 detect (n, s, m, l, x)."
+                f"{name.rpartition('.')[2]}. Jetrail serves YOLOv8 detect (n, s, m, l, x): train "
+                "one, and give its best.pt."
             )
     return None
 
@@ -150,7 +140,8 @@ def _other_network(path: Path, found: Scan) -> str | None:
     layers = ", ".join(name.rpartition(".")[2] for name in foreign[:4])
     return (
         f"Expected a YOLOv8 detect checkpoint (n, s, m, l, x), got another network"
-        f"{_origin(found)}: {path} holds the layers {layers}, which YOLOv8 does not have."
+        f"{_origin(found)}: {path} holds the layers {layers}, which YOLOv8 does not have. "
+        "Train a YOLOv8 with the package ultralytics, and give its best.pt."
     )
 
 
@@ -171,8 +162,8 @@ def _untrusted(path: Path, found: Scan) -> str:
     return (
         f"Refused to load {path}: its pickle names {', '.join(others[:4])}, which is not on the "
         "list of what a YOLOv8 checkpoint needs, so loading it could run code. Nothing in it was "
-        "run. If you trained it yourself, save it stripped (best.pt at the end of a training run, "
-        "or ultralytics.utils.torch_utils.strip_optimizer); else do not trust it."
+        "run. If you trained it yourself, save the network without what else is in the file "
+        f"(`{plain(path)}`), and give plain.pt; else do not trust it."
     )
 
 

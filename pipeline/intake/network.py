@@ -16,6 +16,7 @@ from engines.config.names import shown
 from engines.errors import InputError
 from pipeline.intake.checkpoint_file import too_large
 from pipeline.intake.checkpoint_scan import MAX_BYTES
+from pipeline.intake.saved_anew import named
 
 MAX_LAYERS = 10_000
 """YOLOv8x has 400. A layer that stands in two places counts twice, as torch visits it."""
@@ -156,8 +157,7 @@ def class_names(path: Path, network: Any) -> tuple[str, ...]:
     if not isinstance(given, dict | list | tuple):  # a set has no order
         raise InputError(
             f"Expected names of the classes by number or in a list in {path}, got them as "
-            f"{type(given).__name__}. Save the checkpoint again with Ultralytics, with `names` for "
-            "every class, by numbers from 0 up."
+            f"{type(given).__name__}. {_name_them(path)}"
         )
     table = dict(given) if isinstance(given, dict) else dict(enumerate(given))
     count = int(network.model[-1].nc)
@@ -166,20 +166,19 @@ def class_names(path: Path, network: Any) -> tuple[str, ...]:
         more = f" and {len(table) - 12} more" if len(table) > 12 else ""
         raise InputError(
             f"Expected names for the classes 0 to {count - 1} in {path}, got {len(table)} names, "
-            f"for {got or 'none'}{more}. Save the checkpoint again with Ultralytics, with `names` "
-            "for every class, by numbers from 0 up."
+            f"for {got or 'none'}{more}. {_name_them(path)}"
         )
     names = tuple(str(table[index]) for index in range(count))
     if odd := [name for name in names if name.encode(errors="replace").decode() != name]:
         raise InputError(
             f"Expected names of classes that can be written as UTF-8 in {path}, got {odd[0]!r}. "
-            "Give it another in the data.yaml, and save the checkpoint with these names."
+            f"Give it another in the data.yaml. {_name_them(path)}"
         )
     if blank := [index for index, name in enumerate(names) if not shown(name)]:
         raise InputError(
             f"Expected names that can be read for the classes in {path}, got {names[blank[0]]!r} "
             f"for class {blank[0]}: of its boxes nobody could say what they are. Give it a name in "
-            "the data.yaml, and save the checkpoint with these names."
+            f"the data.yaml. {_name_them(path)}"
         )
     # Two that look alike, by blanks or by how Unicode writes an accent, nobody could tell apart.
     alike = [normalize("NFC", shown(name, most=len(name))) for name in names]
@@ -188,9 +187,16 @@ def class_names(path: Path, network: Any) -> tuple[str, ...]:
         how = f", as {written[0]!a} and {written[1]!a}" if written[0] != written[1] else ""
         raise InputError(
             f"Expected different names for the classes in {path}, got {equal[0]!r} more than once"
-            f"{how}. Give each its own in the data.yaml, and save the checkpoint with these names."
+            f"{how}. Give each its own in the data.yaml. {_name_them(path)}"
         )
     return names
+
+
+def _name_them(path: Path) -> str:
+    return (
+        "Save the checkpoint with a name for each class, in their order "
+        f"(`{named(path)}`), and give named.pt."
+    )
 
 
 def strides(path: Path, network: Any) -> tuple[int, ...]:
@@ -244,7 +250,7 @@ def _run(
     except Exception as error:
         raise InputError(
             f"Expected the network in {path} to run, but it does not ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}). Export the weights again from Ultralytics."
+            f"{' '.join(str(error).split())[:200]}). {_SOURCE}"
         ) from error
     if output.shape != expected:
         raise InputError(

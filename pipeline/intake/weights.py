@@ -9,6 +9,7 @@ from pathlib import Path
 from engines.errors import InputError
 from engines.files import sha256_file
 from pipeline.intake.checkpoint import CheckpointFacts
+from pipeline.intake.saved_anew import named
 
 
 def check_there(weights: Path) -> None:
@@ -45,7 +46,8 @@ def check_data_names(
     if difference := names_differ(names, classes):
         raise InputError(
             f"Expected the classes of {data} to be those that {weights} was trained on, in "
-            f"the same order, but {difference}. Use the data.yaml of the training."
+            f"the same order, but {difference}. Use the data.yaml of the training"
+            f"{called_otherwise(weights, names, classes)}."
         )
 
 
@@ -67,6 +69,20 @@ def names_differ(names: Sequence[str], classes: Sequence[str]) -> str:
         if one != other:
             return f"class {index} is {one!r} against {other!r}"
     return f"{len(names)} names against {len(classes)}"
+
+
+def called_otherwise(weights: Path, names: Sequence[str], classes: Sequence[str]) -> str:
+    """What else helps where the same classes have got other names since the training: Ultralytics
+    keeps those of the training in the checkpoint. Not where a name is that of another class there.
+    """
+    pairs = zip(names, classes, strict=False)
+    moved = any(name != own and name in classes for name, own in pairs)
+    if moved or len(names) != len(classes):
+        return ""
+    return (
+        ", or, where these are the same classes under other names, save the checkpoint with these "
+        f"(`{named(weights, names)}`), and give named.pt"
+    )
 
 
 def copy_weights(source: Path, target: Path, sha256: str) -> None:

@@ -15,7 +15,10 @@ from engines.files import listed
 from engines.process.orphans import ends_with_us
 
 _DVC = (sys.executable, "-m", "dvc")
-_IN_THE_WAY = "Where files here stand in the way, `dvc checkout --force` first"
+_IN_THE_WAY = (
+    "Where it names unsaved files, they stand in the way: move them, or let them go with `dvc "
+    "checkout --force` and the .dvc file of theirs, then `pipeline pull` again"
+)
 
 
 def tracked(path: Path) -> bool:
@@ -41,6 +44,13 @@ def dvc_add(root: Path, paths: Sequence[Path]) -> None:
             f"{' '.join(said.split()) or f'nothing, and ended with {done.returncode}'}. "
             f"{_remedy(said)} and run the same command again."
         )
+
+
+def kept_in(root: Path, folder: Path) -> set[str]:
+    """The names that DVC has in a folder of its own, here or not; none where it cannot say, as of a
+    folder that its cache and remote never had."""
+    done = _asked(root, "list", "--dvc-only", ".", str(folder.relative_to(root)))
+    return set(done.stdout.split("\n")) - {""} if done.returncode == 0 else set()
 
 
 def added(workspace: Workspace) -> list[str]:
@@ -85,10 +95,10 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
     wait = "Where another of its commands runs, wait for that to end"
     if done.returncode and not remote:
         raise InputError(
-            "Expected DVC to bring all of it from this clone's own cache, as there is no default "
-            f"remote, but it could not, as it says above. {wait}. Where the cache lacks some of "
-            "it, name the remote with `dvc remote add --default origin URL`, commit .dvc/config, "
-            f"and run again. {_IN_THE_WAY}."
+            "Expected DVC to bring all of it from this clone's own cache, since there is no "
+            f"default remote, but it did not, as it says above. {wait}. {_IN_THE_WAY}. What the "
+            "cache lacks comes from a remote: name it with `dvc remote add --default origin URL`, "
+            "commit .dvc/config, and run again."
         )
     if done.returncode:
         raise ServiceError(

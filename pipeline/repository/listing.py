@@ -67,7 +67,7 @@ def _gone(workspace: Workspace, name: str) -> str:
         f"models/{name} has no model.yaml, but {' and '.join(naming)} "
         f"{'name' if len(naming) > 1 else 'names'} it, so `dvc repro` fails. Take it out of "
         f"everything with `pipeline remove-model {name}`, or bring it back with `git checkout -- "
-        f"models/{name}` and `dvc checkout`."
+        f"models/{name}` and `pipeline pull`."
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import filecmp
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.config.model import ModelConfig, load_model
+from engines.config.model import DataSets, ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import (
@@ -25,9 +26,16 @@ from engines.process.whole import done_first
 from pipeline.intake.brought import Brought, copy_sets, read_split
 from pipeline.intake.checkpoint import CheckpointFacts, inspect_checkpoint
 from pipeline.intake.names import check_version
-from pipeline.intake.weights import check_stride, check_there, copy_weights, names_differ
+from pipeline.intake.way_back import way_back
+from pipeline.intake.weights import (
+    called_otherwise,
+    check_stride,
+    check_there,
+    copy_weights,
+    names_differ,
+)
 from pipeline.progress import note
-from pipeline.repository.dvc import dvc_add, dvc_file, tracked
+from pipeline.repository.dvc import dvc_add, dvc_file, kept_in, tracked
 from pipeline.repository.kept import KEPT
 from pipeline.repository.lock import one_at_a_time
 from pipeline.repository.yaml_text import edited, with_text, write_all
@@ -79,7 +87,7 @@ def update_model(workspace: Workspace, name: str, new: Change) -> Updated:
         path = workspace.model(name) / "model.yaml"
         sha256 = with_text(("weights", "sha256"), checkpoint.sha256)
         text = edited(path, with_text(("version",), version), sha256)
-        with _new_data(workspace.model(name) / "data", new, weights, checkpoint) as data:
+        with _new_data(workspace, workspace.model(name) / "data", new, weights, checkpoint) as data:
             _replace(workspace, weights, checkpoint.sha256, data, (path, text))
     before, now = (model.version, model.weights.sha256), (version, checkpoint.sha256)
     sets, same = (data.sets, data.same_evaluation) if data else (None, True)
@@ -95,12 +103,13 @@ class _Data(NamedTuple):
 
 @contextmanager
 def _new_data(
-    there: Path, new: Change, weights: Path, checkpoint: CheckpointFacts
+    workspace: Workspace, there: Path, new: Change, weights: Path, checkpoint: CheckpointFacts
 ) -> Iterator[_Data | None]:
     """The data that is to take the place of `there`; what else people keep in there comes along."""
     if new.data is None:
         yield None
         return
+    _refuse_loss(workspace, there)
     divided = read_split(new.data, weights, checkpoint, single_class=new.single_class)
     with temporary_folder(there) as beside:
         with atomic_folder(beside / there.name) as folder:
@@ -114,6 +123,20 @@ def _new_data(
                     shutil.copy2(one, folder / one.name, follow_symlinks=False)
         same = _same_files(there / "evaluation", beside / there.name / "evaluation")
         yield _Data(beside / there.name, sets, same)
+
+
+def _refuse_loss(workspace: Workspace, there: Path) -> None:
+    """Raise InputError where DVC has files beside the sets that are not here, as in a clone that
+    was never pulled: they could not come along."""
+    sets = DataSets.model_fields
+    kept = kept_in(workspace.root, there) - sets.keys() if tracked(there) else set()
+    if lost := sorted(one for one in kept if not os.path.lexists(there / one)):
+        where = workspace.relative(there)
+        raise InputError(
+            f"Expected all that DVC keeps in {where}, since what is no data set comes along, but "
+            f"{', '.join(lost[:3])} is not there. Bring it with `pipeline pull`, or let it go with "
+            f"`dvc add {where}`."
+        )
 
 
 def _same_files(one: Path, other: Path) -> bool:
@@ -173,8 +196,8 @@ def _weights(workspace: Workspace, model: ModelConfig, new: Change) -> Path:
         raise InputError(
             f"Expected {workspace.relative(kept)} to be the file that model.yaml names (sha256 "
             f"{model.weights.sha256[:12]}…), which the new data are checked against, but it is "
-            f"{'another' if kept.is_file() else 'not there'}. Bring it with `pipeline pull`, or "
-            "give new weights with --weights."
+            f"{'another' if kept.is_file() else 'not there'}. Bring it back with {way_back(kept)}, "
+            "or give new weights with --weights."
         )
     return kept
 
@@ -214,5 +237,5 @@ def _check_fits(
         raise InputError(
             f"Expected {weights} to know the classes of {where}, in the same order, but "
             f"{difference}. Other classes are another model with other data: bring it with "
-            "`pipeline add-model`."
+            f"`pipeline add-model`{called_otherwise(weights, model.classes, checkpoint.classes)}."
         )

@@ -46,7 +46,11 @@ LEFT_OUT_OF: Mapping[str, Mapping[str, str]] = {
         "engines.records": "as engines.detect",
     },
     "build": {"engines.machine": "its word is device.json"},
-    "evaluate": {"engines.machine": "its word is exit 5"},
+    "benchmark": {"pipeline.intake.way_back": "words of a refusal"},
+    "evaluate": {
+        "engines.machine": "its word is exit 5",
+        "pipeline.intake.way_back": "words of a refusal",
+    },
     "gate": {
         "engines.machine": "its word is in benchmark.json and the manifest",
         "engines.backends": "names the fields that tie an engine to its device",

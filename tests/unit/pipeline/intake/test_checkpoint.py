@@ -111,7 +111,10 @@ def test_names_of_early_ultralytics(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_missing(tmp_path: Path) -> None:
-    assert "pipeline pull" in refused(tmp_path / "weights.pt", "no such file")
+    path = tmp_path / "weights.pt"
+    assert f"`git checkout -- {path}`" in refused_as(path, "0" * 64)
+    path.with_name("weights.pt.dvc").touch()
+    assert "`pipeline pull`" in refused_as(path, "0" * 64)
 
 
 @pytest.mark.parametrize("kept", [10, 1000, -1000, -1])
@@ -209,7 +212,8 @@ def test_the_way_back_to_the_weights_of_model_yaml(
     dvc = f"'{path}.dvc'"
     said = refused_as(path, "0" * 64)
     if tracked:
-        assert f"`git checkout -- {dvc}` and `dvc checkout {dvc}`, or with `pipeline pull`" in said
+        there = f"`git checkout -- {dvc}` and `dvc checkout --force {dvc}`, or with `pipeline pull`"
+        assert there in said
     else:
         assert f"back with `git checkout -- '{path}'`, or, if these weights are meant" in said
 

@@ -124,7 +124,7 @@ def test_onnxsim_that_computes_something_else_is_not_used(tmp_path: Path, export
 
 def test_missing_weights(workspace: Workspace) -> None:
     (workspace.model(MODEL) / "weights.pt").unlink()
-    assert "pipeline pull" in refused(workspace, "Expected a checkpoint in")
+    assert "`pipeline update-model`" in refused(workspace, "Expected a checkpoint in")
 
 
 def test_other_weights(workspace: Workspace) -> None:

@@ -538,8 +538,18 @@ def test_new_data_under_the_next_version(
     [
         ("[vest, helmet]", False, None, "class 0 is 'vest' against 'helmet'"),
         ("[helmet, vest]", True, None, "to know one class for --single-class"),
-        ("[helmet, vest]", False, "gone", "but it is not there. Bring it with `pipeline pull`"),
-        ("[helmet, vest]", False, "another", "but it is another. Bring it with `pipeline pull`"),
+        (
+            "[helmet, vest]",
+            False,
+            "gone",
+            "but it is not there. Bring it back with `git checkout --",
+        ),
+        (
+            "[helmet, vest]",
+            False,
+            "another",
+            "but it is another. Bring it back with `git checkout --",
+        ),
     ],
 )
 def test_data_that_do_not_fit_change_nothing(
@@ -568,6 +578,20 @@ def test_single_class_is_of_data(helmets: Workspace, checkpoint: Path) -> None:
     before = snapshot(helmets)
     with pytest.raises(InputError, match="Expected --data beside --single-class"):
         update_model(helmets, "helmets", Change(checkpoint, single_class=True))
+    assert snapshot(helmets) == before
+
+
+def test_data_whose_other_files_are_not_here_change_nothing(
+    helmets: Workspace, checkpoint: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a clone that was never pulled: DVC keeps what could not come along."""
+    folder = helmets.model("helmets") / "data"
+    folder.with_name("data.dvc").touch()
+    there = {one.name for one in folder.iterdir()}
+    monkeypatch.setattr(update, "kept_in", lambda *_: {*there, "calibration", "notes"})
+    before = snapshot(helmets)
+    with pytest.raises(InputError, match="notes is not there. Bring it with `pipeline pull`"):
+        update_model(helmets, "helmets", Change(checkpoint, data))
     assert snapshot(helmets) == before
 
 
@@ -666,8 +690,8 @@ def test_the_list_says_what_there_is(helmets: Workspace) -> None:
         "  models/meter-yolov8n has no model.yaml, but params.yaml and "
         "engines/targets/jetson-thor/params.yaml and engines/targets/x86-openvino/params.yaml name "
         "it, so `dvc repro` fails. Take it out of everything with `pipeline remove-model "
-        "meter-yolov8n`, or bring it back with `git checkout -- models/meter-yolov8n` and `dvc "
-        "checkout`.",
+        "meter-yolov8n`, or bring it back with `git checkout -- models/meter-yolov8n` and "
+        "`pipeline pull`.",
     ]
 
 

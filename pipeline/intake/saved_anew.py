@@ -1,0 +1,57 @@
+"""Commands that save somebody's own checkpoint so that it can be taken: for those who trust it,
+since they load it as Ultralytics does, with what it runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+_PLAIN = (
+    "import sys; from ultralytics import YOLO; one = YOLO(sys.argv[1]); "
+    "args = {k: v for k, v in one.model.args.items() if type(v) in (bool, int, float, str, list)}; "
+    "one.model.args, one.model.criterion = args, None; "
+    "one.ckpt = dict(model=one.model, train_args=args); one.save(sys.argv[2])"
+)
+_UNWRAPPED = (
+    "import sys, torch, torch.distributed as dist; "
+    'dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1); '
+    'one = torch.load(sys.argv[1], map_location="cpu", weights_only=False); '
+    'one = one if isinstance(one, dict) else {"model": one}; net = one.get("ema") or one["model"]; '
+    'net = getattr(net, "module", getattr(net, "_orig_mod", net)); '
+    'args = one.get("train_args") or getattr(net, "args", None); '
+    'torch.save({"model": net, "train_args": args}, sys.argv[2])'
+)
+"""Of a DistributedDataParallel nothing can be loaded without a group of processes."""
+
+_NAMED = (
+    "import sys; from ultralytics import YOLO; one = YOLO(sys.argv[1]); "
+    "one.model.names = dict(enumerate(sys.argv[3:])); "
+    "one.ckpt.update(model=one.model, ema=None); one.save(sys.argv[2])"
+)
+"""The model in `ckpt` too: before 8.2 Ultralytics saves that as it stands."""
+
+
+_NAMES_SHOWN = 10
+
+
+def plain(path: Path) -> str:
+    """The network of a checkpoint, and its training arguments as plain data, in plain.pt."""
+    return _command(_PLAIN, path, "plain.pt")
+
+
+def unwrapped(path: Path) -> str:
+    """The network of a checkpoint out of what it was wrapped in, as Ultralytics keeps one, in
+    plain.pt."""
+    return _command(_UNWRAPPED, path, "plain.pt")
+
+
+def named(path: Path, names: Sequence[str] = ()) -> str:
+    """A checkpoint with other names of its classes, in named.pt; where `names` are not given, or
+    are many, with words in their place."""
+    words = shlex.join(names) if 0 < len(names) <= _NAMES_SHOWN else "NAME0 NAME1 …"
+    return f"{_command(_NAMED, path, 'named.pt')} {words}"
+
+
+def _command(code: str, path: Path, to: str) -> str:
+    return shlex.join(["python", "-c", code, str(path), to])

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.config.workspace import Workspace
+from engines.errors import InputError
+from pipeline.steps import pull as step
+from pipeline.steps.pull import pull
+
+
+@pytest.fixture
+def kept_by_git(tmp_path: Path) -> Workspace:
+    workspace = Workspace(root=tmp_path)
+    (workspace.model("helmets") / "data").mkdir(parents=True)
+    (workspace.model("helmets") / "weights.pt").touch()
+    (tmp_path / "params.yaml").write_text("models: [helmets]\n")
+    return workspace
+
+
+def test_where_git_brought_all_there_is_nothing_to_pull(
+    kept_by_git: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`update-model` says `pipeline pull` after a `git revert`, whoever keeps the model."""
+    monkeypatch.setattr(step, "dvc_pull", pytest.fail)
+    assert pull(kept_by_git, []) == []
+    assert "DVC keeps nothing of this repository yet" in capsys.readouterr().err
+
+
+def test_what_git_should_have_brought_is_said(kept_by_git: Workspace) -> None:
+    weights = kept_by_git.model("helmets") / "weights.pt"
+    weights.unlink()
+    with pytest.raises(InputError, match=f"Bring it back with `git checkout -- {weights}`"):
+        pull(kept_by_git, [])
