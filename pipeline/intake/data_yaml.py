@@ -270,9 +270,14 @@ def _images(path: Path, folder: Path, entry: str, split: str) -> list[Path]:
         raise InputError(
             f"{path}: expected pictures for `{split}: {entry}`, but "
             f"{f'{lost} is not there' if lost else f'{place} has none'}. "
-            f"{_mend(place, bool(missing))}, or take the split out of the file."
+            f"{_mend(place, bool(missing))}{_or_without(split)}."
         )
     return found
+
+
+def _or_without(split: str) -> str:
+    """`val` there must be."""
+    return "" if split == "val" else f", or take `{split}` out of the file"
 
 
 def _mend(place: Path, missing: bool) -> str:

@@ -58,7 +58,7 @@ def copy_set(folder: Path, samples: Sequence[Sample], purpose: str, classes: int
         raise InputError(
             f"Expected labelled objects in the {purpose} set, got none in {len(samples)} "
             f"pictures. Labels are looked for beside `images`, for example {samples[0].label}. "
-            "Bring them, or take a split without labels out of the data.yaml."
+            "Bring them; a `train` or `test` without labels may be taken out of the data.yaml."
         )
     return SetFacts(
         pictures=len(samples),

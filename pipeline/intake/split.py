@@ -64,7 +64,12 @@ def split(data: DataYaml) -> Split:
         "tuning": [sample for _, sample in tuning[:TUNING_IMAGES]],
         "evaluation": list(evaluation.values()),
     }
-    _check_filled(data, sets, f"{both} of {calibrated} are in {held_out} too" if both else "")
+    _check_filled(
+        data,
+        sets,
+        f"{both} of {calibrated} are in {held_out} too" if both else "",
+        "train" if calibrated == "train" else held_out,
+    )
     held = {"evaluation": evaluation} | ({} if tuned == "train" else {"tuning": taken})
     return Split(
         sets=sets,
@@ -74,7 +79,7 @@ def split(data: DataYaml) -> Split:
     )
 
 
-def _check_filled(data: DataYaml, sets: dict[str, list[Sample]], shared: str) -> None:
+def _check_filled(data: DataYaml, sets: dict[str, list[Sample]], shared: str, doubled: str) -> None:
     for purpose, samples in sets.items():
         if not samples:
             counts = ", ".join(f"{name} {len(samples)}" for name, samples in data.splits.items())
@@ -83,7 +88,7 @@ def _check_filled(data: DataYaml, sets: dict[str, list[Sample]], shared: str) ->
                 f"{data.path}: expected enough different pictures for three disjoint sets, but "
                 f"none are left for {purpose} (pictures: {counts}). "
                 + (
-                    "Evaluate on pictures that no training saw, or take `train` out."
+                    f"Evaluate on other pictures, or take `{doubled}` out."
                     if shared
                     else "Add `train` or more pictures."
                 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -214,9 +216,34 @@ def test_pictures_for_training_that_are_those_for_evaluation(tmp_path: Path, sha
         for index in range(1, 6):
             (tmp_path / f"images/train/{index}.png").unlink()
     said = (
-        "train 6, val 6, test 0; 6 of train are in val too.*no training saw"
+        "train 6, val 6, test 0; 6 of train are in val too.*take `train` out"
         if shared
         else (r"\(pictures: train 1, val 3, test 0\). Add `train` or more")
     )
     with pytest.raises(InputError, match=said):
         split(read_data_yaml(data))
+
+
+def test_taking_out_what_the_sentence_says_leads_on(tmp_path: Path) -> None:
+    """One folder for all three: without `train` it is `test` that is another split's."""
+    data = make(tmp_path)
+    content = {"names": ["a", "b"], **dict.fromkeys(("train", "val", "test"), "images/train")}
+    while True:
+        data.write_text(json.dumps(content))
+        try:
+            divided = split(read_data_yaml(data))
+            break
+        except InputError as error:
+            (doubled,) = re.findall("take `(.*)` out", str(error))
+            del content[doubled]
+    assert set(content) == {"names", "val"}
+    assert [len(one) for one in divided.sets.values()] == [1, 1, 4]
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_split_that_must_be_is_not_to_be_taken_out(tmp_path: Path, name: str) -> None:
+    data = make(tmp_path)
+    shutil.rmtree(tmp_path / "images" / name)
+    with pytest.raises(InputError, match="Fix the path") as refused:
+        read_data_yaml(data)
+    assert ("take `train` out" in str(refused.value)) == (name == "train")
