@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _PLAIN = (
-    "import sys; from ultralytics import YOLO; one = YOLO(sys.argv[1]); "
-    "args = {k: v for k, v in one.model.args.items() if type(v) in (bool, int, float, str, list)}; "
-    "one.model.args, one.model.criterion = args, None; "
-    "one.ckpt = dict(model=one.model, train_args=args); one.save(sys.argv[2])"
+    "import sys, torch; from ultralytics import YOLO; one = YOLO(sys.argv[1]).model; "
+    "args = {k: v for k, v in one.args.items() if type(v) in (bool, int, float, str, list)}; "
+    "one.args, one.criterion = args, None; "
+    "torch.save(dict(model=one, train_args=args), sys.argv[2])"
 )
+"""Not by `YOLO.save`, which Ultralytics has since 8.1 only."""
+
 _UNWRAPPED = (
     "import sys, torch, torch.distributed as dist; "
     'dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1); '
@@ -25,13 +27,10 @@ _UNWRAPPED = (
 """Of a DistributedDataParallel nothing can be loaded without a group of processes."""
 
 _NAMED = (
-    "import sys; from ultralytics import YOLO; one = YOLO(sys.argv[1]); "
+    "import sys, torch; from ultralytics import YOLO; one = YOLO(sys.argv[1]); "
     "one.model.names = dict(enumerate(sys.argv[3:])); "
-    "one.ckpt.update(model=one.model, ema=None); one.save(sys.argv[2])"
+    "torch.save({**one.ckpt, **dict(model=one.model, ema=None)}, sys.argv[2])"
 )
-"""The model in `ckpt` too: before 8.2 Ultralytics saves that as it stands."""
-
-
 _NAMES_SHOWN = 10
 
 

@@ -13,7 +13,7 @@ def way_back(path: Path) -> str:
     After a `git revert` of new weights the file in DVC's hands is still the new one, and `dvc
     repro` takes it for the one that is meant; so the .dvc file is brought back too.
     """
-    held = (one.with_name(f"{one.name}.dvc") for one in (path, path.parent))
+    held = (Path(f"{one}.dvc") for one in (path, path.parent))
     by_dvc = next((one for one in held if one.is_file()), None)
     if by_dvc is None:
         return f"`git checkout -- {shlex.quote(str(path))}`"

@@ -13,6 +13,7 @@ from engines.errors import InputError, ServiceError
 from engines.extras import require
 from engines.files import listed
 from engines.process.orphans import ends_with_us
+from engines.records.record import refuse_conflict
 
 _DVC = (sys.executable, "-m", "dvc")
 _IN_THE_WAY = (
@@ -54,13 +55,17 @@ def kept_in(root: Path, folder: Path) -> set[str]:
 
 
 def added(workspace: Workspace) -> list[str]:
-    """What `dvc add` put under DVC's control below models/, as `dvc pull` is told of it."""
-    return sorted(
-        workspace.relative(path)
+    """What `dvc add` put under DVC's control below models/, as `dvc pull` is told of it. Raises
+    InputError where a merge was not finished."""
+    found = [
+        path
         for pattern in ("*/*.dvc", "*/*/*.dvc")
         for path in listed(workspace.models, pattern)
         if path.is_file()
-    )
+    ]
+    for path in found:
+        refuse_conflict(path.read_bytes(), workspace.relative(path))
+    return sorted(map(workspace.relative, found))
 
 
 def locked_stages(workspace: Workspace, folder: Path) -> list[str]:

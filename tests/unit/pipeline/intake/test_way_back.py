@@ -19,3 +19,7 @@ def test_what_dvc_keeps(tmp_path: Path, name: str, kept: str) -> None:
     assert way_back(tmp_path / name) == "`pipeline pull`"
     (tmp_path / name).mkdir(parents=True)
     assert f"`dvc checkout --force {tmp_path / kept}.dvc`" in way_back(tmp_path / name)
+
+
+def test_a_name_by_itself() -> None:
+    assert way_back(Path("weights.pt")) == "`git checkout -- weights.pt`"

@@ -33,3 +33,10 @@ def test_what_git_should_have_brought_is_said(kept_by_git: Workspace) -> None:
     weights.unlink()
     with pytest.raises(InputError, match=f"Bring it back with `git checkout -- {weights}`"):
         pull(kept_by_git, [])
+
+
+def test_a_merge_that_is_not_finished_is_said(kept_by_git: Workspace) -> None:
+    kept = kept_by_git.model("helmets") / "weights.pt.dvc"
+    kept.write_text("<<<<<<< HEAD\nouts: []\n=======\nouts: [1]\n>>>>>>> theirs\n")
+    with pytest.raises(InputError, match=r"weights.pt.dvc holds both sides of a merge"):
+        pull(kept_by_git, [])
