@@ -50,12 +50,13 @@ def _put_inside(
     colour: tuple[int, int, int],
     thick: int,
 ) -> None:
-    """Write `text` from `where`, left end and baseline; further left, and then smaller, where it
-    would leave the picture."""
+    """Write `text` on `colour` from `where`, left end and baseline; further left, and then smaller,
+    where it would leave the picture."""
     import cv2
 
     font, width = cv2.FONT_HERSHEY_SIMPLEX, drawn.shape[1]
-    (wide, _), _ = cv2.getTextSize(text, font, thick / 2, thick)
+    (wide, high), below = cv2.getTextSize(text, font, thick / 2, thick)
     scale = thick / 2 * min(1, width / wide)
-    x = max(0, min(where[0], width - wide))
-    cv2.putText(drawn, text, (x, where[1]), font, scale, colour, thick)
+    x, y = max(0, min(where[0], width - wide)), where[1]
+    cv2.rectangle(drawn, (x, y - high - thick), (x + wide, y + below // 2), colour, cv2.FILLED)
+    cv2.putText(drawn, text, (x, y), font, scale, (0, 0, 0), thick)

@@ -32,17 +32,18 @@ def test_a_box_is_where_it_was_found(tmp_path: Path) -> None:
 
 
 def drawn_above(tmp_path: Path, name: str, left: int, number: int = 0) -> np.ndarray:
-    """What is written above a box that begins at `left`, of 320 pixels' width."""
+    """The letters above a box that begins at `left`, in a white picture of 320 pixels' width."""
     found = Detections(
         boxes=np.array([[left, 60, left + 10, 90]], np.float32),
         confidences=np.array([0.9], np.float32),
         classes=np.array([number]),
     )
     place = tmp_path / "a.png"
-    write_drawn(place, np.zeros((100, 320, 3), np.uint8), found, ("",) * number + (name,))
+    picture = np.full((100, 320, 3), 255, np.uint8)
+    write_drawn(place, picture, found, ("",) * number + (name,))
     drawn = cv2.imread(str(place))
     assert drawn is not None
-    return drawn[:60].any(axis=2)
+    return (drawn[:60] == 0).all(axis=2)
 
 
 def test_a_name_at_the_border_is_whole(tmp_path: Path) -> None:
