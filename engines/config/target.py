@@ -265,7 +265,7 @@ class TargetConfig(Part):
             raise InputError(
                 f"Expected one of the engines of target {self.target}: "
                 f"{', '.join(self.engines) or 'none yet'}; got {key!r}{meant(key, self.engines)}. "
-                "Take one of these; `pipeline add-model` brings a model's."
+                "Take one of these, or add it under `engines:` in the target's params.yaml."
             )
         return self.engines[key]
 
