@@ -67,8 +67,8 @@ def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]
                 {*models_of(workspace, name)} - {one.model for one in publications}
             ):
                 runs = read_values(release_file(workspace, model, name, ring))
-                has = f", with {runs.image.tag}" if runs else ""
-                say(f"{model} on {name}: no engine passed, so {ring} stays as it is{has}")
+                stays = f"; {ring} stays with {runs.image.tag}" if runs else ""
+                say(f"{model} on {name}: no engine passed, so no release.yaml changes{stays}")
         for path in planned:
             check_folder(path)
         for path, values in planned.items():

@@ -21,7 +21,8 @@ from tests.integration.test_tensorrt_rtx import ROW, RTX, SIDE, check, with_targ
 
 pytestmark = pytest.mark.integration
 
-SIZES = ("s", "m", "l", "x")
+SIZES = ("s", "m", pytest.param("l", marks=pytest.mark.long), "x")
+"""l has the layers of x, and x is the larger one."""
 
 
 @pytest.fixture(scope="module")

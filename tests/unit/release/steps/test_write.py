@@ -132,7 +132,10 @@ def test_a_model_that_lost_its_candidate_is_said(workspace: Workspace, canary: P
     record(workspace, publication_of(TARGET, "gauge"))
     said: list[str] = []
     assert [path.parts[-4] for path in write(workspace, TARGET, said.append)] == ["gauge"]
-    lost = f"meter on {TARGET}: no engine passed, so canary stays as it is, with {RELEASE}"
+    lost = (
+        f"meter on {TARGET}: no engine passed, so no release.yaml changes; canary stays with "
+        f"{RELEASE}"
+    )
     assert lost in said
 
 
