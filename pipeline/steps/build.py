@@ -48,9 +48,7 @@ def _build(
     chosen = open_backend(target.package.name)
     _check_class_names(workspace, target, model)
     onnx = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
-    source = _source(
-        workspace, model, onnx
-    )  # before: a build takes minutes, in which it may change
+    source = _source(workspace, model, onnx)  # now: another export may replace it meanwhile
     folder = workspace.engine(target.target, engine)
     path = folder.path / target.engine_file
     with atomic_path(path) as temporary, steps_bar(f"build {engine}") as progress:

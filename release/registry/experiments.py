@@ -52,9 +52,13 @@ def refuse_renamed(client: MlflowClient, submission: Submission, asked: Asked) -
     name, model = submission.registered_model, submission.tags["engine"].rpartition("-")[0]
     target = parse_tag(submission.release).target
     query = f"tags.engine LIKE '{model}-%' and tags.`{TAG}` LIKE '%-{target}-%'"
-    found = client.search_model_versions(query)
-    # Of `meter` that finds `meter-large` too.
-    others = {one.name for one in found if one.tags["engine"].rpartition("-")[0] == model} - {name}
+    others = {
+        one.name
+        for one in client.search_model_versions(query)
+        # Of `meter` on `orin` that finds `meter-large` and what is on `jetson-orin` too.
+        if one.tags["engine"].rpartition("-")[0] == model
+        and parse_tag(one.tags[TAG]).target == target
+    } - {name}
     if others and if_there(client.get_registered_model, name) is None:
         raise InputError(renamed(name, min(others), asked.tracking))
 

@@ -112,13 +112,15 @@ def _judged(
 
 
 def _check_pictures(
-    target: str, passed: Iterable[JudgedEngine], others: Iterable[Publication]
+    target: str, passed: Sequence[JudgedEngine], others: Iterable[Publication]
 ) -> None:
     """Raise InputError where engines of a model were evaluated on different pictures: nobody knows
-    which of them is more accurate, and one is of other data than its release will name."""
+    which of them is more accurate, and one is of other data than its release will name. Of models
+    that are not published now that is another call's business."""
+    models = {one.manifest.model for one in passed}
     known = [
         *((one.manifest.model, one.manifest.engine, _pictures(one)) for one in passed),
-        *((one.model, one.engine, one.figures.pictures_sha256) for one in others),
+        *((it.model, it.engine, it.figures.pictures_sha256) for it in others if it.model in models),
     ]
     first: dict[str, tuple[str, str | None]] = {}
     for model, engine, pictures in known:

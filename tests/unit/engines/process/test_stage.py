@@ -169,3 +169,12 @@ def test_code_that_is_changed_while_a_stage_runs_by_it(
     ):
         with ends, stage.same_code():
             pass
+
+
+def test_an_editor_s_lock_is_no_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Emacs puts a link to nothing beside what somebody edits."""
+    monkeypatch.setattr(stage, "__file__", str(tmp_path / "engines" / "process" / "stage.py"))
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / ".#cli.py").symlink_to("somebody@a.host:1")
+    (tmp_path / "pipeline" / "cli.py").touch()
+    assert [*stage._code()] == [str(tmp_path / "pipeline" / "cli.py")]

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from engines.errors import ServiceError
+from engines.errors import InputError, ServiceError
 from release.registry import view
 from release.registry.asked import Asked
+from release.registry.experiments import refuse_renamed
 from release.registry.mlflow import Store
+from release.registry.runs import TAG
 from tests.unit.release.publications import PUBLICATION
 
 
@@ -66,6 +68,29 @@ def test_an_experiment_is_made_with_its_kind_and_its_words(tmp_path: Path) -> No
 def test_an_address_names_a_view_that_is_there(tags: dict[str, str], end: str) -> None:
     """MLflow answers a key that it does not know with an error."""
     assert view.query(tags) == f"?workflowType=machine_learning{end}"
+
+
+def test_versions_for_a_target_of_a_longer_name_are_not_this_one_s() -> None:
+    """`orin` came after `jetson-orin`, of which MLflow finds releases too."""
+    release = "v1.0-{}-fp16-0123456789ab"
+    there = [
+        SimpleNamespace(name=name, tags={"engine": engine, TAG: release.format(target)})
+        for name, engine, target in (
+            ("meter.jetson-orin", "meter-fp16", "jetson-orin"),
+            ("meter-large.orin", "meter-large-fp16", "orin"),
+        )
+    ]
+    client: Any = SimpleNamespace(
+        search_model_versions=lambda _: there, get_registered_model=lambda _: None
+    )
+    submission: Any = SimpleNamespace(
+        registered_model="meter.orin", release=release.format("orin"), tags={"engine": "meter-fp16"}
+    )
+    asked = Asked(tracking="sqlite:///a.db")
+    refuse_renamed(client, submission, asked)
+    there[0].tags[TAG] = release.format("orin")
+    with pytest.raises(InputError, match=r"under the name meter.jetson-orin"):
+        refuse_renamed(client, submission, asked)
 
 
 class OldServer(NotingClient):

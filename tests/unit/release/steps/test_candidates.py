@@ -202,6 +202,20 @@ def test_one_engine_is_not_compared_with_others_of_different_pictures_either(
     assert candidates_path(workspace, TARGET).read_bytes() == before
 
 
+def test_pictures_of_a_model_that_is_not_published_now_are_not_in_the_way(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    row = workspace.target(TARGET) / "params.yaml"
+    row.write_text(row_yaml("meter-fp16", "meter-fp32", "gauge-fp16"))
+    add_engine("fp16", model="gauge", build="of gauge")
+    for precision in ("fp16", "fp32"):
+        add_engine(precision, pictures_sha256="1" * 64)
+    publish(workspace, TARGET, None, lambda _: None)
+    add_engine("fp32", pictures_sha256="2" * 64)
+    chosen = publish(workspace, TARGET, "gauge-fp16", lambda _: None).candidates.candidates
+    assert {one.engine for one in chosen.values()} == {"gauge-fp16", "meter-fp16"}
+
+
 @pytest.mark.parametrize(
     ("policy", "chosen"), [("most-accurate", "meter-fp16"), ("fastest", "meter-fp32")]
 )
