@@ -33,7 +33,6 @@ def pull(workspace: Workspace, targets: Sequence[str]) -> list[str]:
         made[name] = locked_stages(workspace, workspace.target(name))
     names = [*added(workspace), *locked_stages(workspace, workspace.root)]
     names += [stage for stages in made.values() for stage in stages]
-    _refuse_lost(workspace)
     if names:
         dvc_pull(workspace, names)
     else:
@@ -44,6 +43,7 @@ def pull(workspace: Workspace, targets: Sequence[str]) -> list[str]:
     for model in named_models(workspace):
         for one in older_than_commit(workspace, model):
             note(one)
+    _refuse_lost(workspace)  # last: what DVC keeps of the others is here by then
     return [name for name, stages in made.items() if not stages]
 
 

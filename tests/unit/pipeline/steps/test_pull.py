@@ -35,6 +35,19 @@ def test_what_git_should_have_brought_is_said(kept_by_git: Workspace) -> None:
         pull(kept_by_git, [])
 
 
+def test_what_git_should_have_brought_holds_up_nothing_else(
+    kept_by_git: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lost file of one model left the rest of a clone without anything."""
+    (kept_by_git.model("helmets") / "weights.pt").unlink()
+    brought: list[list[str]] = []
+    monkeypatch.setattr(step, "added", lambda _: ["models/helmets/data.dvc"])
+    monkeypatch.setattr(step, "dvc_pull", lambda _, names: brought.append(names))
+    with pytest.raises(InputError, match=r"weights.pt to be here"):
+        pull(kept_by_git, [])
+    assert brought == [["models/helmets/data.dvc"]]
+
+
 def test_a_merge_that_is_not_finished_is_said(kept_by_git: Workspace) -> None:
     kept = kept_by_git.model("helmets") / "weights.pt.dvc"
     kept.write_text("<<<<<<< HEAD\nouts: []\n=======\nouts: [1]\n>>>>>>> theirs\n")
