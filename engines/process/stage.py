@@ -65,8 +65,7 @@ def _code() -> dict[str, bytes]:
     return {
         str(path): hashlib.sha256(path.read_bytes()).digest()
         for package in ("engines", "pipeline", "release")
-        for path in (root / package).rglob("*.py")
-        if path.is_file()  # an editor's lock is a link to nothing
+        for path in (root / package).rglob("[!.]*.py")  # Emacs' lock .#x.py leads nowhere
     }
 
 

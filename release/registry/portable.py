@@ -36,7 +36,7 @@ def copy_code(folder: Path) -> str:
     for init in source.rglob("__init__.py"):
         inner = copy / init.parent.relative_to(source)
         inner.mkdir(parents=True, exist_ok=True)
-        for module in init.parent.glob("*.py"):
+        for module in init.parent.glob("[!.]*.py"):  # Emacs' lock .#x.py leads nowhere
             shutil.copyfile(module, inner / module.name)
     return str(copy)
 

@@ -23,6 +23,17 @@ def manifest(workspace: Workspace, add_engine: Callable[..., str]) -> Manifest:
     return Manifest.read(workspace.engine(TARGET, "meter-fp16").path / "manifest.json")
 
 
+def test_an_editor_s_lock_does_not_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emacs puts a link to nothing beside what somebody edits."""
+    source = tmp_path / "engines"
+    source.mkdir()
+    (source / "__init__.py").touch()
+    (source / ".#cli.py").symlink_to("somebody@a.host:1")
+    monkeypatch.setattr(portable.engines, "__file__", str(source / "__init__.py"))
+    copy = Path(portable.copy_code(tmp_path / "code"))
+    assert [one.name for one in copy.iterdir()] == ["__init__.py"]
+
+
 def test_requirements_are_pinned(manifest: Manifest) -> None:
     found = portable.requirements(manifest)
     assert found[0] == f"openvino=={manifest.backend_version}"
