@@ -111,6 +111,9 @@ class Candidates(Record):
     """Model name to its candidate; a model of which nothing passes is not there."""
     skipped: dict[str, VerdictName]
     """Engine to the verdict for which it was not published."""
+    failed: dict[str, str] = Field(default_factory=dict)
+    """Release to what its engine missed when that was judged again, since which nobody judged it
+    otherwise: its record is of the day it was published, and says PASS."""
 
 
 class Quarantine(Record):
@@ -144,6 +147,12 @@ def publication_path(workspace: Workspace, release: str) -> Path:
 def attestation_path(workspace: Workspace, release: str) -> Path:
     """`release/records/<release>/attestation.json`."""
     return workspace.records / release / "attestation.json"
+
+
+def missed_since(workspace: Workspace, release: str, target: str) -> str:
+    """What the release's engine missed when it was judged again; empty where it FAILs not."""
+    path = candidates_path(workspace, target)
+    return Candidates.read(path).failed.get(release, "") if path.is_file() else ""
 
 
 def signed_path(workspace: Workspace, target: str) -> Path:

@@ -105,6 +105,8 @@ def _show_ring(ring: str, found: RingStatus, branch: str | None) -> None:
     if branch and found.here != found.pushed:
         why = "as before; `git pull`" if found.behind else f"which {branch} does not have"
         line(f"  {'':10} in this clone {_tag(found.here)}, {why}")
+    if found.missed:
+        line(f"  {'':10} its engine FAILs since it was published: {found.missed}")
     if found.quarantine:
         line(f"  {'':10} quarantined by {found.quarantine.by}: {found.quarantine.why}")
 

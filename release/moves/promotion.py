@@ -130,7 +130,8 @@ def exported(
     those of the clone where the branch has none, as in a repository of Fleet's own."""
     view = snapshot.export(
         folder,
-        *(f"release/records/{release}", "release/trust/keys", "release/rings.yaml"),
+        *(f"release/records/{release}", f"release/records/candidates/{place.target}.json"),
+        *("release/trust/keys", "release/rings.yaml"),
         *(f"release/fleet/{place.model}", "release/fleet/gitrepo.yaml", "release/charts"),
     )
     for own, theirs in (

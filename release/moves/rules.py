@@ -28,7 +28,7 @@ from release.moves.linted import errors_with
 from release.moves.place import Place
 from release.moves.seen import Seen, named
 from release.moves.signed import MEASURED_ON, check_signature, measured_on
-from release.records import Publication, read_quarantine
+from release.records import Publication, missed_since, read_quarantine
 from release.rollout.fleet_yaml import repository_of
 from release.tags import parse_tag
 
@@ -216,6 +216,8 @@ def _verdict(rule: VerdictRule, asked: RuleInput) -> tuple[bool, str]:
     publication = asked.publication
     if publication.verdict != "PASS":
         return False, f"the verdict is {publication.verdict}"
+    if missed := missed_since(asked.view, publication.release, publication.target):
+        return False, f"its engine FAILs since it was published: {missed}"
     clusters = {
         name: labels
         for name, labels in asked.labels.items()

@@ -16,6 +16,7 @@ from engines.errors import InputError, WrongEngine
 from engines.files import listed
 from engines.records.manifest import Manifest
 from engines.records.record import VerdictName
+from engines.records.verdict import Check
 from engines.verdict.judged import JudgedEngine, load_judged, load_passed
 from release.lock import exclusive
 from release.records import (
@@ -78,6 +79,8 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     for name, verdict in verdicts.items():
         if verdict != "PASS":
             say(f"{name}: {verdict}, so it is not published")
+    for release in (failing := _failing(workspace, found.values())):
+        say(f"{release}: published before and FAILs now; rings that run it keep it")
     passed = [one for one in found.values() if one.verdict.verdict == "PASS"]
     for judged in passed:
         _warn_of_lost_code(judged.manifest, say)
@@ -98,6 +101,7 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
             skipped={
                 name: words[name] for name in config.engines if words.get(name, "PASS") != "PASS"
             },
+            failed=_failed(before.failed, passed, failing),
         )
         _write(workspace, publications, candidates, say)
     return Published(tuple(publications), candidates, page)
@@ -173,6 +177,31 @@ def _change(
         elif candidate is not None:
             kept[model] = candidate
     return _Change(kept, tuple(lost))
+
+
+def _failing(workspace: Workspace, found: Iterable[JudgedEngine]) -> dict[str, str]:
+    """Releases whose very engine is among `found` and FAILs there: to what it missed."""
+    releases = {make_tag(one.manifest).name: one.verdict for one in found}
+    return {
+        release: "; ".join(_missed(one) for one in verdict.checks if one.verdict == "FAIL")
+        for release, verdict in releases.items()
+        if verdict.verdict == "FAIL" and publication_path(workspace, release).is_file()
+    }
+
+
+def _missed(check: Check) -> str:
+    measured = f"{check.measured:.4g} {check.unit}".rstrip()
+    return f"{check.name} {measured}, {check.rule} {check.limit:g}"
+
+
+def _failed(
+    before: Mapping[str, str], passed: Iterable[JudgedEngine], failing: Mapping[str, str]
+) -> dict[str, str]:
+    """A FAIL stands until that engine passes again: one that was built anew, or is INVALID, is no
+    word on it."""
+    again = {make_tag(one.manifest).name for one in passed}
+    kept = {release: why for release, why in before.items() if release not in again}
+    return dict(sorted({**kept, **failing}.items()))
 
 
 def _warn_of_lost_code(manifest: Manifest, say: Say) -> None:

@@ -25,6 +25,7 @@ from release.records import (
     attestation_path,
     candidates_path,
     chosen_targets,
+    missed_since,
     read_publication,
     read_quarantine,
     refuse_old_layout,
@@ -63,6 +64,8 @@ class RingStatus:
     """By which it says so."""
     quarantine: Quarantine | None = None
     """Of what the ring runs."""
+    missed: str = ""
+    """What that missed when its engine was judged again, where it FAILs since it was published."""
     seen: Seen | None = None
     """What the sites say of it."""
 
@@ -303,5 +306,6 @@ def _ring(
         behind=here != pushed and is_only_behind(workspace, left, place.path),
         commit=commit if pushed else None,
         quarantine=read_quarantine(workspace, name) if name else None,
+        missed=missed_since(workspace, name, place.target) if name else "",
         seen=see(snapshot, report, place, name) if snapshot and report and name else None,
     )

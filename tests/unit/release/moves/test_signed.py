@@ -14,7 +14,7 @@ from factories.signed import SIGNED_AT, Signer
 from typer.testing import Result
 
 from engines.records.attestation import MlflowVersion, Predicate, Statement
-from release.records import attestation_path
+from release.records import Candidates, attestation_path, candidates_path
 from tests.unit.release.publications import PUBLICATION, TARGET
 
 Run = Callable[..., Result]
@@ -157,3 +157,20 @@ def test_what_two_rules_refuse_for_is_said_once(
     assert "verdict: as signature says. signature: it is not signed: there is no " in said
     assert said.count(f"`release sign {PUBLICATION.release}`") == 1
     assert "--override verdict --override signature" in said
+
+
+@pytest.mark.parametrize("more", [(), ("--override", "verdict", "--why", "a tighter budget")])
+def test_an_engine_that_fails_since_it_was_published(
+    repository: GitOpsRepository, run: Run, signed: Callable[..., None], more: tuple[str, ...]
+) -> None:
+    """Its record says PASS for ever: pilot got what the canary has and would not get again."""
+    missed = "its engine FAILs since it was published: frame_p99_ms 31 ms, at most 30"
+    failed = {PUBLICATION.release: "frame_p99_ms 31 ms, at most 30"}
+    Candidates(target=TARGET, policy="fastest", candidates={}, skipped={}, failed=failed).write(
+        candidates_path(repository.workspace, TARGET)
+    )
+    signed("verdict", None)
+    assert f"{'':13}{missed}" in run("status").stdout
+    result = run(*promote(*more))
+    assert result.exit_code == (0 if more else 3), result.output
+    assert f"verdict    {'overridden' if more else 'refuses'}: {missed}" in result.stdout

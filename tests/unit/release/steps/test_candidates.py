@@ -111,6 +111,25 @@ def test_one_engine_that_fails_is_no_candidate_any_more(
     assert publish(workspace, TARGET, "meter-fp16", lambda _: None).candidates.candidates == {}
 
 
+def test_a_release_whose_engine_fails_later_is_told_until_it_passes_again(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    """Its record says PASS for ever, and a manager's clone has no engine."""
+    add_engine("fp16")
+    add_engine("fp32", verdict="FAIL")
+    release = told(workspace)[0].candidates["meter"].release
+    add_engine("fp16", verdict="FAIL")
+    now, said = told(workspace)
+    assert list(now.failed) == [release]
+    assert f"{release}: published before and FAILs now; rings that run it keep it" in said
+    for change in ({"verdict": "INVALID"}, {"build": " anew"}):
+        add_engine("fp16", **change)
+        assert told(workspace)[0].failed == now.failed
+    assert told(workspace, "meter-fp32")[0].failed == now.failed
+    add_engine("fp16")
+    assert told(workspace)[0].failed == {}
+
+
 @pytest.mark.parametrize("only", [None, "meter-fp32"])
 @pytest.mark.parametrize(("verdict", "newer"), [("INVALID", False), ("PASS", True)])
 @pytest.mark.parametrize(("fp32_ms", "better"), [(12.0, False), (8.0, True)])
