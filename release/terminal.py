@@ -67,7 +67,7 @@ def show_status(overview: Overview) -> None:
         nothing = "none: no engine has the verdict PASS"
         line(f"  candidate  {one.candidate.release if one.candidate else nothing}")
         if one.behind:
-            line(f"             in this clone; {overview.branch} has newer ones, `git pull`")
+            line(f"             in this clone; {overview.branch} has newer ones, {overview.pull}")
         if one.candidate is not None:
             line(f"  MLflow     {_entry(one.candidate.mlflow)}")
             line(f"  open       {how_to_open(one.candidate.mlflow.tracking_uri)}")
@@ -75,7 +75,7 @@ def show_status(overview: Overview) -> None:
             _show_image(one.image)
             line(f"  smoked     {in_words(one.smoke) if one.smoke else 'no'}")
         for ring, found in one.rings.items():
-            _show_ring(ring, found, overview.branch)
+            _show_ring(ring, found, overview)
     if not overview.statuses:
         line("None: no model has a candidate, or a folder in release/fleet, any more")
     for sentence in overview.differ:
@@ -95,7 +95,8 @@ def _show_image(image: ImageRecord | None) -> None:
         line(f"  pushed to  {repository}")
 
 
-def _show_ring(ring: str, found: RingStatus, branch: str | None) -> None:
+def _show_ring(ring: str, found: RingStatus, overview: Overview) -> None:
+    branch = overview.branch
     runs = found.pushed if branch else found.here
     line(f"  {ring:10} {_tag(runs)}")
     if found.commit:
@@ -103,7 +104,7 @@ def _show_ring(ring: str, found: RingStatus, branch: str | None) -> None:
     if found.seen:
         line(f"  {'':10} {found.seen.words}")
     if branch and found.here != found.pushed:
-        why = "as before; `git pull`" if found.behind else f"which {branch} does not have"
+        why = f"as before; {overview.pull}" if found.behind else f"which {branch} does not have"
         line(f"  {'':10} in this clone {_tag(found.here)}, {why}")
     if found.missed:
         line(f"  {'':10} its engine FAILs since it was published: {found.missed}")

@@ -29,6 +29,8 @@ def bring_here(snapshot: Snapshot) -> str | None:
         # As in a job of CI, whose clone nobody uses any more.
         return f"it stands on no branch; `git checkout {branch}`, then {PULL}"
     try:
+        if here == branch and pull(snapshot) != PULL:
+            return _changed(snapshot)  # git has two histories to merge, which is people's to do
         if here == branch:
             _fast_forward(folder, snapshot.commit)
     except GitFailed as error:
@@ -43,6 +45,17 @@ def bring_here(snapshot: Snapshot) -> str | None:
             "the permissions, then run the same command again, or `git pull`."
         ) from error
     return None if here == branch else PULL
+
+
+def pull(snapshot: Snapshot) -> str:
+    """The command that brings what the branch has to the clone. Where that has commits of its own,
+    `git pull` alone asks how to reconcile them, and does nothing; a merge would be what moved the
+    rings, by its time and author."""
+    try:
+        git(snapshot.gitops.folder, "merge-base", "--is-ancestor", "HEAD", snapshot.commit)
+    except GitFailed:
+        return "`git pull --rebase`"
+    return PULL
 
 
 def head(folder: Path) -> str | None:
@@ -95,12 +108,13 @@ def _changed(snapshot: Snapshot) -> str:
     except GitFailed as error:
         return f"git says: {error.sentence}; put that right (`git fsck` says more), then {PULL}"
     if not found:
-        return PULL
+        return pull(snapshot)
     more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
     names = " ".join(map(shlex.quote, found[:MOST]))
     return (
         f"{names}{more} changed here, and the branch changes it too. Where nobody needs that "
-        f"(see `git diff`), `git checkout -- {names}` (or remove what is new), then {PULL}"
+        f"(see `git diff`), `git checkout -- {names}` (or remove what is new), then "
+        f"{pull(snapshot)}"
     )
 
 

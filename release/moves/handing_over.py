@@ -10,7 +10,7 @@ from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError
 from engines.files import listed
 from release.gitops.branch import UNMOVED, Snapshot
-from release.gitops.clone import head, is_behind
+from release.gitops.clone import head, is_behind, pull
 from release.gitops.history import latest_change, latest_with
 from release.moves.carry_out import check_still
 from release.moves.earlier import held_by, stack
@@ -89,7 +89,7 @@ def plan_handing_over(
         move = replace(move, trailers=(*move.trailers, (SOURCE, source)))
     if move is not None:
         # It rests on what this clone stands on, which may be older: again it would be as old.
-        check_still(snapshot, move, "`git pull` brings it here, in GitLab a new pipeline. ")
+        check_still(snapshot, move, f"{pull(snapshot)} brings it here, in GitLab a new pipeline. ")
     return HandedOver(place=place, runs=runs, will_run=will_run, left=left, move=move)
 
 

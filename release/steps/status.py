@@ -11,6 +11,7 @@ from engines.errors import InputError, ServiceError, WrongEngine
 from engines.files import listed
 from engines.records.attestation import verify_envelope
 from release.gitops.branch import Snapshot, open_gitops
+from release.gitops.clone import PULL, pull
 from release.gitops.history import Commit
 from release.lock import exclusive
 from release.moves.aliases import differences, point
@@ -98,6 +99,8 @@ class Overview:
     """Fleet's branch; None where it could not be read."""
     trouble: str | None = None
     """Why not."""
+    pull: str = PULL
+    """The command that brings what the branch has."""
     differ: tuple[str, ...] = ()
     """Where MLflow's aliases are not what git says, a sentence each."""
 
@@ -122,7 +125,9 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
         return Overview(statuses=found, branch=None, trouble=str(error), differ=differ)
     found = _statuses(workspace, chosen, snapshot, report)
     differ = _differences(workspace, found, chosen.keys(), snapshot)
-    return Overview(statuses=found, branch=snapshot.gitops.shown, differ=differ)
+    return Overview(
+        statuses=found, branch=snapshot.gitops.shown, differ=differ, pull=pull(snapshot)
+    )
 
 
 def _differences(
@@ -210,7 +215,7 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
         for name in sorted(behind):
             say(
                 f"{name}: {snapshot.gitops.shown} has newer candidates than this clone, so the "
-                f"alias {CANDIDATE} stays as it is; `git pull` brings them"
+                f"alias {CANDIDATE} stays as it is; {pull(snapshot)} brings them"
             )
         candidates = {
             place: values

@@ -195,6 +195,28 @@ def test_a_clone_whose_index_is_broken(repository: GitOpsRepository, run: Run) -
     assert "put that right (`git fsck` says more), then `git pull`" in result.output
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_clone_with_commits_of_its_own(
+    repository: GitOpsRepository, run: Run, changed: bool
+) -> None:
+    """`git pull`, which was advised, asks there how to reconcile them and does nothing."""
+    (repository.root / "mine").write_text("mine\n")
+    git(repository.root, "add", "mine")
+    git(repository.root, "commit", "--quiet", "--message=Mine")
+    path = repository.root / ONE / "pilot" / "release.yaml"
+    if changed:
+        path.write_text(repository.at(f"{ONE}/canary/release.yaml") + "\n")
+    said = run(*promote("pilot")).output
+    assert "`git pull --rebase`" in said
+    if changed:
+        assert "(or remove what is new), then `git pull --rebase`" in said
+        assert git(repository.root, "diff", "--cached", "--name-only") == ""
+        path.unlink()
+    git(repository.root, "pull", "--quiet", "--rebase", "origin", "main")
+    assert path.read_text().strip() == repository.at(f"{ONE}/pilot/release.yaml")
+    assert (repository.root / "mine").exists()
+
+
 @pytest.mark.parametrize("theirs", [None, "mine: 1\n"])
 def test_files_that_a_killed_git_wrote(
     repository: GitOpsRepository, run: Run, theirs: str | None
