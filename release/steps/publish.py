@@ -12,17 +12,22 @@ from typing import NamedTuple
 
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace
-from engines.errors import InputError, WrongEngine
 from engines.files import listed
 from engines.records.manifest import Manifest
 from engines.records.record import VerdictName
-from engines.records.verdict import Check
-from engines.verdict.judged import JudgedEngine, load_judged, load_passed
+from engines.verdict.judged import JudgedEngine, load_judged
+from release.compared import (
+    as_published,
+    check_pictures,
+    failed_since,
+    failing_since,
+    others_that_hold,
+    publication_of,
+)
 from release.lock import exclusive
 from release.records import (
     Candidate,
     Candidates,
-    Figures,
     MlflowEntry,
     Publication,
     candidates_path,
@@ -79,14 +84,14 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     for name, verdict in verdicts.items():
         if verdict != "PASS":
             say(f"{name}: {verdict}, so it is not published")
-    for release in (failing := _failing(workspace, found.values())):
+    for release in (failing := failing_since(workspace, found.values())):
         say(f"{release}: published before and FAILs now; rings that run it keep it")
     passed = [one for one in found.values() if one.verdict.verdict == "PASS"]
     for judged in passed:
         _warn_of_lost_code(judged.manifest, say)
     with exclusive(workspace):
-        others = _others(workspace, config, verdicts)
-        _check_pictures(config.target, passed, others)
+        others = others_that_hold(workspace, config, verdicts)
+        check_pictures(config.target, passed, others)
         _check_records(workspace, passed)
         before = _candidates_before(workspace, config)
         change = _change(config, verdicts, before)
@@ -101,7 +106,7 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
             skipped={
                 name: words[name] for name in config.engines if words.get(name, "PASS") != "PASS"
             },
-            failed=_failed(before.failed, passed, failing),
+            failed=failed_since(before.failed, passed, failing),
         )
         _write(workspace, publications, candidates, say)
     return Published(tuple(publications), candidates, page)
@@ -113,35 +118,6 @@ def _judged(
     """The engines that are wanted, with the gate's word on them and what it rests on."""
     wanted = [engine] if engine else list(config.engines)
     return {name: load_judged(workspace, config.target, name) for name in wanted}
-
-
-def _check_pictures(
-    target: str, passed: Sequence[JudgedEngine], others: Iterable[Publication]
-) -> None:
-    """Raise InputError where engines of a model were evaluated on different pictures: nobody knows
-    which of them is more accurate, and one is of other data than its release will name. Of models
-    that are not published now that is another call's business."""
-    models = {one.manifest.model for one in passed}
-    known = [
-        *((one.manifest.model, one.manifest.engine, _pictures(one)) for one in passed),
-        *((it.model, it.engine, it.figures.pictures_sha256) for it in others if it.model in models),
-    ]
-    first: dict[str, tuple[str, str | None]] = {}
-    for model, engine, pictures in known:
-        other, expected = first.setdefault(model, (engine, pictures))
-        if pictures != expected:
-            names = [other, engine]
-            again = " and ".join(f"`pipeline evaluate {name} --target {target}`" for name in names)
-            raise InputError(
-                f"Expected the engines of {model} evaluated on the same pictures, "
-                f"but {' and '.join(names)} were not. Run {again}, then `pipeline gate` of both "
-                f"likewise, or `dvc repro engines/targets/{target}/dvc.yaml` for "
-                "all of it."
-            )
-
-
-def _pictures(judged: JudgedEngine) -> str | None:
-    return judged.evaluation.pictures_sha256
 
 
 def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None:
@@ -177,31 +153,6 @@ def _change(
         elif candidate is not None:
             kept[model] = candidate
     return _Change(kept, tuple(lost))
-
-
-def _failing(workspace: Workspace, found: Iterable[JudgedEngine]) -> dict[str, str]:
-    """Releases whose very engine is among `found` and FAILs there: to what it missed."""
-    releases = {make_tag(one.manifest).name: one.verdict for one in found}
-    return {
-        release: "; ".join(_missed(one) for one in verdict.checks if one.verdict == "FAIL")
-        for release, verdict in releases.items()
-        if verdict.verdict == "FAIL" and publication_path(workspace, release).is_file()
-    }
-
-
-def _missed(check: Check) -> str:
-    measured = f"{check.measured:.4g} {check.unit}".rstrip()
-    return f"{check.name} {measured}, {check.rule} {check.limit:g}"
-
-
-def _failed(
-    before: Mapping[str, str], passed: Iterable[JudgedEngine], failing: Mapping[str, str]
-) -> dict[str, str]:
-    """A FAIL stands until that engine passes again: one that was built anew, or is INVALID, is no
-    word on it."""
-    again = {make_tag(one.manifest).name for one in passed}
-    kept = {release: why for release, why in before.items() if release not in again}
-    return dict(sorted({**kept, **failing}.items()))
 
 
 def _warn_of_lost_code(manifest: Manifest, say: Say) -> None:
@@ -243,7 +194,7 @@ def _tell_mlflow(
             _publish_one(store, config, judged, submission, say)
             for judged, submission in zip(passed, submissions, strict=True)
         ]
-        kept = _as_published(workspace, config, before.values(), [*publications, *others])
+        kept = as_published(workspace, config, before.values(), [*publications, *others])
         for one in kept:
             say(f"{one.engine}: the candidate {one.release} is compared as it was published")
         # Git is the truth: what another MLflow had, or this one before, is compared all the same.
@@ -282,47 +233,6 @@ def _say_whose_it_was(workspace: Workspace, before: str, candidate: Candidate, s
     )
 
 
-def _others(workspace: Workspace, config: TargetConfig, wanted: Iterable[str]) -> list[Publication]:
-    """Publications of the engines that this call does not touch, as far as they still hold."""
-    publications = []
-    for engine in config.engines.keys() - set(wanted):
-        try:
-            judged = load_passed(workspace, config.target, engine)
-            record = read_publication(workspace, make_tag(judged.manifest).name)
-        except (InputError, WrongEngine):
-            # Not built, measured again, failed or never published: nothing to choose from.
-            continue
-        publications.append(_publication(config, judged, record.mlflow))
-    return publications
-
-
-def _as_published(
-    workspace: Workspace,
-    config: TargetConfig,
-    before: Iterable[Candidate],
-    found: Sequence[Publication],
-) -> list[Publication]:
-    """Records of the candidates `before` of whose engine nothing newer is `found`: measured in
-    vain, built anew and not published yet, or not judged. None of that is a word on the release, so
-    beside others of its model it is compared as it was published; a FAIL is one."""
-    engines, models = {one.engine for one in found}, {one.model for one in found}
-    return [
-        read_publication(workspace, one.release)
-        for one in before
-        if one.engine in config.engines.keys() - engines
-        and config.engines[one.engine].model in models
-        and not _fails(workspace, config.target, one.engine)
-        and publication_path(workspace, one.release).is_file()
-    ]
-
-
-def _fails(workspace: Workspace, target: str, engine: str) -> bool:
-    try:
-        return load_judged(workspace, target, engine).verdict.verdict == "FAIL"
-    except (InputError, WrongEngine):
-        return False  # Nobody knows.
-
-
 def _was_published(workspace: Workspace, target: str) -> bool:
     return any(
         Publication.read(path).target == target
@@ -347,7 +257,7 @@ def _publish_one(
         how = "published before" if whole else "published before; files that were gone are back"
         how += ", and measured again since, which is a run of its own," if later else ""
     say(f"{judged.manifest.engine}: {how} as {submission.release}")
-    return _publication(config, judged, entry)
+    return publication_of(config, judged, entry)
 
 
 def _version(store: Store, publication: Publication) -> int | None:
@@ -387,36 +297,6 @@ def _other_entry(recorded: MlflowEntry, here: MlflowEntry) -> str:
     if recorded.tracking_uri.rstrip("/") != here.tracking_uri.rstrip("/"):
         return f"MLflow at {recorded.tracking_uri}; here the same is at {here.tracking_uri}"
     return ""
-
-
-def _publication(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntry) -> Publication:
-    """The record of an engine as it is measured now."""
-    manifest, interval = judged.manifest, judged.evaluation.map50_95_drop_interval
-    return Publication(
-        release=make_tag(judged.manifest).name,
-        engine=manifest.engine,
-        model=manifest.model,
-        model_version=manifest.model_version,
-        target=manifest.target,
-        fleet_label=config.fleet_label,
-        precision=manifest.precision,
-        engine_file=manifest.engine_file,
-        engine_sha256=manifest.engine_sha256,
-        git_commit=manifest.source.git_commit,
-        mlflow=entry,
-        figures=Figures(
-            frame_p50_ms=judged.frame.p50_ms,
-            frame_p99_ms=judged.frame.p99_ms,
-            map50_95=judged.evaluation.map50_95,
-            engine_bytes=manifest.engine_bytes,
-            frame_p50_noise_ms=judged.frame.p50_noise_ms,
-            map50_95_noise=(interval.high - interval.low) / 2,
-            pictures_sha256=_pictures(judged),
-        ),
-        verdict=judged.verdict.verdict,
-        checks=judged.verdict.checks,
-        judged=judged.verdict.judged,
-    )
 
 
 def _engine_name(publication: Publication) -> str:
