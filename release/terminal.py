@@ -151,10 +151,9 @@ def show_quarantine(planned: PlannedQuarantine) -> None:
     if planned.move is None:
         line("  It is so already: nothing to do")
     for one in () if planned.lift else planned.runs_in:
-        line(
-            f"  runs in {one.ring}: `release rollback {one.model} --target {one.target} --ring "
-            f"{one.ring}`"
-        )
+        place = one.place
+        back = f"release rollback {place.model} --target {place.target} --ring {place.ring}"
+        line(f"  runs in {place.ring}: " + (f"`{back}`" if one.can_go_back else _NOTHING_BEFORE))
     for branch in planned.requests:
         line(f"  close the merge request of {branch}: merging asks no rule")
 
@@ -254,6 +253,7 @@ def _entry(entry: MlflowEntry) -> str:
     return f"{entry.registered_model} version {entry.version}, run {entry.run_id}"
 
 
+_NOTHING_BEFORE = "no other before it; bring one, or take its clusters out by their label"
 _SERVERS = ("http://", "https://")
 _LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves, unless told otherwise."""

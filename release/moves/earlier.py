@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from engines.errors import InputError
@@ -10,6 +10,7 @@ from release.gitops.branch import Snapshot
 from release.gitops.history import FileCommit, changes
 from release.moves.place import Place
 from release.rollout.release_yaml import ReleaseValues, parse_values
+from release.tags import parse_tag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,11 @@ class Held:
     content: bytes
     """Its release.yaml: a rollback restores these bytes."""
     change: FileCommit
+
+    @property
+    def release(self) -> str:
+        """Its name, which its records have."""
+        return parse_tag(self.values.image.tag).name
 
 
 def held_by(snapshot: Snapshot, place: Place) -> list[Held]:
@@ -46,6 +52,13 @@ def went_back(held: Sequence[Held]) -> bool:
     that it went back from and that was promoted again is a step forward."""
     steps = {one.values.image.tag for one in stack(held[:-1])}
     return bool(held) and held[-1].values.image.tag in steps
+
+
+def step_back(held: Sequence[Held], quarantined: Container[str]) -> Held | None:
+    """What a ring goes back to from what it holds; None where it had nothing before that or only
+    what is quarantined."""
+    before = reversed(stack(held)[:-1])
+    return next((one for one in before if one.release not in quarantined), None)
 
 
 def stack(held: Iterable[Held]) -> list[Held]:

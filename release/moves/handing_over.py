@@ -144,9 +144,9 @@ def _why_left(
     # In a repository of Fleet's own nothing tells whether this clone is an old one.
     known = snapshot.left_at() is not None
     # A first release that was reverted leaves nothing that the ring stands on.
-    stands_on = {_name(one.values) for one in (stack(held) if known else held[-1:]) if runs}
+    stands_on = {one.release for one in (stack(held) if known else held[-1:]) if runs}
     change = latest_change(snapshot, place.path)
-    if change and name in {_name(one.values) for one in held} - stands_on:
+    if change and name in {one.release for one in held} - stands_on:
         by, went = change.commit, "back" if known else "on"
         return (
             f"{place.ring} went {went} from {name} ({by.name[:12]}, {by.who}), so {stays}. To have "

@@ -11,10 +11,20 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot
 from release.moves.carry_out import proposed
+from release.moves.earlier import held_by, step_back
 from release.moves.move import Move, one_line, resting_on
 from release.moves.place import Place, places, values_at
 from release.records import Quarantine, publication_path, quarantine_path, read_quarantine
 from release.tags import parse_tag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A ring that runs the release."""
+
+    place: Place
+    can_go_back: bool
+    """Whether a rollback has what to give it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +35,7 @@ class PlannedQuarantine:
     lift: bool
     before: Quarantine | None
     """The quarantine that stands."""
-    runs_in: tuple[Place, ...]
+    runs_in: tuple[Running, ...]
     """Rings that run the release: they keep it until they are rolled back."""
     requests: tuple[str, ...]
     """Branches of merge requests that would bring the release to a ring: merging asks nobody."""
@@ -62,7 +72,11 @@ def plan_quarantine(
             f"{snapshot.gitops.shown} or in this clone. `release status` shows tags."
         )
     before = read_quarantine(snapshot.export(view, path), release)
-    runs_in = tuple(one for one in places(snapshot) if _runs(snapshot, one, release))
+    runs_in = tuple(
+        Running(place=one, can_go_back=_can_go_back(snapshot, one, release))
+        for one in places(snapshot)
+        if _runs(snapshot, one, release)
+    )
     planned = PlannedQuarantine(
         release=release,
         lift=lift,
@@ -100,8 +114,16 @@ def _runs(snapshot: Snapshot, place: Place, release: str) -> bool:
     return values is not None and parse_tag(values.image.tag).name == release
 
 
-def _body(lift: bool, runs_in: Sequence[Place]) -> str:
+def _can_go_back(snapshot: Snapshot, place: Place, release: str) -> bool:
+    held = held_by(snapshot, place)
+    names = {one.release for one in held}
+    banned = {one for one in names if snapshot.file(str(quarantine_path(_RELATIVE, one)))}
+    return step_back(held, banned | {release}) is not None
+
+
+def _body(lift: bool, runs_in: Sequence[Running]) -> str:
     if lift:
         return "It may go to rings again."
-    rings = ", ".join(f"{one.ring} of {one.model} on {one.target}" for one in runs_in)
+    found = [one.place for one in runs_in]
+    rings = ", ".join(f"{one.ring} of {one.model} on {one.target}" for one in found)
     return f"It goes to no ring any more. It runs in: {rings or 'none'}."

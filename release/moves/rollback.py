@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from engines.config.rings import Rings
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError
 from release.gitops.branch import Snapshot
-from release.moves.earlier import Held, held_by, stack, went_back
+from release.moves.earlier import Held, held_by, stack, step_back, went_back
 from release.moves.move import Move, resting_on
 from release.moves.place import Place, place_of, rings_of, values_at
 from release.moves.planned import Planned
@@ -55,8 +57,11 @@ def plan_rollback(
             f"{runs.image.tag if runs else 'none'} by now. Nothing was moved."
         )
     held = held_by(snapshot, place)
-    files = snapshot.export(view, *(f"release/records/{_name(one)}" for one in held))
-    chosen = _chosen(held, files, place, to, runs)
+    files = snapshot.export(view, *(f"release/records/{one.release}" for one in held))
+    found = {one.release: read_quarantine(files, one.release) for one in held}
+    banned = {release: one for release, one in found.items() if one}
+    chosen = _named(held, to, place) if to else _back(held, banned, place, rings, runs)
+    _refuse_quarantined(chosen, banned)
     planned = Planned(
         action="roll back",
         place=place,
@@ -74,25 +79,14 @@ def plan_rollback(
     return replace(planned, move=move)
 
 
-def _chosen(
-    held: list[Held], files: Workspace, place: Place, to: str | None, runs: ReleaseValues | None
-) -> Held:
-    """What the ring goes back to, of all that it held; `files` has the records of those."""
-    banned = {_name(one): read_quarantine(files, _name(one)) for one in held}
-    if to:
-        chosen = _named(held, to, place)
-    elif runs and went_back(held) and banned[_name(held[-1])] is None:
-        chosen = held[-1]
-    else:
-        chosen = _before(held, banned, place)
-    found = banned[_name(chosen)]
+def _refuse_quarantined(chosen: Held, banned: Mapping[str, Quarantine]) -> None:
+    found = banned.get(chosen.release)
     if found is not None:
         raise InputError(
-            f"Expected a release that is not quarantined, got {_name(chosen)}: {found.why} (said "
+            f"Expected a release that is not quarantined, got {chosen.release}: {found.why} (said "
             f"{found.by}). Choose another with --to, or lift it with `release quarantine "
-            f"{_name(chosen)} --lift --why TEXT`."
+            f"{chosen.release} --lift --why TEXT`."
         )
-    return chosen
 
 
 def _reach(
@@ -103,33 +97,39 @@ def _reach(
     return reach(see(snapshot, report, place, parse_tag(runs.image.tag).name), report)
 
 
-def _name(held: Held) -> str:
-    return parse_tag(held.values.image.tag).name
-
-
 def _named(held: list[Held], to: str, place: Place) -> Held:
     tag = parse_tag(to)
     for one in reversed(held):
-        if one.values.image.tag == to or (tag.digest is None and _name(one) == tag.name):
+        if one.values.image.tag == to or (tag.digest is None and one.release == tag.name):
             return one
-    known = ", ".join(dict.fromkeys(_name(one) for one in reversed(held))) or "none"
+    known = ", ".join(dict.fromkeys(one.release for one in reversed(held))) or "none"
     raise InputError(
         f"Expected a release that {place.ring} of {place.model} on {place.target} had before "
         f"({known}); got {to}. What was never there goes there by `release promote`."
     )
 
 
-def _before(held: list[Held], banned: dict[str, Quarantine | None], place: Place) -> Held:
-    steps = stack(held)
-    for one in reversed(steps[:-1]):
-        if banned[_name(one)] is None:
-            return one
-    left_out = [_name(one) for one in steps[:-1]]
+def _back(
+    held: Sequence[Held],
+    banned: Mapping[str, Quarantine],
+    place: Place,
+    rings: Rings,
+    runs: ReleaseValues | None,
+) -> Held:
+    """What the ring goes back to, of all that it held."""
+    if runs and went_back(held) and held[-1].release not in banned:
+        return held[-1]
+    found = step_back(held, banned)
+    if found is not None:
+        return found
+    left_out = [one.release for one in stack(held)[:-1]]
     but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
+    below = rings.below(place.ring)
+    another = "`release write --push`" if below is None else f"`release promote` from {below.name}"
     raise NothingBefore(
         f"Expected a release that {place.ring} of {place.model} on {place.target} had before the "
-        f"one it has, but there is none{but}. Promote another release to it, or take its clusters "
-        "out of the ring by their label."
+        f"one it has, but there is none{but}. Bring another release to it ({another}), or take its "
+        "clusters out of the ring by their label."
     )
 
 
@@ -138,7 +138,7 @@ def _move(snapshot: Snapshot, planned: Planned, chosen: Held, why: str | None) -
     commit = chosen.change.commit
     replaced = [("Replaces", planned.runs.image.tag)] if planned.runs else []
     return Move(
-        subject=f"Roll {place.model} on {place.target} in {place.ring} back to {_name(chosen)}",
+        subject=f"Roll {place.model} on {place.target} in {place.ring} back to {chosen.release}",
         body=f"{place.ring} gets back what it had from {commit.name[:12]} on, byte for byte.",
         trailers=(
             ("Release", tag),
@@ -155,4 +155,4 @@ def _move(snapshot: Snapshot, planned: Planned, chosen: Held, why: str | None) -
 
 def _quarantine_of(held: Held) -> str:
     root = Workspace(root=Path())
-    return str(quarantine_path(root, _name(held)))
+    return str(quarantine_path(root, held.release))

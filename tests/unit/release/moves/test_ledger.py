@@ -50,9 +50,7 @@ def test_a_merge_request_that_is_open_is_named(repository: GitOpsRepository, run
 def test_a_quarantined_release_goes_nowhere(repository: GitOpsRepository, run: Run) -> None:
     result = run("quarantine", TAG, "--why", "no boxes\nat night")
     assert result.exit_code == 0, result.output
-    assert f"runs in canary: `release rollback meter --target {TARGET} --ring canary`" in (
-        result.stdout
-    )
+    assert "  runs in canary: no other before it; bring one, or take" in result.stdout
     kept = json.loads(repository.at(RECORD))
     assert (kept["why"], kept["by"]) == ("no boxes at night", "Ada <ada@example.com>")
     assert repository.subjects()[0] == f"Quarantine {TAG}"
@@ -63,6 +61,21 @@ def test_a_quarantined_release_goes_nowhere(repository: GitOpsRepository, run: R
     # Whoever answers for it can.
     assert run("promote", "meter", *PILOT, "--override", "all", "--why", "x").exit_code == 0
     assert "\nOverride: quarantine\n" in git(repository.bare, "log", "-1", "--format=%B", "main")
+
+
+def test_a_rollback_is_named_where_a_ring_has_what_to_go_back_to(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    """A command that would be refused is no advice: what lies before may be quarantined too."""
+    publish(repository, "canary")
+    back = f"`release rollback meter --target {TARGET} --ring canary`"
+    assert f"  runs in canary: {back}" in run("quarantine", TWO.release, "--why", "x").stdout
+    run("quarantine", TAG, "--why", "no boxes")
+    again = run("quarantine", TWO.release, "--why", "x")
+    assert "  runs in canary: no other before it; bring one" in again.stdout
+    refused = run("rollback", "meter", "--target", TARGET, "--ring", "canary")
+    assert refused.exit_code == 2
+    assert "Bring another release to it (`release write --push`)" in refused.stderr
 
 
 def test_twice_is_once_and_lifting_ends_it(repository: GitOpsRepository, run: Run) -> None:
