@@ -138,7 +138,7 @@ def _differences(
 ) -> tuple[str, ...]:
     """MLflow's aliases against the candidates and what each ring runs."""
     gone = _rings_gone(workspace, targets, snapshot) if snapshot else set()
-    unused = _removed(workspace, targets - _behind(workspace, snapshot, targets)) | gone
+    unused = _without(workspace, targets - _behind(workspace, snapshot, targets)) | gone
     wanted = dict.fromkeys(sorted(unused, key=lambda one: (one.model, one.target, one.ring)), "")
     for one in statuses:
         if one.candidate is not None and not one.behind:
@@ -152,13 +152,15 @@ def _differences(
     return tuple(differences(workspace, wanted))
 
 
-def _removed(workspace: Workspace, targets: Collection[str]) -> set[Place]:
-    """Where models that were published would be a candidate, had `pipeline remove-model` not taken
-    them away: their records stay."""
-    there = {(model, name) for name in targets for model in models_of(workspace, name)}
+def _without(workspace: Workspace, targets: Collection[str]) -> set[Place]:
+    """Where models that were published would be a candidate, were there one: none of their engines
+    passes any more, or `pipeline remove-model` took them away."""
+    paths = {one: candidates_path(workspace, one) for one in targets}
+    known = {one: Candidates.read(path) for one, path in paths.items() if path.is_file()}
+    there = {(model, name) for name, found in known.items() for model in found.candidates}
     return {
         Place(model=model, target=target, ring=CANDIDATE)
-        for model, target in _published(workspace, targets) - there
+        for model, target in _published(workspace, known.keys()) - there
     }
 
 
@@ -230,9 +232,9 @@ def candidates_by_place(
     workspace: Workspace, target: str | None
 ) -> dict[Place, ReleaseValues | None]:
     """Each model's candidate, as the records of this clone have it: after `git revert` the one
-    before, and none of a model that was removed."""
+    before, and none of a model that has none."""
     chosen = _recorded(workspace, target)
-    return dict.fromkeys(_removed(workspace, chosen)) | {
+    return dict.fromkeys(_without(workspace, chosen)) | {
         Place(model=model, target=name, ring=CANDIDATE): values_of(
             read_publication(workspace, one.release)
         )

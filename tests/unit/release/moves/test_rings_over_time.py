@@ -290,3 +290,22 @@ OverTime.TestCase.settings = settings(
     max_examples=3, stateful_step_count=14, phases=[Phase.generate], deadline=None
 )
 TestOverTime = OverTime.TestCase
+
+
+def test_a_candidate_of_mlflow_where_none_passes_any_more() -> None:
+    """As after a `--repair` in a clone that had not got that yet."""
+    state = OverTime()
+    try:
+        before = state.candidate()
+        version = state.store.version_of(NAME, before)
+        assert version
+        for precision in PRECISIONS:
+            state.release(precision, "FAIL", 5, rebuilt=False, only=False, push=None, pull=False)
+        assert state.store.release_at(NAME, "candidate") == ""
+        state.store.point_alias(NAME, "candidate", version)
+        (told,) = status(state.builder, None).differ
+        assert f"git's candidate is none, MLflow's alias {before}. Run `release status" in told
+        repair(state.builder, None, state.said.append)
+        assert state.store.release_at(NAME, "candidate") == ""
+    finally:
+        state.teardown()
