@@ -105,8 +105,8 @@ def refuse_older(snapshot: Snapshot, target: str) -> None:
         raise Conflict(
             f"Expected this clone to stand on commit {source[:12]} or a later one, of which "
             f"{snapshot.gitops.shown} has the releases of {target} ({written.who} brought them in "
-            f"{written.name[:12]}), but it is older. {UNMOVED} `git pull` brings it up to date, in "
-            "GitLab a new pipeline."
+            f"{written.name[:12]}), but it is older. {UNMOVED} {pull(snapshot)} brings it up to "
+            "date, in GitLab a new pipeline."
         )
 
 

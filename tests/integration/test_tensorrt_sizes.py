@@ -21,7 +21,7 @@ from tests.integration.test_tensorrt_rtx import ROW, RTX, SIDE, check, with_targ
 
 pytestmark = pytest.mark.integration
 
-SIZES = ("s", "m", pytest.param("l", marks=pytest.mark.long), "x")
+SIZES = ("s", "m", *(pytest.param(one, marks=pytest.mark.long) for one in "lx"))
 """l has the layers of x, and x is the larger one."""
 
 
