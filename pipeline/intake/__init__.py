@@ -2,7 +2,8 @@
 
 names             the rule for names of models and targets
 checkpoint        a YOLOv8 checkpoint; `checkpoint_file` bounds it and
-                  `checkpoint_scan` looks through its pickle first
+                  `checkpoint_scan` looks through its pickle first; stand_ins: plain values
+                  for what it holds besides a network
 network           whether the network in it is whole, of YOLOv8's size, and runs
 training          what it says of its training
 memory            a bound on what reading it may take

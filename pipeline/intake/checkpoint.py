@@ -28,8 +28,6 @@ from pipeline.intake.checkpoint_file import check_archive, read_file
 from pipeline.intake.checkpoint_scan import (
     NAMESPACE,
     OLD_NAMES,
-    PATHS,
-    RANGES,
     TORCH_LAYERS,
     ULTRALYTICS_LAYERS,
     OtherNumbers,
@@ -48,6 +46,7 @@ from pipeline.intake.network import (
     strides,
 )
 from pipeline.intake.saved_anew import unwrapped
+from pipeline.intake.stand_ins import NUMBER_KINDS, STAND_INS
 from pipeline.intake.training import left_out, trained_imgsz, trained_with, unfinished
 from pipeline.progress import note
 
@@ -64,12 +63,6 @@ it, and float32 of float16; the stacks of torch's threads are in it."""
 
 _NEWEST_PROTOCOL = 3
 """Of pickles that torch reads without running them; torch.save writes 2."""
-
-_NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
-"""NumPy's kinds of the metrics of a training."""
-
-_LONGEST_RANGE = 100_000
-"""Numbers: a hostile one would fill the memory as a list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,31 +294,7 @@ def _safe_globals() -> list[Any]:
         for name in (*TORCH_LAYERS, *ULTRALYTICS_LAYERS, NAMESPACE)
     }
     old = {old: classes[new] for old, new in OLD_NAMES.items()}
-    scalar = np.float64(0).__reduce__()[0]
-    numbers = {
-        "numpy.core.multiarray.scalar": scalar,
-        "numpy._core.multiarray.scalar": scalar,
-        "numpy.dtype": _number_kind,
-    }
-    plain = dict.fromkeys(PATHS, _path_text) | dict.fromkeys(RANGES, _range_list)
-    kinds = [type(np.dtype(kind)) for kind in _NUMBERS]
-    return [*((value, name) for name, value in (classes | old | numbers | plain).items()), *kinds]
-
-
-def _number_kind(name: object, *_: object) -> Any:
-    """A kind of numbers: other kinds of NumPy's may take any space."""
-    if name not in _NUMBERS:
-        raise pickle.UnpicklingError(f"{str(name)[:20]!r} is no kind of a metric")
-    return np.dtype(str(name))
-
-
-def _path_text(*parts: object) -> str:
-    """A path as text, so that no object of a checkpoint stands for a place on this machine."""
-    return "/".join(map(str, parts))
-
-
-def _range_list(*bounds: int) -> list[int]:
-    return list(range(*bounds)[:_LONGEST_RANGE])
+    return [*((value, name) for name, value in (classes | old | STAND_INS).items()), *NUMBER_KINDS]
 
 
 def _named(module: Any, name: str) -> Any:
