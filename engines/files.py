@@ -218,11 +218,18 @@ def raise_unless_gone(error: OSError) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content, as 64 hex digits."""
+    """SHA-256 of a file's content, as 64 hex digits.
+
+    Raises OSError, as of a disk that fails, where less of it comes than it has.
+    """
     with path.open("rb") as file:
-        digest = hashlib.sha256()
+        digest, got = hashlib.sha256(), 0
         while block := file.read(1 << 20):
             digest.update(block)
+            got += len(block)
+        has = os.fstat(file.fileno()).st_size
+    if got < has:
+        raise OSError(errno.EIO, f"{got} bytes came of {has}", str(path))
     return digest.hexdigest()
 
 

@@ -69,6 +69,8 @@ def push(
     image = _recorded(workspace, release)
     signed = _signed(workspace, image)
     repository = _repository(workspace, publication, registry)
+    if str(repository) not in image.repositories:
+        _refuse_for_trying(workspace, release, repository, signed)
     client = Client(repository=repository, credentials=find_credentials(str(repository)), say=say)
     # What was pushed from another machine need not lie here: a job of CI has a clone and no images.
     there = str(repository) in image.repositories and _has(client, image)
@@ -77,7 +79,6 @@ def push(
     if there or _has(client, image):
         say(f"{repository}:{release} is there already")
     else:
-        _refuse_for_trying(workspace, release, repository, signed)
         say(f"{repository}:{release}: pushing {image.digest}")
         copy(workspace.images, release, repository, client.credentials, say)
         if not _has(client, image):

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from factories.unreadable import make_unreadable
@@ -481,3 +481,23 @@ def test_a_folder_is_replaced_where_two_cannot_change_places(
         raise KeyboardInterrupt
     assert path.exists() == there
     assert [one.name for one in new.iterdir()] == ["new"]
+
+
+def test_less_than_a_file_has_is_no_digest_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a part would be written down as the file's."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(bytes(3 << 20))
+    real = Path.open
+
+    def cut(self: Path, mode: str = "r") -> IO[Any]:
+        file: IO[Any] = real(self, mode)
+        read, ends = file.read, iter([1 << 20, 0])
+        monkeypatch.setattr(file, "read", lambda _: read(next(ends)), raising=False)
+        return file
+
+    monkeypatch.setattr(Path, "open", cut)
+    with pytest.raises(OSError, match="1048576 bytes came of 3145728") as caught:
+        sha256_file(path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
