@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from pipeline.intake.checkpoint_scan import Scan, attributes
-from pipeline.intake.saved_anew import plain, unwrapped
+from pipeline.intake.saved_anew import of_a_whole, plain, unwrapped
 
 _TASKS = {
     "ultralytics.nn.tasks.SegmentationModel": "segment",
@@ -71,8 +71,9 @@ def _wrapped(path: Path, found: Scan) -> str | None:
         if _WHOLE.fullmatch(name):
             return (
                 f"Expected the .pt that training saves in {path}, got all of a YOLO object, as "
-                "`torch.save` writes it. Nothing in it was run. Save it with its own `.save(FILE)`,"
-                " or give the best.pt of the training."
+                "`torch.save` writes it. Nothing in it was run. Give the best.pt of the training; "
+                f"of one of your own, take the network out (`{of_a_whole(path)}`), and give "
+                "plain.pt."
             )
     return None
 

@@ -15,6 +15,14 @@ _PLAIN = (
 )
 """Not by `YOLO.save`, which Ultralytics has since 8.1 only."""
 
+_OF_A_WHOLE = (
+    'import sys, torch; one = torch.load(sys.argv[1], map_location="cpu", weights_only=False); '
+    "one = one.model; args = one.args if isinstance(one.args, dict) else vars(one.args); "
+    "args = {k: v for k, v in args.items() if type(v) in (bool, int, float, str, list)}; "
+    "one.args, one.criterion = args, None; "
+    "torch.save(dict(model=one, train_args=args), sys.argv[2])"
+)
+
 _UNWRAPPED = (
     "import sys, torch, torch.distributed as dist; "
     'dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1); '
@@ -37,6 +45,11 @@ _NAMES_SHOWN = 10
 def plain(path: Path) -> str:
     """The network of a checkpoint, and its training arguments as plain data, in plain.pt."""
     return _command(_PLAIN, path, "plain.pt")
+
+
+def of_a_whole(path: Path) -> str:
+    """The network out of all of a YOLO object, in plain.pt."""
+    return _command(_OF_A_WHOLE, path, "plain.pt")
 
 
 def unwrapped(path: Path) -> str:

@@ -366,7 +366,7 @@ def test_another_generation_saved_while_it_trained(tmp_path: Path) -> None:
         ("models.yolo", "Model", "of Ultralytics' own layers, got models.yolo.Model.*YOLOv5"),
         ("yolov5.models.yolo", "DetectionModel", "got yolov5.models.yolo.DetectionModel"),
         ("__main__", "C2f_v2", "got __main__.C2f_v2.*changed by a script, as by pruning"),
-        ("ultralytics.models.yolo.model", "YOLO", "all of a YOLO object.*`.save"),
+        ("ultralytics.models.yolo.model", "YOLO", "all of a YOLO object.*best.pt.*`python -c"),
         ("ultralytics.yolo.engine.model", "YOLO", "all of a YOLO object"),
         ("models_of_theirs", "Model", "could run code"),
     ],

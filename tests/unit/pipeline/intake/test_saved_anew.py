@@ -24,6 +24,16 @@ def alone(path: Path, network: Any) -> None:
     torch.save(network, path)
 
 
+def whole(path: Path, network: Any) -> None:
+    import torch
+    from ultralytics import YOLO
+
+    one = YOLO("yolov8n.yaml")
+    network.args = {"imgsz": 96, "callback": print}
+    one.model = network
+    torch.save(one, path)
+
+
 def distributed(path: Path, network: Any) -> None:
     import torch
     import torch.distributed as dist
@@ -56,6 +66,7 @@ def named(names: Any) -> Callable[[Path, Any], None]:
     "write",
     [
         alone,
+        whole,
         distributed,
         compiled,
         with_a_callback,
