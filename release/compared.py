@@ -17,6 +17,7 @@ from release.records import (
     Publication,
     publication_path,
     read_publication,
+    read_quarantine,
 )
 from release.tags import make_tag
 
@@ -85,6 +86,14 @@ def as_published(
         and not _fails(workspace, config.target, one.engine)
         and publication_path(workspace, one.release).is_file()
     ]
+
+
+def not_quarantined(workspace: Workspace, found: Sequence[Publication]) -> list[Publication]:
+    """Those `found` that a ring may get; all of a model of which each one is quarantined, which
+    leaves its candidate what it was."""
+    free = [one for one in found if read_quarantine(workspace, one.release) is None]
+    models = {one.model for one in free}
+    return [*free, *(one for one in found if one.model not in models)]
 
 
 def _fails(workspace: Workspace, target: str, engine: str) -> bool:

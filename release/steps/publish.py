@@ -21,6 +21,7 @@ from release.compared import (
     check_pictures,
     failed_since,
     failing_since,
+    not_quarantined,
     others_that_hold,
     publication_of,
 )
@@ -71,7 +72,8 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     Engines that did not pass are skipped. What was published before is found again and not made
     twice. A model whose candidate fails gets the best of what passes, or has none and no alias any
     more. Where its measurement is INVALID, or this is about another `engine`, the candidate stays
-    where it was, unless another engine is better than it was when it was published.
+    where it was, unless another engine is better than it was when it was published. A quarantined
+    one is the candidate only where nothing else passes.
 
     Raises InputError for an engine that was not judged by the budgets of now, or engines of a model
     that were evaluated on different pictures, WrongEngine for files that were changed after that,
@@ -195,10 +197,14 @@ def _tell_mlflow(
             for judged, submission in zip(passed, submissions, strict=True)
         ]
         kept = as_published(workspace, config, before.values(), [*publications, *others])
-        for one in kept:
-            say(f"{one.engine}: the candidate {one.release} is compared as it was published")
         # Git is the truth: what another MLflow had, or this one before, is compared all the same.
-        compared = sorted([*publications, *others, *kept], key=_engine_name)
+        found = sorted([*publications, *others, *kept], key=_engine_name)
+        compared = not_quarantined(workspace, found)
+        for one in found:
+            if one not in compared:
+                say(f"{one.release}: quarantined, so another engine that passed is the candidate")
+            elif one in kept:
+                say(f"{one.engine}: the candidate {one.release} is compared as it was published")
         chosen = choose(config.policy, compared, before, config.policy_margin)
         for model, candidate in chosen.items():
             _say_whose_it_was(workspace, named[model], candidate, say)

@@ -56,7 +56,8 @@ def write(workspace: Workspace, target: str | None, say: Say) -> dict[Path, str]
                 if banned is not None:
                     say(
                         f"{one.release}: quarantined by {banned.by} ({banned.why}), so {ring} of "
-                        f"{one.model} on {name} stays as it is"
+                        f"{one.model} on {name} stays as it is; where its engines are, `release "
+                        f"publish --target {name}` takes the next best that passes"
                     )
                     continue
                 path = release_file(workspace, one.model, name, ring)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,14 @@ from engines.config.target import Policy, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.verdict import judged
-from release.records import Candidate, Candidates, candidates_path, read_publication
+from release.records import (
+    Candidate,
+    Candidates,
+    Quarantine,
+    candidates_path,
+    quarantine_path,
+    read_publication,
+)
 from release.steps import publish as step
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -64,6 +72,7 @@ class OverTime(RuleBasedStateMachine):
         """Precision to the release that lies there, if it was published."""
         self.candidate: Candidate | None = None
         self.records: dict[Path, bytes] = {}
+        self.quarantined: set[str] = set()
         for precision in PRECISIONS:
             first = Measured(verdict="PASS", p50_ms=10, map50_95=0.7, size=1000, pictures="a" * 64)
             self._measure(precision, first)
@@ -130,6 +139,19 @@ class OverTime(RuleBasedStateMachine):
         for kept in (self.store.versions, self.store.aliases, self.store.files):
             kept.clear()
 
+    @rule(precision=st.sampled_from(PRECISIONS))
+    def quarantine_or_lift(self, precision: str) -> None:
+        release = self.releases.get(precision)
+        if release is None:
+            return
+        path = quarantine_path(self.workspace, release)
+        self.quarantined ^= {release}
+        if release in self.quarantined:
+            at = datetime(2026, 11, 30, tzinfo=timezone.utc)
+            Quarantine(release=release, why="no boxes", by="Ada", at=at).write(path)
+        else:
+            path.unlink()
+
     @rule(only=st.sampled_from([None, None, *PRECISIONS]))
     def publish(self, only: str | None) -> None:
         before = self.candidate
@@ -160,7 +182,8 @@ class OverTime(RuleBasedStateMachine):
 
     def _expect(self, before: Candidate | None, only: str | None) -> None:
         """Of what passes and was published, and the candidate `before` as it was published unless
-        there is something newer, the best by more than what is chance."""
+        there is something newer, the best by more than what is chance. What is quarantined counts
+        where there is nothing else."""
         passing, now = self._compared("none more"), self.candidate
         held = before.engine.removeprefix("meter-") if before else None
         failed = held is not None and self.engines[held].verdict == "FAIL"
@@ -172,6 +195,11 @@ class OverTime(RuleBasedStateMachine):
         kept = before is not None and held not in passing and not failed
         if before and held and kept:
             passing[held] = self._as_published(before.release)
+        releases = {one: self.releases[one] for one in passing if one in self.releases}
+        if before and held and kept:
+            releases[held] = before.release
+        free = {one: passing[one] for one in passing if releases[one] not in self.quarantined}
+        passing = free or passing
         assert now is not None
         chosen = now.engine.removeprefix("meter-")
         unbeaten = [
@@ -180,9 +208,7 @@ class OverTime(RuleBasedStateMachine):
             if not any(self._beats(other, one) for other in passing.values())
         ]
         assert chosen == held if held in unbeaten else chosen in unbeaten
-        assert now.release == (
-            before.release if before and kept and chosen == held else self.releases[chosen]
-        )
+        assert now.release == releases[chosen]
 
     def _as_published(self, release: str) -> Measured:
         found = read_publication(self.workspace, release).figures

@@ -3,6 +3,7 @@ itself is tried in tests/integration."""
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from release.records import (
     Candidate,
     Candidates,
     Figures,
+    Quarantine,
     candidates_path,
     publication_path,
+    quarantine_path,
     read_publication,
 )
 from release.steps.publish import publish
@@ -88,6 +91,36 @@ def test_a_candidate_that_is_measured_in_vain_is_compared_as_it_was_published(
     add_engine("fp32", p50_ms=fp32_ms)
     now = publish(workspace, TARGET, only, lambda _: None).candidates
     assert now.candidates["meter"].engine == chosen
+
+
+@pytest.mark.parametrize("only", [None, "meter-fp32"])
+@pytest.mark.parametrize("fp16_verdict", ["PASS", "INVALID"])
+def test_the_next_best_takes_the_place_of_a_quarantined_candidate(
+    workspace: Workspace,
+    add_engine: Any,
+    store: MlflowDouble,
+    only: str | None,
+    fp16_verdict: VerdictName,
+) -> None:
+    """It stayed the candidate, so that the canary got none."""
+    add_engine("fp16", p50_ms=8.0)
+    first = told(workspace, "meter-fp16")[0].candidates["meter"].release
+    at = datetime(2026, 11, 30, tzinfo=timezone.utc)
+    banned = Quarantine(release=first, why="no boxes", by="Ada", at=at)
+    banned.write(quarantine_path(workspace, first))
+    # Alone it stays: nobody said that it is no release any more, and `write` leaves it out.
+    assert told(workspace, "meter-fp16")[0].candidates["meter"].release == first
+    add_engine("fp32", p50_ms=12.0)
+    add_engine("fp16", p50_ms=8.0, verdict=fp16_verdict)
+    found, said = told(workspace, only)
+    now = found.candidates["meter"]
+    assert now.engine == "meter-fp32"
+    assert store.release_at(f"meter.{TARGET}", "candidate") == now.release
+    assert f"{first}: quarantined, so another engine that passed is the candidate" in said
+    quarantine_path(workspace, first).unlink()
+    assert told(workspace)[0].candidates["meter"].release == (
+        first if fp16_verdict == "PASS" else now.release
+    )
 
 
 def test_one_engine_says_nothing_of_the_others(
