@@ -280,8 +280,14 @@ def _or_without(split: str) -> str:
     return "" if split == "val" else f", or take `{split}` out of the file"
 
 
+_DRIVE = re.compile(r"/[A-Za-z]:[/\\]")
+"""A whole path of Windows, which is none here."""
+
+
 def _mend(place: Path, missing: bool) -> str:
     if not place.is_file():
+        if _DRIVE.search(str(place)):
+            return "Write where they lie on this machine, best from the folder of this file"
         return "Write the path with `/`" if "\\" in place.name else "Fix the path"
     if missing:
         return "Write the lines of the list from its folder, as `./images/a.jpg`, or as whole paths"

@@ -79,6 +79,14 @@ def split(data: DataYaml) -> Split:
     )
 
 
+_KNOWN = {
+    "train": ": the accuracy is then that on pictures of the training, which no site sees",
+    "test": "",
+    "val": "",
+}
+"""What it costs to go without a split that has the pictures of another one."""
+
+
 def _check_filled(data: DataYaml, sets: dict[str, list[Sample]], shared: str, doubled: str) -> None:
     for purpose, samples in sets.items():
         if not samples:
@@ -88,7 +96,7 @@ def _check_filled(data: DataYaml, sets: dict[str, list[Sample]], shared: str, do
                 f"{data.path}: expected enough different pictures for three disjoint sets, but "
                 f"none are left for {purpose} (pictures: {counts}). "
                 + (
-                    f"Evaluate on other pictures, or take `{doubled}` out."
+                    f"Evaluate on other pictures, or take `{doubled}` out{_KNOWN[doubled]}."
                     if shared
                     else "Add `train` or more pictures."
                 )

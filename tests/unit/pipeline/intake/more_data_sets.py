@@ -95,6 +95,8 @@ def _places() -> None:
         PLAIN.replace("images/val", "images\\val"),
         "is not there. Write the path with",
     )
+    for name, path in (("drive", "C:/set/images/val"), ("drive_back", "C:\\set\\images\\val")):
+        yaml(name, PLAIN.replace("images/val", path), "Write where they lie on this machine")
     yaml(
         "list_with_one_gone",
         PLAIN.replace("images/val", "[images/val, images/gone]"),

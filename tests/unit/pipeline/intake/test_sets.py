@@ -216,7 +216,7 @@ def test_pictures_for_training_that_are_those_for_evaluation(tmp_path: Path, sha
         for index in range(1, 6):
             (tmp_path / f"images/train/{index}.png").unlink()
     said = (
-        "train 6, val 6, test 0; 6 of train are in val too.*take `train` out"
+        "train 6, val 6, test 0; 6 of train are in val too.*take `train` out: the accuracy is then"
         if shared
         else (r"\(pictures: train 1, val 3, test 0\). Add `train` or more")
     )
