@@ -160,11 +160,12 @@ def _other_code(path: Path, found: Scan) -> str | None:
 
 def _untrusted(path: Path, found: Scan) -> str:
     others = [name for name in found.foreign if not name.startswith(_NETWORK)]
+    command = plain(path, namespace="argparse.Namespace" in others)
     return (
         f"Refused to load {path}: its pickle names {', '.join(others[:4])}, which is not on the "
         "list of what a YOLOv8 checkpoint needs, so loading it could run code. Nothing in it was "
         "run. If you trained it yourself, save the network without what else is in the file "
-        f"(`{plain(path)}`), and give plain.pt; else do not trust it."
+        f"(`{command}`), and give plain.pt; else do not trust it."
     )
 
 

@@ -11,9 +11,16 @@ _PLAIN = (
     "import sys, torch; from ultralytics import YOLO; one = YOLO(sys.argv[1]).model; "
     "args = {k: v for k, v in one.args.items() if type(v) in (bool, int, float, str, list)}; "
     "one.args, one.criterion = args, None; "
+    "[(m._forward_hooks.clear(), m._forward_pre_hooks.clear()) for m in one.modules()]; "
     "torch.save(dict(model=one, train_args=args), sys.argv[2])"
 )
 """Not by `YOLO.save`, which Ultralytics has since 8.1 only."""
+
+_NAMESPACE = (
+    "from argparse import Namespace as N; "
+    "N.keys, N.__getitem__ = (lambda s: vars(s).keys()), (lambda s, k: vars(s)[k]); "
+)
+"""So that Ultralytics, which unpacks the arguments of a training, can unpack these."""
 
 _OF_A_WHOLE = (
     'import sys, torch; one = torch.load(sys.argv[1], map_location="cpu", weights_only=False); '
@@ -42,9 +49,10 @@ _NAMED = (
 _NAMES_SHOWN = 10
 
 
-def plain(path: Path) -> str:
-    """The network of a checkpoint, and its training arguments as plain data, in plain.pt."""
-    return _command(_PLAIN, path, "plain.pt")
+def plain(path: Path, *, namespace: bool = False) -> str:
+    """The network of a checkpoint, and its training arguments as plain data, in plain.pt; where
+    those are a `namespace` of argparse too."""
+    return _command(f"{_NAMESPACE}{_PLAIN}" if namespace else _PLAIN, path, "plain.pt")
 
 
 def of_a_whole(path: Path) -> str:

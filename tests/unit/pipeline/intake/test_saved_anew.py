@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import sys
@@ -54,6 +55,20 @@ def with_a_callback(path: Path, network: Any) -> None:
     save(path, network)
 
 
+def with_a_hook(path: Path, network: Any) -> None:
+    network.args = {"imgsz": 96}
+    network.model[0].register_forward_hook(print)
+    network.model[1].register_forward_pre_hook(print)
+    save(path, network)
+
+
+def with_a_namespace(path: Path, network: Any) -> None:
+    import torch
+
+    network.args = argparse.Namespace(imgsz=96)
+    torch.save({"model": network, "train_args": argparse.Namespace(imgsz=96)}, path)
+
+
 def named(names: Any) -> Callable[[Path, Any], None]:
     def write(path: Path, network: Any) -> None:
         network.names = names
@@ -70,6 +85,8 @@ def named(names: Any) -> Callable[[Path, Any], None]:
         distributed,
         compiled,
         with_a_callback,
+        with_a_hook,
+        with_a_namespace,
         named({0: "bolt", 1: "bolt"}),
         named({1: "bolt", 2: "nut"}),
     ],
