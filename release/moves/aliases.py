@@ -102,7 +102,8 @@ def _difference(workspace: Workspace, store: Store, place: Place, release: str) 
     if release and store.version_of(name, release) is None:
         remedy = (
             f"MLflow has no version of that release: run `release publish --target {place.target}` "
-            "where its engine is, or set MLFLOW_TRACKING_URI to the store that it was published to"
+            "where its engine is, or set MLFLOW_TRACKING_URI to the store that it was published "
+            "to. Where neither is left, only the alias is missing, until the next release"
         )
     return (
         f"{place.model} on {place.target}: git's {place.ring} is {release or 'none'}, MLflow's "

@@ -42,6 +42,9 @@ class HandedOver:
     will_run: ReleaseValues | None
     left: str | None
     """Why the ring stays as it is, where the clone has another release for it."""
+    gone: tuple[str, ...]
+    """Releases of which somebody took the record off the branch, as `git revert` of the commit that
+    brought it does."""
     move: Move | None
     """None where the branch has all of it."""
     refusal: None = None
@@ -80,6 +83,7 @@ def plan_handing_over(
     before = snapshot.left_at() or snapshot
     old, now = _contents(before, ours), _contents(snapshot, ours)
     files = {path: one for path, one in ours.items() if one not in (old[path], now[path])}
+    gone = tuple(path.split("/")[2] for path in ours if _is_gone(path, old, now))
     if place is not None and will_run != runs and place.path not in files:
         place = None  # nothing new here, and the branch has moved on
     if not alone and (place is None or will_run == runs):
@@ -90,7 +94,11 @@ def plan_handing_over(
     if move is not None:
         # It rests on what this clone stands on, which may be older: again it would be as old.
         check_still(snapshot, move, f"{pull(snapshot)} brings it here, in GitLab a new pipeline. ")
-    return HandedOver(place=place, runs=runs, will_run=will_run, left=left, move=move)
+    return HandedOver(place=place, runs=runs, will_run=will_run, left=left, gone=gone, move=move)
+
+
+def _is_gone(path: str, old: Mapping[str, bytes | None], now: Mapping[str, bytes | None]) -> bool:
+    return path.endswith("/publication.json") and now[path] is None and old[path] is not None
 
 
 def refuse_older(snapshot: Snapshot, target: str) -> None:

@@ -68,7 +68,13 @@ def _hand_over(
 def _show(workspace: Workspace, target: str, last: bool, say: Say, planned: HandedOver) -> None:
     if planned.left:
         say(planned.left)
-    if planned.move is None and last:
+    if planned.gone and last:
+        say(
+            f"{target}: somebody took the records of {', '.join(planned.gone)} off the branch, as "
+            "`git revert` of a release does. Where they are wanted, run `release publish --target "
+            f"{target}` where the engines are, then `release write --push`"
+        )
+    elif planned.move is None and last:
         say(f"{target}: the branch has all of it")
     if planned.place is None or planned.will_run in (None, planned.runs):
         return

@@ -200,6 +200,10 @@ def test_a_first_release_that_was_reverted_does_not_come_back(
     git(repository.root, "pull", "--quiet", "origin", "main")
     git(repository.root, "revert", "--no-edit", "HEAD")
     git(repository.root, "push", "--quiet", "origin", "HEAD:main")
+    again = write(first.root, "--push")
+    # Its clone loses them too, by standing where the branch does.
+    assert f"{TARGET}: somebody took the records of {TWO.release} off the branch" in again.stdout
+    assert "the branch has all of it" not in again.stdout
     later = repository.clone(tmp_path / "later")
     publish(later, TWO)
     result = write(later.root, "--push")
