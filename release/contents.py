@@ -68,26 +68,30 @@ def contents_of(workspace: Workspace, release: str) -> Contents:
     publication = read_publication(workspace, release)
     judged = load_judged(workspace, publication.target, publication.engine)
     found = make_tag(judged.manifest).name
+    record = workspace.relative(publication_path(workspace, release).parent)
+    publish = f"`release publish --target {publication.target}`"
     if judged.verdict.verdict != "PASS":
-        its = "it" if found == release else f"{found}, built since then,"
+        # That it is measured anew is said now, since it would be the next refusal.
+        same = found == release
+        its = "it" if same else f"{found}, built since then,"
+        then = f"where nobody has the release yet, remove {record} and run {publish}"
+        then = f"{then if same else publish}, then the same command of the candidate again"
         on = f"{publication.engine} --target {publication.target}"
         raise InputError(
             f"Expected {release} in {judged.folder.path} as it was published, but {its} is "
             f"{judged.verdict.verdict} by now: see the verdict's `reasons`. "
-            f"Run `pipeline benchmark {on}` and `pipeline gate {on}`; once it passes, `release "
-            f"publish --target {publication.target}`, then the same command again."
+            f"Run `pipeline benchmark {on}` and `pipeline gate {on}`; once it passes, {then}."
         )
     if found != release:
         raise WrongEngine(
             f"Expected the engine that was published as {release} in {judged.folder.path}, got "
-            f"another one ({found}). Publish it: `release publish --target {publication.target}`."
+            f"another one ({found}). Publish it: {publish}."
         )
     if judged.verdict.judged != publication.judged:
-        record = workspace.relative(publication_path(workspace, release).parent)
         raise WrongEngine(
             f"Expected the measurements of {release} with which it was published, got other "
             f"measurements in {judged.folder.path}: it was measured again. Where nobody has the "
-            f"release yet, remove {record} and run `release publish --target {publication.target}`."
+            f"release yet, remove {record} and run {publish}."
         )
     names = (publication.engine_file, Manifest.file, Verdict.file, Evaluation.file, GOLDEN)
     return Contents(

@@ -167,7 +167,7 @@ def _without_page(said: str) -> str:
 
 def refused(error: Exception, asked: Asked) -> str:
     """The sentence for a store that did not do its part, with what puts it right."""
-    wanted = "say what it holds" if asked.reading else "take the release"
+    wanted = "say what it holds" if asked.reading else "take what it is told"
     again = "." if asked.reading else ": it goes on where this one stopped."
     return (
         f"Expected {asked} to {wanted}, but it did not: {reason_of(error, *asked.uris)} "

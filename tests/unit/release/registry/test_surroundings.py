@@ -363,7 +363,7 @@ def test_a_path_that_sqlite_does_not_open(tmp_path: Path) -> None:
     ("reading", "said", "end"),
     [
         (True, "to say what it holds, but", "again."),
-        (False, "to take the release, but", "stopped."),
+        (False, "to take what it is told, but", "stopped."),
     ],
 )
 def test_a_command_that_only_asks_says_so(reading: bool, said: str, end: str) -> None:

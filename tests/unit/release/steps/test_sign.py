@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -354,4 +355,13 @@ def test_a_candidate_that_nobody_signed_before_it_was_measured_in_vain(
     said = str(raised.value)
     assert f"Expected {release} in " in said
     assert ("built since then, is INVALID" in said) == bool(build)
-    assert f"once it passes, `release publish --target {TARGET}`, then the same command" in said
+    record = workspace.records / release
+    removed = f"nobody has the release yet, remove {workspace.relative(record)}"
+    assert (removed in said) != bool(build)
+    # Which leads on, though it is another measurement then.
+    add_engine("fp16", p50_ms=11.0, build=build)
+    if not build:
+        shutil.rmtree(record)
+    again = publish_on_paper(workspace, "meter-fp16").release
+    assert (again == release) != bool(build)
+    assert signed(workspace, again).is_file()
