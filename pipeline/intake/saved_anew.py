@@ -7,14 +7,18 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-_PLAIN = (
-    "import sys, torch; from ultralytics import YOLO; one = YOLO(sys.argv[1]).model; "
-    "args = {k: v for k, v in one.args.items() if type(v) in (bool, int, float, str, list)}; "
+_SAVED = (
+    "args = {k: v for k, v in args.items() if type(v) in (bool, int, float, str, list)}; "
     "one.args, one.criterion = args, None; "
     "[(m._forward_hooks.clear(), m._forward_pre_hooks.clear()) for m in one.modules()]; "
     "torch.save(dict(model=one, train_args=args), sys.argv[2])"
 )
 """Not by `YOLO.save`, which Ultralytics has since 8.1 only."""
+
+_PLAIN = (
+    "import sys, torch; from ultralytics import YOLO; one = YOLO(sys.argv[1]).model; "
+    f"args = one.args; {_SAVED}"
+)
 
 _NAMESPACE = (
     "from argparse import Namespace as N; "
@@ -25,9 +29,7 @@ _NAMESPACE = (
 _OF_A_WHOLE = (
     'import sys, torch; one = torch.load(sys.argv[1], map_location="cpu", weights_only=False); '
     "one = one.model; args = one.args if isinstance(one.args, dict) else vars(one.args); "
-    "args = {k: v for k, v in args.items() if type(v) in (bool, int, float, str, list)}; "
-    "one.args, one.criterion = args, None; "
-    "torch.save(dict(model=one, train_args=args), sys.argv[2])"
+    f"{_SAVED}"
 )
 
 _UNWRAPPED = (
