@@ -9,6 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
+# PyTorch's threads wait for each other in a loop that takes the processor from whatever else runs:
+# where two parts of the tests, or tests and other work, share two cores, three times as much of it.
+# For what tests start too, and before PyTorch is imported, which reads it once.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 try:
     from hypothesis import settings
 except ImportError:  # a device, which has what tests/gpu needs and no more
