@@ -94,7 +94,7 @@ def compare(workspace: Workspace, name: str, calibration: int, evaluation: int) 
     """Print the table of one model."""
     model = load_model(workspace, name)
     sets = load_sets(workspace.model(name), model)
-    graph = read_export(workspace.onnx(name, "fp32"), model)
+    graph, _ = read_export(workspace.onnx(name, "fp32"), model)
     given = Given(
         workspace=workspace,
         model=model,

@@ -227,10 +227,22 @@ def sha256_file(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
             got += len(block)
-        has = os.fstat(file.fileno()).st_size
+        _check_whole(path, got, os.fstat(file.fileno()).st_size)
+    return digest.hexdigest()
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content.
+
+    Raises OSError, as of a disk that fails, where less of it comes than it has.
+    """
+    shutil.copyfile(source, target)
+    _check_whole(source, target.stat().st_size, source.stat().st_size)
+
+
+def _check_whole(path: Path, got: int, has: int) -> None:
     if got < has:
         raise OSError(errno.EIO, f"{got} bytes came of {has}", str(path))
-    return digest.hexdigest()
 
 
 @contextmanager

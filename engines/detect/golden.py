@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engines.detect.detections import Detections
 from engines.detect.detector import Detector
 from engines.errors import InputError
-from engines.files import atomic_path
+from engines.files import atomic_path, sha256_file
 
 MIN_OVERLAP = 0.9
 """Intersection over union from which two boxes are the same one."""
@@ -80,19 +80,21 @@ def find_golden(detector: Detector, frames: NDArray[np.uint8]) -> Golden:
     return Golden(frames=frames, found=found)
 
 
-def write_golden(golden: Golden, path: Path) -> None:
-    """Write it as one .npz, atomically; the same content gives the same bytes."""
+def write_golden(golden: Golden, path: Path) -> str:
+    """Write it as one .npz, atomically, the same content as the same bytes; gives its SHA-256."""
     found = [Detections.empty(), *golden.found]
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            frames=golden.frames,
-            counts=np.array([len(one) for one in golden.found], np.int64),
-            boxes=np.concatenate([one.boxes for one in found]),
-            confidences=np.concatenate([one.confidences for one in found]),
-            classes=np.concatenate([one.classes for one in found]),
-        )
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            np.savez(
+                file,
+                allow_pickle=False,
+                frames=golden.frames,
+                counts=np.array([len(one) for one in golden.found], np.int64),
+                boxes=np.concatenate([one.boxes for one in found]),
+                confidences=np.concatenate([one.confidences for one in found]),
+                classes=np.concatenate([one.classes for one in found]),
+            )
+        return sha256_file(temporary)
 
 
 def read_golden(path: Path) -> Golden:

@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.detect.detections import Detections
 from engines.errors import InputError
-from engines.files import atomic_path
+from engines.files import atomic_path, sha256_file
 from pipeline.intake.contents import ContentHashes, changes, contents
 from pipeline.intake.dataset import Sample
 
@@ -26,21 +26,23 @@ class Reference:
     """The pictures that it looked at, and the labels that they had then."""
 
 
-def write_reference(path: Path, reference: Reference) -> None:
-    """Write it as one .npz, atomically."""
+def write_reference(path: Path, reference: Reference) -> str:
+    """Write it as one .npz, atomically; gives its SHA-256."""
     names = list(reference.detections)
     found = [Detections.empty(), *reference.detections.values()]
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            names=np.array(names, dtype=np.str_),
-            pictures=np.array([reference.contents[name].picture for name in names], np.str_),
-            labels=np.array([reference.contents[name].labels for name in names], np.str_),
-            counts=np.array([len(one) for one in found[1:]], np.int64),
-            boxes=np.concatenate([one.boxes for one in found]),
-            confidences=np.concatenate([one.confidences for one in found]),
-            classes=np.concatenate([one.classes for one in found]),
-        )
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                names=np.array(names, dtype=np.str_),
+                pictures=np.array([reference.contents[name].picture for name in names], np.str_),
+                labels=np.array([reference.contents[name].labels for name in names], np.str_),
+                counts=np.array([len(one) for one in found[1:]], np.int64),
+                boxes=np.concatenate([one.boxes for one in found]),
+                confidences=np.concatenate([one.confidences for one in found]),
+                classes=np.concatenate([one.classes for one in found]),
+            )
+        return sha256_file(temporary)
 
 
 def read_reference(path: Path, model: str) -> Reference:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import InputError
+from engines.files import copy_file
 from pipeline.intake.dataset import Sample
 from pipeline.intake.labels import is_labelled
 from pipeline.intake.pictures import check_picture
@@ -47,7 +47,7 @@ def copy_set(folder: Path, samples: Sequence[Sample], purpose: str, classes: int
         check_picture(sample.image)
         labels = sample.read_labels(classes)
         stem = _free(sample.image.stem, used)
-        shutil.copyfile(sample.image, folder / "images" / (stem + sample.image.suffix.lower()))
+        copy_file(sample.image, folder / "images" / (stem + sample.image.suffix.lower()))
         text = "".join(f"{row}\n" for row in labels.rows)
         (folder / "labels" / f"{stem}.txt").write_text(text, encoding="utf-8")
         objects.update(labels.classes.tolist())

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import InputError
-from engines.files import atomic_path
+from engines.files import atomic_path, sha256_file
 from engines.records.record import Precision
 from pipeline.onnx.session import OnnxModel
 
@@ -52,11 +52,13 @@ def _told(raw: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([raw[:, :4], np.where(scores < LEAST_SCORE, 0, scores)], axis=1)
 
 
-def write_golden_outputs(golden: GoldenOutputs, path: Path) -> None:
-    """Write it as one .npz, atomically."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        outputs: dict[str, NDArray[np.float32]] = {str(k): v for k, v in golden.outputs.items()}
-        np.savez_compressed(file, allow_pickle=False, frames=golden.frames, **outputs)
+def write_golden_outputs(golden: GoldenOutputs, path: Path) -> str:
+    """Write it as one .npz, atomically; gives its SHA-256."""
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            outputs: dict[str, NDArray[np.float32]] = {str(k): v for k, v in golden.outputs.items()}
+            np.savez_compressed(file, allow_pickle=False, frames=golden.frames, **outputs)
+        return sha256_file(temporary)
 
 
 def read_golden_outputs(path: Path, model: str) -> GoldenOutputs:

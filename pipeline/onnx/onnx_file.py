@@ -41,10 +41,13 @@ def check(model: Any, path: Path) -> None:
         ) from error
 
 
-def write_onnx(model: Any, path: Path) -> None:
-    """Check `model` and write it to `path`: atomically, and the same bytes for the same model."""
+def write_onnx(model: Any, path: Path) -> bytes:
+    """Check `model` and write it to `path`, atomically; gives its bytes, which are the same for the
+    same model."""
     check(model, path)
-    write_atomic(path, model.SerializeToString(deterministic=True))
+    content = bytes(model.SerializeToString(deterministic=True))
+    write_atomic(path, content)
+    return content
 
 
 def free_batch(model: Any) -> None:

@@ -59,9 +59,10 @@ def _git(root: Path, *arguments: str, otherwise: str = "") -> str | None:
         )
     except FileNotFoundError:
         return None
-    if done.returncode == 0:
-        return done.stdout.strip()
     said = done.stderr.strip().removeprefix("fatal: ")
+    # `git status` ends well and takes what lies in a folder that it cannot enter for unchanged.
+    if done.returncode == 0 and "could not open directory" not in said:
+        return done.stdout.strip()
     if done.returncode < 0:
         said = f"somebody ended it, with {signal.Signals(-done.returncode).name}"
     if otherwise and "dubious ownership" in said:

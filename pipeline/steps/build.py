@@ -47,8 +47,8 @@ def _build(
     model = load_model(workspace, row.model)
     chosen = open_backend(target.package.name)
     _check_class_names(workspace, target, model)
-    onnx = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
-    source = _source(workspace, model, onnx)  # now: another export may replace it meanwhile
+    onnx, onnx_sha256 = _onnx_file(workspace, model, chosen.onnx_precision(row.precision))
+    source = _source(workspace, model, onnx, onnx_sha256)
     folder = workspace.engine(target.target, engine)
     path = folder.path / target.engine_file
     with atomic_path(path) as temporary, steps_bar(f"build {engine}") as progress:
@@ -63,10 +63,11 @@ def _build(
         )
         result = chosen.build(request, temporary)
         _check_output(onnx, model, result)
-    check_steady(model, load_model(workspace, row.model))
-    check_steady(_goes_by(target, engine), _goes_by(load_target(workspace, target.target), engine))
+        before = model, onnx_sha256, _goes_by(target, engine)
+        target_now = _goes_by(load_target(workspace, target.target), engine)
+        check_steady(before, (load_model(workspace, row.model), sha256_file(onnx), target_now))
+        manifest = _manifest(source, target, engine, model, request, temporary, result)
     # Last: until then a new engine does not fit the old manifest and is refused by its sha256.
-    manifest = _manifest(source, target, engine, model, request, path, result)
     folder.write(manifest)
     _warn(manifest)
     return manifest
@@ -87,7 +88,7 @@ def _manifest(
     path: Path,
     result: BuildResult,
 ) -> Manifest:
-    """The manifest of the engine in `path`, which was just built."""
+    """The manifest of the engine in `path`, which was just built and has that name."""
     package = target.package.name
     return Manifest(
         engine=engine,
@@ -159,7 +160,8 @@ def _probed_device(workspace: Workspace, target: TargetConfig) -> Fingerprint:
     return here
 
 
-def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -> Path:
+def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -> tuple[Path, str]:
+    """The file to build from, and the SHA-256 that it had before it was read."""
     path = workspace.onnx(model.name, precision)
     step = "export" if precision == "fp32" else "quantize"
     again = f"Make it with `pipeline {step} {model.name}`, or `dvc repro`."
@@ -167,6 +169,7 @@ def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -
         raise InputError(
             f"Expected the ONNX file {workspace.relative(path)}, but there is none. {again}"
         )
+    sha256 = sha256_file(path)
     graph = reading.parse(path)
     reading.check_self_contained(graph, path)
     metadata = reading.metadata(graph)
@@ -178,7 +181,7 @@ def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -
                 f"Expected {workspace.relative(path)} to be made from what model.yaml says now, "
                 f"{key} {value}, got {found[key]} in its metadata. {again}"
             )
-    return path
+    return path, sha256
 
 
 def _names(metadata: dict[str, str]) -> tuple[str, ...] | None:
@@ -211,10 +214,10 @@ def _check_output(onnx: Path, model: ModelConfig, result: BuildResult) -> None:
         )
 
 
-def _source(workspace: Workspace, model: ModelConfig, onnx: Path) -> Source:
+def _source(workspace: Workspace, model: ModelConfig, onnx: Path, onnx_sha256: str) -> Source:
     return Source(
         weights_sha256=model.weights.sha256,
-        onnx_sha256=sha256_file(onnx),
+        onnx_sha256=onnx_sha256,
         onnx_file=workspace.relative(onnx),
         git_commit=git.commit(workspace.root),
     )

@@ -14,7 +14,6 @@ from engines.config.workspace import Workspace
 from engines.detect.detections import Detections
 from engines.detect.detector import Detector, Frame
 from engines.detect.golden import find_golden, write_golden
-from engines.files import sha256_file
 from engines.machine.fingerprint import read_fingerprint
 from engines.records.evaluation import Evaluation, OnnxShift
 from engines.records.fingerprint import Fingerprint
@@ -71,9 +70,9 @@ def _evaluate(
     ) as detector:
         shift = _onnx_shift(detector, basis.own)
         found, sizes = _detect(detector, samples)
-    write_golden(golden, folder.golden)
     telling = golden.telling(manifest.thresholds.confidences(manifest.classes))
-    told = {"golden_sha256": sha256_file(folder.golden), "golden_telling": len(telling)}
+    golden_sha256 = write_golden(golden, folder.golden)
+    told = {"golden_sha256": golden_sha256, "golden_telling": len(telling)}
     truth = in_pixels(labels, sizes)
     record = _compare(target, model, manifest, truth, basis, found, shift, told)
     folder.write(record)

@@ -6,6 +6,7 @@ confidences still move too far on the tuning set, layers become float again, the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -110,8 +111,7 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     """
     model, config = load_model(workspace, model_name), load_quantize(workspace)
     file = partial(workspace.onnx, model_name)
-    graph = read_export(file("fp32"), model)
-    onnx_sha256 = sha256_file(file("fp32"))  # now: another export may replace it meanwhile
+    graph, onnx_sha256 = read_export(file("fp32"), model)
     head = find_head(graph)
     sets = load_sets(workspace.model(model_name), model)
     held = {name: set_sha256(contents(sets[name])) for name in ("calibration", "tuning")}
@@ -134,7 +134,9 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
     search = Search(graph, head, thresholds, config, tuning, reference)
     found = search.run(Trial(graph=start, judged=tuning.judge(start, "int8")))
     fp16, int8 = to_float16(graph, head), to_float16(found.graph, head)
-    _write_golden(workspace.golden(model_name), tuning, fp32=graph, fp16=fp16, int8=int8)
+    golden_sha256 = _write_golden(
+        workspace.golden(model_name), tuning, fp32=graph, fp16=fp16, int8=int8
+    )
     record = Quantize(
         model=model.name,
         onnx_sha256=onnx_sha256,
@@ -161,10 +163,11 @@ def quantize(workspace: Workspace, model_name: str) -> Quantize:
         quantized_layers=len(head.body) - len(found.back),
         float_layers=(*_always_float(head), *found.back),
         notes=notes,
-        golden_sha256=sha256_file(workspace.golden(model_name)),
+        golden_sha256=golden_sha256,
         sensitivity=tuple(search.sensitivity),
     )
-    check_steady((model, config), (load_model(workspace, model_name), load_quantize(workspace)))
+    now = load_model(workspace, model_name), load_quantize(workspace), sha256_file(file("fp32"))
+    check_steady((model, config, onnx_sha256), now)
     record.write(workspace.model_out(model_name) / Quantize.file)
     return record
 
@@ -175,13 +178,13 @@ def _always_float(head: Head) -> tuple[FloatLayer, ...]:
     return (*outputs, *decode)
 
 
-def _write_golden(path: Path, tuning: Tuning, **graphs: Any) -> None:
+def _write_golden(path: Path, tuning: Tuning, **graphs: Any) -> str:
     """Write a few frames of the tuning set, and each graph's own output on them. Those that hold
-    objects: in the others an engine that finds nothing would do."""
+    objects: in the others an engine that finds nothing would do. Gives the file's SHA-256."""
     telling = [image for image in tuning.images if len(tuning.truth[image.name].classes)]
     frames = np.stack([image.pixels for image in spread(telling or tuning.images, FRAMES)])
     models: dict[Any, bytes] = {name: graph.SerializeToString() for name, graph in graphs.items()}
-    write_golden_outputs(make_golden_outputs(frames, models), path)
+    return write_golden_outputs(make_golden_outputs(frames, models), path)
 
 
 def _tuning(
@@ -196,11 +199,11 @@ def _tuning(
 def _write(path: Path, graph: Any, judged: Judgement, reference: float) -> QuantizedFile:
     values = reading.metadata(graph) | {"precision": path.name.split(".")[1]}
     onnx_file.set_metadata(graph, values)
-    onnx_file.write_onnx(graph, path)
+    content = onnx_file.write_onnx(graph, path)
     return QuantizedFile(
         file=path.name,
-        sha256=sha256_file(path),
-        bytes=path.stat().st_size,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
         map50_95=judged.map50_95,
         map50_95_drop=reference - judged.map50_95,
         confidence_shift=judged.confidence_shift,

@@ -51,8 +51,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     file = workspace.onnx(model_name, "fp32")
     samples = load_sets(workspace.model(model_name), model)["evaluation"]
     held = contents(samples)  # before they are read: what changes meanwhile shows later
-    graph = read_export(file, model)
-    onnx_sha256 = sha256_file(file)  # now: another export may replace it meanwhile
+    graph, onnx_sha256 = read_export(file, model)
     onnx = bytes(graph.SerializeToString())
     pixels = parity_pixels(samples, model.imgsz)
     expected = _expected(workspace, model, pixels)
@@ -65,9 +64,9 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     found, sizes = detect_in_files(
         onnx, samples, model.imgsz, "detect with ONNX Runtime", for_map(labels)
     )
-    check_steady(model, load_model(workspace, model_name))
+    check_steady((model, onnx_sha256), (load_model(workspace, model_name), sha256_file(file)))
     reference = workspace.reference(model_name)
-    write_reference(reference, Reference(detections=found, contents=held))
+    reference_sha256 = write_reference(reference, Reference(detections=found, contents=held))
     record = Verify(
         model=model.name,
         model_version=model.version,
@@ -77,7 +76,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         tolerance=TOLERANCE,
         reference=accuracy(in_pixels(labels, sizes), found, model.classes),
         reference_file=reference.name,
-        reference_sha256=sha256_file(reference),
+        reference_sha256=reference_sha256,
         runtimes={"onnxruntime": runtime.version(), **expected.runtimes},
         notes=notes,
     )

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from engines.config.workspace import Workspace
 from engines.disks import disk_of, says_full_disk
 from engines.errors import InputError, ServiceError
-from engines.files import listed
+from engines.files import copy_file, listed
 from engines.process.orphans import ends_with_us
 from release.image.bases import BaseRow
 from release.image.describe import ARCHITECTURES
@@ -46,7 +46,7 @@ def lay_context(workspace: Workspace, name: str, row: BaseRow, folder: Path) -> 
     for file in ("Containerfile", "left-out.txt"):
         if not (source / file).is_file():
             raise InputError(f"Expected {source / file}, but it is not there.")
-    shutil.copyfile(source / "Containerfile", folder / "Containerfile")
+    copy_file(source / "Containerfile", folder / "Containerfile")
     site = folder / "site"
     _install(workspace, row, site)
     _trim(site, (source / "left-out.txt").read_text())
@@ -148,7 +148,7 @@ def _add_ours(workspace: Workspace, site: Path) -> None:
         for source in listed(workspace.root / package, "**/*.py"):
             target = site / source.relative_to(workspace.root)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            copy_file(source, target)
     script = site / "bin" / "runtime"
     script.parent.mkdir(exist_ok=True)
     script.write_text(SCRIPT)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from engines.errors import WrongEngine
-from engines.files import atomic_path
+from engines.files import atomic_path, copy_file
 from release.image.layout import Image, Layout
 
 
@@ -31,7 +30,7 @@ def _link(source: Path, target: Path) -> None:
         try:
             os.link(source, temporary)
         except OSError:
-            shutil.copyfile(source, temporary)
+            copy_file(source, temporary)
 
 
 def same(image: Image, digest: str, name: str) -> Image:

@@ -6,11 +6,11 @@ whatever package index the loading machine uses, and anybody may give that name 
 
 from __future__ import annotations
 
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import engines
+from engines.files import copy_file
 from engines.packages import PACKAGES
 from engines.records.manifest import Manifest
 
@@ -37,7 +37,7 @@ def copy_code(folder: Path) -> str:
         inner = copy / init.parent.relative_to(source)
         inner.mkdir(parents=True, exist_ok=True)
         for module in init.parent.glob("[!.]*.py"):  # Emacs' lock .#x.py leads nowhere
-            shutil.copyfile(module, inner / module.name)
+            copy_file(module, inner / module.name)
     return str(copy)
 
 

@@ -28,6 +28,7 @@ from engines.files import (
     atomic_folders,
     atomic_path,
     collect_left_over,
+    copy_file,
     in_place_of,
     listed,
     remove_folder,
@@ -501,3 +502,16 @@ def test_less_than_a_file_has_is_no_digest_of_it(
     with pytest.raises(OSError, match="1048576 bytes came of 3145728") as caught:
         sha256_file(path)
     assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
+
+
+def test_less_than_a_file_has_is_no_copy_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(bytes(3 << 20))
+    real, ends = os.sendfile, iter([1 << 20, 0])
+    monkeypatch.setattr(
+        os, "sendfile", lambda out, source, at, _: real(out, source, at, next(ends))
+    )
+    with pytest.raises(OSError, match="1048576 bytes came of 3145728"):
+        copy_file(path, tmp_path / "b.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -97,6 +98,21 @@ def test_a_git_that_does_not_say_what_was_changed_makes_no_commit_clean(
     monkeypatch.setenv("PATH", str(ended.parent))
     assert commit(root) == ""
     assert "(somebody ended it, with SIGKILL)" in capsys.readouterr().err
+
+
+def test_code_in_a_folder_that_git_cannot_enter_makes_no_commit_clean(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Real git says this and ends with 0, with nothing to say of the files in there."""
+    said = "warning: could not open directory 'd/': Permission denied"
+    real, own = shutil.which("git"), root / ".git" / "bin" / "git"
+    own.parent.mkdir()
+    own.write_text(f'#!/bin/sh\n[ "$3" != status ] || echo "{said}" >&2\nexec {real} "$@"\n')
+    own.chmod(0o755)
+    head = commit(root)
+    monkeypatch.setenv("PATH", str(own.parent))
+    assert commit(root) == f"{head}-dirty"
+    assert "could not open directory 'd/'" in capsys.readouterr().err
 
 
 def test_in_a_hook_of_another_repository(

@@ -195,21 +195,46 @@ def test_a_build_that_fails_leaves_the_last_engine(
     assert Manifest.read(folder / "manifest.json") == before
 
 
+@pytest.mark.parametrize("when", ["before it is read", "after it was built"])
 def test_an_onnx_file_that_is_replaced_while_it_is_built(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """By hand in another terminal: the manifest named the new file, of which the engine is not."""
+    """By hand in another terminal: DVC would note the new file beside the engine of the old, or the
+    manifest one file's hash beside the other's engine."""
     probe(workspace, TARGET)
-    path = workspace.onnx("tiny", "fp32")
-    before, real = sha256_file(path), OpenVINO.build
+    last = build(workspace, TARGET, ENGINE)
+    path, real = workspace.onnx("tiny", "fp32"), OpenVINO.build
+    other = onnx.load(path)
+    other.doc_string = "another one"
 
     def replaced(self: OpenVINO, request: Any, engine: Path) -> Any:
+        if when == "before it is read":
+            onnx.save(other, path)
         result = real(self, request, engine)
-        path.write_bytes(b"another one")
+        onnx.save(other, path)
         return result
 
     monkeypatch.setattr(OpenVINO, "build", replaced)
-    assert build(workspace, TARGET, ENGINE).source.onnx_sha256 == before
+    with pytest.raises(InputError, match="the ONNX file to stay as they are"):
+        build(workspace, TARGET, ENGINE)
+    folder = workspace.engine(TARGET, ENGINE).path
+    assert sha256_file(folder / "engine.blob") == last.engine_sha256
+
+
+def test_a_file_that_is_put_in_the_place_of_the_engine_gets_none_of_its_figures(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe(workspace, TARGET)
+    engine, real = workspace.engine(TARGET, ENGINE).path / "engine.blob", Path.replace
+
+    def put(self: Path, target: Path) -> Path:
+        moved = real(self, target)
+        if target == engine:
+            target.write_bytes(b"another one")
+        return moved
+
+    monkeypatch.setattr(Path, "replace", put)
+    assert build(workspace, TARGET, ENGINE).engine_sha256 != sha256_file(engine)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from pipeline.accuracy.reference import read_reference
 from pipeline.intake.checkpoint import Checkpoint, load_checkpoint
 from pipeline.intake.contents import contents
 from pipeline.intake.dataset import load_set
-from pipeline.onnx import inference, overflow
+from pipeline.onnx import inference, onnx_file, overflow
 from pipeline.onnx.checkpoint_outputs import (
     read_checkpoint_outputs,
     write_checkpoint_outputs,
@@ -27,6 +28,7 @@ from pipeline.onnx.checkpoint_outputs import (
 from pipeline.records import Verify
 from pipeline.steps import verify as verify_step
 from pipeline.steps.export import export
+from pipeline.steps.quantize import quantize
 from pipeline.steps.verify import verify
 from tests.unit.pipeline.conftest import MODEL
 
@@ -45,6 +47,29 @@ def test_record_and_reference(workspace: Workspace, exported: Path) -> None:
     samples = load_set(workspace.model(MODEL) / "data" / "evaluation", "evaluation")
     assert reference.contents == contents(samples)
     assert record.reference_sha256 == sha256_file(out / "reference.npz")
+
+
+@pytest.mark.parametrize("step", [verify, quantize])
+def test_an_export_that_is_replaced_meanwhile(
+    workspace: Workspace,
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: Callable[[Workspace, str], object],
+) -> None:
+    """DVC would note the new file beside what is told of the old."""
+    real = onnx_file.read_onnx
+
+    def replaced(path: Path) -> Any:
+        graph = real(path)
+        other = onnx.load(path)
+        other.doc_string = "another one"
+        onnx.save(other, path)
+        return graph
+
+    monkeypatch.setattr(onnx_file, "read_onnx", replaced)
+    with pytest.raises(InputError, match="the ONNX file to stay as they are"):
+        step(workspace, MODEL)
+    assert not (exported.parent / f"{step.__name__}.json").exists()
 
 
 def test_twice_gives_the_same_files(workspace: Workspace, exported: Path) -> None:
