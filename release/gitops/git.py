@@ -136,9 +136,9 @@ def git(
             "when memory runs out. Run the same command again."
         )
     failure = GitFailed(without_credentials(done.stderr.decode(errors="replace")))
-    if _is_disk_trouble(failure.said):
+    if (trouble := _disk_trouble(failure.said)) is not None:
         disks = dict.fromkeys(disk_of(one) for one in (folder, *([Path(index)] if index else [])))
-        raise CannotWrite(folder, failure.sentence, "; ".join(disks))
+        raise CannotWrite(folder, trouble, "; ".join(disks))
     if (owned := _OWNED.search(failure.said)) is not None:
         # Of a repository on this machine that is pushed to as well as of the clone.
         safe = shlex.join(["git", "config", "--global", "--add", "safe.directory", owned[1]])
@@ -169,9 +169,9 @@ def _calm(environment: Mapping[str, str]) -> dict[str, str]:
     return ours | git_environment(environment)
 
 
-def _is_disk_trouble(said: str) -> bool:
-    """Whether this machine's disk is full, may not be written or is broken; the server's is its
-    own."""
+def _disk_trouble(said: str) -> str | None:
+    """The line that says that this machine's disk is full, may not be written or is broken; the
+    server's is its own."""
     words = (
         *("No space left on device", "Read-only file system", "Disk quota exceeded"),
         *("insufficient permission for adding", "couldn't write '", "unable to write"),
@@ -184,5 +184,6 @@ def _is_disk_trouble(said: str) -> bool:
         ),
         *("unable to create temporary file", ".lock': Permission denied"),
     )
-    lines = [line for line in said.splitlines() if not line.startswith("remote:")]
-    return any(word in line for line in lines for word in words)
+    lines = [line.strip() for line in said.splitlines() if not line.startswith("remote:")]
+    found = (line for line in lines if any(word in line for word in words))
+    return next((line[:300].rstrip(".") for line in found), None)

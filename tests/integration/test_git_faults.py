@@ -290,7 +290,9 @@ def test_a_broken_disk_is_said(
     repository: GitOpsRepository, tmp_path: Path, said: str, number: int
 ) -> None:
     strerror, program = os.strerror(number), tmp_path / "git"
-    program.write_text(f'#!/bin/sh\necho "error: {said}: {strerror}" >&2; exit 128\n')
+    # The last line only says that it ends, as after "insufficient permission for adding an object".
+    ends = "fatal: unpack-objects failed"
+    program.write_text(f'#!/bin/sh\necho "error: {said}: {strerror}\n{ends}" >&2; exit 128\n')
     program.chmod(0o755)
     with (
         pytest.MonkeyPatch.context() as patch,
