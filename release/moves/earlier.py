@@ -30,10 +30,11 @@ class Held:
 
 def held_by(snapshot: Snapshot, place: Place) -> list[Held]:
     """All that the ring ever held, the oldest first. What nobody can read now is left out: a broken
-    file is nothing to go back to."""
+    file is nothing to go back to; and so is an edit of a comment or of line ends, which is no step.
+    """
     found = changes(snapshot, place.path)
     contents = snapshot.blobs(one.file.blob for one in found if one.file)
-    held = []
+    held: list[Held] = []
     for one in found:
         if one.file is None:
             continue
@@ -42,7 +43,7 @@ def held_by(snapshot: Snapshot, place: Place) -> list[Held]:
             values = parse_values(content, place.path)
         except InputError:
             continue
-        if values is not None:
+        if values is not None and (not held or held[-1].values != values):
             held.append(Held(values=values, content=content, change=one))
     return held
 
@@ -50,8 +51,7 @@ def held_by(snapshot: Snapshot, place: Place) -> list[Held]:
 def went_back(held: Sequence[Held]) -> bool:
     """Whether a ring's latest change was a step back: to what it would have gone back to. A release
     that it went back from and that was promoted again is a step forward."""
-    steps = {one.values.image.tag for one in stack(held[:-1])}
-    return bool(held) and held[-1].values.image.tag in steps
+    return bool(held) and held[-1].values in [one.values for one in stack(held[:-1])]
 
 
 def step_back(held: Sequence[Held], quarantined: Container[str]) -> Held | None:
@@ -69,8 +69,8 @@ def stack(held: Iterable[Held]) -> list[Held]:
     """
     steps: list[Held] = []
     for one in held:
-        tags = [step.values.image.tag for step in steps]
-        if one.values.image.tag in tags:
-            del steps[tags.index(one.values.image.tag) :]
+        before = [step.values for step in steps]
+        if one.values in before:
+            del steps[before.index(one.values) :]
         steps.append(one)
     return steps

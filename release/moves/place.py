@@ -63,9 +63,20 @@ def place_of(snapshot: Snapshot, rings: Rings, model: str, target: str, ring: st
         raise InputError(
             f"Expected {place.folder}/fleet.yaml on {snapshot.gitops.shown}, which says which "
             f"clusters run this, but it is not there. There are: {', '.join(known) or 'none'}. "
-            "Lay it out with `pipeline add-target` or `pipeline add-model`, commit and push."
+            f"{_laid_out(snapshot, model, target)}, commit and push."
         )
     return place
+
+
+def _laid_out(snapshot: Snapshot, model: str, target: str) -> str:
+    """How a ring gets a folder. The two commands lay out rings of what is new only."""
+    if any((one.model, one.target) == (model, target) for one in places(snapshot)):
+        return (
+            "For a new ring copy the folder of another ring, change the ring in its fleet.yaml and "
+            "take its release.yaml away; for a new name `git mv` it and change the label of its "
+            "clusters"
+        )
+    return "Lay it out with `pipeline add-target` or `pipeline add-model`"
 
 
 def places(snapshot: Snapshot) -> list[Place]:

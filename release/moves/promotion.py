@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from engines.config.rings import Ring
+from engines.config.rings import Ring, Rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
@@ -60,7 +60,7 @@ def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: P
             "writes. Run `release write --push`."
         )
     source = place_of(snapshot, rings, wish.model, wish.target, below.name)
-    release = _release_in(snapshot, source)
+    release = _release_in(snapshot, rings, source)
     runs = values_at(snapshot, place)
     since = _since(snapshot, place)
     planned = Planned(
@@ -77,7 +77,7 @@ def plan_promotion(snapshot: Snapshot, workspace: Workspace, wish: Wish, view: P
         return planned
     name = parse_tag(release.image.tag).name
     files = exported(snapshot, workspace, name, view, place)
-    publication = _publication(files, name, source)
+    publication = _publication(snapshot, files, name, source)
     asked = _asked(snapshot, wish, ring, source, publication, files)
     answers = overridden(ask(asked), wish.overrides, wish.why)
     move = _move(snapshot, planned, source, files, answers, wish.why)
@@ -143,13 +143,13 @@ def exported(
     return view
 
 
-def _release_in(snapshot: Snapshot, source: Place) -> ReleaseValues:
+def _release_in(snapshot: Snapshot, rings: Rings, source: Place) -> ReleaseValues:
     values = values_at(snapshot, source)
     if values is None:
+        giving = "`release promote`" if rings.below(source.ring) else "`release write --push`"
         raise InputError(
             f"Expected a release in {source.ring} of {source.model} on {source.target}, but on "
-            f"{snapshot.gitops.shown} it has none. `release write --push` gives one to the "
-            f"first ring, `release promote` to {source.ring}."
+            f"{snapshot.gitops.shown} it has none. {giving} gives it one."
         )
     if parse_tag(values.image.tag).target != source.target:
         raise InputError(
@@ -164,7 +164,16 @@ def _since(snapshot: Snapshot, place: Place) -> Commit | None:
     return change.commit if change else None
 
 
-def _publication(view: Workspace, release: str, source: Place) -> Publication:
+def _publication(snapshot: Snapshot, view: Workspace, release: str, source: Place) -> Publication:
+    path = publication_path(view, release)
+    if not path.is_file():
+        raise InputError(
+            f"Expected {view.relative(path)} on {snapshot.gitops.shown}, since {source.ring} of "
+            f"{source.model} on {source.target} has that release, but it is not there. `release "
+            "write --push` brings it from the clone that published it. If none did, roll the ring "
+            f"back: `release rollback {source.model} --target {source.target} --ring "
+            f"{source.ring}`."
+        )
     publication = read_publication(view, release)
     if (publication.model, publication.target) != (source.model, source.target):
         raise InputError(

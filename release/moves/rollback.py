@@ -12,7 +12,7 @@ from engines.errors import Conflict, InputError
 from release.gitops.branch import Snapshot
 from release.moves.earlier import Held, held_by, stack, step_back, went_back
 from release.moves.move import Move, resting_on
-from release.moves.place import Place, place_of, rings_of, values_at
+from release.moves.place import Place, place_of, places, rings_of, values_at
 from release.moves.planned import Planned
 from release.moves.reach import reach
 from release.moves.seen import see
@@ -42,15 +42,17 @@ def plan_rollback(
     A ring that went back already stays, unless `to` names where to or what it holds is quarantined:
     a command that was killed after its push, or a second person at 3 a.m., takes no second step.
 
-    With `only_from` the ring goes back from that release and from no other.
+    With `only_from` the ring goes back from that release and from no other. One whose release.yaml
+    nobody can read gets what it had before that, and so may one that rings.yaml no longer names.
 
     Raises InputError for names that there are not and for a release that the ring never had,
     NothingBefore without `to` where there is none, and Conflict where the ring has another release
     than `only_from`.
     """
     rings = rings_of(snapshot, workspace)
-    place = place_of(snapshot, rings, place.model, place.target, place.ring)
-    runs = values_at(snapshot, place)
+    if place not in places(snapshot):
+        place = place_of(snapshot, rings, place.model, place.target, place.ring)
+    runs, broken = _runs(snapshot, place)
     if only_from and (runs is None or parse_tag(runs.image.tag).name != only_from):
         raise Conflict(
             f"Expected {only_from} in {place.ring} of {place.model} on {place.target}, but it has "
@@ -60,7 +62,12 @@ def plan_rollback(
     files = snapshot.export(view, *(f"release/records/{one.release}" for one in held))
     found = {one.release: read_quarantine(files, one.release) for one in held}
     banned = {release: one for release, one in found.items() if one}
-    chosen = _named(held, to, place) if to else _back(held, banned, place, rings, runs)
+    if to:
+        chosen = _named(held, to, place)
+    elif broken and held and held[-1].release not in banned:
+        chosen = held[-1]
+    else:
+        chosen = _back(held, banned, place, rings, runs)
     _refuse_quarantined(chosen, banned)
     planned = Planned(
         action="roll back",
@@ -77,6 +84,14 @@ def plan_rollback(
         return planned
     move = _move(snapshot, planned, chosen, why)
     return replace(planned, move=move)
+
+
+def _runs(snapshot: Snapshot, place: Place) -> tuple[ReleaseValues | None, bool]:
+    """What a ring runs, and whether its release.yaml is one that nobody can read."""
+    try:
+        return values_at(snapshot, place), False
+    except InputError:
+        return None, True
 
 
 def _refuse_quarantined(chosen: Held, banned: Mapping[str, Quarantine]) -> None:
@@ -124,7 +139,7 @@ def _back(
         return found
     left_out = [one.release for one in stack(held)[:-1]]
     but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
-    below = rings.below(place.ring)
+    below = rings.below(place.ring) if place.ring in rings.names else None
     another = "`release write --push`" if below is None else f"`release promote` from {below.name}"
     raise NothingBefore(
         f"Expected a release that {place.ring} of {place.model} on {place.target} had before the "

@@ -28,6 +28,7 @@ from release.moves.linted import errors_with
 from release.moves.place import Place
 from release.moves.seen import Seen, named
 from release.moves.signed import MEASURED_ON, check_signature, measured_on
+from release.packed import read_image
 from release.records import Publication, missed_since, read_quarantine
 from release.rollout.fleet_yaml import repository_of
 from release.tags import parse_tag
@@ -266,6 +267,12 @@ def _image(rule: ImageRule, asked: RuleInput) -> tuple[bool, str]:
         return False, (
             "the tag has no digest, so nobody knows which image it is; pack it with `release pack "
             f"{asked.tag}`, and write the first ring with `release write`"
+        )
+    packed = read_image(asked.view, asked.publication.release)
+    if packed is not None and packed.digest != digest:
+        return False, (
+            f"{asked.below} has the tag with {digest}, but the image that was packed and signed is "
+            f"{packed.digest}; `release rollback` brings back what {asked.below} had before"
         )
     try:
         address = repository_of(asked.view, asked.publication, asked.ring.name)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError, WrongEngine
-from engines.files import listed
+from engines.files import listed, temporary_folder
 from engines.records.attestation import verify_envelope
 from release.gitops.branch import Snapshot, open_gitops
 from release.gitops.clone import PULL, pull
-from release.gitops.history import Commit
+from release.gitops.history import Commit, changes
 from release.lock import exclusive
 from release.moves.aliases import differences, point
-from release.moves.ledger import since
+from release.moves.ledger import released, since
+from release.moves.otherwise import otherwise
 from release.moves.place import Place, is_only_behind, places, rings_of, values_at
 from release.moves.seen import Seen, see
 from release.packed import ImageRecord, read_image
@@ -27,6 +29,7 @@ from release.records import (
     candidates_path,
     chosen_targets,
     missed_since,
+    publication_path,
     read_publication,
     read_quarantine,
     refuse_old_layout,
@@ -36,7 +39,6 @@ from release.rollout.release_yaml import (
     ReleaseValues,
     models_of,
     read_values,
-    release_file,
     values_of,
 )
 from release.say import Say
@@ -67,6 +69,10 @@ class RingStatus:
     """Of what the ring runs."""
     missed: str = ""
     """What that missed when its engine was judged again, where it FAILs since it was published."""
+    wrong: tuple[str, ...] = ()
+    """What no command left so: people edited the files that are the machine's, or rings.yaml."""
+    unreadable: bool = False
+    """Whether its release.yaml is one that nobody can read."""
     seen: Seen | None = None
     """What the sites say of it."""
 
@@ -120,10 +126,13 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
     try:
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
-        found = _statuses(workspace, chosen, None, None)
+        found = _statuses(workspace, chosen, None, workspace, None)
         differ = _differences(workspace, found, chosen.keys(), None)
         return Overview(statuses=found, branch=None, trouble=str(error), differ=differ)
-    found = _statuses(workspace, chosen, snapshot, report)
+    with temporary_folder() as folder:
+        # A clone may lack a quarantine, or that an engine FAILs, which the branch has.
+        records = snapshot.export(folder, "release/records")
+        found = _statuses(workspace, chosen, snapshot, records, report)
     differ = _differences(workspace, found, chosen.keys(), snapshot)
     return Overview(
         statuses=found, branch=snapshot.gitops.shown, differ=differ, pull=pull(snapshot)
@@ -146,7 +155,7 @@ def _differences(
             wanted[place] = one.candidate.release
         for ring, found in one.rings.items():
             # What was only written in this clone is no move yet, so no alias follows it.
-            if snapshot is not None:
+            if snapshot is not None and not found.unreadable:
                 place = Place(model=one.model, target=one.target, ring=ring)
                 wanted[place] = parse_tag(found.pushed.image.tag).name if found.pushed else ""
     return tuple(differences(workspace, wanted))
@@ -165,12 +174,17 @@ def _without(workspace: Workspace, targets: Collection[str]) -> set[Place]:
 
 
 def _rings_gone(workspace: Workspace, targets: Collection[str], snapshot: Snapshot) -> set[Place]:
-    """The rings of models that were published, where the branch has no folder any more."""
-    return {
+    """The rings of models that were published, where the branch has no folder any more: of rings
+    that rings.yaml names, and of those that it named before."""
+    published = _published(workspace, targets)
+    named = {
         Place(model=model, target=target, ring=ring)
-        for model, target in _published(workspace, targets)
+        for model, target in published
         for ring in rings_of(snapshot, workspace).names
-    } - set(places(snapshot))
+    }
+    ever = released(changes(snapshot, "release/fleet"))
+    had = {one for one in ever if (one.model, one.target) in published}
+    return (named | had) - set(places(snapshot))
 
 
 def _published(workspace: Workspace, targets: Collection[str]) -> set[tuple[str, str]]:
@@ -205,12 +219,16 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
     """
     with exclusive(workspace):
         snapshot = open_gitops(workspace).fetch()
-        names = rings_of(snapshot, workspace).names
-        wanted = {
-            one: values_at(snapshot, one)
-            for one in places(snapshot)
-            if target in (None, one.target) and one.ring in names
-        }
+        wanted = {}
+        for place in places(snapshot):
+            if target in (None, place.target):
+                values, broken = _read(partial(values_at, snapshot, place))
+                if broken:
+                    say(
+                        f"The alias {place.ring} of {place.model} on {place.target} stays: {broken}"
+                    )
+                else:
+                    wanted[place] = values
         targets = _recorded(workspace, target)
         gone = dict.fromkeys(_rings_gone(workspace, targets, snapshot))
         behind = _behind(workspace, snapshot, targets)
@@ -250,22 +268,44 @@ def _recorded(workspace: Workspace, target: str | None) -> list[str]:
     return [name for name in names if target in (None, name)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """Where rings are looked at."""
+
+    workspace: Workspace
+    snapshot: Snapshot | None
+    """Fleet's branch; None where it could not be read."""
+    records: Workspace
+    """Those of the branch, or the clone's where it could not be read."""
+    left: Snapshot | None
+    """Where the clone left the branch."""
+    report: Report | None
+
+
 def _statuses(
     workspace: Workspace,
     chosen: Mapping[str, Candidates],
     snapshot: Snapshot | None,
+    records: Workspace,
     report: Report | None,
 ) -> list[Status]:
-    rings = load_rings(workspace).names
+    rings = (rings_of(snapshot, workspace) if snapshot else load_rings(workspace)).names
+    there = places(snapshot) if snapshot else []
     found = []
-    commits = since(snapshot, places(snapshot)) if snapshot else {}
+    commits = since(snapshot, there) if snapshot else {}
     left = snapshot.left_at() if snapshot else None
+    look = _Look(workspace=workspace, snapshot=snapshot, records=records, left=left, report=report)
     behind = _behind(workspace, snapshot, chosen)
     for target, candidates in chosen.items():
         for model in sorted({*candidates.candidates, *models_of(workspace, target)}):
             candidate = candidates.candidates.get(model)
             image = read_image(workspace, candidate.release) if candidate else None
             where = {ring: Place(model=model, target=target, ring=ring) for ring in rings}
+            where |= {
+                one.ring: one
+                for one in there
+                if (one.model, one.target) == (model, target) and one in commits
+            }
             found.append(
                 Status(
                     model=model,
@@ -276,7 +316,7 @@ def _statuses(
                     image=image,
                     smoke=read_smoke(workspace, image.release, image.digest) if image else None,
                     rings={
-                        ring: _ring(workspace, snapshot, left, place, commits.get(place), report)
+                        ring: _ring(look, place, commits.get(place), known=ring in rings)
                         for ring, place in where.items()
                     },
                 )
@@ -295,24 +335,49 @@ def _signer(workspace: Workspace, release: str) -> str | None:
         return None
 
 
-def _ring(
-    workspace: Workspace,
-    snapshot: Snapshot | None,
-    left: Snapshot | None,
-    place: Place,
-    commit: Commit | None,
-    report: Report | None,
-) -> RingStatus:
-    here = read_values(release_file(workspace, place.model, place.target, place.ring))
-    pushed = values_at(snapshot, place) if snapshot else None
+def _ring(look: _Look, place: Place, commit: Commit | None, *, known: bool) -> RingStatus:
+    workspace, snapshot = look.workspace, look.snapshot
+    here, broken = _read(partial(read_values, workspace.root / place.path))
+    pushed = None
+    if snapshot is not None:
+        pushed, broken = _read(partial(values_at, snapshot, place))
     runs = pushed or here
     name = parse_tag(runs.image.tag).name if runs else None
+    wrong = [broken] if broken else []
+    if not known and runs:
+        wrong.append("release/rings.yaml does not name this ring, so nothing is promoted to it")
+    if runs and (how := _otherwise(look, place, runs)):
+        wrong.append(how)
     return RingStatus(
         here=here,
         pushed=pushed,
-        behind=here != pushed and is_only_behind(workspace, left, place.path),
+        unreadable=bool(broken),
+        behind=here != pushed and is_only_behind(workspace, look.left, place.path),
         commit=commit if pushed else None,
-        quarantine=read_quarantine(workspace, name) if name else None,
-        missed=missed_since(workspace, name, place.target) if name else "",
-        seen=see(snapshot, report, place, name) if snapshot and report and name else None,
+        quarantine=read_quarantine(look.records, name) if name else None,
+        missed=_missed(look, name, place.target) if name else "",
+        wrong=tuple(wrong),
+        seen=see(snapshot, look.report, place, name) if snapshot and look.report and name else None,
     )
+
+
+def _read(read: Callable[[], ReleaseValues | None]) -> tuple[ReleaseValues | None, str]:
+    """What a release.yaml says, or why nobody can read it: one that is broken hides no other."""
+    try:
+        return read(), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _otherwise(look: _Look, place: Place, runs: ReleaseValues) -> str:
+    name = parse_tag(runs.image.tag).name
+    there = publication_path(look.records, name).is_file()
+    how = otherwise(look.records if there else look.workspace, place, runs)
+    back = f"release rollback {place.model} --target {place.target} --ring {place.ring}"
+    return f"{how}; `{back}` brings back what the ring had before" if how else ""
+
+
+def _missed(look: _Look, release: str, target: str) -> str:
+    # A clone that published and did not hand over yet knows more than the branch.
+    found = (missed_since(one, release, target) for one in (look.records, look.workspace))
+    return next(filter(None, found), "")

@@ -11,8 +11,9 @@ import pytest
 from factories.gitops import GitOpsRepository
 from typer.testing import Result
 
+from release.packed import image_path
 from release.rollout.release_yaml import dump, release_file, values_of
-from tests.unit.release.publications import PUBLICATION, TARGET
+from tests.unit.release.publications import IMAGE, PUBLICATION, TARGET
 
 Run = Callable[..., Result]
 RINGS = "schema: 1\nrings: [{name: canary}, {name: pilot, rules: [{rule: image}]}]\n"
@@ -69,6 +70,17 @@ def test_the_registry_has_another(repository: GitOpsRepository, run: Run, regist
     result = run(*PROMOTE)
     assert result.exit_code == 3
     assert f"image: {registry} has no image {other}; push it with `release push v" in result.stderr
+
+
+def test_the_registry_has_it_but_it_is_of_another_release(
+    repository: GitOpsRepository, run: Run, registry: str
+) -> None:
+    """Somebody wrote the digest by hand: the tag is not what was signed."""
+    IMAGE.write(image_path(repository.workspace, PUBLICATION.release))
+    packed(repository, DIGEST)
+    result = run(*PROMOTE)
+    assert result.exit_code == 3
+    assert f"the image that was packed and signed is {IMAGE.digest}" in result.stderr
 
 
 def test_no_digest(repository: GitOpsRepository, run: Run, registry: str) -> None:

@@ -1,0 +1,138 @@
+"""Files of the branch that people edited by hand: release.yaml, which is the machine's, and
+rings.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from factories.gitops import GitOpsRepository, git
+from typer.testing import Result
+
+from release.packed import image_path
+from release.records import publication_path
+from release.rollout.release_yaml import dump, values_of
+from tests.unit.release.publications import IMAGE, PUBLICATION, TARGET, another, record
+
+Run = Callable[..., Result]
+PILOT = f"release/fleet/meter/{TARGET}/pilot/release.yaml"
+BACK = ("rollback", "meter", "--target", TARGET, "--ring", "pilot")
+ONE, TWO = PUBLICATION, another("2.0", "b")
+
+
+@pytest.fixture
+def pilot(repository: GitOpsRepository) -> Callable[[str], None]:
+    """Pilot had ONE and has TWO; pushes what it is called with as its release.yaml."""
+    record(repository.workspace, ONE)
+    for release in (ONE, TWO):
+        release.write(publication_path(repository.workspace, release.release))
+        repository.put(release, "pilot")
+        repository.push(f"Pilot gets {release.release}")
+
+    def push(text: str) -> None:
+        (repository.root / PILOT).write_text(text)
+        repository.push("By hand")
+
+    return push
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text + "# held by Bob until Monday\n",
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("engine.blob", "engine.plan"),
+    ],
+    ids=["comment", "line ends", "path"],
+)
+def test_an_edit_is_no_step_back(
+    repository: GitOpsRepository,
+    run: Run,
+    pilot: Callable[[str], None],
+    edit: Callable[[str], str],
+) -> None:
+    """It counted as one, so that the rollback said that there is nothing to do, with exit 0."""
+    pilot(edit(dump(values_of(TWO))))
+    result = run(*BACK)
+    assert result.exit_code == 0, result.output
+    assert (ONE.release in repository.at(PILOT)) == ("engine.plan" not in edit("engine.blob"))
+    assert "nothing to do" not in result.stdout
+
+
+def test_a_file_that_nobody_can_read(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    """A rollback brings back what the ring had before it; status shows all the others."""
+    pilot("<<<<<<< HEAD\nimage: {tag: [\n")
+    result = run("status")
+    assert result.exit_code == 0, result.output
+    assert "holds both sides of a merge that git could not finish" in result.stdout
+    assert ONE.release in result.stdout
+    assert run(*BACK).exit_code == 0
+    assert TWO.release in repository.at(PILOT)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (dump(values_of(another("9.9", "9"))), "no record says that it was published"),
+        (dump(values_of(ONE, f"sha256:{'e' * 64}")), f"its image is {IMAGE.digest} by its record"),
+        (
+            dump(values_of(TWO)).replace("engine.blob", "engine.plan"),
+            "somebody edited what release.yaml says of it",
+        ),
+    ],
+)
+def test_status_says_what_no_command_wrote(
+    repository: GitOpsRepository,
+    run: Run,
+    pilot: Callable[[str], None],
+    text: str,
+    said: str,
+) -> None:
+    IMAGE.write(image_path(repository.workspace, ONE.release))
+    repository.push("Packed")
+    pilot(text)
+    command = f"release {' '.join(BACK)}"
+    assert f"{said}; `{command}` brings back what the ring had before" in run("status").stdout
+    assert run(*BACK).exit_code == 0
+    assert repository.at(PILOT) == dump(values_of(TWO)).rstrip()
+    assert said not in run("status").stdout
+
+
+def test_status_knows_what_the_branch_knows(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    """A clone that is behind did not show a quarantine."""
+    head = git(repository.root, "rev-parse", "HEAD")
+    assert run("quarantine", TWO.release, "--why", "no boxes").exit_code == 0
+    git(repository.root, "reset", "--quiet", "--hard", head)
+    assert "quarantined by Ada <ada@example.com>: no boxes" in run("status").stdout
+
+
+def test_a_ring_that_was_renamed_in_rings_yaml_alone(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    """Its clusters keep their label, so they run what its folder says; nobody saw that."""
+    rings = repository.workspace.rings_file
+    rings.write_text(rings.read_text().replace("pilot", "stage"))
+    repository.push("pilot is called stage")
+    shown = run("status").stdout
+    assert TWO.release in shown
+    assert "release/rings.yaml does not name this ring" in shown
+    assert run(*BACK).exit_code == 0
+    assert ONE.release in repository.at(PILOT)
+    result = run("promote", "meter", "--target", TARGET, "--to", "stage")
+    assert "copy the folder of another ring" in result.stderr
+
+
+def test_a_release_without_a_record(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    """It named the file in a temporary folder."""
+    pilot(dump(values_of(another("9.9", "9"))))
+    result = run("promote", "meter", "--target", TARGET, "--to", "production")
+    assert result.exit_code == 2
+    name = another("9.9", "9").release
+    assert f"Expected release/records/{name}/publication.json on origin main" in result.stderr
+    assert f"`release {' '.join(BACK)}`" in result.stderr
