@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from engines.config.target import TargetConfig, load_target
 from engines.config.workspace import Workspace
+from engines.errors import InputError
 from engines.files import listed
 from engines.records.manifest import Manifest
 from engines.records.record import VerdictName
@@ -123,12 +124,23 @@ def _judged(
 
 
 def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None:
-    """Raise WrongEngine where a release was published before and its record was changed since:
-    before MLflow is told anything."""
+    """Before MLflow is told anything, raise WrongEngine where a release was published before and
+    its record was changed since, and InputError where it is another model's."""
+    models: dict[str, str] = {}
     for judged in passed:
-        release = make_tag(judged.manifest).name
+        release, model = make_tag(judged.manifest).name, judged.manifest.model
         if publication_path(workspace, release).is_file():
-            read_publication(workspace, release)
+            models.setdefault(release, read_publication(workspace, release).model)
+        other = models.setdefault(release, model)
+        if other != model:
+            file = workspace.relative(workspace.model(model) / "model.yaml")
+            raise InputError(
+                f"Expected another engine for {model} than for {other}, but "
+                f"{judged.manifest.engine} is byte for byte that of {other}, in the same version: "
+                f"the tag {release} can name one of them only. Give {model} another `version` in "
+                f"{file} and run `dvc repro`, or take one of the two away (`pipeline remove-model "
+                f"{model}`)."
+            )
 
 
 def _candidates_before(workspace: Workspace, config: TargetConfig) -> Candidates:

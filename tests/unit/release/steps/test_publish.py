@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from factories.mlflow_double import put_in_place
-from factories.paper import EDITS, TARGET, judge_again
+from factories.paper import EDITS, TARGET, judge_again, model_yaml, row_yaml
 from typer.testing import CliRunner, Result
 
 from engines.config.workspace import Workspace
@@ -101,6 +101,28 @@ def test_a_record_that_was_changed_is_found_before_mlflow_is_told_anything(
     with pytest.raises(WrongEngine, match="does not add up"):
         step(workspace, TARGET, ENGINE, lambda _: None)
     assert store.versions == {}
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_one_tag_is_no_two_models(
+    workspace: Workspace,
+    add_engine: Callable[..., str],
+    publish: Callable[..., Result],
+    published: bool,
+) -> None:
+    """One checkpoint under two names: the second had no record, and `write` refused the first's."""
+    row = workspace.target(TARGET) / "params.yaml"
+    row.write_text(row_yaml("meter-fp16", "counter-fp16"))
+    workspace.model("counter").mkdir()
+    (workspace.model("counter") / "model.yaml").write_text(model_yaml("counter"))
+    add_engine("fp16")
+    if published:
+        publish_on_paper(workspace, ENGINE)
+    add_engine("fp16", model="counter")
+    result = publish()
+    assert result.exit_code == 2
+    assert "Expected another engine for counter than for meter, but counter-fp16" in result.stderr
+    assert "another `version` in models/counter/model.yaml" in result.stderr
 
 
 def test_where_it_is_published_is_said_and_releases_stand_by_name(
