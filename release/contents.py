@@ -10,6 +10,8 @@ from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
+from engines.files import sha256_file
+from engines.records.attestation import FILE
 from engines.records.evaluation import Evaluation
 from engines.records.folder import GOLDEN
 from engines.records.manifest import Manifest
@@ -22,7 +24,7 @@ from release.records import (
     publication_path,
     read_publication,
 )
-from release.tags import make_tag
+from release.tags import make_tag, parse_tag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,24 @@ def why_kept(workspace: Workspace, release: str) -> str | None:
     if same_engine and judged.verdict.judged != publication.judged:
         return "it was measured again since it was published"
     return None
+
+
+def refuse_another_statement(workspace: Workspace, release: str) -> None:
+    """Raise InputError where a release was pushed and the statement that its image has is not here:
+    another one would never be that image's."""
+    image, path = read_image(workspace, release), attestation_path(workspace, release)
+    if image is None or not image.repositories:
+        return
+    if path.is_file() and sha256_file(path) == image.files.get(FILE):
+        return
+    where = workspace.relative(path)
+    raise InputError(
+        f"Expected {where} to be the statement in the image of {release}, which was pushed to "
+        f"{image.repositories[0]}, got another one or none. Bring that one back: `git log -- "
+        f"{where}` shows a COMMIT that had it, for `git checkout COMMIT -- {where}`; or remove "
+        f"what is there, and `release sign --target {parse_tag(release).target} --pushed` takes "
+        "that of a candidate from the registry."
+    )
 
 
 def contents_of(workspace: Workspace, release: str) -> Contents:

@@ -12,6 +12,7 @@ from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, ServiceError, WrongEngine
 from engines.files import sha256_file
 from engines.records.attestation import FILE, Verified, verify_envelope
+from release.contents import refuse_another_statement
 from release.image.chart import push_chart
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, Repository, parse_repository
@@ -120,6 +121,7 @@ def _check_packed(workspace: Workspace, record: ImageRecord) -> None:
 def _signed(workspace: Workspace, image: ImageRecord) -> Verified:
     """What was signed of the image's files."""
     path = attestation_path(workspace, image.release)
+    refuse_another_statement(workspace, image.release)
     if not path.is_file() or sha256_file(path) != image.files.get(FILE):
         raise InputError(
             f"Expected {workspace.relative(path)} to be the statement that was packed, got another "

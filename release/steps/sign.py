@@ -14,7 +14,7 @@ from engines.errors import Conflict, WrongEngine
 from engines.files import sha256_file, write_atomic
 from engines.records.attestation import Statement, Verified, verify_envelope
 from engines.records.trusted_key import TrustedKey
-from release.contents import contents_of, why_kept
+from release.contents import contents_of, refuse_another_statement, why_kept
 from release.lineage import data_set_hashes
 from release.lock import exclusive
 from release.packed import NEW_VERSION, read_image
@@ -94,6 +94,7 @@ def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path
     if why := why_kept(workspace, release):
         say(f"{release}: stays signed as it is, since {why}")
         return path
+    refuse_another_statement(workspace, release)
     contents = contents_of(workspace, release)
     publication = contents.publication
     data_sets = data_set_hashes(

@@ -184,8 +184,12 @@ def test_a_pushed_release_stays_what_it_is(workspace: Workspace, release: str) -
     one.model_copy(update={"repositories": ("registry.example.com/meter",)}).write(
         image_path(workspace, release)
     )
+    statement = attestation_path(workspace, release).read_bytes()
     attestation_path(workspace, release).unlink()
-    sign_release(workspace, release, None, None, say)  # ECDSA: another signature
+    # ECDSA: another signature, which would be of no image. It was signed, and `push` refused it.
+    with pytest.raises(InputError, match=f"--target {TARGET} --pushed` takes that"):
+        sign_release(workspace, release, None, None, say)
+    attestation_path(workspace, release).write_bytes(statement)
     said: list[str] = []
     (again,) = pack(workspace, release, None, said.append)
     assert again.digest == one.digest == Layout(workspace.images).images()[release].digest
