@@ -26,13 +26,15 @@ def bring_here(snapshot: Snapshot) -> str | None:
     try:
         here = git(folder, "symbolic-ref", "--short", "HEAD").decode().strip()
     except GitFailed:
-        # As in a job of CI, whose clone nobody uses any more.
-        return f"it stands on no branch; `git checkout {branch}`, then {PULL}"
+        here = ""  # as in a job of CI, whose clone nobody uses any more
+    if here != branch:
+        # `git pull` there brings another branch, and refuses what a command wrote and then pushed.
+        stands = f"on the branch {here}" if here else "on no branch"
+        return f"it stands {stands}; `git checkout {branch}`, then run the same command again"
     try:
-        if here == branch and pull(snapshot) != PULL:
+        if pull(snapshot) != PULL:
             return _changed(snapshot)  # git has two histories to merge, which is people's to do
-        if here == branch:
-            _fast_forward(folder, snapshot.commit)
+        _fast_forward(folder, snapshot.commit)
     except GitFailed as error:
         if not error.in_the_way:
             return _changed(snapshot)
@@ -44,7 +46,7 @@ def bring_here(snapshot: Snapshot) -> str | None:
             f"{error.reason}. Its files are as they were. Free some space ({error.disks}), or fix "
             "the permissions, then run the same command again, or `git pull`."
         ) from error
-    return None if here == branch else PULL
+    return None
 
 
 def pull(snapshot: Snapshot) -> str:

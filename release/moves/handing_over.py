@@ -155,7 +155,10 @@ def _why_left(
     stands_on = {one.release for one in (stack(held) if known else held[-1:]) if runs}
     change = latest_change(snapshot, place.path)
     if change and name in {one.release for one in held} - stands_on:
-        by, went = change.commit, "back" if known else "on"
+        at = max(i for i, one in enumerate(held) if one.release == name)
+        # What came after that may have been followed by others.
+        by = (held[at + 1].change if held[at + 1 :] else change).commit
+        went = "back" if known else "on"
         return (
             f"{place.ring} went {went} from {name} ({by.name[:12]}, {by.who}), so {stays}. To have "
             f"it there all the same: `release rollback {place.model} --target {place.target} "

@@ -132,6 +132,19 @@ def test_the_clone_of_whoever_does_it_by_hand_stands_on_it(
     assert git(workspace.root, "rev-parse", "HEAD") == git(repository.bare, "rev-parse", "main")
 
 
+@pytest.mark.parametrize("where", [["--detach"], ["-b", "trying"]])
+def test_a_clone_that_stands_elsewhere_is_told_what_leads_on(
+    repository: GitOpsRepository, job: Workspace, where: list[str]
+) -> None:
+    """`git pull` refused there, since what was written and pushed lies in its way."""
+    git(job.root, "checkout", "--quiet", *where)
+    said = write(job.root, "--push").stdout
+    assert "`git checkout main`, then run the same command again" in said
+    git(job.root, "checkout", "--quiet", "main")
+    assert "does not stand on it" not in write(job.root, "--push").stdout
+    assert git(job.root, "rev-parse", "HEAD") == git(repository.bare, "rev-parse", "main")
+
+
 def test_what_others_pushed_meanwhile_stays(repository: GitOpsRepository, job: Workspace) -> None:
     (repository.root / "README").write_text("theirs\n")
     repository.push("Another file")
@@ -183,9 +196,13 @@ def test_a_ring_that_went_back_from_a_release_does_not_get_it_again(
     # Nor does the clone keep it for the next `git commit --all`.
     assert git(later.root, "status", "--porcelain") == ""
     # Its next release goes its way.
+    by = git(repository.bare, "rev-parse", "main")[:12]
     publish(later, THREE)
     assert write(later.root, "--push").exit_code == 0
     assert THREE.release in repository.at(CANARY)
+    # And whoever asks again is told of the move that took it back, and not of the last one.
+    publish(later, TWO)
+    assert f"canary went back from {TWO.release} ({by}" in write(later.root, "--push").stdout
 
 
 def test_a_first_release_that_was_reverted_does_not_come_back(
