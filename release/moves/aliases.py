@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -23,6 +24,9 @@ NOT_OURS = (
     "MLflow."
 )
 
+_AGAIN = re.compile(r", then (run )?the same command again[^.]*\.$")
+"""What the store's sentences end with: a move that is in git needs no second one."""
+
 
 def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say: Say) -> None:
     """Let MLflow's alias of the ring say what git says. What goes wrong is said and no error: the
@@ -30,8 +34,9 @@ def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say
     try:
         point(workspace, {place: values}, say)
     except (ServiceError, InputError) as error:
+        why = _AGAIN.sub("", str(error)).rstrip(".")
         say(
-            f"Moved in git, but MLflow's alias {place.ring} was not: {error} Then run `release "
+            f"Moved in git, but MLflow's alias {place.ring} was not: {why}, then run `release "
             "status --repair`."
         )
 
@@ -70,7 +75,8 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
 
 
 def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
-    """Where MLflow's aliases name another release than `wanted`, which git says (empty: none).
+    """Where MLflow's aliases name another release than `wanted`, which git says (empty: none), and
+    where its run lies in MLflow's trash.
 
     A sentence each, and one where MLflow could not be asked.
     """
@@ -84,7 +90,13 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
                 "MLFLOW_TRACKING_URI to the one that releases are published to."
             ]
         with open_store(workspace.root, reading=True) as store:
-            found = (_difference(workspace, store, *one) for one in wanted.items())
+            found = [_difference(workspace, store, *one) for one in wanted.items()]
+            named = {
+                (registered_name(place.model, place.target), release)
+                for place, release in wanted.items()
+                if release
+            }
+            found += [store.deleted_run(*one) for one in sorted(named)]
             return [one for one in found if one]
     except (ServiceError, InputError) as error:
         return [f"MLflow could not be asked: {error}"]

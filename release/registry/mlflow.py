@@ -171,6 +171,13 @@ class Store:
         tags = self._client.get_model_version(registered_model, version).tags
         return str(tags.get(TAG) or f"version {version} of no release")
 
+    def deleted_run(self, registered_model: str, release: str) -> str:
+        """How to bring a release's run back out of MLflow's trash; empty where it is not there."""
+        run = self._run_of(self._find_version(registered_model, release))
+        if run is None or run.info.lifecycle_stage != "deleted":
+            return ""
+        return deleted("runs", f"run {release}", run.info.run_id, self._asked.tracking)
+
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         """Let `alias` name that version; nothing is written when it does already."""
         model = self._client.get_registered_model(registered_model)
@@ -188,9 +195,8 @@ class Store:
     def _run(self, submission: Submission, experiment: str, version: Any | None) -> Run:
         run = self._run_of(version)
         if run is not None:
-            if run.info.lifecycle_stage == "deleted":
-                name = f"run {submission.release}"
-                raise InputError(deleted("runs", name, run.info.run_id, self._asked.tracking))
+            if gone := self.deleted_run(submission.registered_model, submission.release):
+                raise InputError(gone)
             return run
         found = self._client.search_runs([experiment], runs.tagged(submission.release))
         # Not one that somebody makes of another measurement: it would hold figures of both.

@@ -55,6 +55,9 @@ class MlflowDouble:
         held = self.versions.get(registered_model, {})
         return next((release for release, one in held.items() if one == version), "")
 
+    def deleted_run(self, registered_model: str, release: str) -> str:
+        return ""
+
     def point_alias(self, registered_model: str, alias: str, version: int) -> None:
         assert version in self.versions[registered_model].values()
         self.aliases.setdefault(registered_model, {})[alias] = version

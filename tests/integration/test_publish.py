@@ -1302,10 +1302,14 @@ def test_an_alias_that_was_moved_to_somebody_elses_version(workspace: Workspace)
 
 def test_a_deleted_run_is_named_with_the_command(workspace: Workspace) -> None:
     published = publish(workspace, TARGET, None, _quiet)
-    run = published.publications[0].mlflow.run_id
+    candidate = published.candidates.candidates[MODEL].release
+    (run,) = (it.mlflow.run_id for it in published.publications if it.release == candidate)
     _client(workspace).delete_run(run)
-    with pytest.raises(InputError, match=f"mlflow runs restore --run-id {run}`"):
+    with pytest.raises(InputError, match=f"mlflow runs restore --run-id {run}"):
         publish(workspace, TARGET, None, _quiet)
+    # Whoever only looks is told too.
+    (said,) = status(workspace, TARGET).differ
+    assert f"mlflow runs restore --run-id {run}" in said
 
 
 def test_a_removed_model_is_no_candidate(workspace: Workspace) -> None:
