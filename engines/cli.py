@@ -188,16 +188,19 @@ def _in_part(found: re.Match[str]) -> str:
 
 @contextmanager
 def _ended_by_sigterm(came: list[int]) -> Iterator[None]:
-    """SIGTERM, which a cancelled GitLab job gets, ends the block as Ctrl-C does, and is noted in
-    `came`: what it started is ended and temporary files go. By default Python would just vanish."""
+    """SIGTERM, which a cancelled GitLab job gets, and SIGHUP of a terminal that is closed end the
+    block as Ctrl-C does, and are noted in `came`: what it started is ended and temporary files go.
+    By default Python would just vanish. Where SIGHUP is ignored, as under nohup, it stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may ask for signals
         return
-    before = signal.signal(signal.SIGTERM, _noting(came))
+    hang_up = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+    before = {number: signal.signal(number, _noting(came)) for number in (signal.SIGTERM, *hang_up)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

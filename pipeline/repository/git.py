@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shlex
 import signal
-import subprocess
 from pathlib import Path
 
-from engines.process.git import git_environment
+from engines.process.git import git_environment, run_git
 from pipeline.progress import note
 
 NOT_CODE = (":(exclude)*dvc.lock", ":(exclude,glob)**/out/**", ":(exclude)release/")
@@ -50,19 +49,13 @@ def _git(root: Path, *arguments: str, otherwise: str = "") -> str | None:
     """What git prints; None where it fails. What follows of that is noted with `otherwise`, unless
     there just is no repository, commit or git."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            env=git_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_git(["git", "-C", str(root), *arguments], env=git_environment())
     except FileNotFoundError:
         return None
-    said = done.stderr.strip().removeprefix("fatal: ")
+    said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
     # `git status` ends well and takes what lies in a folder that it cannot enter for unchanged.
     if done.returncode == 0 and "could not open directory" not in said:
-        return done.stdout.strip()
+        return done.stdout.decode(errors="replace").strip()
     if done.returncode < 0:
         said = f"somebody ended it, with {signal.Signals(-done.returncode).name}"
     if otherwise and "dubious ownership" in said:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engines.disks import disk_of
 from engines.errors import InputError, ServiceError
-from engines.process.git import git_environment
+from engines.process.git import git_environment, run_git
 
 SECONDS = 300
 """How long one call may take; a network that sends nothing is given up before (see `_calm`)."""
@@ -111,14 +111,12 @@ def git(
     somebody ended it, which is no answer.
     """
     try:
-        done = subprocess.run(
+        done = run_git(
             ["git", "--literal-pathspecs", "-c", "core.quotePath=false", *arguments],
             cwd=folder,
             input=content,
             env=_calm(os.environ) | ({"GIT_INDEX_FILE": index} if index else {}),
-            capture_output=True,
             timeout=seconds,
-            check=False,
         )
     except FileNotFoundError as error:
         raise InputError("Expected git on PATH, but it is not there. Install git.") from error

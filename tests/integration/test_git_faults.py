@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from factories.gitops import GitOpsRepository, environment, git, make_repository
@@ -89,12 +90,12 @@ def test_a_server_that_takes_for_ever(
     hook = repository.bare / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\nexec sleep 30\n")
     hook.chmod(0o755)
-    real = subprocess.run
+    real = release.gitops.git.run_git
 
-    def impatient(command: list[str], **options: object) -> object:
-        return real(command, **{**options, "timeout": 2 if "push" in command else 60})  # type: ignore[call-overload]
+    def impatient(command: list[str], **options: Any) -> object:
+        return real(command, **{**options, "timeout": 2 if "push" in command else 60})
 
-    monkeypatch.setattr(release.gitops.git.subprocess, "run", impatient)
+    monkeypatch.setattr(release.gitops.git, "run_git", impatient)
     with pytest.raises(ServiceError, match="`git push` to end within"):
         to_pilot(repository.workspace)
     hook.unlink()
@@ -367,18 +368,18 @@ def _ends_badly(
     monkeypatch: pytest.MonkeyPatch, said: str, *, takes: bool, answers: bool = True, code: int = 1
 ) -> None:
     """Every push ends with `code` and `said`; the server `takes` it before, and `answers` then."""
-    real = subprocess.run
+    real = release.gitops.git.run_git
 
-    def run(command: list[str], **options: object) -> object:
+    def run(command: list[str], **options: Any) -> object:
         if "push" in command:
             if takes:
-                assert real(command, **options).returncode == 0  # type: ignore[call-overload]
+                assert real(command, **options).returncode == 0
             return subprocess.CompletedProcess(command, code, b"", said.encode())
         if "ls-remote" in command and not answers:
             return subprocess.CompletedProcess(command, 128, b"", CUT.encode())
-        return real(command, **options)  # type: ignore[call-overload]
+        return real(command, **options)
 
-    monkeypatch.setattr(release.gitops.git.subprocess, "run", run)
+    monkeypatch.setattr(release.gitops.git, "run_git", run)
 
 
 ENDS = ((FULL, 1), (CUT, 128), ("", -9))
@@ -437,8 +438,8 @@ def test_a_repository_of_somebody_else(
     place = "/srv/git/our fleet.git"
     said = OWNED.format(place=place, more=more).encode()
     monkeypatch.setattr(
-        release.gitops.git.subprocess,
-        "run",
+        release.gitops.git,
+        "run_git",
         lambda command, **_: subprocess.CompletedProcess(command, 128, b"", said),
     )
     with pytest.raises(InputError) as caught:

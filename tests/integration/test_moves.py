@@ -569,9 +569,9 @@ def killed_at(moment: int, move: Callable[[Workspace], None], workspace: Workspa
     own; at a moment that never comes it is done."""
     child = os.fork()
     if child == 0:
-        calls, real = 0, release.gitops.git.subprocess.run
+        calls, real = 0, release.gitops.git.run_git
 
-        def run(*arguments: object, **options: object) -> object:
+        def run(*arguments: Any, **options: Any) -> Any:
             nonlocal calls
             done = real(*arguments, **options)
             calls += 1
@@ -579,7 +579,7 @@ def killed_at(moment: int, move: Callable[[Workspace], None], workspace: Workspa
                 os.kill(os.getpid(), 9)
             return done
 
-        release.gitops.git.subprocess.run = run  # type: ignore[assignment]
+        release.gitops.git.run_git = run
         code = 1
         try:
             move(workspace)

@@ -29,7 +29,12 @@ def said(
 
 
 @pytest.mark.parametrize(
-    ("number", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    ("number", "ends"),
+    [
+        (signal.SIGINT, KeyboardInterrupt),
+        (signal.SIGTERM, SystemExit),
+        (signal.SIGHUP, SystemExit),
+    ],
 )
 def test_what_a_library_makes_of_a_signal_is_no_error(
     number: signal.Signals, ends: type[BaseException]
