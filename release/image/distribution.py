@@ -205,6 +205,13 @@ class Client:
                 method, url, headers=own, data=data, timeout=TIMEOUT_SECONDS
             )
         except requests.RequestException as error:
+            if self.repository.host == PLACEHOLDER:
+                raise InputError(
+                    f"Expected your registry, got the templates' own, {PLACEHOLDER}. Put yours in "
+                    f"its place: `grep -rl --include='*.yaml' {PLACEHOLDER} release | xargs sed -i "
+                    f"'s,{PLACEHOLDER},HOST,'`, commit and push. A single `release push` takes "
+                    "--registry HOST/PATH."
+                ) from error
             raise Temporary(without_secrets(_plain(error), self.credentials)) from error
 
     def _sign_in(self, challenge: str) -> bool:
@@ -247,6 +254,9 @@ class Client:
         content = answer.json()
         return str(content.get("token") or content.get("access_token"))
 
+
+PLACEHOLDER = "registry.example.com"
+"""What release/templates and bases.yaml name, until somebody puts a registry there."""
 
 HOW_TO_LOG_IN = (
     "Log in with `podman login`, `docker login` or `skopeo login`, or set JETRAIL_REGISTRY_USER "

@@ -8,11 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import requests
 
 from engines.errors import InputError, ServiceError
 from release.image import retry
 from release.image.credentials import Credentials
-from release.image.distribution import Client, parse_repository
+from release.image.distribution import PLACEHOLDER, Client, parse_repository
 from release.image.oci import MANIFEST, digest_of
 from release.image.retry import LONGEST_SECONDS, TRIES, Temporary, retried
 
@@ -117,6 +118,18 @@ def test_no_token_goes_to_another_host(service: Service) -> None:
         client(service).put_blob(b"a blob")
     assert {who for _, _, who in elsewhere.seen} == {None}
     elsewhere.server.shutdown()
+
+
+def test_the_templates_registry_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has it, so trying again later, which was the advice, leads nowhere."""
+
+    def unknown(*_: Any, **__: Any) -> None:
+        raise requests.ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(requests.Session, "request", unknown)
+    one = Client(repository=parse_repository(f"{PLACEHOLDER}/a"), credentials=None, say=pytest.fail)
+    with pytest.raises(InputError, match=r"Put yours in its place: `grep .* sed .*HOST,'`"):
+        one.manifest("v1")
 
 
 def test_no_password_goes_by_plain_http(service: Service) -> None:
