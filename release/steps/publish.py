@@ -174,7 +174,11 @@ def _warn_of_lost_code(manifest: Manifest, say: Say) -> None:
     commit, _, dirty = manifest.source.git_commit.partition("-")
     if dirty or not commit:
         code = f"uncommitted code ({commit[:12]}-{dirty})" if commit else "code without a commit"
-        say(f"{manifest.engine}: built from {code}; commit and build again before you promote it")
+        # Built again it may be the same bytes, so the same release, whose record stays.
+        say(
+            f"{manifest.engine}: built from {code}. Before you promote it raise `version` in "
+            f"models/{manifest.model}/model.yaml, commit, and run `dvc repro`"
+        )
 
 
 def _tell_mlflow(

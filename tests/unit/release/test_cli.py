@@ -177,8 +177,8 @@ def test_nothing_passes_any_more_and_server_down(
 @pytest.mark.parametrize(
     ("commit", "warning"),
     [
-        ("c" * 40 + "-dirty", f"built from uncommitted code ({'c' * 12}-dirty); commit and build"),
-        ("", "built from code without a commit; commit and build"),
+        ("c" * 40 + "-dirty", f"built from uncommitted code ({'c' * 12}-dirty). Before you"),
+        ("", "built from code without a commit. Before you"),
         ("c" * 40, None),
     ],
 )

@@ -489,4 +489,4 @@ def test_code_that_no_commit_holds_is_said(
     judge_again(workspace, "meter-fp16")
     found = [line for line in told(workspace, "meter-fp16")[1] if "built from" in line]
     assert len(found) == (said is not None)
-    assert said is None or f"meter-fp16: built from {said}; commit and build" in found[0]
+    assert said is None or f"built from {said}. Before you promote it raise `version`" in found[0]
