@@ -49,10 +49,16 @@ def _too_little_quiet(quiet: Quiet) -> Iterator[Reason]:
         )
         on_gpu = quiet.set_aside.keys() & {"gpu", "clock"}
         had = "the processors or the GPU" if on_gpu else "the processors"
+        got = (
+            f"Expected enough time in which nobody else had {had}, got {quiet.share:.0%} "
+            f"quiet ({why})"
+            if why
+            else "Expected as many calls as are wanted, got fewer, though nobody else was seen to "
+            f"have {had}: the machine became slower while it was measured"
+        )
         yield Reason(
             "quiet",
-            f"Expected enough time in which nobody else had {had}, got {quiet.share:.0%} "
-            f"quiet ({why}). Stop other programs on this machine and measure again, or raise "
+            f"{got}. Stop other programs on this machine and measure again, or raise "
             "benchmark.max_seconds in the target's params.yaml.",
         )
 

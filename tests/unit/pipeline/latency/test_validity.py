@@ -332,6 +332,13 @@ def test_what_lasts(jetson_row: BenchmarkRow) -> None:
     assert validity.lasting_reasons(changed, jetson_row, **asked) == ()
 
 
+def test_too_few_calls_though_nobody_disturbed(row: BenchmarkRow) -> None:
+    """A machine that slows down tenfold after the warm-up: "got 100% quiet ()" it said."""
+    quiet = Quiet(share=1.0, enough=False, seconds=50.0, set_aside={})
+    (reason,) = invalid_reasons(QUIET, row, quiet)
+    assert "got fewer, though nobody else was seen to have the processors: the machine" in reason
+
+
 def test_too_little_quiet_is_one_reason(row: BenchmarkRow) -> None:
     little = Quiet(share=0.04, enough=False, seconds=0.2, set_aside={"wait": 1, "others": 9})
     drifted = QUIET.model_copy(update={"drift_share": 0.9, "others_share": 0.8})
