@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from importlib import import_module
+
+OURS = ("engines", "pipeline", "release", "runtime")
+_NOT_INSTALLED = (
+    "error: Expected Jetrail to be installed, but {python} has no {package}. In the root of the "
+    "clone run `make demo`, on a device what docs/jetson.md says under 2; then `. "
+    ".venv/bin/activate`, and the command again."
+)
 
 
 def begin(command_line: str) -> None:
@@ -26,7 +34,14 @@ def begin(command_line: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _vanish)
-    import_module(command_line).main()
+    try:
+        commands = import_module(command_line)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        print(_NOT_INSTALLED.format(package=error.name, python=sys.executable), file=sys.stderr)
+        raise SystemExit(2) from None
+    commands.main()
 
 
 def _vanish(number: int, _: object) -> None:

@@ -88,13 +88,13 @@ def _check_file(path: Path) -> None:
     if path.suffix.lower() in ARCHIVES and path.is_file():
         raise InputError(f"Expected a data.yaml, got the archive {path}. Unpack it, and give its.")
     if path.is_dir():
-        inside = sorted(one for one in path.glob("*.y*ml") if one.suffix.lower() in ENDINGS)
-        hint = f"Give {inside[0]}" if inside else f"It has none. {_WRITE}"
-        more = f", or another of its {len(inside)}" if len(inside) > 1 else ""
-        said = f"Expected an Ultralytics data.yaml, got the folder {path}. {hint}{more}."
+        said = f"Expected an Ultralytics data.yaml, got the folder {path}. {_one_of(path)}."
         raise InputError(said)
     if not path.is_file():
-        raise InputError(f"Expected an Ultralytics data.yaml at {path}, but no file is there.")
+        raise InputError(
+            f"Expected an Ultralytics data.yaml at {path}, but no file is there. "
+            f"{_one_of(path.parent)}."
+        )
     if path.suffix.lower() == ".ndjson":
         make = shlex.join(["python", "-c", _CONVERT, str(path), f"{path.with_suffix('')}"])
         raise InputError(
@@ -106,6 +106,13 @@ def _check_file(path: Path) -> None:
             f"Expected an Ultralytics data.yaml, got {path}. {_WRITE}. Labels are YOLO's, a text "
             "file for each picture; of annotations in JSON (COCO) or XML (VOC) make such files."
         )
+
+
+def _one_of(folder: Path) -> str:
+    """Exports of CVAT (YOLO 1.1) and Label Studio have none."""
+    inside = sorted(one for one in folder.glob("*.y*ml") if one.suffix.lower() in ENDINGS)
+    more = f", or another of its {len(inside)}" if len(inside) > 1 else ""
+    return f"Give {inside[0]}{more}" if inside else f"{folder} has none. {_WRITE}"
 
 
 def _load(path: Path) -> Any:

@@ -20,7 +20,7 @@ def check_new_name(name: str, taken: bool, kind: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > 40:
         raise InputError(
             f"Expected a {kind} name of at most 40 lower-case letters, digits and dashes, "
-            f"since it becomes part of image tags and labels; got {name!r}."
+            f"since it becomes part of image tags and labels; got {name!r}, of {len(name)}."
         )
     if any(not isinstance(_as_yaml(name, version), str) for version in ((1, 1), (1, 2))):
         raise InputError(
@@ -33,7 +33,11 @@ def check_new_name(name: str, taken: bool, kind: str) -> None:
             "folders of sites. Take another name."
         )
     if taken:
-        raise InputError(f"Expected a new {kind}, but {name} is there already. Take another name.")
+        new = f", or give that one new weights: `pipeline update-model {name}`"
+        raise InputError(
+            f"Expected a new {kind}, but {name} is there already. Take another name"
+            f"{new if kind == 'model' else ''}."
+        )
 
 
 def check_version(version: str) -> None:

@@ -77,3 +77,11 @@ def test_numpy_begins_no_threads(program: str) -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_without_an_installation_a_sentence_says_how_to_make_one(program: str) -> None:
+    command = [sys.executable, "-S", "-m", program, "--help"]
+    ended = subprocess.run(command, cwd=PYPROJECT.parent, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.fullmatch(r"error: Expected Jetrail .* has no typer\. .*make demo.*\n", ended.stderr)

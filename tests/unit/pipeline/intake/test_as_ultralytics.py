@@ -384,7 +384,7 @@ def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
         ("", r"got the folder .*Give .*/data\.yaml\."),
         (
             "images",
-            r"got the folder .*/images\. It has none\. Write a data\.yaml: `train:` and `val:`",
+            r"got the folder .*/images\. .*/images has none\. Write a data\.yaml: `train:` and ",
         ),
         ("two", r"got the folder .*/two\. Give .*/two/data\.yaml, or another of its 2\."),
         ("coco.json", r"got .*/coco\.json\. Write a data\.yaml: .*of annotations in JSON \(COCO\)"),
@@ -392,7 +392,8 @@ def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
         ("obj.names", r"got .*/obj\.names\. Write a data\.yaml"),
         ("set.zip", r"got the archive .*set\.zip\. Unpack it"),
         ("set.tar.gz", r"got the archive .*set\.tar\.gz\. Unpack it"),
-        ("gone.zip", "no file is there"),
+        ("gone.zip", "no file is there. Give .*/data.yaml."),
+        ("images/data.yaml", "no file is there. .*/images has none. Write a data.yaml: `train:`"),
     ],
 )
 def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: str) -> None:

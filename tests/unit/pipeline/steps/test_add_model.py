@@ -393,7 +393,7 @@ def test_what_a_kill_left_is_not_replaced_where_somebody_worked_on_it(
         add_model(workspace, wanted)
     assert snapshot(workspace) == before
     subprocess.run(["git", "add", "models"], cwd=workspace.root, check=True)
-    with pytest.raises(InputError, match="is there already. Take another name"):
+    with pytest.raises(InputError, match="Take another name, or .*`pipeline update-model h"):
         add_model(workspace, wanted)
 
 
