@@ -15,7 +15,7 @@ from release.gitops.history import latest_change, latest_with
 from release.moves.carry_out import check_still
 from release.moves.earlier import held_by, stack
 from release.moves.move import SOURCE, Move, resting_on
-from release.moves.place import Place, place_of, rings_of, values_at
+from release.moves.place import Place, place_of, read_at, rings_of
 from release.packed import image_path
 from release.records import (
     attestation_path,
@@ -74,10 +74,13 @@ def plan_handing_over(
                 "command again."
             )
         ours[place.path] = (workspace.root / place.path).read_bytes()
-        will_run, runs = parse_values(ours[place.path], place.path), values_at(snapshot, place)
+        will_run = parse_values(ours[place.path], place.path)
+        runs, broken = read_at(snapshot, place)
         if will_run is None:
             place = None
-        elif will_run != runs and (left := _why_left(snapshot, place, runs, will_run)):
+        elif will_run != runs and (
+            left := _why_left(snapshot, place, will_run, empty=not (runs or broken))
+        ):
             del ours[place.path]
             place = None
     before = snapshot.left_at() or snapshot
@@ -142,7 +145,7 @@ def _contents(snapshot: Snapshot, paths: Iterable[str]) -> dict[str, bytes | Non
 
 
 def _why_left(
-    snapshot: Snapshot, place: Place, runs: ReleaseValues | None, wanted: ReleaseValues
+    snapshot: Snapshot, place: Place, wanted: ReleaseValues, *, empty: bool
 ) -> str | None:
     name = parse_tag(wanted.image.tag).name
     stays = f"{place.ring} of {place.model} on {place.target} stays as it is"
@@ -152,7 +155,7 @@ def _why_left(
     # In a repository of Fleet's own nothing tells whether this clone is an old one.
     known = snapshot.left_at() is not None
     # A first release that was reverted leaves nothing that the ring stands on.
-    stands_on = {one.release for one in (stack(held) if known else held[-1:]) if runs}
+    stands_on = {one.release for one in (stack(held) if known else held[-1:]) if not empty}
     change = latest_change(snapshot, place.path)
     if change and name in {one.release for one in held} - stands_on:
         at = max(i for i, one in enumerate(held) if one.release == name)

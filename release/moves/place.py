@@ -130,6 +130,15 @@ def values_at(snapshot: Snapshot, place: Place) -> ReleaseValues | None:
     return parse_values(snapshot.blobs([file.blob])[file.blob], name)
 
 
+def read_at(snapshot: Snapshot, place: Place) -> tuple[ReleaseValues | None, str]:
+    """As `values_at`, with the reason where nobody can read the file, as after a merge: one that is
+    broken keeps nobody from another, nor from putting it right."""
+    try:
+        return values_at(snapshot, place), ""
+    except InputError as error:
+        return None, str(error)
+
+
 def is_only_behind(workspace: Workspace, left: Snapshot | None, path: str) -> bool:
     """Whether the clone has a file below `release/` as it was at `left`, where it left the branch:
     what is otherwise on the branch was moved there since, and `git pull` brings it."""

@@ -12,7 +12,7 @@ from engines.errors import Conflict, InputError
 from release.gitops.branch import Snapshot
 from release.moves.earlier import Held, held_by, stack, step_back, went_back
 from release.moves.move import Move, resting_on
-from release.moves.place import Place, place_of, places, rings_of, values_at
+from release.moves.place import Place, place_of, places, read_at, rings_of
 from release.moves.planned import Planned
 from release.moves.reach import reach
 from release.moves.seen import see
@@ -52,7 +52,7 @@ def plan_rollback(
     rings = rings_of(snapshot, workspace)
     if place not in places(snapshot):
         place = place_of(snapshot, rings, place.model, place.target, place.ring)
-    runs, broken = _runs(snapshot, place)
+    runs, broken = read_at(snapshot, place)
     if only_from and (runs is None or parse_tag(runs.image.tag).name != only_from):
         raise Conflict(
             f"Expected {only_from} in {place.ring} of {place.model} on {place.target}, but it has "
@@ -84,14 +84,6 @@ def plan_rollback(
         return planned
     move = _move(snapshot, planned, chosen, why)
     return replace(planned, move=move)
-
-
-def _runs(snapshot: Snapshot, place: Place) -> tuple[ReleaseValues | None, bool]:
-    """What a ring runs, and whether its release.yaml is one that nobody can read."""
-    try:
-        return values_at(snapshot, place), False
-    except InputError:
-        return None, True
 
 
 def _refuse_quarantined(chosen: Held, banned: Mapping[str, Quarantine]) -> None:
@@ -139,8 +131,11 @@ def _back(
         return found
     left_out = [one.release for one in stack(held)[:-1]]
     but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
-    below = rings.below(place.ring) if place.ring in rings.names else None
-    another = "`release write --push`" if below is None else f"`release promote` from {below.name}"
+    if place.ring not in rings.names:
+        another = "name it in release/rings.yaml, then `release promote`"
+    else:
+        below = rings.below(place.ring)
+        another = f"`release promote` from {below.name}" if below else "`release write --push`"
     raise NothingBefore(
         f"Expected a release that {place.ring} of {place.model} on {place.target} had before the "
         f"one it has, but there is none{but}. Bring another release to it ({another}), or take its "

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
-from functools import partial
 
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
@@ -18,7 +17,7 @@ from release.lock import exclusive
 from release.moves.aliases import differences, point
 from release.moves.ledger import released, since
 from release.moves.otherwise import otherwise
-from release.moves.place import Place, is_only_behind, places, rings_of, values_at
+from release.moves.place import Place, is_only_behind, places, read_at, rings_of
 from release.moves.seen import Seen, see
 from release.packed import ImageRecord, read_image
 from release.records import (
@@ -222,7 +221,7 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
         wanted = {}
         for place in places(snapshot):
             if target in (None, place.target):
-                values, broken = _read(partial(values_at, snapshot, place))
+                values, broken = read_at(snapshot, place)
                 if broken:
                     say(
                         f"The alias {place.ring} of {place.model} on {place.target} stays: {broken}"
@@ -337,10 +336,11 @@ def _signer(workspace: Workspace, release: str) -> str | None:
 
 def _ring(look: _Look, place: Place, commit: Commit | None, *, known: bool) -> RingStatus:
     workspace, snapshot = look.workspace, look.snapshot
-    here, broken = _read(partial(read_values, workspace.root / place.path))
-    pushed = None
-    if snapshot is not None:
-        pushed, broken = _read(partial(values_at, snapshot, place))
+    here, broken = _here(workspace, place)
+    pushed, there = read_at(snapshot, place) if snapshot else (None, "")
+    if there:
+        # Of the branch's a rollback gets rid; the clone's is the same, or somebody's own.
+        broken = f"{there} Or {_back(place)}"
     runs = pushed or here
     name = parse_tag(runs.image.tag).name if runs else None
     wrong = [broken] if broken else []
@@ -351,7 +351,7 @@ def _ring(look: _Look, place: Place, commit: Commit | None, *, known: bool) -> R
     return RingStatus(
         here=here,
         pushed=pushed,
-        unreadable=bool(broken),
+        unreadable=bool(there),
         behind=here != pushed and is_only_behind(workspace, look.left, place.path),
         commit=commit if pushed else None,
         quarantine=read_quarantine(look.records, name) if name else None,
@@ -361,20 +361,23 @@ def _ring(look: _Look, place: Place, commit: Commit | None, *, known: bool) -> R
     )
 
 
-def _read(read: Callable[[], ReleaseValues | None]) -> tuple[ReleaseValues | None, str]:
-    """What a release.yaml says, or why nobody can read it: one that is broken hides no other."""
+def _here(workspace: Workspace, place: Place) -> tuple[ReleaseValues | None, str]:
     try:
-        return read(), ""
+        return read_values(workspace.root / place.path), ""
     except InputError as error:
         return None, str(error)
+
+
+def _back(place: Place) -> str:
+    where = f"{place.model} --target {place.target} --ring {place.ring}"
+    return f"`release rollback {where}` brings back what the ring had before"
 
 
 def _otherwise(look: _Look, place: Place, runs: ReleaseValues) -> str:
     name = parse_tag(runs.image.tag).name
     there = publication_path(look.records, name).is_file()
     how = otherwise(look.records if there else look.workspace, place, runs)
-    back = f"release rollback {place.model} --target {place.target} --ring {place.ring}"
-    return f"{how}; `{back}` brings back what the ring had before" if how else ""
+    return f"{how}; {_back(place)}" if how else ""
 
 
 def _missed(look: _Look, release: str, target: str) -> str:

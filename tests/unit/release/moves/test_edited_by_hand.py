@@ -68,8 +68,20 @@ def test_a_file_that_nobody_can_read(
     assert result.exit_code == 0, result.output
     assert "holds both sides of a merge that git could not finish" in result.stdout
     assert ONE.release in result.stdout
+    assert f"Or `release {' '.join(BACK)}` brings back" in result.stdout
     assert run(*BACK).exit_code == 0
     assert TWO.release in repository.at(PILOT)
+
+
+def test_write_puts_a_file_right_that_nobody_can_read(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    canary = PILOT.replace("pilot", "canary")
+    before = repository.at(canary)
+    (repository.root / canary).write_text("image: {tag: [\n")
+    repository.push("By hand")
+    assert run("write", "--push").exit_code == 0
+    assert repository.at(canary) == before
 
 
 @pytest.mark.parametrize(
@@ -124,6 +136,8 @@ def test_a_ring_that_was_renamed_in_rings_yaml_alone(
     assert ONE.release in repository.at(PILOT)
     result = run("promote", "meter", "--target", TARGET, "--to", "stage")
     assert "copy the folder of another ring" in result.stderr
+    run("quarantine", ONE.release, "--why", "no boxes")
+    assert "name it in release/rings.yaml, then `release promote`" in run(*BACK).stderr
 
 
 def test_a_release_without_a_record(
