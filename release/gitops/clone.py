@@ -33,11 +33,11 @@ def bring_here(snapshot: Snapshot) -> str | None:
         return f"it stands {stands}; `git checkout {branch}`, then run the same command again"
     try:
         if pull(snapshot) != PULL:
-            return _changed(snapshot)  # git has two histories to merge, which is people's to do
+            return way_to(snapshot)  # git has two histories to merge, which is people's to do
         _fast_forward(folder, snapshot.commit)
     except GitFailed as error:
         if not error.in_the_way:
-            return _changed(snapshot)
+            return way_to(snapshot)
         # `git pull` alone refuses what a merge wrote that was killed half-way.
         return f"{error.in_the_way}, then run the same command again, or {PULL}"
     except CannotWrite as error:
@@ -101,22 +101,26 @@ def _bring(folder: Path, commit: str) -> bool:
     return True
 
 
-def _changed(snapshot: Snapshot) -> str:
+def way_to(snapshot: Snapshot) -> str:
     """What to do about files that are changed here and that the branch has otherwise, whoever
-    changed them: a git that was killed may have written half of one."""
+    changed them: a git that was killed may have written half of one. Where there are none,
+    `pull`."""
     try:
         folder = snapshot.gitops.folder
-        found = sorted(_differing(folder, snapshot.commit) & _touched(folder).keys())
+        touched = _touched(folder)
+        found = sorted(_differing(folder, snapshot.commit) & touched.keys())
     except GitFailed as error:
         return f"git says: {error.sentence}; put that right (`git fsck` says more), then {PULL}"
     if not found:
         return pull(snapshot)
     more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
-    names = " ".join(map(shlex.quote, found[:MOST]))
+    new = [name for name in found if touched[name][0] in "?!"]
+    known = [name for name in found if name not in new]
+    away = [f"`git checkout -- {shlex.join(known)}`"] if known else []
+    away += [f"`rm {shlex.join(new)}`"] if new else []
     return (
-        f"{names}{more} changed here, and the branch changes it too. Where nobody needs that "
-        f"(see `git diff`), `git checkout -- {names}` (or remove what is new), then "
-        f"{pull(snapshot)}"
+        f"{shlex.join(found[:MOST])}{more} changed here, and the branch changes it too. Where "
+        f"nobody needs that (see `git diff`), {', '.join(away)}, then {pull(snapshot)}"
     )
 
 

@@ -10,7 +10,7 @@ from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError
 from engines.files import listed
 from release.gitops.branch import UNMOVED, Snapshot
-from release.gitops.clone import head, is_behind, pull
+from release.gitops.clone import head, is_behind, pull, way_to
 from release.gitops.history import latest_change, latest_with
 from release.moves.carry_out import check_still
 from release.moves.earlier import held_by, stack
@@ -96,7 +96,9 @@ def plan_handing_over(
         move = replace(move, trailers=(*move.trailers, (SOURCE, source)))
     if move is not None:
         # It rests on what this clone stands on, which may be older: again it would be as old.
-        check_still(snapshot, move, f"{pull(snapshot)} brings it here, in GitLab a new pipeline. ")
+        then = f"`release publish --target {target}` where the engines are"
+        way = f"{way_to(snapshot)}, then {then}; in GitLab a new pipeline does it. "
+        check_still(snapshot, move, f"Bring it here first: {way}")
     return HandedOver(place=place, runs=runs, will_run=will_run, left=left, gone=gone, move=move)
 
 

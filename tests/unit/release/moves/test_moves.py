@@ -209,7 +209,7 @@ def test_a_clone_with_commits_of_its_own(
     said = run(*promote("pilot")).output
     assert "`git pull --rebase`" in said
     if changed:
-        assert "(or remove what is new), then `git pull --rebase`" in said
+        assert ", then `git pull --rebase`" in said
         assert git(repository.root, "diff", "--cached", "--name-only") == ""
         path.unlink()
     git(repository.root, "pull", "--quiet", "--rebase", "origin", "main")
@@ -232,7 +232,7 @@ def test_files_that_a_killed_git_wrote(
     (repository.root / ".git/index.lock").unlink()
     said = run(*promote("pilot")).output
     assert path.read_text() == written
-    told = f"`git checkout -- {ONE}/pilot/release.yaml` (or remove what is new), then `git pull`"
+    told = f"`rm {ONE}/pilot/release.yaml`, then `git pull`"
     assert (told in said) == (theirs is not None)
     assert bool(git(repository.root, "status", "--porcelain")) == (theirs is not None)
 
