@@ -120,7 +120,16 @@ def _verify_packed(workspace: Workspace, what: str, trust: Trust) -> Checked:
     if what.startswith("sha256:"):
         return _verify_image(layout, layout.image(what), trust)
     tag = parse_tag(what)
-    image, record = layout.image(tag.name), read_image(workspace, tag.name)
+    record = read_image(workspace, tag.name)
+    try:
+        image = layout.image(tag.name)
+    except InputError as error:
+        if record is None or not record.repositories:
+            raise
+        raise InputError(
+            f"Expected the image of {tag.name} in {layout.path}, but it does not lie there. "
+            f"`release verify {record.repositories[0]}@{record.digest}` looks at the registry's."
+        ) from error
     known = {"the tag": tag.digest, "image.json": record.digest if record else None}
     for source, digest in known.items():
         if digest not in (None, image.digest):

@@ -26,7 +26,7 @@ from release.cli import commands
 from release.image.describe import OCI
 from release.image.layout import Layout
 from release.image.oci import LAYER, MANIFEST, Descriptor, digest_of, to_bytes
-from release.packed import image_path
+from release.packed import image_path, read_image
 from release.records import attestation_path
 from release.signing.keys import private_file, record_file
 from release.signing.signer import open_key
@@ -83,6 +83,20 @@ def run(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Verify:
     monkeypatch.chdir(workspace.root)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     return lambda *words: CliRunner().invoke(commands, ["verify", *map(str, words)])
+
+
+def test_a_clone_without_the_image_is_told_where_it_is(
+    workspace: Workspace, release: str, layout: Layout, run: Verify
+) -> None:
+    """A release manager was told to pack it, which only the clone with the engine can."""
+    there = "registry.example.com/jetrail/meter"
+    image = read_image(workspace, release)
+    assert image is not None
+    image.model_copy(update={"repositories": (there,)}).write(image_path(workspace, release))
+    shutil.rmtree(layout.path)
+    result = run(release)
+    assert result.exit_code == 2
+    assert f"`release verify {there}@{image.digest}`" in result.stderr
 
 
 def change_key(workspace: Workspace, **changes: object) -> None:
