@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from engines.config.rings import load_rings
 from engines.config.target import load_target
 from engines.errors import InputError
 from release.rollout.clusters.inventory import Cluster
@@ -45,6 +46,13 @@ OTHER_PLACE = Rule(
     "The selector is of another device or ring than the folder.",
     "The tags of this folder go to clusters that they were not made for.",
     "Let `device` be the target's label and `ring` the folder's name.",
+)
+NO_RING = Rule(
+    "ring-unknown",
+    "warning",
+    "The folder's ring is not in release/rings.yaml.",
+    "No promotion brings it a release, and its clusters keep the one that they have.",
+    "Name the ring there, or `git mv` the folder, and change its label, to the ring's new name.",
 )
 TWO_FOLDERS = Rule(
     "two-folders",
@@ -126,13 +134,14 @@ BASE_VALUES = Rule(
 )
 
 RULES = (
-    *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, TWO_FOLDERS, NO_FOLDER, UNLABELLED, NOBODY),
-    *(SAME_TARGET, BAD_NAME, STOPS, UNKNOWN, MAY_STOP, NEVER, BASE_VALUES),
+    *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, NO_RING, TWO_FOLDERS, NO_FOLDER, UNLABELLED),
+    *(NOBODY, SAME_TARGET, BAD_NAME, STOPS, UNKNOWN, MAY_STOP, NEVER, BASE_VALUES),
 )
 
 
 def check(checkout: Checkout) -> Iterator[Finding]:
-    """What is wrong with targets."""
+    """What is wrong with targets. Raises InputError for rings.yaml that cannot be read."""
+    yield from _rings(checkout)
     for bundle in checkout.tree.bundles:
         yield from _criteria(checkout, bundle)
         yield from _names(checkout, bundle)
@@ -176,6 +185,17 @@ def _names(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
         elif name == "values.yaml":
             text = "`values.yaml` is where the bundle's own values are kept"
             yield checkout.found(BAD_NAME, bundle, (*target.place, "name"), text)
+
+
+def _rings(checkout: Checkout) -> Iterator[Finding]:
+    if not checkout.workspace.rings_file.is_file():
+        return  # a repository of Fleet's own
+    names = load_rings(checkout.workspace).names
+    for bundle in checkout.tree.bundles:
+        ring = checkout.ring(bundle)
+        if ring is not None and ring.ring not in names:
+            text = f"expected one of {', '.join(names)}, got {ring.ring}"
+            yield checkout.at(NO_RING, bundle.file, 1, text)
 
 
 def _folder(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:

@@ -98,6 +98,10 @@ CASES: list[Case] = [
         [write("release/fleet/gitrepo.yaml", "kind: GitRepo\nspec: {paused: true}\n")],
     ),
     # targets
+    (
+        *("ring-unknown", 1, "0.16"),
+        [write("release/rings.yaml", "schema: 1\nrings: [{name: first}, {name: pilot}]\n")],
+    ),
     ("target-matches-nothing", 20, "0.16", [add("  - name: second\n")]),
     ("target-matches-all", 20, "0.16", [add("  - clusterSelector: {}\n")]),
     ("no-targets", 1, "0.16", [swap("overrideTargets:", "targetCustomizations:")]),
