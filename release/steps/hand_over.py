@@ -56,7 +56,7 @@ def _hand_over(
     def planner(snapshot: Snapshot, _: Path) -> HandedOver:
         return plan_handing_over(snapshot, workspace, target, place, alone=last)
 
-    show = partial(_show, workspace, target, last, say)
+    show = partial(_show, workspace, target, place, last, say)
     done = perform(workspace, planner, dry_run=False, request=request, show=show, say=say)
     if done.left and place is not None:
         # Or the next `git commit --all` would bring there what stays away.
@@ -65,9 +65,22 @@ def _hand_over(
         follow(workspace, done.place, done.will_run, say)
 
 
-def _show(workspace: Workspace, target: str, last: bool, say: Say, planned: HandedOver) -> None:
+def _show(
+    workspace: Workspace,
+    target: str,
+    asked: Place | None,
+    last: bool,
+    say: Say,
+    planned: HandedOver,
+) -> None:
     if planned.left:
         say(planned.left)
+    elif asked and planned.place is None and planned.will_run not in (None, planned.runs):
+        has = planned.runs.image.tag if planned.runs else "nothing"
+        say(
+            f"{asked.ring} of {asked.model} on {asked.target} has {has} since this clone left the "
+            "branch, so it stays as it is"
+        )
     if planned.gone and last:
         say(
             f"{target}: somebody took the records of {', '.join(planned.gone)} off the branch, as "

@@ -369,8 +369,10 @@ def _here(workspace: Workspace, place: Place) -> tuple[ReleaseValues | None, str
 
 
 def _back(place: Place) -> str:
-    where = f"{place.model} --target {place.target} --ring {place.ring}"
-    return f"`release rollback {where}` brings back what the ring had before"
+    return (
+        f"`release rollback {place.model} --target {place.target} --ring {place.ring}` brings back "
+        "what the ring had before"
+    )
 
 
 def _otherwise(look: _Look, place: Place, runs: ReleaseValues) -> str:

@@ -212,6 +212,21 @@ def test_a_ring_that_went_back_from_a_release_does_not_get_it_again(
     assert f"canary went back from {TWO.release} ({by}" in write(later.root, "--push").stdout
 
 
+def test_a_clone_that_is_behind_says_what_the_ring_has(
+    repository: GitOpsRepository, job: Workspace
+) -> None:
+    """It said that the canary has the release already, and that the branch has all of it."""
+    git(job.root, "checkout", "--quiet", "main")
+    assert write(job.root, "--push").exit_code == 0
+    git(repository.root, "pull", "--quiet", "origin", "main")
+    repository.put(THREE, "canary")
+    repository.push("Canary gets another")
+    result = write(job.root, "--push")
+    assert result.exit_code == 0
+    assert f"canary of meter on {TARGET} has {THREE.release} since this clone" in result.stdout
+    assert THREE.release in repository.at(CANARY)
+
+
 def test_a_first_release_that_was_reverted_does_not_come_back(
     repository: GitOpsRepository, tmp_path: Path
 ) -> None:
