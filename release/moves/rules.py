@@ -268,20 +268,20 @@ def _image(rule: ImageRule, asked: RuleInput) -> tuple[bool, str]:
             "the tag has no digest, so nobody knows which image it is; pack it with `release pack "
             f"{asked.tag}`, and write the first ring with `release write`"
         )
-    packed = read_image(asked.view, asked.publication.release)
-    if packed is not None and packed.digest != digest:
-        return False, (
-            f"{asked.below} has the tag with {digest}, but the image that was packed and signed is "
-            f"{packed.digest}; `release rollback` brings back what {asked.below} had before"
-        )
     try:
+        packed = read_image(asked.view, asked.publication.release)
+        if packed is not None and packed.digest != digest:
+            return False, (
+                f"{asked.below} has the tag with {digest}, but the image that was packed and "
+                f"signed is {packed.digest}; `release rollback` brings back what {asked.below} had"
+            )
         address = repository_of(asked.view, asked.publication, asked.ring.name)
         credentials = find_credentials(address)
         client = Client(
             repository=parse_repository(address), credentials=credentials, say=lambda _: None
         )
         found = client.manifest(digest) is not None
-    except (InputError, ServiceError) as error:
+    except (InputError, ServiceError, WrongEngine) as error:
         return False, str(error).rstrip(".")
     if not found:
         push = f"`release push {parse_tag(asked.tag).name}`"
