@@ -50,13 +50,14 @@ def sign_beside(
 ) -> bool:
     """Put the image's signature and the claims about it beside it, in both of cosign's formats;
     whether that was still to be done. Raises ServiceError as the registry and the key do."""
-    if _is_signed(registry, image, key.record):
+    if is_signed(registry, image, key.record):
         return False
     _put(registry, image, sign_image(image, key, claims, now))
     return True
 
 
-def _is_signed(registry: Registry, image: ImageReference, key: TrustedKey) -> bool:
+def is_signed(registry: Registry, image: ImageReference, key: TrustedKey) -> bool:
+    """Whether the image has a signature by this key beside it."""
     manifest = registry.manifest(image.tag(".sig"))
     if manifest is None:
         return False

@@ -30,7 +30,7 @@ from release.records import (
 )
 from release.rollout.fleet_yaml import repository_of
 from release.say import Say
-from release.signing.beside import sign_beside
+from release.signing.beside import is_signed, sign_beside
 from release.signing.claims import provenance_claim, sbom_claim, verdict_claim
 from release.signing.cosign import ImageReference
 from release.signing.keys import trusted_keys, trying_key
@@ -157,15 +157,18 @@ def _sign(
 ) -> None:
     """Put the image's signature and what is said of it beside it."""
     signing = open_key(workspace, key)
-    if signing.trying and signing.record != signed.key:
-        say(
-            f"{record.release}: the image is not signed, since the key {signed.key.name} of its "
-            "files is not here; push again with --key"
-        )
-        return
     image = ImageReference(
         repository=str(client.repository), digest=record.digest, size=record.manifest_bytes
     )
+    if signing.trying and signing.record != signed.key:
+        there = is_signed(client, image, signed.key)
+        say(
+            f"{record.release}: the image is signed already, by {signed.key.name}"
+            if there
+            else f"{record.release}: the image is not signed, since the key {signed.key.name} of "
+            "its files is not here; push again with --key"
+        )
+        return
     base = f"{record.base.name}@{record.base.digest}" if record.base else None
     statement = signed.statement
     claims = [

@@ -134,6 +134,12 @@ def test_signed_once(clone: Clone) -> None:
     assert len(clone.manifest(clone.tag(""))["manifests"]) == 4
 
 
+def test_signed_before_by_a_key_that_is_not_here(clone: Clone) -> None:
+    clone.push()
+    private_file(clone.workspace, "ours").unlink()
+    assert clone.push()[-1] == f"{clone.release}: the image is signed already, by ours"
+
+
 def test_verified(clone: Clone) -> None:
     clone.push()
     checked = clone.verify()
