@@ -103,9 +103,10 @@ def _refuse_lost_link(path: Path) -> None:
         return
     try:
         text = path.read_bytes().decode("utf-8", errors="replace").strip()
+        leads = text and "\n" not in text and "\0" not in text and (path.parent / text).is_dir()
     except OSError:
-        return  # what cannot be read, is no picture, and holds no path for us
-    if text and "\n" not in text and "\0" not in text and (path.parent / text).is_dir():
+        return  # what cannot be read, or is too long for a name, holds no path for us
+    if leads:
         again = shlex.join(["ln", "-sfn", text, str(path)])
         raise InputError(
             f"Expected pictures in {path.parent}, but {path} is a text file that holds the path "

@@ -175,6 +175,7 @@ def test_a_link_that_became_a_text_file_is_refused(tmp_path: Path) -> None:
     images.mkdir(parents=True)
     (images / "notes.txt").write_text("../../my nas/images")
     (images / "README").write_text("a folder of pictures\n")
+    (images / "README.md").write_text("a line that is longer than a name may be " * 20)
     assert find_pictures(images) == []
     (images / "site_b").write_text("../../my nas/images\n")
     with pytest.raises(
