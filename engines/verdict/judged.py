@@ -91,7 +91,10 @@ def _check_verdict(evidence: Evidence, verdict: Verdict, config: TargetConfig) -
     expected = judge_evidence(evidence, now, soak_minutes)
     if _the_same(expected, verdict):
         return
-    again = f"Judge the engine again: run `{Verdict.written_by} {engine} --target {config.target}`."
+    again = (
+        f"Judge the engine again: run `{Verdict.written_by} {engine} --target {config.target}`, or "
+        f"`dvc repro engines/targets/{config.target}/dvc.yaml` for all of them."
+    )
     if then := _budgets_of(verdict):
         expected = judge_evidence(evidence, then, soak_minutes)
         if _the_same(expected, verdict):
