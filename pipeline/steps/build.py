@@ -164,7 +164,10 @@ def _onnx_file(workspace: Workspace, model: ModelConfig, precision: Precision) -
     """The file to build from, and the SHA-256 that it had before it was read."""
     path = workspace.onnx(model.name, precision)
     step = "export" if precision == "fp32" else "quantize"
-    again = f"Make it with `pipeline {step} {model.name}`, or `dvc repro`."
+    again = (
+        f"Make it with `pipeline {step} {model.name}`, or `dvc repro`; a device takes that of CI "
+        "or of a laptop, as docs/jetson.md says under 3."
+    )
     if not path.is_file():
         raise InputError(
             f"Expected the ONNX file {workspace.relative(path)}, but there is none. {again}"
