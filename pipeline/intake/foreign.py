@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from pipeline.intake.checkpoint_scan import Scan, attributes
-from pipeline.intake.saved_anew import of_a_whole, plain, unwrapped
+from pipeline.intake.saved_anew import of_a_whole, plain, unpruned, unwrapped
 
 _TASKS = {
     "ultralytics.nn.tasks.SegmentationModel": "segment",
@@ -125,8 +125,13 @@ def _fused(path: Path, found: Scan) -> str | None:
 
 def _other_tensors(path: Path, found: Scan) -> str | None:
     for name in found.foreign:
-        kind = "weights that are being pruned" if name.startswith(_PRUNED) else _TENSORS.get(name)
-        if kind:
+        if name.startswith(_PRUNED):
+            return (
+                f"Expected plain weights in {path}, got weights that are being pruned ({name}). "
+                "Nothing in it was run. If you trust the file, save it with the pruned ones "
+                f"(`{unpruned(path)}`), and give plain.pt."
+            )
+        if kind := _TENSORS.get(name):
             return (
                 f"Expected plain weights in {path}, got {kind} ({name}). Nothing in it was run. "
                 "Give the best.pt of the training, or make the weights plain and save them again."

@@ -20,6 +20,12 @@ _PLAIN = (
     f"args = one.args; {_SAVED}"
 )
 
+_UNPRUNED = (
+    "import sys, torch; from torch.nn.utils import prune; from ultralytics import YOLO; "
+    "one = YOLO(sys.argv[1]).model; [prune.remove(m, n[:-5]) for m in one.modules() "
+    f'for n in [*m._parameters] if n.endswith("_orig")]; args = one.args; {_SAVED}'
+)
+
 _NAMESPACE = (
     "from argparse import Namespace as N; "
     "N.keys, N.__getitem__ = (lambda s: vars(s).keys()), (lambda s, k: vars(s)[k]); "
@@ -55,6 +61,12 @@ def plain(path: Path, *, namespace: bool = False) -> str:
     """The network of a checkpoint, and its training arguments as plain data, in plain.pt; where
     those are a `namespace` of argparse too."""
     return _command(f"{_NAMESPACE}{_PLAIN}" if namespace else _PLAIN, path, "plain.pt")
+
+
+def unpruned(path: Path) -> str:
+    """The network of a checkpoint that was saved while its weights were being pruned, with the
+    pruned ones, in plain.pt."""
+    return _command(_UNPRUNED, path, "plain.pt")
 
 
 def of_a_whole(path: Path) -> str:

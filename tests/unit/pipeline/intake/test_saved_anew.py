@@ -70,6 +70,14 @@ def with_a_namespace(path: Path, network: Any) -> None:
     torch.save({"model": network, "train_args": argparse.Namespace(imgsz=96)}, path)
 
 
+def being_pruned(path: Path, network: Any) -> None:
+    from torch.nn.utils import prune
+
+    network.args = {"imgsz": 96}
+    prune.l1_unstructured(network.model[0].conv, "weight", 0.5)
+    save(path, network)
+
+
 def named(names: Any) -> Callable[[Path, Any], None]:
     def write(path: Path, network: Any) -> None:
         network.names = names
@@ -88,6 +96,7 @@ def named(names: Any) -> Callable[[Path, Any], None]:
         with_a_callback,
         with_a_hook,
         with_a_namespace,
+        being_pruned,
         named({0: "bolt", 1: "bolt"}),
         named({1: "bolt", 2: "nut"}),
     ],
