@@ -28,6 +28,9 @@ FINAL = re.compile(
 )
 """In what skopeo says: another try would end the same way."""
 
+CRASHED = re.compile(r"^fatal error: .+", re.MULTILINE)
+"""What the runtime of Go says first, before pages of stacks."""
+
 
 def push(
     layout: Path, name: str, repository: Repository, credentials: Credentials | None, say: Say
@@ -79,6 +82,12 @@ def _copy(folder: Path, words: Sequence[str], credentials: Credentials | None) -
     )
     if done.returncode == 0:
         return
+    if crashed := CRASHED.search(done.stderr):
+        raise InputError(
+            f"Expected skopeo to copy {words[-2]}, but it broke off with `{crashed[0]}`, as for "
+            "lack of memory or threads. Free memory, or raise the limits (`ulimit -v` and `-u`, "
+            "the container's), and run again."
+        )
     said = without_secrets(_last_line(done.stderr), credentials)
     if words[-1].startswith("oci:") and says_full_disk(said):  # else it may be the registry's
         raise InputError(

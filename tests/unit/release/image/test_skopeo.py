@@ -1,4 +1,4 @@
-"""Whose disk is full, where skopeo says that one is."""
+"""Whose disk is full, where skopeo says that one is; and a skopeo that got no memory."""
 
 from __future__ import annotations
 
@@ -47,3 +47,14 @@ def test_a_full_disk(
     with pytest.raises(kind) as raised:
         copy(tmp_path / "layout")
     assert said in str(raised.value)
+
+
+def test_without_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `ulimit -v 400000` it was tried six times, and the registry was to blame."""
+    said = "fatal error: failed to reserve page summary memory"
+    stack = "runtime.rt0_go()\\n\\truntime/asm_amd64.s:345 +0x11c"
+    (tmp_path / "skopeo").write_text(f'#!/bin/sh\nprintf "{said}\\n\\n{stack}\\n" >&2\nexit 2\n')
+    (tmp_path / "skopeo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=f"broke off with `{said}`, as for lack of memory"):
+        pushed(tmp_path / "layout")
