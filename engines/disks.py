@@ -25,13 +25,18 @@ BROKEN_ERRNOS = DISK_ERRNOS - {
 }
 """Of these, the ones of a disk that is broken or gone; reading meets them too."""
 
+_OF_WRITING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+
 ROOM = 1 << 20
 """Bytes: a disk with less is a full one."""
 
 
 def named_by(error: OSError) -> str | None:
-    """The file that an error is about. Of one that is open already the system names none: then the
-    one that the code had open in which a broken disk was met, or a permission that went."""
+    """The file that an error is about; of a copy or a move to a full disk, where to. Of one that is
+    open already the system names none: then the one that the code had open in which a broken disk
+    was met, or a permission that went."""
+    if error.errno in _OF_WRITING and isinstance(error.filename2, str | bytes | os.PathLike):
+        return os.fsdecode(error.filename2)
     if isinstance(error.filename, str | bytes | os.PathLike):
         return os.fsdecode(error.filename)
     if error.errno not in BROKEN_ERRNOS | {errno.EACCES, errno.EPERM}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from engines.disks import is_of_temporary_files
+from engines.disks import disk_error, is_of_temporary_files
 from engines.errors import InputError, ServiceError
 from engines.extras import missing_extra
 from engines.files import atomic_path
@@ -153,6 +154,8 @@ def service_errors(asked: Asked) -> Iterator[None]:
     except NoSuchModuleError as error:
         raise InputError(unknown_driver(asked)) from error
     except (MlflowException, RequestException, SQLAlchemyError, CommandError, OSError) as error:
+        if isinstance(error, shutil.Error) and (of_a_file := _of_its_first_file(error)):
+            raise of_a_file from error
         if is_of_temporary_files(error) or is_of_one_file(error):
             raise  # not for want of room at the store's or the server's: said where commands end
         if not is_server(asked.uri) and is_disk_trouble(error):
@@ -173,6 +176,13 @@ def service_errors(asked: Asked) -> Iterator[None]:
         if not is_of_a_store_of_files(error, asked):
             raise
         raise ServiceError(refused(error, asked)) from error
+
+
+def _of_its_first_file(error: shutil.Error) -> OSError | None:
+    """What is wrong with the disk that a folder was copied to, as MLflow does with a model; Python
+    has its files' errors as text."""
+    _, target, why = error.args[0][0]
+    return disk_error(why.partition(": '")[0], Path(target))
 
 
 @contextmanager

@@ -53,6 +53,12 @@ def test_a_disk_of_temporary_files_with_less_than_a_mebibyte_is_full(
     assert not is_of_temporary_files(ValueError("full"))
 
 
+def test_a_full_disk_is_where_a_copy_goes_to() -> None:
+    """The system names where it comes from first, a disk with room."""
+    assert named_by(OSError(errno.ENOSPC, "full", "/from", None, "/to")) == "/to"
+    assert named_by(OSError(errno.EIO, "broken", "/from", None, "/to")) == "/from"
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
 def test_a_broken_disk_is_told_of_the_file_that_was_read(tmp_path: Path, number: int) -> None:
     """The system names no file that is open already; NFS takes a permission while one is read."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -90,6 +92,14 @@ def test_a_cloud_librarys_errors_are_sentences(said: str, remedy: str) -> None:
     with pytest.raises(ServiceError, match=sentence), service_errors(asked):
         client.get_run("1")
         client.list_artifacts("1")
+
+
+def test_a_full_disk_while_a_folder_is_copied() -> None:
+    """It was an error of the store, exit 6, with Python's list of files."""
+    why = "[Errno 28] No space left on device: '/from/a' -> '/to/a'"
+    with pytest.raises(OSError, match="No space") as caught, service_errors(Asked(tracking="m.db")):
+        raise shutil.Error([("/from/a", "/to/a", why)])
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/to/a")
 
 
 def test_a_redirect_without_a_region_ends_pythons_stack() -> None:
