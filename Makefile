@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole way on the machine at hand, `make test` runs the tests.
 # Both make .venv themselves; only Python 3.11 or later, git and make must be there.
 .DELETE_ON_ERROR:
-.PHONY: demo fleet test test-unit test-integration test-long lint check mutants clean
+.PHONY: demo released fleet test test-unit test-integration test-long lint check mutants clean
 
 SUITS := import sys; sys.exit(sys.version_info < (3, 11))
 # The first that runs: pyenv's are on PATH and refuse, where it has another version chosen.
@@ -46,8 +46,10 @@ demo: .venv/.demo
 # A release manager's clone of what the demo released, and in place of a server a bare repository that
 # it pushes to. Nothing of it gets into this clone, and a second run begins anew.
 FLEET := .fleet
-fleet: .venv/.demo
+released:
 	@test -d release/records || { echo "error: Nothing is released yet. Run make demo." >&2; exit 2; }
+
+fleet: released .venv/.demo
 	@rm -rf $(FLEET)
 	@git init --quiet --bare --initial-branch=main $(FLEET)/fleet.git
 	@git clone --quiet --no-checkout . $(FLEET)/clone && git -C $(FLEET)/clone read-tree HEAD

@@ -84,6 +84,8 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
         return []
     try:
         if _nothing_there(workspace):
+            if not any(wanted.values()):
+                return []  # as after a demo of which nothing passed: there is nothing to ask of
             shown = shown_uri(workspace.root)
             return [
                 f"MLflow was not asked: this clone has no store at {shown}. Set "

@@ -542,6 +542,19 @@ def test_a_clone_without_a_store_gets_none(repository: GitOpsRepository) -> None
     assert not (repository.root / "mlflow.db").exists()
 
 
+def test_a_clone_without_a_store_whose_rings_are_empty_is_told_nothing(
+    repository: GitOpsRepository,
+) -> None:
+    """As after a demo of which no engine passed."""
+    Candidates(target=TARGET, policy="fastest", candidates={}, skipped={}).write(
+        candidates_path(repository.workspace, TARGET)
+    )
+    for file in repository.root.glob("release/fleet/*/*/*/release.yaml"):
+        file.unlink()
+    repository.push("Nothing")
+    assert status(repository.workspace, None).differ == ()
+
+
 # --- clocks --------------------------------------------------------------------------------------
 
 

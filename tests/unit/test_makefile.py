@@ -56,3 +56,10 @@ def test_none_that_suits(folder: Path, named: str, got: str) -> None:
     assert f"Expected Python 3.11 or later, got {got}. Install one" in done.stderr
     assert "make demo PYTHON=" in done.stderr
     assert not (folder / ".venv").exists()
+
+
+def test_a_fleet_of_nothing_is_refused_before_anything_is_installed(folder: Path) -> None:
+    done = make(folder, "fleet")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Nothing is released yet. Run make demo.")
+    assert not (folder / ".venv").exists()
