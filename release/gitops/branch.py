@@ -26,6 +26,8 @@ _RACES = ("fetch first", "non-fast-forward", "cannot lock ref", "failed to updat
           "incorrect old value", "stale info", "reference already exists")  # fmt: skip
 """Words of a refused push that mean that somebody else pushed at the same moment."""
 
+_CHECKED_OUT = "(branch is currently checked out)"
+
 UNMOVED = "Nothing was moved."
 ASKED_SECONDS = 60
 """How long a server may take to say whether it took a commit, after a push that ended badly."""
@@ -76,7 +78,8 @@ class GitOps:
         Never with force: git refuses a push that would take a commit away. Hooks of the clone are
         not run, since they are about the files of the clone. A push that ends badly may be done all
         the same: the connection breaks, or the disk here is full, after the server took it. So the
-        server is asked. Raises ServiceError and CannotWrite, which say whether it has the commit.
+        server is asked. Raises ServiceError and CannotWrite, which say whether it has the commit,
+        and InputError where somebody works on the branch there.
         """
         branch = branch or self.branch
         try:
@@ -85,6 +88,13 @@ class GitOps:
             refused = [one for one in error.said.splitlines() if one.lstrip().startswith("! [")]
             if any(word in line for line in refused for word in _RACES):
                 return error
+            if any(_CHECKED_OUT in line for line in refused):
+                raise InputError(
+                    f"Expected {self.shown} to be a branch that git takes a push of, but it is "
+                    "checked out there, in somebody's clone. Push to a bare repository (`make "
+                    "fleet` gives one to try this with), or `git checkout --detach` there; then "
+                    "run the same command again."
+                ) from error
             if (moved := self._moved(commit, branch)) is None:
                 return None
             raise ServiceError(

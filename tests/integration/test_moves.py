@@ -292,6 +292,19 @@ def test_a_protected_branch(repository: GitOpsRepository) -> None:
     assert len(repository.subjects()) == 3
 
 
+def test_a_branch_that_is_checked_out_where_it_is_pushed_to(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    """As in a clone of somebody's clone, such as the one that the demo ran in."""
+    theirs, ours = repository.root, Workspace(root=tmp_path / "ours")
+    git(tmp_path, "clone", "--quiet", str(theirs), str(ours.root))
+    with pytest.raises(InputError, match=r"main to be a branch that git takes a push of"):
+        to_pilot(ours)
+    git(theirs, "checkout", "--quiet", "--detach")
+    to_pilot(ours)
+    assert git(theirs, "log", "--format=%s", "-1", "main").startswith("Promote meter")
+
+
 def test_a_server_that_never_takes_it(
     repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
