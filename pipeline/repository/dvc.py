@@ -21,6 +21,8 @@ _IN_THE_WAY = (
     "checkout --force` and the .dvc file of theirs, then `pipeline pull` again"
 )
 
+MOST_LINES = 8
+
 
 def tracked(path: Path) -> bool:
     """Whether `dvc add` put this file or folder under DVC's control."""
@@ -95,15 +97,17 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
     where DVC did not bring all of it from the remote; what it said stands above that.
     """
     remote = _asked(workspace.root, "config", "core.remote").stdout.strip()
-    words = ["pull" if remote else "checkout", *names]
-    done = subprocess.run(ends_with_us([*_DVC, *words]), cwd=workspace.root, check=False)
+    command = ends_with_us([*_DVC, "pull" if remote else "checkout", *names])
+    pipe = None if remote else subprocess.PIPE  # from the cache there is no progress to look at
+    done = subprocess.run(command, cwd=workspace.root, stderr=pipe, text=True, check=False)
     wait = "Where another of its commands runs, wait for that to end"
     if done.returncode and not remote:
+        print(_shortened(done.stderr), file=sys.stderr)
         raise InputError(
             "Expected DVC to bring all of it from this clone's own cache, since there is no "
-            f"default remote, but it did not, as it says above. {wait}. {_IN_THE_WAY}. What the "
-            "cache lacks comes from a remote: name it with `dvc remote add --default origin URL`, "
-            "commit .dvc/config, and run again."
+            "default remote, but it did not, as it says above. What the cache lacks comes from a "
+            "remote: where it was made name one with `dvc remote add --default origin URL`, commit "
+            f".dvc/config and `dvc push`; then pull here. {wait}. {_IN_THE_WAY}."
         )
     if done.returncode:
         raise ServiceError(
@@ -111,6 +115,15 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
             f"it could not, as it says above. {wait}. Where the remote lacks some of it, run `dvc "
             f"push` where it was made; then `pipeline pull` again. {_IN_THE_WAY}."
         )
+
+
+def _shortened(said: str) -> str:
+    """What DVC said, without most of the files that it names one a line: a new clone has none."""
+    lines = said.strip().splitlines()
+    if len(lines) <= MOST_LINES:
+        return "\n".join(lines)
+    head, tail = lines[: MOST_LINES - 2], lines[-2:]
+    return "\n".join([*head, f"(and {len(lines) - MOST_LINES} lines more)", *tail])
 
 
 def _remedy(said: str) -> str:

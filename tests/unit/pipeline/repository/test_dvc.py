@@ -11,7 +11,7 @@ import pytest
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
-from pipeline.repository.dvc import dvc_add, locked_stages
+from pipeline.repository.dvc import dvc_add, dvc_pull, locked_stages
 
 
 def test_why_dvc_did_not_add_is_said(tmp_path: Path) -> None:
@@ -53,3 +53,20 @@ def test_a_part_of_a_lock_file_is_said_with_what_to_do(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match="validation failed.*`git checkout -- dvc.lock`"):
             asked()
+
+
+def test_a_new_clone_without_a_remote_is_not_told_every_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True
+    )
+    names = [f"{index}.png.dvc" for index in range(20)]
+    for index, name in enumerate(names):
+        (tmp_path / name).write_text(f"outs: [{{md5: a{index:031x}, size: 1, path: {name[:-4]}}}]")
+    with pytest.raises(InputError, match=r"where it was made name one with `dvc remote add"):
+        dvc_pull(Workspace(root=tmp_path), names)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "ERROR: Checkout failed for following targets:"
+    assert "(and 15 lines more)" in said
+    assert len(said) == 9
