@@ -10,7 +10,7 @@ from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError
 from engines.files import listed
 from release.gitops.branch import UNMOVED, Snapshot
-from release.gitops.clone import head, is_behind, pull, way_to
+from release.gitops.clone import PULL, head, is_behind, pull, way_to
 from release.gitops.history import latest_change, latest_with
 from release.moves.carry_out import check_still
 from release.moves.earlier import held_by, stack
@@ -69,9 +69,9 @@ def plan_handing_over(
         if place.ring != rings.names[0]:
             raise InputError(
                 f"Expected the first ring to be {rings.names[0]}, as release/rings.yaml on "
-                f"{snapshot.gitops.shown} says, got {place.ring}, which is that of this clone and "
-                "asks something before a promotion. Bring the clone up to date, and run the "
-                "command again."
+                f"{snapshot.gitops.shown} says, got {place.ring}, which is that of this clone. "
+                f"Make that file here as it is there ({pull(snapshot)} where Fleet reads this very "
+                "repository), and run the command again."
             )
         ours[place.path] = (workspace.root / place.path).read_bytes()
         will_run = parse_values(ours[place.path], place.path)
@@ -118,8 +118,8 @@ def refuse_older(snapshot: Snapshot, target: str) -> None:
         raise Conflict(
             f"Expected this clone to stand on commit {source[:12]} or a later one, of which "
             f"{snapshot.gitops.shown} has the releases of {target} ({written.who} brought them in "
-            f"{written.name[:12]}), but it is older. {UNMOVED} {pull(snapshot)} brings it up to "
-            "date, in GitLab a new pipeline."
+            f"{written.name[:12]}), but it is older. {UNMOVED} {PULL} brings it up to date, "
+            "in GitLab a new pipeline."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engines.config.names import NAME_PATTERN, meant
@@ -41,11 +41,14 @@ def rings_of(snapshot: Snapshot, workspace: Workspace) -> Rings:
     nothing; those of the clone where the branch has none, as in a repository of Fleet's own."""
     path = workspace.relative(workspace.rings_file)
     content = snapshot.read(path)
-    return (
-        parse_rings(content, f"{path} on {snapshot.gitops.shown}")
-        if content
-        else load_rings(workspace)
-    )
+    if content is None and snapshot.left_at() is None:
+        return load_rings(workspace)
+    if content is None:
+        raise InputError(
+            f"Expected {path} on {snapshot.gitops.shown}, whose rules count, but it is not there. "
+            "Commit and push it."
+        )
+    return parse_rings(content, f"{path} on {snapshot.gitops.shown}")
 
 
 def place_of(snapshot: Snapshot, rings: Rings, model: str, target: str, ring: str) -> Place:
@@ -146,3 +149,11 @@ def is_only_behind(workspace: Workspace, left: Snapshot | None, path: str) -> bo
         return False
     here = workspace.root / path
     return left.read(path) == (here.read_bytes() if here.is_file() else None)
+
+
+def goes_by_push(
+    left: Snapshot | None, place: Place, rings: Sequence[str], here: ReleaseValues | None
+) -> bool:
+    """Whether what the clone has `here` for a ring gets to the branch, which it `left`: to a
+    repository of Fleet's own `write --push` alone brings something, and to the first ring only."""
+    return left is not None or (here is not None and place.ring == rings[0])

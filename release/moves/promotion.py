@@ -126,14 +126,16 @@ def utc_now() -> datetime:
 def exported(
     snapshot: Snapshot, workspace: Workspace, release: str, folder: Path, place: Place
 ) -> Workspace:
-    """The branch's files of one release and ring as a workspace in `folder`; records and keys are
-    those of the clone where the branch has none, as in a repository of Fleet's own."""
+    """The branch's files of one release and ring as a workspace in `folder`; in a repository of
+    Fleet's own, records and keys are those of the clone where it has none."""
     view = snapshot.export(
         folder,
         *(f"release/records/{release}", f"release/records/candidates/{place.target}.json"),
         *("release/trust/keys", "release/rings.yaml"),
         *(f"release/fleet/{place.model}", "release/fleet/gitrepo.yaml", "release/charts"),
     )
+    if snapshot.left_at() is not None:
+        return view  # an uncommitted key of the clone is nobody's word
     for own, theirs in (
         (workspace.records / release, view.records / release),
         (workspace.trusted_keys, view.trusted_keys),

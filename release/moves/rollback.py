@@ -45,9 +45,9 @@ def plan_rollback(
     With `only_from` the ring goes back from that release and from no other. One whose release.yaml
     nobody can read gets what it had before that, and so may one that rings.yaml no longer names.
 
-    Raises InputError for names that there are not and for a release that the ring never had,
-    NothingBefore without `to` where there is none, and Conflict where the ring has another release
-    than `only_from`.
+    Raises InputError for names that there are not, for a release that the ring never had, and
+    without `to` for a ring that somebody emptied, NothingBefore without `to` where there is none,
+    and Conflict where the ring has another release than `only_from`.
     """
     rings = rings_of(snapshot, workspace)
     if place not in places(snapshot):
@@ -66,6 +66,8 @@ def plan_rollback(
         chosen = _named(held, to, place)
     elif broken and held and held[-1].release not in banned:
         chosen = held[-1]
+    elif not runs and not broken and any(one.release not in banned for one in held):
+        raise InputError(_which(held, banned, place))
     else:
         chosen = _back(held, banned, place, rings, runs)
     _refuse_quarantined(chosen, banned)
@@ -113,6 +115,16 @@ def _named(held: list[Held], to: str, place: Place) -> Held:
     raise InputError(
         f"Expected a release that {place.ring} of {place.model} on {place.target} had before "
         f"({known}); got {to}. What was never there goes there by `release promote`."
+    )
+
+
+def _which(held: Sequence[Held], banned: Mapping[str, Quarantine], place: Place) -> str:
+    """Asks for `to`: what a ring had last may be why somebody took it away, or that was a slip."""
+    found = [one.release for one in reversed(stack(held)) if one.release not in banned]
+    return (
+        f"Expected {place.ring} of {place.model} on {place.target} to have a release, but somebody "
+        f"took {held[-1].release} away. Give it what it shall have with --to, of what it had, the "
+        f"latest first: {', '.join(found)}."
     )
 
 

@@ -26,8 +26,9 @@ def check_signature(view: Workspace, publication: Publication, now: datetime) ->
     keys = trusted_keys(view)
     if not keys:
         raise InputError(
-            "nobody's signature counts yet: there is no key in release/trust/keys; make one with "
-            "`release keygen`, commit its public part, and sign again with it"
+            "nobody's signature counts yet: no key was pushed in release/trust/keys; make one with "
+            "`release keygen` unless you have one, commit and push its public part, and sign with "
+            "it"
         )
     found = verify_envelope(path.read_bytes(), keys, now, where=view.relative(path))
     said, files = found.statement.predicate, found.statement.files

@@ -10,7 +10,14 @@ from engines.config.rings import Rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot, open_gitops
-from release.moves.place import Place, chosen_places, is_only_behind, rings_of, values_at
+from release.moves.place import (
+    Place,
+    chosen_places,
+    goes_by_push,
+    is_only_behind,
+    rings_of,
+    values_at,
+)
 from release.records import quarantine_path
 from release.rollout.clusters.inventory import read_inventory
 from release.rollout.reading.tree import read_tree, readable
@@ -70,7 +77,8 @@ def _of(
     here = read_values(release_file(workspace, place.model, place.target, place.ring))
     below = rings.below(place.ring)
     next_one = values_at(snapshot, place.other(below.name)) if below else None
-    pushed = here != runs and not is_only_behind(workspace, left, place.path)
+    pushed = goes_by_push(left, place, rings.names, here)
+    pushed = pushed and here != runs and not is_only_behind(workspace, left, place.path)
     wanted = [("push", here)] if pushed else []
     wanted += [("promote", next_one)] if next_one is not None and next_one != runs else []
     return [

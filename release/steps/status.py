@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from engines.config.rings import load_rings
@@ -17,7 +17,7 @@ from release.lock import exclusive
 from release.moves.aliases import differences, point
 from release.moves.ledger import released, since
 from release.moves.otherwise import otherwise
-from release.moves.place import Place, is_only_behind, places, read_at, rings_of
+from release.moves.place import Place, goes_by_push, is_only_behind, places, read_at, rings_of
 from release.moves.seen import Seen, see
 from release.packed import ImageRecord, read_image
 from release.records import (
@@ -315,7 +315,7 @@ def _statuses(
                     image=image,
                     smoke=read_smoke(workspace, image.release, image.digest) if image else None,
                     rings={
-                        ring: _ring(look, place, commits.get(place), known=ring in rings)
+                        ring: _ring(look, place, commits.get(place), rings)
                         for ring, place in where.items()
                     },
                 )
@@ -334,17 +334,19 @@ def _signer(workspace: Workspace, release: str) -> str | None:
         return None
 
 
-def _ring(look: _Look, place: Place, commit: Commit | None, *, known: bool) -> RingStatus:
+def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]) -> RingStatus:
     workspace, snapshot = look.workspace, look.snapshot
     here, broken = _here(workspace, place)
     pushed, there = read_at(snapshot, place) if snapshot else (None, "")
     if there:
         # Of the branch's a rollback gets rid; the clone's is the same, or somebody's own.
         broken = f"{there} Or {_back(place)}"
+    if snapshot and not goes_by_push(look.left, place, rings, here):
+        here = pushed
     runs = pushed or here
     name = parse_tag(runs.image.tag).name if runs else None
     wrong = [broken] if broken else []
-    if not known and runs:
+    if place.ring not in rings and runs:
         wrong.append("release/rings.yaml does not name this ring, so nothing is promoted to it")
     if runs and (how := _otherwise(look, place, runs)):
         wrong.append(how)

@@ -150,3 +150,30 @@ def test_a_release_without_a_record(
     name = another("9.9", "9").release
     assert f"Expected release/records/{name}/publication.json on origin main" in result.stderr
     assert f"`release {' '.join(BACK)}`" in result.stderr
+
+
+def test_a_ring_that_somebody_emptied_is_told_what_it_had(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    """What it had last may be why it was emptied: without a word it got the one before that."""
+    git(repository.root, "rm", "--quiet", PILOT)
+    repository.push("Nothing in pilot")
+    result = run(*BACK)
+    assert result.exit_code == 2, result.output
+    assert f"of what it had, the latest first: {TWO.release}, {ONE.release}." in result.stderr
+    assert run(*BACK, "--to", TWO.release).exit_code == 0
+    assert TWO.release in repository.at(PILOT)
+
+
+def test_a_branch_without_rings_has_no_rules_of_a_clone(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    """Whoever has a clone would write their own."""
+    path = repository.workspace.rings_file
+    rings = path.read_text()
+    git(repository.root, "rm", "--quiet", "release/rings.yaml")
+    repository.push("No rings")
+    path.write_text(rings)
+    result = run("promote", "meter", "--target", TARGET, "--to", "pilot")
+    assert result.exit_code == 2, result.output
+    assert "Expected release/rings.yaml on origin main, whose rules count" in result.stderr

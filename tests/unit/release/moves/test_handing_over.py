@@ -297,6 +297,15 @@ def test_of_one_commit_nothing_is_taken_back_in_a_repository_of_fleet_s_own(
     assert THREE.release in git(fleet, "show", f"main:{CANARY}")
 
 
+def test_in_a_repository_of_fleet_s_own_other_rings_are_never_pushed(
+    repository: GitOpsRepository, fleet: Path, run: Run
+) -> None:
+    """What the clone lacks for a ring was said to be taken from it by a push."""
+    assert run("promote", "meter", "--target", TARGET, "--to", "pilot").exit_code == 0
+    assert "by a push" not in run("diff").stdout
+    assert "in this clone" not in run("status").stdout
+
+
 @pytest.mark.parametrize("merged", [False, True])
 def test_an_older_job_takes_nothing_back_in_a_repository_of_fleet_s_own(
     repository: GitOpsRepository, fleet: Path, tmp_path: Path, merged: bool
@@ -319,6 +328,7 @@ def test_an_older_job_takes_nothing_back_in_a_repository_of_fleet_s_own(
     result = write(older.root, "--push")
     assert result.exit_code == 7, result.output
     assert f"to stand on commit {source[:12]} or a later one" in result.stderr
+    assert "Nothing was moved. `git pull` brings it up to date" in result.stderr
     assert THREE.release in git(fleet, "show", f"main:{CANARY}")
     # A clone of a later commit has its turn, and so has the same one again.
     for clone, one in ((repository.clone(tmp_path / "later", "--depth=1"), TWO), (newer, THREE)):

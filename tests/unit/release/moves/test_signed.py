@@ -102,6 +102,23 @@ def test_a_key_of_the_clone_does_not_count(
     assert run(*promote()).exit_code == 3
 
 
+def test_a_key_of_the_clone_is_none_of_a_branch_without_any(
+    repository: GitOpsRepository, run: Run, signed: Callable[..., None]
+) -> None:
+    """Whoever has a clone would be who signs for all."""
+    signed("signature", statement())
+    key = repository.workspace.trusted_keys / "ours.json"
+    kept = key.read_bytes()
+    key.unlink()
+    repository.push("No key any more")
+    key.write_bytes(kept)
+    result = run(*promote())
+    assert result.exit_code == 3, result.output
+    assert "no key was pushed in release/trust/keys" in result.stderr
+    repository.push("The key")
+    assert run(*promote()).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
