@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from engines.errors import Conflict, ServiceError
 from release.gitops.branch import UNMOVED, GitOps, Snapshot
 from release.gitops.git import GitFailed, git, without_credentials
 from release.gitops.gitlab import check_access, open_merge_request
-from release.gitops.history import latest_change
+from release.gitops.history import latest_change, tip
 from release.moves.move import Move
 from release.say import Say
 
@@ -81,14 +82,19 @@ def proposed(gitops: GitOps, release: str) -> tuple[str, ...]:
 
 def _check_proposed(move: Move, there: Snapshot) -> None:
     """Raise Conflict unless the branch of an earlier run with this subject is the same move: the
-    release may have been packed again since, as another image."""
-    if not all(_same(path, there.read(path), content) for path, content in move.files.items()):
+    release may have been packed again since, as another image, or more be overridden by now."""
+    same = all(_same(path, there.read(path), content) for path, content in move.files.items())
+    if not same or not _overrides(move.trailers) <= _overrides(tip(there).trailers):
         raise Conflict(
             f"Expected {there.gitops.shown} to be this very move, but it is there from an earlier "
-            f"request and has another image or state. {UNMOVED} Close that request, `git push "
+            f"request and has another image or state, or overrides less. {UNMOVED} Close that request, `git push "
             f"{without_credentials(there.gitops.url)} --delete {there.gitops.branch}`, and run the "
             "command again."
         )
+
+
+def _overrides(trailers: Iterable[tuple[str, str]]) -> set[str]:
+    return {value for name, value in trailers if name == "Override"}
 
 
 def _same(path: str, found: bytes | None, content: bytes | None) -> bool:

@@ -89,6 +89,24 @@ def test_the_branch_of_an_earlier_request(
     assert digest in repository.at(PILOT, BRANCH)
 
 
+def test_an_earlier_request_that_overrides_less(
+    repository: GitOpsRepository, run: Run, gitlab: Server
+) -> None:
+    """It stayed, and said nothing of the quarantine that somebody went past since."""
+    record(repository.workspace, PUBLICATION)
+    repository.push("Records")
+    assert run(*PROMOTE).exit_code == 0
+    assert run("quarantine", PUBLICATION.release, "--why", "no boxes").exit_code == 0
+    past = (*PROMOTE, "--override", "quarantine", "--why", "they are back")
+    result = run(*past)
+    assert result.exit_code == 7, result.output
+    assert "or overrides less" in result.stderr
+    git(repository.root, "push", "--quiet", "origin", "--delete", BRANCH)
+    assert run(*past).exit_code == 0
+    assert run(*past).exit_code == 0
+    assert "Override: quarantine" in git(repository.bare, "log", "-1", "--format=%b", BRANCH)
+
+
 def test_a_quarantine_that_is_asked_for_already(
     repository: GitOpsRepository, run: Run, gitlab: Server
 ) -> None:
