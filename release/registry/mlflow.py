@@ -172,9 +172,16 @@ class Store:
         return str(tags.get(TAG) or f"version {version} of no release")
 
     def deleted_run(self, registered_model: str, release: str) -> str:
-        """How to bring a release's run back out of MLflow's trash; empty where it is not there."""
+        """How to bring a release's run back out of MLflow's trash, or its experiment, which has the
+        run come along; empty where neither is there."""
         run = self._run_of(self._find_version(registered_model, release))
-        if run is None or run.info.lifecycle_stage != "deleted":
+        if run is None:
+            return ""
+        of = if_there(self._client.get_experiment, run.info.experiment_id)
+        if of is not None and of.lifecycle_stage == "deleted":
+            name, number = f"experiment {of.name}", str(of.experiment_id)
+            return deleted("experiments", name, number, self._asked.tracking)
+        if run.info.lifecycle_stage != "deleted":
             return ""
         return deleted("runs", f"run {release}", run.info.run_id, self._asked.tracking)
 

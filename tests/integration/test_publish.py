@@ -1310,6 +1310,11 @@ def test_a_deleted_run_is_named_with_the_command(workspace: Workspace) -> None:
     # Whoever only looks is told too.
     (said,) = status(workspace, TARGET).differ
     assert f"mlflow runs restore --run-id {run}" in said
+    # Of a deleted experiment the run alone led into the next refusal.
+    number = _client(workspace).get_run(run).info.experiment_id
+    _client(workspace).delete_experiment(number)
+    (said,) = status(workspace, TARGET).differ
+    assert f"mlflow experiments restore --experiment-id {number}" in said
 
 
 def test_a_removed_model_is_no_candidate(workspace: Workspace) -> None:
