@@ -28,7 +28,7 @@ from release.records import (
     signed_path,
 )
 from release.say import Say
-from release.signing.keys import trusted_keys
+from release.signing.keys import trusted_keys, trying_key
 from release.signing.signer import SigningKey, open_key
 from release.signing.statement import describe, says_the_same, seal
 from release.tags import release_of
@@ -92,7 +92,7 @@ def _refuse_another_key(workspace: Workspace, release: str, key: str | None) -> 
 def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path:
     path = attestation_path(workspace, release)
     if why := why_kept(workspace, release):
-        say(f"{release}: stays signed as it is, since {why}")
+        say(f"{release}: stays signed as it is, since {why}{_if_for_nobody(workspace, path)}")
         return path
     refuse_another_statement(workspace, release)
     contents = contents_of(workspace, release)
@@ -113,6 +113,17 @@ def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path
     for_trying = ", a key of this clone for trying only: no pod trusts it" if signing.trying else ""
     say(f"{release}: signed by {signing.record.name}{for_trying}")
     return path
+
+
+def _if_for_nobody(workspace: Workspace, path: Path) -> str:
+    """What to say of a signature of which no key here is known any more."""
+    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    if _verified(path, keys, None) is not None:
+        return ""
+    return (
+        f". No key that signed it counts here: `git log -- {workspace.relative(workspace.trust)}` "
+        f"shows whose record was taken away; bring it back if you trust that key. {NEW_VERSION}"
+    )
 
 
 def _signed_before(

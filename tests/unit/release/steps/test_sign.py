@@ -334,6 +334,12 @@ def test_a_pushed_release_is_signed_by_no_other_key(
         assert "stays signed as it is, since it was pushed" in result.stdout
     assert run(workspace, monkeypatch, "sign", "--target", TARGET, "--key", new).exit_code == 0
     assert attestation_path(workspace, release).read_bytes() == before
+    # Without a key it stays, and whoever asks is told that it counts for nobody.
+    assert "counts here" not in run(workspace, monkeypatch, "sign", release).stdout
+    record_file(workspace, "old").unlink()
+    result = run(workspace, monkeypatch, "sign", release)
+    assert result.exit_code == 0
+    assert "No key that signed it counts here" in result.stdout
 
 
 def test_a_tag_with_its_digest_and_a_word_that_is_no_tag(
