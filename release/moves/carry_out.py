@@ -87,9 +87,9 @@ def _check_proposed(move: Move, there: Snapshot) -> None:
     if not same or not _overrides(move.trailers) <= _overrides(tip(there).trailers):
         raise Conflict(
             f"Expected {there.gitops.shown} to be this very move, but it is there from an earlier "
-            f"request and has another image or state, or overrides less. {UNMOVED} Close that request, `git push "
-            f"{without_credentials(there.gitops.url)} --delete {there.gitops.branch}`, and run the "
-            "command again."
+            f"request and has another image or state, or overrides less. {UNMOVED} Close that "
+            f"request, `git push {without_credentials(there.gitops.url)} --delete "
+            f"{there.gitops.branch}`, and run the command again."
         )
 
 

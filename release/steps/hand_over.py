@@ -6,7 +6,7 @@ commit by hand, made so that nobody else's move is undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -29,13 +29,13 @@ from release.tags import parse_tag
 def hand_over(
     workspace: Workspace,
     target: str | None,
-    written: Iterable[Path],
+    written: Mapping[Path, str],
     *,
     request: bool = False,
     say: Say,
 ) -> None:
     """Bring the records of `target`, or of every target there is a record of, and the release.yaml
-    files that were `written`, to the branch; with `request` by a merge request.
+    files that were `written`, each with its tag, to the branch; with `request` by a merge request.
 
     Raises InputError where the branch lacks a ring's folder, ServiceError where it cannot be
     fetched or pushed, and Conflict where somebody else changed one of the files since this clone
@@ -47,16 +47,24 @@ def hand_over(
         of_target = of_target or [None]
         for place in of_target:
             last = place is of_target[-1]
-            _hand_over(workspace, name, place, last=last, request=request, say=say)
+            tag = written[workspace.root / place.path] if place else None
+            _hand_over(workspace, name, place, tag, last=last, request=request, say=say)
 
 
 def _hand_over(
-    workspace: Workspace, target: str, place: Place | None, *, last: bool, request: bool, say: Say
+    workspace: Workspace,
+    target: str,
+    place: Place | None,
+    tag: str | None,
+    *,
+    last: bool,
+    request: bool,
+    say: Say,
 ) -> None:
     def planner(snapshot: Snapshot, _: Path) -> HandedOver:
         return plan_handing_over(snapshot, workspace, target, place, alone=last)
 
-    show = partial(_show, workspace, target, place, last, say)
+    show = partial(_show, workspace, target, place, tag, last, say)
     done = perform(workspace, planner, dry_run=False, request=request, show=show, say=say)
     if done.left and place is not None:
         # Or the next `git commit --all` would bring there what stays away.
@@ -69,14 +77,17 @@ def _show(
     workspace: Workspace,
     target: str,
     asked: Place | None,
+    wrote: str | None,
     last: bool,
     say: Say,
     planned: HandedOver,
 ) -> None:
+    has = planned.runs.image.tag if planned.runs else "nothing"
+    stays = planned.place is None or planned.will_run == planned.runs
     if planned.left:
         say(planned.left)
-    elif asked and planned.place is None and planned.will_run not in (None, planned.runs):
-        has = planned.runs.image.tag if planned.runs else "nothing"
+    elif asked and stays and has != wrote:
+        # Or the move of another ring brought the clone to the branch, and its file to what it has.
         say(
             f"{asked.ring} of {asked.model} on {asked.target} has {has} since this clone left the "
             "branch, so it stays as it is"

@@ -264,6 +264,29 @@ def test_what_the_branch_has_in_quarantine_is_recorded_and_goes_nowhere(
     assert TWO.release in repository.at(f"release/records/candidates/{TARGET}.json")
 
 
+def test_a_clone_that_an_earlier_ring_brought_up_to_date_says_what_the_ring_has(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    """The move of `gauge` finds the clone behind; of `meter` it was said that its own is there."""
+    names = {"model": "gauge", "engine": "gauge-fp16"}
+    gauge = another("5.0", "e").model_copy(update=names)
+    gauge.write(publication_path(repository.workspace, gauge.release))
+    shutil.copytree(repository.root / ONE, repository.root / ONE.replace("meter", "gauge"))
+    repository.put(gauge, "canary")
+    publish(repository.workspace, PUBLICATION)
+    path = candidates_path(repository.workspace, TARGET)
+    chosen = Candidates.read(path)
+    more = {"gauge": Candidate(release=gauge.release, engine=gauge.engine, reason="the fastest")}
+    chosen.model_copy(update={"candidates": {**more, **chosen.candidates}}).write(path)
+    repository.push("Two models")
+    late = repository.clone(tmp_path / "late")
+    repository.put(TWO, "canary")
+    repository.push("Meter gets another")
+    result = write(late.root, "--push")
+    assert result.exit_code == 0, result.output
+    assert f"canary of meter on {TARGET} has {TWO.release} since this clone left" in result.stdout
+
+
 @pytest.fixture
 def fleet(repository: GitOpsRepository, tmp_path: Path) -> Path:
     """A repository of Fleet's own: no commit in common with the clones."""
