@@ -222,6 +222,8 @@ def _noting_ctrl_c(came: list[int]) -> Iterator[None]:
 def _noting(came: list[int]) -> Callable[[int, object], None]:
     def end(number: int, _: object) -> None:
         came.append(number)
+        if number == signal.SIGHUP:  # a closed terminal's shell sends it again, while we clean up
+            signal.signal(number, signal.SIG_IGN)
         raise _end_of(number)
 
     return end

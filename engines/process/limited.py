@@ -98,7 +98,7 @@ def _end_with(started: int) -> None:
 
 
 def _hand_on_to(worker: int) -> dict[signal.Signals, Any]:
-    """Hand SIGTERM on; Ctrl-C goes to both of them anyway. Gives what was done before."""
+    """Hand SIGTERM and SIGHUP on; Ctrl-C goes to both anyway. Gives what was done before."""
 
     def hand_on(number: int, _: object) -> None:
         with suppress(ProcessLookupError):
@@ -106,6 +106,7 @@ def _hand_on_to(worker: int) -> dict[signal.Signals, Any]:
 
     return {
         signal.SIGTERM: signal.signal(signal.SIGTERM, hand_on),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, hand_on),
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
     }
 

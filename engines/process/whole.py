@@ -1,4 +1,4 @@
-"""Work that is done to its end once it is begun: Ctrl-C and SIGTERM wait for it."""
+"""Work that is done to its end once it is begun: Ctrl-C, SIGTERM and SIGHUP wait for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a command in order (`engines.cli`)."""
+
 
 @contextmanager
 def undivided(*numbers: signal.Signals) -> Iterator[None]:
@@ -14,7 +17,7 @@ def undivided(*numbers: signal.Signals) -> Iterator[None]:
 
     Call it where no other thread of this process takes the signals instead; else `done_first`.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers or (signal.SIGINT, signal.SIGTERM))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers or ENDINGS)
     try:
         yield
     finally:
@@ -23,15 +26,15 @@ def undivided(*numbers: signal.Signals) -> Iterator[None]:
 
 @contextmanager
 def done_first(too_late: Callable[[], object]) -> Iterator[None]:
-    """As `undivided` for SIGINT and SIGTERM, also where another thread takes them, such as one of
-    NumPy or PyTorch. For what cannot be taken back and takes seconds. Call it in the main thread.
+    """As `undivided`, also where another thread takes the signals, such as one of NumPy or PyTorch.
+    For what cannot be taken back and takes seconds. Call it in the main thread.
 
     `too_late` says that all is done, before a signal that came meanwhile ends the process.
     """
     came: list[int] = []
     handlers: dict[int, Any] = {}
     with undivided():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ENDINGS:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 handlers[number] = signal.signal(number, lambda got, _: came.append(got))
         try:

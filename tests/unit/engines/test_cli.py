@@ -53,6 +53,23 @@ def test_what_a_library_makes_of_a_signal_is_no_error(
     assert ends is KeyboardInterrupt or ended.value.args == (128 + number,)
 
 
+def test_a_closed_terminal_disturbs_no_cleaning_up() -> None:
+    """The kernel sends SIGHUP, and the shell that gets it too sends it once more."""
+    done = []
+
+    @reports_errors
+    def command() -> None:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        finally:
+            signal.raise_signal(signal.SIGHUP)
+            done.append("cleaned up")
+
+    with pytest.raises(SystemExit):
+        command()
+    assert done == ["cleaned up"]
+
+
 @pytest.mark.parametrize("words", [["draw", ""], ["draw", "here", "--out", ""], [""]])
 def test_an_empty_word_is_refused(words: list[str]) -> None:
     """`draw "$PICTURES"` with the variable not set would draw what is below the current folder."""

@@ -177,12 +177,13 @@ def test_a_library_that_fails_for_lack_of_memory() -> None:
     assert command("library").returncode == 1
 
 
-def test_sigterm_lets_it_clean_up(
-    working: tuple[subprocess.Popen[bytes], int], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_command_lets_it_clean_up(
+    working: tuple[subprocess.Popen[bytes], int], tmp_path: Path, number: signal.Signals
 ) -> None:
     started, worker = working
-    started.terminate()
-    assert started.wait(30) == 128 + signal.SIGTERM
+    started.send_signal(number)
+    assert started.wait(30) == 128 + number
     assert not [*tmp_path.glob("scratch-*")]
     assert not Path(f"/proc/{worker}").exists()
 

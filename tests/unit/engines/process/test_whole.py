@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from engines.process.whole import done_first
+from engines.process.whole import ENDINGS, done_first
 
 
 @pytest.fixture
@@ -28,15 +28,20 @@ def another_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("another_thread")
-def test_ctrl_c_comes_when_the_block_is_over() -> None:
+@pytest.mark.parametrize("number", ENDINGS)
+def test_what_ends_a_command_comes_when_the_block_is_over(number: signal.Signals) -> None:
     done = []
     said = partial(done.append, "and said")
-    with pytest.raises(KeyboardInterrupt), done_first(said):  # the point of it
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.2)
-        done.append("all of it")
-    assert done == ["all of it", "and said"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), done_first(said):  # the point of it
+            os.kill(os.getpid(), number)
+            time.sleep(0.2)
+            done.append("all of it")
+        assert done == ["all of it", "and said"]
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.usefixtures("another_thread")
