@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from engines.config.rings import Rings
 from engines.config.workspace import Workspace
-from engines.errors import Conflict, InputError
+from engines.errors import Conflict, InputError, WrongEngine
 from release.gitops.branch import Snapshot
 from release.moves.earlier import Held, held_by, stack, step_back, went_back
 from release.moves.move import Move, resting_on
@@ -16,6 +17,7 @@ from release.moves.place import Place, place_of, places, read_at, rings_of
 from release.moves.planned import Planned
 from release.moves.reach import reach
 from release.moves.seen import see
+from release.packed import read_image
 from release.records import Quarantine, quarantine_path, read_quarantine
 from release.reports.report import Report
 from release.rollout.release_yaml import ReleaseValues
@@ -69,7 +71,7 @@ def plan_rollback(
     elif not runs and not broken and any(one.release not in banned for one in held):
         raise InputError(_which(held, banned, place))
     else:
-        chosen = _back(held, banned, place, rings, runs)
+        chosen = _back(_as_packed(held, files), banned, place, rings, runs)
     _refuse_quarantined(chosen, banned)
     planned = Planned(
         action="roll back",
@@ -126,6 +128,21 @@ def _which(held: Sequence[Held], banned: Mapping[str, Quarantine], place: Place)
         f"took {held[-1].release} away. Give it what it shall have with --to, of what it had, the "
         f"latest first: {', '.join(found)}."
     )
+
+
+def _as_packed(held: list[Held], files: Workspace) -> list[Held]:
+    """Without the steps at which the ring had the release that it has now, but before that was
+    packed, or by an image that it was before: back there is no way away from the release, and no
+    registry has that."""
+    with suppress(InputError, WrongEngine):
+        if held and (image := read_image(files, held[-1].release)):
+            tag = f"{image.release}@{image.digest}"
+            return [
+                one
+                for one in held
+                if one is held[-1] or one.release != image.release or one.values.image.tag == tag
+            ]
+    return held
 
 
 def _back(

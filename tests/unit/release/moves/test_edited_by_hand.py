@@ -177,3 +177,17 @@ def test_a_branch_without_rings_has_no_rules_of_a_clone(
     result = run("promote", "meter", "--target", TARGET, "--to", "pilot")
     assert result.exit_code == 2, result.output
     assert "Expected release/rings.yaml on origin main, whose rules count" in result.stderr
+
+
+@pytest.mark.parametrize("before", [None, f"sha256:{'e' * 64}"], ids=["not packed", "packed anew"])
+def test_an_image_that_was_packed_later_is_no_step(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None], before: str | None
+) -> None:
+    """A rollback gave the release that it should take back, by a tag that no registry has."""
+    image = IMAGE.model_copy(update={"release": TWO.release})
+    image.write(image_path(repository.workspace, TWO.release))
+    pilot(dump(values_of(TWO, before)))
+    pilot(dump(values_of(TWO, image.digest)))
+    assert run(*BACK).exit_code == 0
+    assert repository.at(PILOT) == dump(values_of(ONE)).rstrip()
+    assert "nothing to do" in run(*BACK).stdout
