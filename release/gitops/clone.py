@@ -114,9 +114,11 @@ def way_to(snapshot: Snapshot) -> str:
     if not found:
         return pull(snapshot)
     more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
-    new = [name for name in found if touched[name][0] in "?!"]
+    new = [name for name in found if touched[name][0] in "?!A"]
     known = [name for name in found if name not in new]
-    away = [f"`git checkout -- {shlex.join(known)}`"] if known else []
+    staged = any(touched[name][0] not in " ?!" for name in found)  # `git checkout` keeps that
+    away = ["`git reset`"] if staged else []
+    away += [f"`git checkout -- {shlex.join(known)}`"] if known else []
     away += [f"`rm {shlex.join(new)}`"] if new else []
     return (
         f"{shlex.join(found[:MOST])}{more} changed here, and the branch changes it too. Where "

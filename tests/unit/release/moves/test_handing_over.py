@@ -155,15 +155,21 @@ def test_what_others_pushed_meanwhile_stays(repository: GitOpsRepository, job: W
     assert TWO.release in repository.at(CANARY)
 
 
+@pytest.mark.parametrize("staged", [False, True])
 def test_a_ring_that_somebody_moved_meanwhile_is_a_conflict(
-    repository: GitOpsRepository, job: Workspace
+    repository: GitOpsRepository, job: Workspace, staged: bool
 ) -> None:
     git(job.root, "checkout", "--quiet", "main")
+    if staged:
+        write(job.root)
+        git(job.root, "add", "--all")
+        publish(repository.workspace, THREE)
     repository.put(THREE, "canary")
     repository.push("Canary gets another", name="Grace")
     result = write(job.root, "--push")
     assert result.exit_code == 7
-    assert f"Expected {CANARY} as it was" in result.stderr
+    path = f"release/records/candidates/{TARGET}.json" if staged else CANARY
+    assert f"Expected {path} as it was" in result.stderr
     assert "Grace <grace@example.com> changed it" in result.stderr
     # Run again in the same clone it would be the same conflict.
     assert "in GitLab a new pipeline does it." in result.stderr
