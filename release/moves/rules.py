@@ -273,7 +273,8 @@ def _image(rule: ImageRule, asked: RuleInput) -> tuple[bool, str]:
         if packed is not None and packed.digest != digest:
             return False, (
                 f"{asked.below} has the tag with {digest}, but the image that was packed and "
-                f"signed is {packed.digest}; `release rollback` brings back what {asked.below} had"
+                f"signed is {packed.digest}; `release write --push` puts that into the first ring, "
+                f"`release promote` into another, `release rollback` takes {asked.below} back"
             )
         address = repository_of(asked.view, asked.publication, asked.ring.name)
         credentials = find_credentials(address)

@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from release.packed import image_path
 from release.rollout.release_yaml import dump, release_file, values_of
-from tests.unit.release.publications import IMAGE, PUBLICATION, TARGET
+from tests.unit.release.publications import IMAGE, PUBLICATION, TARGET, record
 
 Run = Callable[..., Result]
 RINGS = "schema: 1\nrings: [{name: canary}, {name: pilot, rules: [{rule: image}]}]\n"
@@ -81,6 +81,9 @@ def test_the_registry_has_it_but_it_is_of_another_release(
     result = run(*PROMOTE)
     assert result.exit_code == 3
     assert f"the image that was packed and signed is {IMAGE.digest}" in result.stderr
+    record(repository.workspace, PUBLICATION)
+    assert run("write", "--push").exit_code == 0
+    assert f"has no image {IMAGE.digest}" in run(*PROMOTE).stderr
 
 
 def test_no_digest(repository: GitOpsRepository, run: Run, registry: str) -> None:
