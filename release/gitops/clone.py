@@ -28,9 +28,9 @@ def bring_here(snapshot: Snapshot) -> str | None:
     except GitFailed:
         here = ""  # as in a job of CI, whose clone nobody uses any more
     if here != branch:
-        # `git pull` there brings another branch, and refuses what a command wrote and then pushed.
+        # `git pull` there brings another branch; both refuse what a command wrote and then pushed.
         stands = f"on the branch {here}" if here else "on no branch"
-        return f"it stands {stands}; `git checkout {branch}`, then run the same command again"
+        return f"it stands {stands}; {way_to(snapshot, f'`git checkout {branch}`, then {PULL}')}"
     try:
         if pull(snapshot) != PULL:
             return way_to(snapshot)  # git has two histories to merge, which is people's to do
@@ -101,18 +101,19 @@ def _bring(folder: Path, commit: str) -> bool:
     return True
 
 
-def way_to(snapshot: Snapshot) -> str:
-    """What to do about files that are changed here and that the branch has otherwise, whoever
-    changed them: a git that was killed may have written half of one. Where there are none,
-    `pull`."""
+def way_to(snapshot: Snapshot, then: str | None = None) -> str:
+    """What to do about files that are changed here and that the branch changes too, whoever changed
+    them: a git that was killed may have written half of one. What brings the branch here comes
+    `then`, or where there are none: `pull`, unless it is given."""
+    then = then or pull(snapshot)
     try:
         folder = snapshot.gitops.folder
         touched = _touched(folder)
         found = sorted(_differing(folder, snapshot.commit) & touched.keys())
     except GitFailed as error:
-        return f"git says: {error.sentence}; put that right (`git fsck` says more), then {PULL}"
+        return f"git says: {error.sentence}; put that right (`git fsck` says more), then {then}"
     if not found:
-        return pull(snapshot)
+        return then
     more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
     new = [name for name in found if touched[name][0] in "?!A"]
     known = [name for name in found if name not in new]
@@ -122,7 +123,7 @@ def way_to(snapshot: Snapshot) -> str:
     away += [f"`rm {shlex.join(new)}`"] if new else []
     return (
         f"{shlex.join(found[:MOST])}{more} changed here, and the branch changes it too. Where "
-        f"nobody needs that (see `git diff`), {', '.join(away)}, then {pull(snapshot)}"
+        f"nobody needs that (see `git diff`), {', '.join(away)}, then {then}"
     )
 
 
