@@ -27,6 +27,15 @@ def test_git_that_takes_too_long_takes_its_lock_away(tmp_path: Path) -> None:
     assert not (tmp_path / "lock").exists()
 
 
+def test_git_that_does_not_end_by_sigterm_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.process.git.LEAVE_SECONDS", 0.1)
+    words = ["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_git(words, env=os.environ, cwd=tmp_path, timeout=0.2)
+
+
 def test_to_look_takes_no_lock(tmp_path: Path) -> None:
     """Of a file that was touched `git status` would write into the index that it is unchanged."""
     for words in (["init", "--quiet"], ["add", "."]):

@@ -9,6 +9,7 @@ import pytest
 from factories.gitops import GitOpsRepository, git
 from typer.testing import Result
 
+from release.moves.place import Place
 from release.packed import image_path
 from release.records import publication_path
 from release.rollout.release_yaml import dump, values_of
@@ -18,6 +19,8 @@ Run = Callable[..., Result]
 PILOT = f"release/fleet/meter/{TARGET}/pilot/release.yaml"
 BACK = ("rollback", "meter", "--target", TARGET, "--ring", "pilot")
 ONE, TWO = PUBLICATION, another("2.0", "b")
+OTHERS = another("3.0", "c").model_copy(update={"model": "counter", "engine": "counter-fp16"})
+BROKEN = another("4.0", "d").model_copy(update={"engine": "meter-int8"})
 
 
 @pytest.fixture
@@ -34,6 +37,23 @@ def pilot(repository: GitOpsRepository) -> Callable[[str], None]:
         repository.push("By hand")
 
     return push
+
+
+@pytest.fixture
+def aliases(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, object]]:
+    """What MLflow's aliases are looked at (`differences`) or put right (`point`) for, by ring."""
+    wanted: dict[str, dict[Place, object]] = {}
+
+    def noting(name: str) -> Callable[..., list[str]]:
+        def note(_: object, found: dict[Place, object], *__: object) -> list[str]:
+            wanted[name] = found
+            return []
+
+        return note
+
+    for name in ("differences", "point"):
+        monkeypatch.setattr(f"release.steps.status.{name}", noting(name))
+    return lambda name: {place.ring: one for place, one in wanted[name].items()}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +93,42 @@ def test_a_file_that_nobody_can_read(
     assert TWO.release in repository.at(PILOT)
 
 
+def test_a_file_that_nobody_can_read_gives_no_quarantined_release_back(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    assert run("quarantine", TWO.release, "--why", "no boxes").exit_code == 0
+    pilot("image: {tag: [\n")
+    assert run(*BACK).exit_code == 0
+    assert ONE.release in repository.at(PILOT)
+
+
+def test_the_alias_of_a_file_that_nobody_can_read_stays(
+    run: Run, pilot: Callable[[str], None], aliases: Callable[[str], dict[str, object]]
+) -> None:
+    pilot("image: {tag: [\n")
+    assert f"The alias pilot of meter on {TARGET} stays: " in run("status", "--repair").stdout
+    for name in ("point", "differences"):
+        assert aliases(name).keys() == {"candidate", "canary", "production"}
+
+
+def test_the_alias_of_a_ring_that_has_another_name_goes(
+    repository: GitOpsRepository,
+    run: Run,
+    pilot: Callable[[str], None],
+    aliases: Callable[[str], dict[str, object]],
+) -> None:
+    rings = repository.workspace.rings_file
+    rings.write_text(rings.read_text().replace("pilot", "stage"))
+    folder = repository.workspace.ring("meter", TARGET, "pilot")
+    git(repository.root, "mv", str(folder), str(folder.with_name("stage")))
+    repository.push("pilot is called stage")
+    run("status", "--repair")
+    told = aliases("point")
+    assert (told["pilot"], told["stage"]) == (None, values_of(TWO))
+    told = aliases("differences")
+    assert (told["pilot"], told["stage"]) == ("", TWO.release)
+
+
 def test_write_puts_a_file_right_that_nobody_can_read(
     repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
 ) -> None:
@@ -93,6 +149,8 @@ def test_write_puts_a_file_right_that_nobody_can_read(
             dump(values_of(TWO)).replace("engine.blob", "engine.plan"),
             "somebody edited what release.yaml says of it",
         ),
+        (dump(values_of(OTHERS)), f"it is of counter on {TARGET}"),
+        (dump(values_of(BROKEN)), "its record does not add up, and `release lint` says how"),
     ],
 )
 def test_status_says_what_no_command_wrote(
@@ -103,6 +161,8 @@ def test_status_says_what_no_command_wrote(
     said: str,
 ) -> None:
     IMAGE.write(image_path(repository.workspace, ONE.release))
+    for one in (OTHERS, BROKEN):
+        one.write(publication_path(repository.workspace, one.release))
     repository.push("Packed")
     pilot(text)
     command = f"release {' '.join(BACK)}"

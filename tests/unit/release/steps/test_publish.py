@@ -103,12 +103,12 @@ def test_a_record_that_was_changed_is_found_before_mlflow_is_told_anything(
     assert store.versions == {}
 
 
-@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("first", ["not published", "published", "removed"])
 def test_one_tag_is_no_two_models(
     workspace: Workspace,
     add_engine: Callable[..., str],
     publish: Callable[..., Result],
-    published: bool,
+    first: str,
 ) -> None:
     """One checkpoint under two names: the second had no record, and `write` refused the first's."""
     row = workspace.target(TARGET) / "params.yaml"
@@ -116,9 +116,11 @@ def test_one_tag_is_no_two_models(
     workspace.model("counter").mkdir()
     (workspace.model("counter") / "model.yaml").write_text(model_yaml("counter"))
     add_engine("fp16")
-    if published:
+    if first != "not published":
         publish_on_paper(workspace, ENGINE)
     add_engine("fp16", model="counter")
+    if first == "removed":
+        row.write_text(row_yaml("counter-fp16"))
     result = publish()
     assert result.exit_code == 2
     assert "Expected another engine for counter than for meter, but counter-fp16" in result.stderr
