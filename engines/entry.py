@@ -37,7 +37,7 @@ def begin(command_line: str) -> None:
     try:
         commands = import_module(command_line)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in OURS:
+        if error.name is None or error.name.partition(".")[0] in OURS:
             raise
         print(_NOT_INSTALLED.format(package=error.name, python=sys.executable), file=sys.stderr)
         raise SystemExit(2) from None

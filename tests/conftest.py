@@ -44,6 +44,14 @@ def _ctrl_c_counts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def hang_up_counts() -> Iterator[None]:
+    """SIGHUP, as Ctrl-C above, but for the one test: `nohup make test` shall outlive its terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -28,6 +28,7 @@ def said(
     return capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("hang_up_counts")
 @pytest.mark.parametrize(
     ("number", "ends"),
     [
@@ -53,6 +54,7 @@ def test_what_a_library_makes_of_a_signal_is_no_error(
     assert ends is KeyboardInterrupt or ended.value.args == (128 + number,)
 
 
+@pytest.mark.usefixtures("hang_up_counts")
 def test_a_closed_terminal_disturbs_no_cleaning_up() -> None:
     """The kernel sends SIGHUP, and the shell that gets it too sends it once more."""
     done = []

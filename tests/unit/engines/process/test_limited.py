@@ -177,6 +177,7 @@ def test_a_library_that_fails_for_lack_of_memory() -> None:
     assert command("library").returncode == 1
 
 
+@pytest.mark.usefixtures("hang_up_counts")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_ends_a_command_lets_it_clean_up(
     working: tuple[subprocess.Popen[bytes], int], tmp_path: Path, number: signal.Signals
