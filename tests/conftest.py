@@ -46,7 +46,7 @@ def _ctrl_c_counts() -> Iterator[None]:
 
 @pytest.fixture
 def hang_up_counts() -> Iterator[None]:
-    """SIGHUP, as Ctrl-C above, but for the one test: `nohup make test` shall outlive its terminal."""
+    """SIGHUP, for one test only: `nohup make test` shall outlive its terminal."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
