@@ -55,6 +55,7 @@ def status(
       release status --repair
     """
     from engines.config.workspace import find_workspace
+    from engines.errors import InputError
     from release.reports.load import load_reports
     from release.steps import status as step
     from release.terminal import line, show_status
@@ -66,7 +67,19 @@ def status(
         take_records(workspace, None, line)
     if repair:
         step.repair(workspace, target, line)
-    show_status(step.status(workspace, target, load_reports(report or [])))
+    found = step.status(workspace, target, load_reports(report or []))
+    show_status(found)
+    broken = [
+        f"{ring} of {one.model} on {one.target}"
+        for one in found.statuses
+        for ring, of in one.rings.items()
+        if of.broken
+    ]
+    if broken:
+        raise InputError(
+            "Expected each ring's release.yaml to be one that can be read, but that of "
+            f"{', '.join(broken)} is not, as it says above."
+        )
 
 
 @commands.command()

@@ -70,8 +70,10 @@ class RingStatus:
     """What that missed when its engine was judged again, where it FAILs since it was published."""
     wrong: tuple[str, ...] = ()
     """What no command left so: people edited the files that are the machine's, or rings.yaml."""
+    broken: str = ""
+    """Why nobody can read its release.yaml, here or on the branch."""
     unreadable: bool = False
-    """Whether its release.yaml is one that nobody can read."""
+    """Whether that is so on the branch."""
     seen: Seen | None = None
     """What the sites say of it."""
 
@@ -114,8 +116,9 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
     """The status of each model on `target`, or on every target there is a record of.
 
     What Fleet's branch says is fetched; where it cannot be, the clone is what there is to show.
-    `report` is what the sites say. Raises InputError when nothing was published yet or a file
-    cannot be read, and WrongEngine for a record that does not add up.
+    `report` is what the sites say. A release.yaml that nobody can read is shown as that. Raises
+    InputError when nothing was published yet or another file cannot be read, and WrongEngine for a
+    record that does not add up.
     """
     refuse_old_layout(workspace)
     chosen = {
@@ -345,7 +348,7 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
         here = pushed
     runs = pushed or here
     name = parse_tag(runs.image.tag).name if runs else None
-    wrong = [broken] if broken else []
+    wrong = []
     if place.ring not in rings and runs:
         wrong.append("release/rings.yaml does not name this ring, so nothing is promoted to it")
     if runs and (how := _otherwise(look, place, runs)):
@@ -353,6 +356,7 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
     return RingStatus(
         here=here,
         pushed=pushed,
+        broken=broken,
         unreadable=bool(there),
         behind=here != pushed and is_only_behind(workspace, look.left, place.path),
         commit=commit if pushed else None,

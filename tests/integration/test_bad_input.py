@@ -379,7 +379,7 @@ CASES = {
         code=5,
     ),
     "damaged release.yaml": Case(
-        spoil=damaged_release, words=("release", "status"), said="release.yaml is not YAML"
+        spoil=damaged_release, words=("release", "status"), said="but that of canary of"
     ),
     "records of an older version": Case(
         spoil=older_records, words=("release", "write"), said="rm -r release/published"

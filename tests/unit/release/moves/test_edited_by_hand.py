@@ -85,7 +85,8 @@ def test_a_file_that_nobody_can_read(
     """A rollback brings back what the ring had before it; status shows all the others."""
     pilot("<<<<<<< HEAD\nimage: {tag: [\n")
     result = run("status")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 2, result.output
+    assert f"but that of pilot of meter on {TARGET} is not" in result.stderr
     assert "holds both sides of a merge that git could not finish" in result.stdout
     assert ONE.release in result.stdout
     assert f"Or `release {' '.join(BACK)}` brings back" in result.stdout
