@@ -17,7 +17,7 @@ from engines.records.folder import GOLDEN
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from engines.verdict.judged import JudgedEngine, load_judged, load_passed
-from release.packed import read_image
+from release.packed import ImageRecord, read_image
 from release.records import (
     Publication,
     attestation_path,
@@ -61,15 +61,19 @@ def why_kept(workspace: Workspace, release: str) -> str | None:
     return None
 
 
+def is_statement_of(workspace: Workspace, image: ImageRecord) -> bool:
+    """Whether the statement that lies here is the one that was packed into an image."""
+    path = attestation_path(workspace, image.release)
+    return path.is_file() and sha256_file(path) == image.files.get(FILE)
+
+
 def refuse_another_statement(workspace: Workspace, release: str) -> None:
     """Raise InputError where a release was pushed and the statement that its image has is not here:
     another one would never be that image's."""
-    image, path = read_image(workspace, release), attestation_path(workspace, release)
-    if image is None or not image.repositories:
+    image = read_image(workspace, release)
+    if image is None or not image.repositories or is_statement_of(workspace, image):
         return
-    if path.is_file() and sha256_file(path) == image.files.get(FILE):
-        return
-    where = workspace.relative(path)
+    where = workspace.relative(attestation_path(workspace, release))
     raise InputError(
         f"Expected {where} to be the statement in the image of {release}, which was pushed to "
         f"{image.repositories[0]}, got another one or none. Bring that one back: `git log -- "

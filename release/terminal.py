@@ -106,7 +106,9 @@ def _show_ring(ring: str, found: RingStatus, overview: Overview) -> None:
     if branch and found.here != found.pushed:
         why = f"as before; {overview.pull}" if found.behind else f"which {branch} does not have"
         line(f"  {'':10} in this clone {_tag(found.here)}, {why}")
-    for text in (*([found.broken] if found.broken else []), *found.wrong):
+    if found.broken:
+        line(f"  {'':10} {found.broken}")
+    for text in found.wrong:
         line(f"  {'':10} {text}")
     if found.missed:
         line(f"  {'':10} its engine FAILs since it was published: {found.missed}")

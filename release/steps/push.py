@@ -10,9 +10,8 @@ from datetime import datetime, timezone
 
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, ServiceError, WrongEngine
-from engines.files import sha256_file
-from engines.records.attestation import FILE, Verified, verify_envelope
-from release.contents import refuse_another_statement
+from engines.records.attestation import Verified, verify_envelope
+from release.contents import is_statement_of, refuse_another_statement
 from release.image.chart import push_chart
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, Repository, parse_repository
@@ -122,7 +121,7 @@ def _signed(workspace: Workspace, image: ImageRecord) -> Verified:
     """What was signed of the image's files."""
     path = attestation_path(workspace, image.release)
     refuse_another_statement(workspace, image.release)
-    if not path.is_file() or sha256_file(path) != image.files.get(FILE):
+    if not is_statement_of(workspace, image):
         raise InputError(
             f"Expected {workspace.relative(path)} to be the statement that was packed, got another "
             f"one or none. Run `release sign {image.release}` and `release pack {image.release}`."
