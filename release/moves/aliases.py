@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -24,9 +23,6 @@ NOT_OURS = (
     "MLflow."
 )
 
-_AGAIN = re.compile(r", then (run )?the same command again[^.]*\.$")
-"""What the store's sentences end with: a move that is in git needs no second one."""
-
 
 def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say: Say) -> None:
     """Let MLflow's alias of the ring say what git says. What goes wrong is said and no error: the
@@ -34,10 +30,9 @@ def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say
     try:
         point(workspace, {place: values}, say)
     except (ServiceError, InputError) as error:
-        why = _AGAIN.sub("", str(error)).rstrip(".")
         say(
-            f"Moved in git, but MLflow's alias {place.ring} was not: {why}, then run `release "
-            "status --repair`."
+            f"Moved in git, but MLflow's alias {place.ring} was not: {error} The move itself is "
+            "done, so the command for what is left is `release status --repair`."
         )
 
 

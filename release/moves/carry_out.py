@@ -84,17 +84,19 @@ def _check_proposed(move: Move, there: Snapshot) -> None:
     """Raise Conflict unless the branch of an earlier run with this subject is the same move: the
     release may have been packed again since, as another image, or more be overridden by now."""
     same = all(_same(path, there.read(path), content) for path, content in move.files.items())
-    if not same or not _overrides(move.trailers) <= _overrides(tip(there).trailers):
+    if not same or not _answered_for(move.trailers) <= _answered_for(tip(there).trailers):
         raise Conflict(
             f"Expected {there.gitops.shown} to be this very move, but it is there from an earlier "
-            f"request and has another image or state, or overrides less. {UNMOVED} Close that "
-            f"request, `git push {without_credentials(there.gitops.url)} --delete "
-            f"{there.gitops.branch}`, and run the command again."
+            "request and has another image or state, overrides less, or gives another reason. "
+            f"{UNMOVED} Close that request, `git push {without_credentials(there.gitops.url)} "
+            f"--delete {there.gitops.branch}`, and run the command again."
         )
 
 
-def _overrides(trailers: Iterable[tuple[str, str]]) -> set[str]:
-    return {value for name, value in trailers if name == "Override"}
+def _answered_for(trailers: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What somebody takes upon themselves: the rules that they go past, and why."""
+    found = {(name, value) for name, value in trailers if name in ("Override", "Why")}
+    return found if any(name == "Override" for name, _ in found) else set()
 
 
 def _same(path: str, found: bytes | None, content: bytes | None) -> bool:

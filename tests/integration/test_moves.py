@@ -457,9 +457,8 @@ def test_aliases_follow_git(
             to=None, why=None, dry_run=False, show=_nothing, say=said.append,
         )  # fmt: skip
     assert TAG in repository.at(ring_file("pilot"))
-    assert said[-1].endswith(", then run `release status --repair`.")
+    assert said[-1].endswith("so the command for what is left is `release status --repair`.")
     assert "secret" not in said[-1]
-    assert "same command" not in said[-1]
     assert aliases()["pilot"] == "2"
     repair(repository.workspace, None, said.append)
     # The canary's too, which nothing but a commit by hand put there.

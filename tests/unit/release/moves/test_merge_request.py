@@ -100,11 +100,15 @@ def test_an_earlier_request_that_overrides_less(
     past = (*PROMOTE, "--override", "quarantine", "--why", "they are back")
     result = run(*past)
     assert result.exit_code == 7, result.output
-    assert "or overrides less" in result.stderr
+    assert "overrides less" in result.stderr
     git(repository.root, "push", "--quiet", "origin", "--delete", BRANCH)
     assert run(*past).exit_code == 0
     assert run(*past).exit_code == 0
     assert "Override: quarantine" in git(repository.bare, "log", "-1", "--format=%b", BRANCH)
+    # Nor would anything but the first one's reason be kept.
+    other = run(*past[:-1], "the customer insists")
+    assert other.exit_code == 7, other.output
+    assert "gives another reason" in other.stderr
 
 
 def test_a_quarantine_that_is_asked_for_already(
