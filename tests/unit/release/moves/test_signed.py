@@ -176,6 +176,35 @@ def test_what_two_rules_refuse_for_is_said_once(
     assert "--override verdict --override signature" in said
 
 
+def test_records_that_nobody_pushed(
+    repository: GitOpsRepository, run: Run, signed: Callable[..., None]
+) -> None:
+    """They are nobody's word yet: only what others can look at counts for a ring."""
+    signed("signature", statement())
+    folder = repository.workspace.records / PUBLICATION.release
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    repository.push("Without the records")
+    aside.rename(folder)
+    result = run(*promote())
+    assert result.exit_code == 2, result.output
+    assert "publication.json" in result.stderr
+    repository.push("With them")
+    assert run(*promote()).exit_code == 0
+
+
+def test_a_fail_that_was_not_handed_over(
+    repository: GitOpsRepository, run: Run, signed: Callable[..., None]
+) -> None:
+    """The machine that judged the engine again knows more than the branch, and says so there."""
+    signed("verdict", None)
+    failed = {PUBLICATION.release: "frame_p99_ms 31 ms, at most 30"}
+    Candidates(target=TARGET, policy="fastest", candidates={}, skipped={}, failed=failed).write(
+        candidates_path(repository.workspace, TARGET)
+    )
+    assert "its engine FAILs since it was published: frame_p99_ms 31 ms" in run("status").stdout
+
+
 @pytest.mark.parametrize("more", [(), ("--override", "verdict", "--why", "a tighter budget")])
 def test_an_engine_that_fails_since_it_was_published(
     repository: GitOpsRepository, run: Run, signed: Callable[..., None], more: tuple[str, ...]
