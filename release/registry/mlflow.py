@@ -22,6 +22,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -162,14 +163,16 @@ class Store:
         return f"#/experiments/{number}/runs{view.query(experiment.tags if experiment else {})}"
 
     def release_at(self, registered_model: str, alias: str) -> str:
-        """The release that an alias names, or in words a version that holds none; empty where there
-        is no such alias."""
+        """The release that an alias names, or in words a version that holds none or was deleted,
+        whose aliases some servers keep; empty where there is no such alias."""
         model = if_there(self._client.get_registered_model, registered_model)
         if model is None or alias not in model.aliases:
             return ""
         version = str(model.aliases[alias])
-        tags = self._client.get_model_version(registered_model, version).tags
-        return str(tags.get(TAG) or f"version {version} of no release")
+        found = if_there(partial(self._client.get_model_version, registered_model), version)
+        if found is None:
+            return f"version {version} that was deleted"
+        return str(found.tags.get(TAG) or f"version {version} of no release")
 
     def deleted_run(self, registered_model: str, release: str) -> str:
         """How to bring a release's run back out of MLflow's trash, or its experiment, which has the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -10,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -1296,6 +1298,17 @@ def test_an_alias_that_was_moved_to_somebody_elses_version(workspace: Workspace)
     publish(workspace, TARGET, "tiny-fp16", told.append)
     assert any(f"candidate named version {theirs} of no release until now" in one for one in told)
     client.set_registered_model_alias(NAME, "candidate", theirs)
+    point(workspace, candidates_by_place(workspace, TARGET), _quiet)
+    assert status(workspace, TARGET).differ == ()
+
+
+def test_an_alias_of_a_version_that_is_gone(workspace: Workspace) -> None:
+    """Some servers delete a version and keep its aliases, which MLflow's own client can't read."""
+    publish(workspace, TARGET, "tiny-fp16", _quiet)
+    with contextlib.closing(sqlite3.connect(workspace.root / "mlflow.db")) as store, store:
+        assert store.execute("UPDATE registered_model_aliases SET version = 99").rowcount == 1
+    (said,) = status(workspace, TARGET).differ
+    assert "MLflow's alias version 99 that was deleted. Run `release status --repair`" in said
     point(workspace, candidates_by_place(workspace, TARGET), _quiet)
     assert status(workspace, TARGET).differ == ()
 
