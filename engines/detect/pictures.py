@@ -13,6 +13,8 @@ from engines.errors import InputError
 
 MAX_PIXELS = 2**27
 """134 million, more than any camera for industry has; decoded it takes 400 MB."""
+MAX_BYTES = 2**30
+"""So many pixels of four channels of 16 bits. What follows a picture in its file is read too."""
 
 
 def decode_picture(content: NDArray[np.uint8], ending: str) -> NDArray[np.uint8] | None:
@@ -40,7 +42,7 @@ def _as_ultralytics(pixels: NDArray[Any] | None, converted: NDArray[Any]) -> NDA
 
 
 def check_pixels(path: Path) -> None:
-    """Raise InputError for a picture of more than MAX_PIXELS, as far as its header can be read."""
+    """Raise InputError for a picture that is too large, as far as its header can be read."""
     from PIL import Image
 
     try:
@@ -52,8 +54,15 @@ def check_pixels(path: Path) -> None:
         raise too_large(path, str(error)) from error
     except Exception:  # noqa: BLE001  # a damaged header may raise anything: the decoder says it
         return
+    check_size(path, width, height)
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Raise InputError for more than MAX_PIXELS, or a file of more than MAX_BYTES."""
     if width * height > MAX_PIXELS:
         raise too_large(path, f"{width} x {height} pixels")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise too_large(path, f"{size / 2**30:.1f} GiB")
 
 
 def too_large(path: Path, size: str) -> InputError:

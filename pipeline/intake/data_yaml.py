@@ -23,6 +23,10 @@ ARCHIVES = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip
 ENDINGS = frozenset({".yaml", ".yml"})
 """Ultralytics reads no other; and what is none, as COCO's JSON, may be of gigabytes."""
 
+MAX_BYTES = 4 << 20
+"""Of a data.yaml. YAML is slow: this takes half a minute, and 9,000 names of classes 200 KB."""
+MAX_LIST_BYTES = 256 << 20
+"""Of a list of pictures: more than two million lines."""
 MAX_VALUES = 1_000_000
 """In a file of a few hundred bytes anchors make any number of them."""
 
@@ -119,6 +123,7 @@ def _load(path: Path) -> Any:
     """As YAML 1.1, in which `yes` is true and `010` is 8: so does Ultralytics, and names follow."""
     import yaml
 
+    _check_bytes(path, MAX_BYTES, f"a data.yaml. {_WRITE}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8", errors="ignore"))
     except (yaml.YAMLError, *NOT_YAML) as error:
@@ -133,6 +138,14 @@ def _load(path: Path) -> Any:
     if isinstance(content, dict):
         return {key: None if value == "None" else value for key, value in content.items()}
     return content
+
+
+def _check_bytes(path: Path, most: int, wanted: str) -> None:
+    if (size := path.stat().st_size) > most:
+        raise InputError(
+            f"Expected at most {most >> 20} MiB in {path}, got {size >> 20} MiB, which is hardly "
+            f"{wanted}."
+        )
 
 
 def _written_out(value: Any, known: dict[int, int]) -> int:
@@ -171,10 +184,13 @@ def _folder(path: Path, content: dict[Any, Any]) -> Path:
         return beside
     if not isinstance(named, str):
         raise InputError(f"{path}: expected `path` as text, got {named!r}. Put it in quotes.")
-    first = content["val"][0] if isinstance(content["val"], list) else content["val"]
+    entries = [str(one) for key in ("val", "train", "test") for one in _entries(content.get(key))]
+    first = next((one for one in entries if not Path(one).is_absolute()), None)
+    if first is None:
+        return beside  # whole paths, which `path` says nothing of
     bases = (Path.cwd(), beside)
     choices = list(dict.fromkeys(_followed(path, base, named) for base in bases))
-    found = [folder for folder in choices if _followed(path, folder, str(first)).exists()]
+    found = [folder for folder in choices if _followed(path, folder, first).exists()]
     if len(found) > 1:
         raise InputError(
             f"{path}: expected one place for `path: {named}`, but {found[0]} (from the folder that "
@@ -251,9 +267,14 @@ def _in_order(table: dict[Any, Any]) -> tuple[str, ...] | None:
     )
 
 
+def _entries(entry: Any) -> list[Any]:
+    if isinstance(entry, list):
+        return entry
+    return [entry] if entry is not None and entry != "" else []
+
+
 def _samples(path: Path, folder: Path, entry: Any, split: str) -> list[Sample]:
-    there = entry is not None and entry != ""
-    entries = entry if isinstance(entry, list) else [entry] if there else []
+    entries = _entries(entry)
     if wrong := [one for one in entries if not isinstance(one, str)]:
         raise InputError(
             f"{path}: expected `{split}` as a path or a list of paths, got {str(wrong[0])[:80]!r}. "
@@ -318,6 +339,7 @@ def _followed(file: Path, folder: Path, entry: str) -> Path:
 
 def _listed(file: Path) -> list[Path]:
     """The pictures that a text file names, a line each; other lines do not count."""
+    _check_bytes(file, MAX_LIST_BYTES, "a list of pictures. Give a folder, or a shorter list")
     try:
         lines = file.read_text(encoding="utf-8-sig").strip().splitlines()
     except UnicodeDecodeError as error:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detect.pictures import MAX_PIXELS, decode_picture, too_large
+from engines.detect.pictures import check_size, decode_picture, too_large
 from engines.disks import DISK_ERRNOS
 from engines.errors import InputError
 
@@ -187,8 +187,7 @@ def _check_header(path: Path) -> None:
             f"Expected a picture of the kinds {', '.join(sorted(FORMATS))}, got {kind} in {path}. "
             "Convert it to PNG."
         )
-    if size[0] * size[1] > MAX_PIXELS:
-        raise too_large(path, f"{size[0]} x {size[1]} pixels")
+    check_size(path, *size)
     if kind == "PNG" and shown not in (None, (0, 0, *size)):
         raise _unreadable(path)  # an animation whose first frame leaves pixels open
 

@@ -32,6 +32,11 @@ def _places() -> None:
             text = "\n".join([*kept, f"{key}: {value}", ""])
             yaml(f"{key}_{name}", text, "data.yaml: expected the path of a file or folder")
 
+    @case()
+    def whole_paths_whatever_path_says(folder: Path) -> None:
+        whole = PLAIN.replace("images/", f"{folder}/images/")
+        plain(folder, f"path: /nowhere/at/all\n{whole}")
+
     for value in ("false", "0", "{}"):
         yaml(
             f"test_{value}", PLAIN + f"test: {value}\n", f"`test` as a path.*got '{value.title()}'"

@@ -338,6 +338,28 @@ def test_both_find_the_same_or_ours_refuses_by_name(
             assert sha256(pixels.tobytes()).hexdigest() == read["pixels"], path
 
 
+def test_a_whole_path_is_no_second_place(tmp_path: Path) -> None:
+    """`val` was said to be both here and beside the file, of which it is in neither or both."""
+    plain(tmp_path, "path: .\n" + PLAIN.replace("images/val", f"{tmp_path}/images/val"))
+    data = read_data_yaml(tmp_path / "data.yaml")
+    assert [len(data.splits[split]) for split in ("train", "val")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("data.yaml", 5 << 20, r"at most 4 MiB in .*data\.yaml, got 5 MiB"),
+        ("val.txt", 300 << 20, r"at most 256 MiB in .*val\.txt, got 300 MiB"),
+    ],
+)
+def test_a_text_that_fills_the_memory(tmp_path: Path, name: str, size: int, said: str) -> None:
+    plain(tmp_path, PLAIN.replace("images/val", "val.txt"))
+    with (tmp_path / name).open("ab") as file:
+        file.truncate(size)
+    with pytest.raises(InputError, match=said):
+        read_data_yaml(tmp_path / "data.yaml")
+
+
 def found(data: DataYaml) -> dict[str, dict[str, Any]]:
     """Sorted rows of class, cx, cy, w, h of each picture, checked as `add-model` does."""
     result: dict[str, dict[str, Any]] = {}

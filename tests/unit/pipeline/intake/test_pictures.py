@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from engines.detect.pictures import MAX_PIXELS
+from engines.detect.pictures import MAX_BYTES, MAX_PIXELS, check_pixels
 from engines.errors import InputError
 from pipeline.intake.pictures import check_picture, read_picture
 
@@ -40,6 +41,20 @@ def test_a_large_picture_is_refused_before_it_is_decoded(
     path = png_of(tmp_path / "wide.png", side, side)
     with pytest.raises(InputError, match=r"at most 134 million pixels.*wide\.png"):
         read(path)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("read", [read_picture, check_picture, check_pixels])
+def test_a_picture_in_a_large_file_is_refused_unread(
+    tmp_path: Path, read: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows the picture, as zeros that a broken download leaves, would be read as well."""
+    path = tmp_path / "long.png"
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(path)
+    with path.open("ab") as file:
+        file.truncate(MAX_BYTES + 1)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read"))
+    with pytest.raises(InputError, match=r"long\.png \(1\.0 GiB\)"):
+        read(path)
 
 
 def test_damaged_exif_is_nothing_to_be_warned_of(
