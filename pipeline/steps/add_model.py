@@ -74,7 +74,7 @@ class Added(NamedTuple):
 
 def parse_imgsz(text: str) -> tuple[int, int]:
     """`640` or `384,640` as height and width in pixels. Raises InputError."""
-    match = re.fullmatch(r"(\d{1,5})(?:,(\d{1,5}))?", text.strip())
+    match = re.fullmatch(r"(\d{1,9})(?:,\s*(\d{1,9}))?", text.strip())
     if match is None:
         raise InputError(f"Expected --imgsz as `640` or `height,width` in pixels, got {text!r}.")
     imgsz = int(match[1]), int(match[2] or match[1])

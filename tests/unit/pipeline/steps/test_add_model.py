@@ -453,7 +453,8 @@ def test_the_folder_of_sites_is_no_model_s(
 
 
 @pytest.mark.parametrize(
-    ("text", "imgsz"), [("640", (640, 640)), ("384,640", (384, 640)), (" 32 ", (32, 32))]
+    ("text", "imgsz"),
+    [("640", (640, 640)), ("384,640", (384, 640)), ("384, 640", (384, 640)), (" 32 ", (32, 32))],
 )
 def test_imgsz_is_a_side_or_height_and_width(text: str, imgsz: tuple[int, int]) -> None:
     assert parse_imgsz(text) == imgsz
@@ -463,6 +464,12 @@ def test_imgsz_is_a_side_or_height_and_width(text: str, imgsz: tuple[int, int]) 
 def test_any_other_imgsz_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="--imgsz"):
         parse_imgsz(text)
+
+
+def test_an_imgsz_of_another_unit_is_told_the_most() -> None:
+    """It was told to be written as `640`, as it was."""
+    with pytest.raises(InputError, match="--imgsz: expected height and width of at most"):
+        parse_imgsz("100000")
 
 
 def test_a_model_goes_to_the_chosen_targets_alone(
