@@ -42,6 +42,8 @@ class HandedOver:
     will_run: ReleaseValues | None
     left: str | None
     """Why the ring stays as it is, where the clone has another release for it."""
+    there: bytes | None
+    """The ring's release.yaml on the branch, which may be broken."""
     gone: tuple[str, ...]
     """Releases of which somebody took the record off the branch, as `git revert` of the commit that
     brought it does."""
@@ -62,7 +64,7 @@ def plan_handing_over(
     """
     refuse_older(snapshot, target)
     ours = dict(_records(workspace, target))
-    will_run = runs = left = None
+    will_run = runs = left = there = None
     if place is not None:
         rings = rings_of(snapshot, workspace)
         place_of(snapshot, rings, place.model, place.target, place.ring)
@@ -76,6 +78,7 @@ def plan_handing_over(
         ours[place.path] = (workspace.root / place.path).read_bytes()
         will_run = parse_values(ours[place.path], place.path)
         runs, broken = read_at(snapshot, place)
+        there = snapshot.read(place.path)
         if will_run is None:
             place = None
         elif will_run != runs and (
@@ -99,7 +102,9 @@ def plan_handing_over(
         then = f"`release publish --target {target}` where the engines are"
         way = f"{way_to(snapshot)}, then {then}; in GitLab a new pipeline does it. "
         check_still(snapshot, move, f"Bring it here first: {way}")
-    return HandedOver(place=place, runs=runs, will_run=will_run, left=left, gone=gone, move=move)
+    return HandedOver(
+        place=place, runs=runs, will_run=will_run, left=left, there=there, gone=gone, move=move
+    )
 
 
 def _is_gone(path: str, old: Mapping[str, bytes | None], now: Mapping[str, bytes | None]) -> bool:

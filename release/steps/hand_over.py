@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
+from engines.files import write_atomic
 from release.gitops.branch import Snapshot
 from release.moves.aliases import follow
 from release.moves.handing_over import HandedOver, plan_handing_over
@@ -21,7 +22,7 @@ from release.moves.place import Place, places_of
 from release.moves.signed import check_signature
 from release.packed import read_image
 from release.records import chosen_targets, read_publication
-from release.rollout.release_yaml import NOTHING, write_values
+from release.rollout.release_yaml import NOTHING, dump
 from release.say import Say
 from release.tags import parse_tag
 
@@ -68,7 +69,7 @@ def _hand_over(
     done = perform(workspace, planner, dry_run=False, request=request, show=show, say=say)
     if done.left and place is not None:
         # Or the next `git commit --all` would bring there what stays away.
-        write_values(workspace.root / place.path, done.runs or NOTHING)
+        write_atomic(workspace.root / place.path, done.there or dump(NOTHING))
     if done.place is not None and not request:
         follow(workspace, done.place, done.will_run, say)
 

@@ -27,6 +27,22 @@ TWO, THREE = another("2.0", "b"), another("3.0", "c")
 Run = Callable[..., Result]
 
 
+def test_what_is_quarantined_leaves_a_file_that_nobody_can_read_as_it_is(
+    repository: GitOpsRepository, job: Workspace, run: Run
+) -> None:
+    """The clone's was emptied, which the next `git commit --all` brought to the branch."""
+    TWO.write(publication_path(repository.workspace, TWO.release))
+    assert run("quarantine", TWO.release, "--why", "no boxes").exit_code == 0
+    git(repository.root, "pull", "--quiet", "origin", "main")
+    merged = "<<<<<<< HEAD\nimage: {tag: a}\n=======\n"
+    (repository.root / CANARY).write_text(merged)
+    repository.push("A merge that went wrong")
+    result = write(job.root, "--push")
+    assert result.exit_code == 0, result.output
+    assert f"{TWO.release} is quarantined on" in result.stdout
+    assert (job.root / CANARY).read_text() == merged
+
+
 def publish(workspace: Workspace, one: Publication) -> None:
     """The records that `release publish` leaves, with it as the candidate."""
     one.write(publication_path(workspace, one.release))
