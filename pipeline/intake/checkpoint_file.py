@@ -11,7 +11,7 @@ from engines.errors import InputError
 from pipeline.intake.checkpoint_scan import MAX_BYTES
 from pipeline.intake.way_back import way_back
 
-MAX_PICKLE = 16 << 20
+MAX_PICKLE = 4 << 20
 """Bytes. YOLOv8x's has 0.2 MB; objects take many times the space of their pickle."""
 
 _BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"

@@ -7,16 +7,20 @@ import and call nothing, and is refused unless
 
 - every name that it imports is on an exact list;
 - layers are only created empty and filled (NEWOBJ, BUILD), never called (REDUCE);
-- no class or function is kept as a value, where later code could call it.
+- no class or function is kept as a value, where later code could call it;
+- no value names the same parts again and again, and no key is one of those or a number without
+  bounds: to hash or to write such a one takes years, and no signal ends that.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
+
+from pipeline.intake.written_out import written_out
 
 TORCH_LAYERS = (
     "torch.nn.modules.activation.SiLU",
@@ -76,6 +80,11 @@ PATHS = frozenset(
 
 MAX_BYTES = 2 << 30
 """Of a checkpoint, packed and unpacked: YOLOv8x with optimizer and averaged weights has 1.1 GB."""
+
+MAX_VALUES = 1_000_000
+"""In one dictionary, list or tuple, written out."""
+_LONGEST_INT, _MAX_LONG = 64, 100
+"""Bits of a seed, and how many longer numbers there may be: a set compares each with all."""
 
 _BYTES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "BFloat16": 2, "Half": 2}
 
@@ -175,7 +184,38 @@ class _Inert(metaclass=_Kind):
         self.held.extend(values)
 
 
-class _Scanner(pickle.Unpickler):
+_HASHED = {
+    pickle.SETITEM: slice(-2, -1),
+    pickle.SETITEMS: slice(0, None, 2),
+    pickle.DICT: slice(0, None, 2),
+    pickle.ADDITEMS: slice(None),
+    pickle.FROZENSET: slice(None),
+}
+"""Which values of the stack each of these commands takes the hash of."""
+
+
+def _checking(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
+    def checked(self: Any) -> None:
+        if any(isinstance(key, tuple | frozenset) or _is_long(key) for key in self.stack[keys]):
+            raise Refused("its keys are no names and numbers, and to compare them may take years")
+        load(self)
+
+    return checked
+
+
+def _is_long(value: Any) -> bool:
+    """Whole numbers of any length can all have one hash, if somebody wants it."""
+    return isinstance(value, int) and value.bit_length() > _LONGEST_INT
+
+
+class _Scanner(pickle._Unpickler):
+    """Python's own unpickler: the one in C hashes a key before anybody can look at it."""
+
+    dispatch: ClassVar[Any] = pickle._Unpickler.dispatch | {
+        code[0]: _checking(pickle._Unpickler.dispatch[code[0]], keys)
+        for code, keys in _HASHED.items()
+    }
+
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data))
         self.names: set[str] = set()
@@ -192,16 +232,16 @@ class _Scanner(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         """A tensor's storage: ("storage", type, key, device, elements)."""
-        if not (isinstance(pid, tuple) and len(pid) == 5 and isinstance(pid[1], _Kind)):
+        if not (isinstance(pid, tuple) and [*map(type, pid)] == [str, _Kind, str, str, int]):
             raise pickle.UnpicklingError("a storage is not described as torch.save does it")
         if pid[1].path in OTHER_STORAGES:
             raise OtherNumbers(f"some in {pid[1].path} ({OTHER_STORAGES[pid[1].path]})")
         if pid[1].path not in STORAGES:
             raise Refused(f"it keeps numbers in {pid[1].path}")
         kind = pid[1].path.removeprefix("torch.").removesuffix("Storage")
-        if not isinstance(pid[4], int) or pid[4] < 0:
+        if pid[4] < 0:
             raise pickle.UnpicklingError("a storage has no size")
-        self._storages[str(pid[2])] = pid[4] * _BYTES.get(kind, 1)
+        self._storages[pid[2]] = pid[4] * _BYTES.get(kind, 1)
         if sum(self._storages.values()) > MAX_BYTES:
             raise Refused(f"its tensors take more than {MAX_BYTES >> 30} GiB")
         return None
@@ -229,9 +269,13 @@ def scan(data: bytes) -> Scan:
 def _check_use(scanner: _Scanner, tree: Any) -> None:
     if called := sorted(scanner.called - CALLED):
         raise Refused(f"it calls {called[0]}, which could run code from the file")
+    known, long = dict[int, int](), 0
     for value in _walk(tree):
         if isinstance(value, _Kind):
             raise Refused(f"it keeps {value.path} as a value, which later code could call")
+        long += _is_long(value)
+        if long > _MAX_LONG or written_out(value, MAX_VALUES, known) > MAX_VALUES:
+            raise Refused("it holds what may take years to write out or to compare")
 
 
 def _walk(tree: Any) -> Iterator[Any]:

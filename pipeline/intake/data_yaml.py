@@ -17,6 +17,7 @@ from engines.errors import InputError
 from pipeline.intake.dataset import Sample
 from pipeline.intake.labels import label_path
 from pipeline.intake.pictures import find_pictures, is_picture
+from pipeline.intake.written_out import written_out
 
 SPLITS = ("train", "val", "test")
 ARCHIVES = frozenset({".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"})
@@ -130,7 +131,7 @@ def _load(path: Path) -> Any:
         where = " ".join(str(error).split())[:300]
         said = f"{path} is not YAML: {where}. {remedy(path.read_bytes())}."
         raise InputError(said) from error
-    if _written_out(content, {}) > MAX_VALUES:
+    if written_out(content, MAX_VALUES) > MAX_VALUES:
         raise InputError(
             f"Expected at most {MAX_VALUES} values in {path}, got more, by anchors that hold each "
             "other. Such a file fills the memory, and no data set needs that: do not trust it."
@@ -146,16 +147,6 @@ def _check_bytes(path: Path, most: int, wanted: str) -> None:
             f"Expected at most {most >> 20} MiB in {path}, got {size >> 20} MiB, which is hardly "
             f"{wanted}."
         )
-
-
-def _written_out(value: Any, known: dict[int, int]) -> int:
-    """How many values there are where each anchor's stand wherever it is named; `known` by `id`."""
-    if id(value) not in known:
-        known[id(value)] = 0  # while its parts are counted: it may hold itself
-        parts = value.values() if isinstance(value, dict) else value
-        inside = parts if isinstance(value, dict | list | tuple) else ()
-        known[id(value)] = 1 + sum(_written_out(one, known) for one in inside)
-    return known[id(value)]
 
 
 def _check_kind(path: Path, content: dict[Any, Any]) -> None:

@@ -8,6 +8,7 @@ import gc
 import importlib
 import io
 import os
+import pickle
 import resource
 import warnings
 import zipfile
@@ -38,10 +39,27 @@ def archive(path: Path, pickled: bytes) -> None:
         to.writestr("w/byteorder", "little")
 
 
+def shared(times: int = 60) -> bytes:
+    """A tuple of tuples, each of which names the one before twice: written out, 2**60 of them."""
+    twice = (b"h%ch%c\x86q%c" % (one, one, one + 1) for one in range(times))
+    return b"()q\0" + b"".join(twice) + b"t"
+
+
+def long_ints(numbers: range) -> bytes:
+    """Whole numbers that all have the same hash."""
+    return b"".join(pickle.dumps(one * ((1 << 61) - 1), protocol=2)[2:-1] for one in numbers)
+
+
+TAKES_YEARS = "may take years"
 PICKLES = {
-    "lists in lists": (b"\x80\x02" + b"]" * (15 << 20) + b".", "of memory"),
-    "empty sets": (b"\x80\x04" + b"\x8f" * (15 << 20) + b".", "of memory"),
-    "a long tuple": (b"\x80\x02(" + b"}" * (15 << 20) + b"t.", "of memory"),
+    "lists in lists": (b"\x80\x02" + b"]" * (1 << 20) + b"a" * ((1 << 20) - 1) + b".", TAKES_YEARS),
+    "a key that shares its parts": (b"\x80\x02}" + shared() + b"K\1s.", TAKES_YEARS),
+    "a value that shares its parts": (b"\x80\x02" + shared() + b".", TAKES_YEARS),
+    "a key of many digits": (b"\x80\x02}(" + long_ints(range(99, 100)) + b"K\1u.", TAKES_YEARS),
+    "a set of tuples": (b"\x80\x04\x8f(" + shared() + b"\x90.", TAKES_YEARS),
+    "numbers of one hash": (b"\x80\x02(" + long_ints(range(9, 200)) + b"t.", TAKES_YEARS),
+    "empty sets": (b"\x80\x04" + b"\x8f" * ((4 << 20) - 99) + b".", "of memory"),
+    "a long tuple": (b"\x80\x02(" + b"}" * ((4 << 20) - 99) + b"t.", "of memory"),
     "numbers of a gigabyte": (b"\x80\x02(" + 8 * FILL + b"t.", "no kind of a metric"),
     "half of a pickle": (b"\x80\x02}(", "cannot be read"),
 }
