@@ -416,12 +416,16 @@ def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
         ("set.tar.gz", r"got the archive .*set\.tar\.gz\. Unpack it"),
         ("gone.zip", "no file is there. Give .*/data.yaml."),
         ("images/data.yaml", "no file is there. .*/images has none. Write a data.yaml: `train:`"),
+        ("clone/data.yaml", "no file is there. .*/clone has none. Write a data.yaml: `train:`"),
     ],
 )
 def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: str) -> None:
     plain(tmp_path)
     for archive in ("set.zip", "set.tar.gz"):
         (tmp_path / archive).write_bytes(b"PK")
+    (tmp_path / "clone").mkdir()
+    for other in (".gitlab-ci.yml", "dvc.yaml", "args.yaml"):  # the last is of a training
+        (tmp_path / "clone" / other).write_text("val: true\nname: train\n")
     for other in ("coco.json", "a set.ndjson", "obj.names", "two/data.yaml", "two/other.yml"):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).write_text('{"val": "images/val", "names": ["a", "b", "c"]}')
