@@ -35,13 +35,19 @@ def worth(pictures: int, objects: Mapping[str, int]) -> tuple[str, ...]:
             f"more or less moves the accuracy by up to {1 / max(pictures, 1):.3f}, and the "
             "interval of the drop is a rough one."
         )
-    few = {name: count for name, count in objects.items() if count < ENOUGH_OBJECTS}
+    if none := [shown(name) for name, count in objects.items() if not count]:
+        notes.append(f"No evaluation objects of {_first(none)}, which the accuracy leaves out.")
+    few = {name: count for name, count in objects.items() if 0 < count < ENOUGH_OBJECTS}
     if few:
-        first = ", ".join(f"{shown(name)} ({count})" for name, count in list(few.items())[:5])
-        more = f" and {len(few) - 5} more classes" if len(few) > 5 else ""
-        least = max(1, min(few.values()))
+        least = min(few.values())
+        named = _first([f"{shown(name)} ({count})" for name, count in few.items()])
         notes.append(
-            f"Fewer than {ENOUGH_OBJECTS} evaluation objects of {first}{more}: the share found of "
-            f"{least} object(s) is known to about ±{min(1.0, 0.98 / least**0.5):.2f} (95 %)."
+            f"Fewer than {ENOUGH_OBJECTS} evaluation objects of {named}: the share found of "
+            f"{least} object(s) is known to about ±{0.98 / least**0.5:.2f} (95 %)."
         )
     return tuple(notes)
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more classes" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

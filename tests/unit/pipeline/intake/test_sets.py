@@ -159,6 +159,13 @@ def test_a_small_evaluation_says_what_it_is_worth() -> None:
     assert "±0.28" in objects
 
 
+def test_of_a_class_without_evaluation_objects_nothing_is_known() -> None:
+    """It counted as one object, and set the figure of the others."""
+    none, few = worth(100, {"a": 30, "b": 12, "c": 0})
+    assert none == "No evaluation objects of c, which the accuracy leaves out."
+    assert "of b (12): the share found of 12 object(s) is known to about ±0.28" in few
+
+
 def test_a_picture_with_more_objects_than_a_pod_reports_is_named() -> None:
     assert crowded({"a.jpg": 300, "b.jpg": 2}, 300) == ()
     (said,) = crowded({"b.jpg": 2, "a.jpg": 301}, 300)
