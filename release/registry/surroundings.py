@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from engines.disks import disk_error, is_of_temporary_files
 from engines.errors import InputError, ServiceError
-from engines.extras import missing_extra
+from engines.extras import missing_extra, require
 from engines.files import atomic_path
 from release.registry.address import DATABASES, is_server
 from release.registry.asked import FIRST_CALL, LONGEST_CALL, Asked, within
@@ -137,6 +137,7 @@ def service_errors(asked: Asked) -> Iterator[None]:
     """Let what MLflow raises in the block be said as a sentence that names the store that failed.
     Raises ServiceError, and InputError for what this machine lacks."""
     try:
+        require("mlflow")  # before what comes with it, which no extra names
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as of a library that finds no memory for all of it
             from alembic.util import CommandError

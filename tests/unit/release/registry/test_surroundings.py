@@ -189,6 +189,19 @@ def test_an_mlflow_that_is_older_than_the_store_says_so() -> None:
         raise CommandError("Can't locate revision identified by 'dc11669786a5'")
 
 
+def test_a_machine_without_mlflow_is_told_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is there what MLflow brings: "No module named 'alembic'" was all that was said."""
+    for module in ("alembic", "mlflow", "sqlalchemy"):
+        for name in [one for one in sys.modules if one.partition(".")[0] == module]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, module, None)
+    with (
+        pytest.raises(InputError, match=r"package mlflow, which is not .*jetrail\[release\]"),
+        service_errors(Asked(tracking="sqlite:///mlflow.db")),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("leads", ["/nowhere/nas/mlflow.db", "mlflow.db"])
 def test_a_link_to_nothing_is_no_new_store(tmp_path: Path, leads: str) -> None:
     link = tmp_path / "mlflow.db"
