@@ -16,7 +16,7 @@ from engines.config.yaml import NOT_YAML, remedy
 from engines.errors import InputError
 from pipeline.intake.dataset import Sample
 from pipeline.intake.labels import label_path
-from pipeline.intake.pictures import find_pictures, is_picture
+from pipeline.intake.pictures import READ, find_pictures, is_picture
 from pipeline.intake.written_out import written_out
 
 SPLITS = ("train", "val", "test")
@@ -313,6 +313,9 @@ _DRIVE = re.compile(r"/[A-Za-z]:[/\\]")
 
 
 def _mend(place: Path, missing: bool) -> str:
+    if place.is_dir():
+        kinds = ", ".join(one[1:] for one in sorted(READ))
+        return f"Bring files that end in {kinds}, or fix the path"
     if not place.is_file():
         if _DRIVE.search(str(place)):
             return "Write where they lie on this machine, best from the folder of this file"

@@ -211,6 +211,12 @@ def other_kinds_of_files(folder: Path) -> None:
         (folder / f"images/val/z.{ending}").write_bytes(b"anything")
 
 
+@case(r"gifs has none\. Bring files that end in bmp, .*, webp, or fix the path")
+def pictures_of_no_kind_that_is_taken(folder: Path) -> None:
+    plain(folder, PLAIN.replace("images/val", "gifs"))
+    picture(folder / "gifs/a.gif")
+
+
 @case("small.png")
 def tiny(folder: Path) -> None:
     plain(folder)
