@@ -3,6 +3,8 @@ its registered model, which is not."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,15 +54,18 @@ def refuse_renamed(client: MlflowClient, submission: Submission, asked: Asked) -
     name, model = submission.registered_model, submission.tags["engine"].rpartition("-")[0]
     target = parse_tag(submission.release).target
     query = f"tags.engine LIKE '{model}-%' and tags.`{TAG}` LIKE '%-{target}-%'"
-    others = {
-        one.name
-        for one in client.search_model_versions(query)
-        # Of `meter` on `orin` that finds `meter-large` and what is on `jetson-orin` too.
-        if one.tags["engine"].rpartition("-")[0] == model
-        and parse_tag(one.tags[TAG]).target == target
-    } - {name}
+    found = client.search_model_versions(query)
+    others = {one.name for one in found if _is_of(one.tags, model, target)} - {name}
     if others and if_there(client.get_registered_model, name) is None:
         raise InputError(renamed(name, min(others), asked.tracking))
+
+
+def _is_of(tags: Mapping[str, str], model: str, target: str) -> bool:
+    """Of `meter` on `orin` the query finds `meter-large` and what is on `jetson-orin` too."""
+    with suppress(InputError):  # of a tag that people edited
+        same_model = tags["engine"].rpartition("-")[0] == model
+        return same_model and parse_tag(tags[TAG]).target == target
+    return False
 
 
 def _renamed(client: MlflowClient, submission: Submission) -> Experiment | None:

@@ -147,8 +147,13 @@ class Store:
         return (
             run is not None
             and model is not None
-            and has_model(self._client, model.model_id)
-            and has_files(self._client, submission, run.info.run_id)
+            and has_model(self._client, submission, model.model_id)
+            and has_files(
+                self._client,
+                submission,
+                run.info.run_id,
+                whole=not runs.differs(run, submission),
+            )
         )
 
     def page(self, of: Iterable[str]) -> str:
@@ -297,7 +302,7 @@ class Store:
             model = min(made, key=logged.age, default=None) or logged.make(
                 self._client, submission, experiment, run, tags
             )
-        if model.status.value != "READY" or not has_model(self._client, model.model_id):
+        if model.status.value != "READY" or not has_model(self._client, submission, model.model_id):
             if not send_model(self._client, submission, model.model_id, run.info.run_id):
                 raise ServiceError(not_kept(f"model {model.model_id}", self._asked))
             model = self._client.finalize_logged_model(model.model_id, "READY")

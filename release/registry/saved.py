@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,12 @@ from release.registry.submission import Submission
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import FileInfo
 
 LONGEST_DIGEST = 36
 """Of MLflow's data sets."""
+_ENGINE = "engine"
+"""Folder of a model's engine and manifest, which MLflow puts below `data`."""
 
 
 def send_files(client: MlflowClient, submission: Submission, run_id: str) -> bool:
@@ -34,10 +37,12 @@ def has_files(
     client: MlflowClient, submission: Submission, run_id: str, *, whole: bool = False
 ) -> bool:
     """Whether a run's files are there, and, with `whole`, of the size that ours are."""
-    there = {Path(one.path).name: one.file_size for one in client.list_artifacts(run_id)}
-    ours = {file.name: file.stat().st_size for file in submission.files}
-    sizes = not whole or all(there.get(name) in (None, size) for name, size in ours.items())
-    return {"plots", *ours} <= there.keys() and sizes
+    there = _sizes(client.list_artifacts(run_id))
+    if not {"plots", *(file.name for file in submission.files)} <= there.keys():
+        return False
+    whole_ones = submission.files if whole else ()
+    # On a disk a folder stays when what is in it goes.
+    return _are_there(whole_ones, there) and bool(client.list_artifacts(run_id, "plots"))
 
 
 def send_model(client: MlflowClient, submission: Submission, model_id: str, run_id: str) -> bool:
@@ -45,13 +50,26 @@ def send_model(client: MlflowClient, submission: Submission, model_id: str, run_
     with temporary_folder() as folder:
         save_model(submission, folder, model_id, run_id)
         client.log_model_artifacts(model_id, f"{folder}/model")
-    return has_model(client, model_id)
+    return has_model(client, submission, model_id)
 
 
-def has_model(client: MlflowClient, model_id: str) -> bool:
-    """Whether a logged model's files are there."""
-    files = client.list_logged_model_artifacts(model_id)
-    return "MLmodel" in {Path(one.path).name for one in files}
+def has_model(client: MlflowClient, submission: Submission, model_id: str) -> bool:
+    """Whether a logged model's files are there, and its engine is as long as ours."""
+    there = _sizes(client.list_logged_model_artifacts(model_id))
+    if not {"MLmodel", "code", "data"} <= there.keys():
+        return False
+    engine, *others = submission.model_files
+    inside = _sizes(client.list_logged_model_artifacts(model_id, f"data/{_ENGINE}"))
+    return {one.name for one in others} <= inside.keys() and _are_there([engine], inside)
+
+
+def _sizes(found: Iterable[FileInfo]) -> dict[str, int | None]:
+    """By name, of what MLflow lists; a folder has none, and some stores tell none."""
+    return {Path(one.path).name: one.file_size for one in found}
+
+
+def _are_there(files: Iterable[Path], there: Mapping[str, int | None]) -> bool:
+    return all(there.get(one.name, -1) in (None, one.stat().st_size) for one in files)
 
 
 def save_model(submission: Submission, folder: Path, model_id: str, run_id: str) -> None:
@@ -70,12 +88,12 @@ def save_model(submission: Submission, folder: Path, model_id: str, run_id: str)
 
     names = {"int64": "long", "float32": "float", "str": "string"}
     table = Schema([ColSpec(names[kind], column) for column, kind in COLUMNS.items()])
-    link(submission.model_files, folder / "engine")
+    link(submission.model_files, folder / _ENGINE)
     code = copy_code(folder / "code")
     mlflow.pyfunc.save_model(
         str(folder / "model"),
         loader_module="engines.detect.pyfunc",
-        data_path=str(folder / "engine"),
+        data_path=str(folder / _ENGINE),
         code_paths=[code],
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
         # No input: MLflow's has no word for "one picture, a list of them or a batch", and would

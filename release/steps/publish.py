@@ -269,17 +269,24 @@ def _publish_one(
     whole = known is not None and store.has_files(submission)
     later = known is not None and store.is_measured_again(submission)
     entry = store.publish(submission)
-    how = "published"
+    how, files = "published", ""
     if known is not None and entry.version != known:
         how = (
             f"published before as version {known}, whose model or run was deleted: version "
             f"{entry.version} (`release status --repair` lets the rings' aliases follow)"
         )
     elif known is not None:
-        how = "published before" if whole else "published before; files that were gone are back"
+        how = "published before"
         how += ", and measured again since, which is a run of its own," if later else ""
-    say(f"{judged.manifest.engine}: {how} as {submission.release}")
+        files = "" if whole else _files_now(store, submission)
+    say(f"{judged.manifest.engine}: {how} as {submission.release}{files}")
     return publication_of(config, judged, entry)
+
+
+def _files_now(store: Store, submission: Submission) -> str:
+    if store.has_files(submission):
+        return "; files that were gone are back"
+    return "; its run is without files, which were of the earlier measurement"
 
 
 def _version(store: Store, publication: Publication) -> int | None:

@@ -381,6 +381,10 @@ def test_measured_again_is_a_run_of_its_own(workspace: Workspace) -> None:
 
     publish(workspace, TARGET, None, _quiet)
     assert _state(workspace) == state, "a measurement is one run"
+    shutil.rmtree(workspace.root / "mlartifacts")
+    publish(workspace, TARGET, None, said.append)
+    (line,) = [one for one in said if one.startswith("tiny-fp16") and "files" in one]
+    assert line.endswith("; its run is without files, which were of the earlier measurement")
 
 
 @pytest.mark.parametrize("before", ["nothing", "a measurement"])
@@ -1150,13 +1154,20 @@ def _evaluation(about: dict[str, Any], drop: float) -> Evaluation:
 
 
 def test_files_that_were_deleted_come_back(workspace: Workspace) -> None:
-    said: list[str] = []
-    published = publish(workspace, TARGET, None, said.append)
+    published = publish(workspace, TARGET, None, _quiet)
     before = {one.release: one.mlflow for one in published.publications}
-    shutil.rmtree(workspace.root / "mlartifacts")
-    again = publish(workspace, TARGET, None, said.append)
-    assert {one.release: one.mlflow for one in again.publications} == before
-    assert any("files that were gone are back" in line for line in said)
+    store = workspace.root / "mlartifacts" / "jetrail" / MODEL
+    model, plots = "models/*/artifacts", "*/artifacts/plots/*.png"
+    for gone in ("*", f"{model}/code", f"{model}/data/engine/engine.blob", plots):
+        for one in [*store.glob(gone)]:
+            if one.is_dir():
+                shutil.rmtree(one)
+            else:
+                one.write_bytes(b"") if one.suffix == ".blob" else one.unlink()
+        said: list[str] = []
+        again = publish(workspace, TARGET, None, said.append)
+        assert {one.release: one.mlflow for one in again.publications} == before
+        assert any("files that were gone are back" in line for line in said), gone
     client = _client(workspace)
     run = again.publications[0].mlflow.run_id
     assert {"engine.blob", "manifest.json", "plots/latency.png"} <= _artifacts(client, run)

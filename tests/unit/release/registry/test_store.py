@@ -88,6 +88,8 @@ def test_versions_for_a_target_of_a_longer_name_are_not_this_one_s() -> None:
     )
     asked = Asked(tracking="sqlite:///a.db")
     refuse_renamed(client, submission, asked)
+    there[0].tags[TAG] = release.format("jetson-orin") + " "  # as people edit it
+    refuse_renamed(client, submission, asked)
     there[0].tags[TAG] = release.format("orin")
     with pytest.raises(InputError, match=r"under the name meter.jetson-orin"):
         refuse_renamed(client, submission, asked)
@@ -136,7 +138,7 @@ class ForgettingClient:
     def log_artifacts(self, run_id: str, folder: str) -> None:
         """Take them, and say so."""
 
-    def list_artifacts(self, run_id: str) -> list[Any]:
+    def list_artifacts(self, run_id: str, folder: str = "") -> list[Any]:
         return [SimpleNamespace(path=name, file_size=size) for name, size in self.kept.items()]
 
     def log_inputs(self, run_id: str, data_sets: Any) -> None:

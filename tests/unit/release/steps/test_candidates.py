@@ -321,7 +321,7 @@ def test_a_release_is_made_once_and_completed(
     assert f"meter-fp16: published before as {release}" in told(workspace)[1]
     store.files.clear()
     again = told(workspace)[1]
-    assert f"meter-fp16: published before; files that were gone are back as {release}" in again
+    assert f"meter-fp16: published before as {release}; files that were gone are back" in again
     assert store.versions == {NAME: {release: 1}}
 
 
