@@ -120,6 +120,8 @@ def _wrong_sqlite(uri: str, shown: str) -> tuple[str, str] | None:
     name = rest.partition("?")[0].rpartition("@")[2].lstrip("/")
     if scheme != scheme.lower():
         return shown, f"Write {scheme.lower()} in small letters"
+    if not name and "://" not in uri:
+        return f"{shown}, in which no file is named", "Write sqlite:////folder/mlflow.db"
     if name and not rest.startswith("///"):
         absolute = rest.startswith("/") and not rest.startswith("//")
         return (
@@ -140,7 +142,7 @@ def _wrong_sqlite(uri: str, shown: str) -> tuple[str, str] | None:
         return f"{shown}, where no shell fills in {word}", f"Write sqlite:///{home}"
     if "%" in path:
         return f"{shown}, where % is read as something else", "Name a file without it"
-    if path.endswith("/"):
+    if path.endswith("/") and path != "//":  # `sqlite://` is a database in memory
         return f"{shown}, a folder", f"Name a file in it: {shown}mlflow.db"
     if re.match(r"[A-Za-z]:[\\/]|.*\\", path):
         return f"{shown}, a path of Windows", "Name a file of this machine"

@@ -68,6 +68,11 @@ _REMEDIES = {
     r"ProxyError|Invalid url": (
         "See that the proxy of HTTP_PROXY and HTTPS_PROXY runs, or name the server in NO_PROXY"
     ),
+    # MLflow hides the missing module behind its own sentence.
+    r"Databricks credential configuration failed": (
+        "Run `pip install databricks-sdk`, and name the workspace and a token in DATABRICKS_HOST "
+        "and DATABRICKS_TOKEN"
+    ),
     r"mlflow-artifacts URI was supplied": (
         f"This is a server's database, whose files only the server has: name its http address in "
         f"{TRACKING}"

@@ -39,6 +39,8 @@ WRONG = [
     (" http://host", "blanks or quotes around"),
     ("http://host\n", "blanks or quotes around"),
     ('"http://host"', "blanks or quotes around"),
+    ("sqlite:", "no file is named"),
+    ("sqlite:/", "no file is named"),
     ("sqlite:mlflow.db", "Write sqlite:///mlflow.db: "),
     ("sqlite:/srv/mlflow.db", "Write sqlite:////srv/mlflow.db: "),
     ("sqlite://srv/mlflow.db", "Write sqlite:///srv/mlflow.db: "),

@@ -97,9 +97,12 @@ def test_what_stands_before_a_server_is_told(said: str, remedy: str) -> None:
         "sqlite:///file:x?mode=memory&uri=true",
     ],
 )
-def test_a_database_in_memory_is_refused(uri: str) -> None:
+def test_a_database_in_memory_is_refused(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(InputError, match="name a file, got .*in memory"):
-        sqlite_file(uri)
+        sqlite_file(tracking_uri(tmp_path))
 
 
 def test_files_stand_beside_an_sqlite_file(tmp_path: Path) -> None:
