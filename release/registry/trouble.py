@@ -62,6 +62,11 @@ _REMEDIES = {
     r"SSL: (WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG)": (
         "See whether what answers there speaks https at all, and write http:// if it does not"
     ),
+    # A redirect turns what is sent into a question without words.
+    r"Invalid value 0 for parameter 'max_results'": (
+        f"Name in {TRACKING} the address that this one redirects to (https:// in the place of "
+        "http://, perhaps)"
+    ),
     r"Missing dependencies for SOCKS": (
         "Run `pip install pysocks`, which the proxy of HTTP_PROXY and HTTPS_PROXY needs"
     ),
