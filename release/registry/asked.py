@@ -6,6 +6,7 @@ a server sends its clients with their files.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
 import threading
@@ -59,6 +60,8 @@ class Asked:
     last: Literal["tracking", "registry", "files"] = "tracking"
     reading: bool = False
     """Whether the command only asks, and gives nothing."""
+    own: Path | None = None
+    """Where this repository keeps the files of a store without a server."""
 
     @property
     def uri(self) -> str:
@@ -104,6 +107,7 @@ class Asking:
         )
         if name in _ROOT_ABOVE:
             check_shared(self._asked, _ROOT_ABOVE[name])
+            check_moved(self._asked)
         limit = self._patience
         if files and name.startswith("log_"):
             limit += _seconds_for(args[-1])
@@ -132,6 +136,27 @@ def check_shared(asked: Asked, above: int) -> None:
         f"folder that this machine shares with it, but it sends its clients to {folder}, and "
         f"{folder.parents[above - 1]} is not here. Start the server without --no-serve-artifacts "
         "(and with --artifacts-destination), or mount that folder, and begin the experiment anew."
+    )
+
+
+def check_moved(asked: Asked) -> None:
+    """Raise InputError where a database says that files are in a clone that is not on this machine,
+    or no longer there: MLflow would make its folder anew. A store that is a file follows."""
+    place = urlsplit(asked.files)
+    folder = Path(unquote(place.path))
+    if asked.own is None or place.scheme not in {"", "file"} or asked.own in folder.parents:
+        return
+    old = next((one for one in folder.parents if one.name == asked.own.name), None)
+    if old is None or old.is_dir():
+        return
+    folders = shlex.join(["mkdir", "-p", str(old.parent), str(asked.own)])
+    link = shlex.join(["ln", "-s", str(asked.own), str(old)])
+    raise InputError(
+        f"Expected the files of MLflow at {without_credentials(asked.tracking)} in {old}, but that "
+        "is not here: its experiment was begun in a clone on another machine, or in one that was "
+        f"moved. Where this is that clone, run `{folders} && {link}`. Else mount that folder, or "
+        "begin anew with a server that takes files itself (`mlflow server "
+        "--artifacts-destination`). Then run the same command again."
     )
 
 

@@ -361,7 +361,7 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
             stack.enter_context(no_more_than_silent(MOST_SILENT))
         from mlflow import MlflowClient
 
-        artifacts = _files_in_order(root, uri, reading)
+        artifacts = asked.own = _files_in_order(root, uri, reading)
         if registry != uri:
             asked.last = "registry"
             _files_in_order(root, registry, reading)

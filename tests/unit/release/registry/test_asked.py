@@ -240,3 +240,25 @@ def test_in_a_thread_nothing_is_limited() -> None:
 
 def _free() -> Any:
     return within(None)
+
+
+def test_files_of_a_database_in_a_clone_that_was_moved(tmp_path: Path) -> None:
+    """A store that is a file is put right; a database is others' too."""
+    old, own = tmp_path / "before" / "mlartifacts", tmp_path / "now" / "mlartifacts"
+
+    def log(root: str) -> list[str]:
+        saved = Saved(root)
+        asked = Asked(tracking="postgresql://host/mlflow", own=own)
+        client: Any = Asking(saved, asked, limited=True)
+        client.get_run("r")
+        client.log_artifacts("r", str(tmp_path))
+        return saved.logged
+
+    with pytest.raises(InputError, match=f"run `mkdir -p {old.parent} {own} && ln -s {own} {old}`"):
+        log(old.as_uri())
+    assert log(own.as_uri()), "which may be made anew"
+    assert log("s3://bucket/mlartifacts")
+    own.mkdir(parents=True)
+    old.parent.mkdir()
+    old.symlink_to(own)
+    assert log(old.as_uri())
