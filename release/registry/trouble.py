@@ -55,6 +55,12 @@ _REMEDIES = {
         "Take blanks, line ends and letters beyond ASCII out of MLFLOW_TRACKING_TOKEN, "
         "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     ),
+    r"certificate (has expired|is not yet valid)": (
+        "Renew the certificate there, or set this machine's clock right"
+    ),
+    r"(Hostname|IP address) mismatch": (
+        "Write the host's name as its certificate has it, or let it have one for this name"
+    ),
     r"CERTIFICATE_VERIFY_FAILED|CA certificate bundle": (
         "Name the file with its certificate, or with that of its authority, in "
         "MLFLOW_TRACKING_SERVER_CERT_PATH"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -91,12 +92,18 @@ def without_secrets(text: str, uri: str) -> str:
     single = [unquote(user.partition(":")[2]), user.partition(":")[2], *values]
     # A database's user alone is no secret; a server's may be a token.
     whole = {user} if ":" in user or is_server(uri) else set()
-    secrets = {*whole, parts.query, *single, *(os.environ.get(one, "").strip() for one in _SECRETS)}
+    secrets = {*whole, parts.query, *single, *_of_environment()}
     text = text.replace(uri, without_credentials(uri))
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SECRET_LENGTH:
             text = text.replace(secret, "…")
     return text
+
+
+def _of_environment() -> Iterator[str]:
+    """Line by line too: base64 breaks a long token into lines, and errors show it escaped."""
+    for value in (os.environ.get(one, "").strip() for one in _SECRETS):
+        yield from (value, *value.splitlines())
 
 
 def sqlite_file(uri: str) -> Path | None:

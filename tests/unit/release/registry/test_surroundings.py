@@ -126,6 +126,11 @@ def test_sqlite_says_the_same_of_a_limit_as_of_a_broken_disk(tmp_path: Path) -> 
         ("the response body was not in a valid JSON format. Response body: ''", "not a login"),
         ("failed with exception Exceeded 30 redirects", "not a login"),
         ("Invalid value \"\" for parameter 'run_id' supplied", "another program"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "Renew the certificate there"),
+        (
+            "CERTIFICATE_VERIFY_FAILED] Hostname mismatch, certificate is not valid",
+            "Write the host",
+        ),
         ("Invalid value 0 for parameter 'max_results' supplied", "that this one redirects to"),
         ("Reading Databricks credential configuration failed with", "pip install databricks-sdk"),
         ("When an mlflow-artifacts URI was supplied, the", "name its http address in"),
