@@ -117,16 +117,18 @@ def _one_of(folder: Path) -> str:
     """Exports of CVAT (YOLO 1.1) and Label Studio have none."""
     inside = sorted(one for one in folder.glob("*.y*ml") if _like_one(one))
     more = f", or another of its {len(inside)}" if len(inside) > 1 else ""
-    return f"Give {inside[0]}{more}" if inside else f"{folder} has none. {_WRITE}"
+    return f"Give {inside[0]}{more}" if inside else f"The folder {folder} has none. {_WRITE}"
 
 
 def _like_one(path: Path) -> bool:
     """Whether its text has a data.yaml's keys; a clone and a training have other YAML files."""
     if path.suffix.lower() not in ENDINGS or not path.is_file():
         return False
-    text = path.read_bytes().decode("utf-8", errors="ignore")
-    keys = ("val|validation", "names|nc")
-    return all(re.search(rf"\b({one})\b['\"]?\s*:", text) for one in keys)
+    keys = (b"val|validation", b"names|nc")
+    with suppress(OSError), path.open("rb") as file:
+        text = file.read(MAX_BYTES)
+        return all(re.search(rb"\b(%b)\b['\"]?\s*:" % one, text) for one in keys)
+    return False
 
 
 def _load(path: Path) -> Any:
