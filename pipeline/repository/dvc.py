@@ -93,13 +93,19 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
     """Bring what `names` (stages, .dvc files) have in the remote, with DVC's own progress; without
     a remote, what this clone's cache has of them, as after `git revert`.
 
+    What DVC brought is printed here: a reader who left (`| head`) would end DVC itself.
+
     Raises InputError where there is no remote and the cache lacks some of it, and ServiceError
     where DVC did not bring all of it from the remote; what it said stands above that.
     """
     remote = _asked(workspace.root, "config", "core.remote").stdout.strip()
     command = ends_with_us([*_DVC, "pull" if remote else "checkout", *names])
-    pipe = None if remote else subprocess.PIPE  # from the cache there is no progress to look at
-    done = subprocess.run(command, cwd=workspace.root, stderr=pipe, text=True, check=False)
+    pipe = subprocess.PIPE
+    shown = None if remote else pipe  # from the cache there is no progress to look at
+    done = subprocess.run(
+        command, cwd=workspace.root, stdout=pipe, stderr=shown, text=True, check=False
+    )
+    print(done.stdout, end="")
     wait = "Where another of its commands runs, wait for that to end"
     if done.returncode and not remote:
         print(_shortened(done.stderr), file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,25 @@ def test_a_new_clone_without_a_remote_is_not_told_every_file(
     assert said[0] == "ERROR: Checkout failed for following targets:"
     assert "(and 15 lines more)" in said
     assert len(said) == 9
+
+
+def test_a_reader_who_left_does_not_end_dvc(tmp_path: Path) -> None:
+    """`pipeline pull | head -1` was told that the remote lacks something."""
+    for words in ("init -q --no-scm", "add -q weights.pt"):
+        (tmp_path / "weights.pt").write_bytes(b"weights")
+        subprocess.run([sys.executable, "-m", "dvc", *words.split()], cwd=tmp_path, check=True)
+    (tmp_path / "weights.pt").unlink()
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = (
+        "from pathlib import Path\n"
+        "from engines import streams\n"
+        "from engines.config.workspace import Workspace\n"
+        "from pipeline.repository.dvc import dvc_pull\n"
+        "streams.prepare()\n"
+        "dvc_pull(Workspace(root=Path.cwd()), ['weights.pt.dvc'])\n"
+    )
+    pulled = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stdout=writer, check=False)
+    os.close(writer)
+    assert pulled.returncode == 0
+    assert (tmp_path / "weights.pt").is_file()
