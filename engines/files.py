@@ -121,12 +121,25 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 def write_kept(path: Path, content: bytes) -> None:
     """Write a file that people own, atomically: a link stays a link to the file that is written,
-    and that keeps its mode."""
+    and that keeps its mode, and its owner, group and ACL where the system lets us."""
     real = path.resolve()
     with atomic_path(real) as temporary:
         temporary.write_bytes(content)
         if real.exists():
+            _keep_owner(real, temporary)
             shutil.copymode(real, temporary)
+
+
+def _keep_owner(old: Path, new: Path) -> None:
+    """As of a colleague's file, or one that root edits in a container. Of others only root may give
+    a file away, and a user only to groups of his own."""
+    has = old.stat()
+    for owner, group in ((-1, has.st_gid), (has.st_uid, -1)):
+        with suppress(OSError):
+            os.chown(new, owner, group)
+    with suppress(OSError):  # a file system without them
+        for name in os.listxattr(old):  # an ACL is one
+            os.setxattr(new, name, os.getxattr(old, name))
 
 
 @contextmanager

@@ -281,6 +281,31 @@ def test_a_link_and_a_mode_of_people_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "other.yaml").read_text() == "one more"
 
 
+def test_a_file_of_a_colleague_stays_the_colleague_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its group, where only that is ours to give, and an ACL, which is an extended attribute."""
+    asked: list[tuple[int, int]] = []
+    acl: dict[str, bytes] = {}
+
+    def chown(_: Path, owner: int, group: int) -> None:
+        asked.append((owner, group))
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", chown)
+    monkeypatch.setattr(os, "listxattr", lambda _: ["system.posix_acl_access"])
+    monkeypatch.setattr(os, "getxattr", lambda _, name: name.encode())
+    monkeypatch.setattr(os, "setxattr", lambda _, name, value: acl.update({name: value}))
+    path = tmp_path / "params.yaml"
+    write_kept(path, b"new")
+    assert (asked, acl) == ([], {})
+    write_kept(path, b"newer")
+    has = path.stat()
+    assert asked == [(-1, has.st_gid), (has.st_uid, -1)]
+    assert acl == {"system.posix_acl_access": b"system.posix_acl_access"}
+    assert path.read_bytes() == b"newer"
+
+
 def test_a_folder_is_removed_with_all_that_it_holds(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     (folder / "deep").mkdir(parents=True)
