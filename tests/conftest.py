@@ -9,10 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from engines.process.git import OF_ANOTHER_REPOSITORY
+
 # PyTorch's threads wait for each other in a loop that takes the processor from whatever else runs:
 # where two parts of the tests, or tests and other work, share two cores, three times as much of it.
 # For what tests start too, and before PyTorch is imported, which reads it once.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+OF_USERS = (
+    *("JETRAIL_SIGNING_KEY", "JETRAIL_KEY_PASSPHRASE", "MLFLOW_TRACKING_URI"),
+    *("FORCE_COLOR", "NO_COLOR", "COLUMNS"),
+)
 
 try:
     from hypothesis import settings
@@ -32,6 +39,17 @@ def _own_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         folder = str(tmp_path_factory.mktemp("tmp"))
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_s_settings() -> Iterator[None]:
+    """Tests are the same for everybody: for who signs each commit, has hooks of his own for all
+    repositories or a key for releases in the environment, and in a hook of git."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*OF_ANOTHER_REPOSITORY, *OF_USERS):
+            patch.delenv(name, raising=False)
+        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
         yield
 
 

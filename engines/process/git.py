@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-_OF_ANOTHER_REPOSITORY = frozenset(
+OF_ANOTHER_REPOSITORY = frozenset(
     {
         *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"),
         *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_PREFIX", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH"),
@@ -48,7 +48,7 @@ def run_git(
 def git_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """For `git`, whose words are looked at."""
     theirs = {
-        name: value for name, value in environment.items() if name not in _OF_ANOTHER_REPOSITORY
+        name: value for name, value in environment.items() if name not in OF_ANOTHER_REPOSITORY
     }
     # No lock for what git may do or leave: `git status` takes the index to write down what it saw.
     return theirs | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
