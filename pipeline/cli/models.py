@@ -122,7 +122,7 @@ def remove_model(
     from pipeline.terminal.models import print_removed
 
     removed = remove_model(find_workspace(), name, force=force)
-    print_removed(name, removed.rings, removed.others)
+    print_removed(name, removed.rings, removed.others, kept=removed.kept)
 
 
 @commands.command("list")

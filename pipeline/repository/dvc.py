@@ -139,6 +139,8 @@ def _remedy(said: str) -> str:
             "A full disk may have left a part of that dvc.lock: bring the one of the last commit "
             "back (`git checkout -- dvc.lock` in its folder; where there is none, remove it)"
         )
+    if "is not a git repository" in said:
+        return "Make the root one (`git init`), as a clone is and an unpacked archive is not,"
     return "Fix that"
 
 

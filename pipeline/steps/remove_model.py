@@ -12,6 +12,7 @@ from engines.errors import InputError
 from engines.files import remove_in_place
 from pipeline.repository.entries import models_in_rows, named_models, remove_entries
 from pipeline.repository.fleet import released_in
+from pipeline.repository.git import knows
 from pipeline.repository.kept import holds_a_model_s
 from pipeline.repository.lock import one_at_a_time
 
@@ -23,6 +24,8 @@ class Removed(NamedTuple):
     """`<target>/<ring>` that ran it."""
     others: list[str]
     """The models that are left."""
+    kept: bool
+    """Whether git has files of it, committed or added."""
 
 
 def remove_model(workspace: Workspace, name: str, *, force: bool) -> Removed:
@@ -40,10 +43,11 @@ def remove_model(workspace: Workspace, name: str, *, force: bool) -> Removed:
                 f"Expected a model that no ring runs, but release/fleet has a release of {name} in "
                 f"{', '.join(rings)}: its clusters would lose it. Give --force if they should."
             )
+        kept = knows(workspace.root, workspace.model(name))
         remove_entries(workspace, name)
         remove_in_place(workspace.fleet / name)
         remove_in_place(workspace.model(name), "model.yaml")
-        return Removed(rings, named_models(workspace))
+        return Removed(rings, named_models(workspace), kept)
 
 
 def _check_there(workspace: Workspace, name: str) -> None:

@@ -15,6 +15,8 @@ from pipeline.terminal.tables import print_line
 _OTHER_PICTURES = (
     "Its accuracy is of other pictures now: it cannot be compared with that of before."
 )
+_KEPT = "Git and DVC's cache keep what they had of it."
+_NOT_KEPT = "Git had nothing of it: only what `add-model` was given brings it back."
 _SAME_EVALUATION = "Its evaluation set is that of before: the accuracies can be compared."
 _SAME_PICTURES = (
     "Its data sets stay. Where the training saw pictures of the evaluation, the accuracy looks "
@@ -61,14 +63,14 @@ def print_updated(
     _print(lines, console)
 
 
-def print_removed(name: str, rings: Sequence[str], others: Sequence[str]) -> None:
-    """What went with the model; `rings` ran it, `others` are left."""
+def print_removed(name: str, rings: Sequence[str], others: Sequence[str], *, kept: bool) -> None:
+    """What went with the model; `rings` ran it, `others` are left, and git has it if `kept`."""
     gone = [f"Fleet takes it off the clusters of {', '.join(rings)}."] if rings else []
     then = "`dvc repro`" if others else "bring another with `pipeline add-model`"
     lines = [
         f"Removed models/{name}, its engines and what named it.",
         *gone,
-        "Git and DVC's cache keep what they had of it.",
+        _KEPT if kept else _NOT_KEPT,
         f"Next{root_if_elsewhere()}: look at `git status`, commit, then {then}",
     ]
     _print(lines, Console())

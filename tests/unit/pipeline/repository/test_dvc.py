@@ -19,7 +19,7 @@ def test_why_dvc_did_not_add_is_said(tmp_path: Path) -> None:
     """Without git: a folder that was unpacked from an archive, for example."""
     (tmp_path / ".dvc").mkdir()
     (tmp_path / "weights.pt").write_bytes(b"weights")
-    with pytest.raises(InputError, match="it said: ERROR: .* is not a git repository") as caught:
+    with pytest.raises(InputError, match=r"is not a git repository\. Make .*`git init`") as caught:
         dvc_add(tmp_path, [tmp_path / "weights.pt"])
     assert "\n" not in str(caught.value)
 
