@@ -18,6 +18,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from engines.errors import JetrailError
+from engines.process.orphans import FOR_MEMORY
 from engines.process.whole import undivided
 
 Argument = TypeVar("Argument")
@@ -35,9 +36,8 @@ class ChildEnded(Exception):
 
     def __init__(self, exitcode: int) -> None:
         super().__init__(_how(exitcode))
-        self.killed = exitcode == -signal.SIGKILL
-        """Ended by signal 9, which it cannot have sent itself: Linux does that when memory runs
-        out."""
+        self.killed = exitcode in FOR_MEMORY
+        """Ended by somebody, as happens when memory runs out."""
 
 
 def run_in_child(
@@ -98,8 +98,8 @@ def _end(child: SpawnProcess) -> None:
 
 
 def _how(exitcode: int) -> str:
-    if exitcode == -signal.SIGKILL:
-        return "it was killed (signal 9), as Linux does when memory runs out"
+    if exitcode in FOR_MEMORY:
+        return f"it was killed (signal {-exitcode}), as happens when memory runs out"
     if exitcode < 0:
         return f"it ended by signal {-exitcode} ({signal.Signals(-exitcode).name})"
     return f"it ended with exit status {exitcode}, and what it said stands above"

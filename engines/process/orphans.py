@@ -20,6 +20,9 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 NOT_STARTED = 126
 """Exit status when the command cannot be started, as a shell has it."""
+FOR_MEMORY = (-signal.SIGKILL, -signal.SIGTERM)
+"""Exit statuses of a program that somebody ended: Linux does it by 9 where memory runs out, and
+earlyoom by 15 shortly before that."""
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """For a Python that is started with `-m` or `-c`: from 3.11 on it takes no file of the current
 folder, somebody's random.py, for a module that it imports."""

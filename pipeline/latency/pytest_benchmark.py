@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -15,7 +14,7 @@ from pathlib import Path
 from engines.disks import ROOM, disk_error
 from engines.errors import JetrailError, says_lack_of_memory, says_lack_of_threads
 from engines.extras import require
-from engines.process.orphans import ends_with_us
+from engines.process.orphans import FOR_MEMORY, ends_with_us
 from engines.records.folder import RAW_TIMES
 from pipeline.latency.harness.plan import PLAN_VARIABLE, BenchmarkPlan, SoakProgress
 from pipeline.latency.measurement import Extra, Measurement
@@ -62,10 +61,10 @@ def measure(plan: BenchmarkPlan, folder: Path, tell: Tell | None = None) -> tupl
         finally:
             os.close(writer)  # from now on the pipe ends when the harness does
         code = _exit_status(child, progress, tell)
-    if code == -signal.SIGKILL:
+    if code in FOR_MEMORY:
         raise MemoryError(
-            f"the measurements of {plan.engine_folder.name} were killed (signal 9), as Linux does "
-            "when memory runs out"
+            f"the measurements of {plan.engine_folder.name} were killed (signal {-code}), as "
+            "happens when memory runs out"
         )
     if code:
         lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -6,7 +6,6 @@ early and imports while the parent traces, since onnxsim takes longer to import 
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from engines.disks import disk_error
 from engines.errors import says_lack_of_memory
 from engines.extras import require
-from engines.process.orphans import ends_with_us
+from engines.process.orphans import FOR_MEMORY, ends_with_us
 
 TIMEOUT_SECONDS = 120
 
@@ -65,8 +64,8 @@ class Simplifier:
             return None
         if error := disk_error(output, after):
             raise error
-        if self._child.returncode == -signal.SIGKILL or says_lack_of_memory(output):
-            raise MemoryError("onnxsim got none, or was killed (signal 9) as Linux does then")
+        if self._child.returncode in FOR_MEMORY or says_lack_of_memory(output):
+            raise MemoryError("onnxsim got none, or was killed, as happens then")
         last = output.strip().splitlines()[-1:] or [f"exit status {self._child.returncode}"]
         return f"onnxsim failed: {last[0][:200]}"
 

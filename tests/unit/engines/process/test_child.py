@@ -99,7 +99,8 @@ def test_raises_what_the_child_raised(
 @pytest.mark.parametrize(
     ("work", "argument", "said", "killed"),
     [
-        (end_by, signal.SIGKILL, "it was killed (signal 9), as Linux does when memory", True),
+        (end_by, signal.SIGKILL, "it was killed (signal 9), as happens when memory", True),
+        (end_by, signal.SIGTERM, "it was killed (signal 15), as happens when memory", True),
         (end_by, signal.SIGSEGV, "it ended by signal 11 (SIGSEGV)", False),
         (end_by, signal.SIGABRT, "it ended by signal 6 (SIGABRT)", False),
         (leave, 3, "it ended with exit status 3", False),

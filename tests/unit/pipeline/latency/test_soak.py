@@ -308,6 +308,7 @@ def test_it(benchmark):
         ("print('terminate: std::bad_alloc', flush=True); os.abort()", MemoryError),
         ("print('Resource temporarily unavailable', flush=True); os.abort()", BlockingIOError),
         ("os.kill(os.getpid(), 9)", MemoryError),
+        ("os.kill(os.getpid(), 15)", MemoryError),
     ],
 )
 def test_a_harness_that_lacks_something(

@@ -97,6 +97,7 @@ def test_onnxsim_may_hang(tmp_path: Path) -> None:
     ("code", "error"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", MemoryError),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", MemoryError),
         ("raise MemoryError('std::bad_alloc')", MemoryError),
         ("raise OSError(122, 'Disk quota exceeded', 'b.onnx')", OSError),
         ("raise OSError(5, 'Input/output error', 'a.onnx')", OSError),

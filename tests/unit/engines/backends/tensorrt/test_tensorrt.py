@@ -512,7 +512,7 @@ def test_too_small_a_workspace_is_to_be_raised(
 @pytest.mark.parametrize(
     ("number", "kind", "said"),
     [
-        (signal.SIGKILL, InputError, "it was killed (signal 9), as Linux does when memory runs"),
+        (signal.SIGKILL, InputError, "it was killed (signal 9), as happens when memory runs"),
         (signal.SIGSEGV, JetrailError, "its process crashed: it ended by signal 11 (SIGSEGV)"),
         (signal.SIGABRT, JetrailError, "its process crashed: it ended by signal 6 (SIGABRT)"),
     ],
