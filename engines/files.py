@@ -137,7 +137,7 @@ def _keep_owner(old: Path, new: Path) -> None:
     for owner, group in ((-1, has.st_gid), (has.st_uid, -1)):
         with suppress(OSError):
             os.chown(new, owner, group)
-    with suppress(OSError):  # a file system without them
+    with suppress(OSError, AttributeError):  # a file system or a macOS without them
         for name in os.listxattr(old):  # an ACL is one
             os.setxattr(new, name, os.getxattr(old, name))
 
