@@ -124,6 +124,8 @@ def remedy(error: Exception) -> str:
             "Raise the limit on the size of a file (`ulimit -f`), free some space or look what is "
             "wrong with the disk (`dmesg` says more)"
         )
+    if re.search("malformed|not a database", str(error)):
+        return "Bring the file back from a backup"
     return "Free some space or fix the permissions"
 
 

@@ -218,6 +218,9 @@ def _remedy(error: Exception, asked: Asked) -> str:
     for pattern, remedy in remedies.items():
         if re.search(pattern, said):
             return remedy
+    if not asked.variable and asked.own is not None:
+        place = f"{asked.own} is a folder, or a link to one that is there"
+        return f"See that {place}, and that you may write there"
     if not asked.variable:
         return (
             "See that this machine may write there, or let the server take the files (`mlflow "

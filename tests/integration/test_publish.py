@@ -638,7 +638,8 @@ def test_database_cannot_be_used(workspace: Workspace, kind: str) -> None:
     path = workspace.root / "mlflow.db"
     path.unlink()
     path.mkdir() if kind == "folder" else path.write_text("no database" * 100)
-    with pytest.raises(InputError, match=r"mlflow\.db.*SQLite says"):
+    way = {"folder": "permissions or move", "text": "from a backup or move"}[kind]
+    with pytest.raises(InputError, match=rf"mlflow\.db.*SQLite says: .*{way}"):
         publish(workspace, TARGET, None, _quiet)
 
 

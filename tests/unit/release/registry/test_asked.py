@@ -94,6 +94,19 @@ def test_a_cloud_librarys_errors_are_sentences(said: str, remedy: str) -> None:
         client.list_artifacts("1")
 
 
+def test_files_of_a_store_without_a_server(tmp_path: Path) -> None:
+    """As where `mlartifacts` leads to a disk that is not mounted: no server is there to be told."""
+    from mlflow.exceptions import MlflowException
+
+    asked = Asked(tracking="sqlite:////m.db", own=tmp_path / "mlartifacts")
+    client: Any = Asking(Client(MlflowException("no")), asked, limited=True)
+    said = f"See that {asked.own} is a folder, or a link to one that is there"
+    with pytest.raises(ServiceError, match=said) as caught, service_errors(asked):
+        client.get_run("1")
+        client.list_artifacts("1")
+    assert "server" not in str(caught.value)
+
+
 def test_a_full_disk_while_a_folder_is_copied() -> None:
     """It was an error of the store, exit 6, with Python's list of files."""
     why = "[Errno 28] No space left on device: '/from/a' -> '/to/a'"
