@@ -63,7 +63,7 @@ QUARANTINED = Rule(
     "error",
     "The release is in quarantine.",
     "Somebody saw that it is bad.",
-    "Roll the ring back: `release rollback`.",
+    "Roll the ring back: `release rollback`, which says what to do where nothing was before it.",
 )
 NOT_PUSHED = Rule(
     "tag-not-pushed",
