@@ -94,14 +94,18 @@ def is_of_temporary_files(error: BaseException) -> bool:
 
 
 def disk_of(path: Path) -> str:
-    """In words: where the disk that holds `path` is mounted, and how much of it is free."""
+    """In words: where the disk that holds `path` is mounted, how much of it is free, and whether
+    its inodes are used up, which the system calls no space either."""
     place = path.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
     try:
-        free = shutil.disk_usage(place)
+        free, files = shutil.disk_usage(place), os.statvfs(place)
         while not place.is_mount():
             place = place.parent
     except OSError:
         return "of a disk that does not say how full it is"
-    return f"the disk at {place} has {free.free >> 20} of {free.total >> 20} MiB free"
+    # Some file systems count no files: btrfs has 0 of 0.
+    no_inode = files.f_files > 0 and files.f_favail == 0
+    lacks = ", but takes no more files (`df -i`): delete some" if no_inode else ""
+    return f"the disk at {place} has {free.free >> 20} of {free.total >> 20} MiB free{lacks}"

@@ -47,6 +47,11 @@ def in_a_sentence(error: BaseException, program: str) -> str | None:
         )
     if isinstance(error, OSError):
         return _of_the_system(error) or _of_little_memory(error)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return (
+            f"Expected a home folder, but the system has none for user {os.getuid()} "
+            f"({_first_line(error)}). Set HOME to a folder of yours, and run again."
+        )
     return _of_little_memory(error)
 
 

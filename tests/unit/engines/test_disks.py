@@ -42,6 +42,17 @@ def test_a_disk_is_named_by_its_mount_with_what_is_free(
     assert asked == [mount / "models"]
 
 
+@pytest.mark.parametrize(("inodes", "said"), [(20_000, True), (0, False)])
+def test_a_disk_that_takes_no_more_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inodes: int, said: bool
+) -> None:
+    """It has room, and the system says "No space left"; btrfs counts no inodes."""
+    counted = SimpleNamespace(f_files=inodes, f_favail=0)
+    monkeypatch.setattr(os, "statvfs", lambda _: counted)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1, free=1))
+    assert ("takes no more files (`df -i`): delete some" in disk_of(tmp_path)) is said
+
+
 @pytest.mark.parametrize(("free", "full"), [((1 << 20) - 1, True), (1 << 20, False)])
 def test_a_disk_of_temporary_files_with_less_than_a_mebibyte_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool

@@ -199,3 +199,9 @@ def test_bytes_that_are_no_text() -> None:
         b"name: caf\xe9\n".decode()
     said = str(in_a_sentence(got.value, "release"))
     assert "Expected text in UTF-8, but a file holds other bytes: b'name: caf\\xe9" in said
+
+
+def test_a_user_without_a_home() -> None:
+    """A user that /etc/passwd does not have, as in a container, and HOME not set: MLflow asks."""
+    error = RuntimeError("Could not determine home directory.")
+    assert "Set HOME to a folder of yours" in str(in_a_sentence(error, "release"))
