@@ -139,7 +139,8 @@ def _keep_owner(old: Path, new: Path) -> None:
             os.chown(new, owner, group)
     with suppress(OSError, AttributeError):  # a file system or a macOS without them
         for name in os.listxattr(old):  # an ACL is one
-            os.setxattr(new, name, os.getxattr(old, name))
+            with suppress(OSError):  # a label of SELinux, which only root may give
+                os.setxattr(new, name, os.getxattr(old, name))
 
 
 @contextmanager

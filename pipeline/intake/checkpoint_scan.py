@@ -197,7 +197,8 @@ _HASHED = {
 def _checking(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
     def checked(self: Any) -> None:
         if any(isinstance(key, tuple | frozenset) or _is_long(key) for key in self.stack[keys]):
-            raise Refused("its keys are no names and numbers, and to compare them may take years")
+            self.odd_keys = True
+            self.stack[keys] = [None for _ in self.stack[keys]]
         load(self)
 
     return checked
@@ -220,6 +221,7 @@ class _Scanner(pickle._Unpickler):
         super().__init__(io.BytesIO(data))
         self.names: set[str] = set()
         self.called: set[str] = set()
+        self.odd_keys = False
         self._kinds: dict[str, _Kind] = {}
         self._storages: dict[str, int] = {}
 
@@ -259,7 +261,8 @@ def scan(data: bytes) -> Scan:
         found = Scan(names=frozenset(scanner.names), tree=None)
         if found.foreign:
             return found
-        raise pickle.UnpicklingError(str(error)) from error
+        said = "it ends too early" if isinstance(error, EOFError) else repr(error)
+        raise pickle.UnpicklingError(said) from error
     result = Scan(names=frozenset(scanner.names), tree=tree)
     if not result.foreign:
         _check_use(scanner, tree)
@@ -269,6 +272,8 @@ def scan(data: bytes) -> Scan:
 def _check_use(scanner: _Scanner, tree: Any) -> None:
     if called := sorted(scanner.called - CALLED):
         raise Refused(f"it calls {called[0]}, which could run code from the file")
+    if scanner.odd_keys:
+        raise Refused("its keys are no names and numbers, and to compare them may take years")
     known, long = dict[int, int](), 0
     for value in _walk(tree):
         if isinstance(value, _Kind):

@@ -16,7 +16,10 @@ _OTHER_PICTURES = (
     "Its accuracy is of other pictures now: it cannot be compared with that of before."
 )
 _KEPT = "Git and DVC's cache keep what they had of it."
-_NOT_KEPT = "Git had nothing of it: only what `add-model` was given brings it back."
+_NOT_KEPT = (
+    "Git shows nothing of it here: unless a commit has it, only what `add-model` was given brings "
+    "it back."
+)
 _SAME_EVALUATION = "Its evaluation set is that of before: the accuracies can be compared."
 _SAME_PICTURES = (
     "Its data sets stay. Where the training saw pictures of the evaluation, the accuracy looks "

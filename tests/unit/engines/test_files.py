@@ -293,9 +293,16 @@ def test_a_file_of_a_colleague_stays_the_colleague_s(
         raise PermissionError
 
     monkeypatch.setattr(os, "chown", chown)
-    monkeypatch.setattr(os, "listxattr", lambda _: ["system.posix_acl_access"])
+
+    def setxattr(_: Path, name: str, value: bytes) -> None:
+        if name == "security.selinux":
+            raise PermissionError
+        acl[name] = value
+
+    names = ["security.selinux", "system.posix_acl_access"]
+    monkeypatch.setattr(os, "listxattr", lambda _: names)
     monkeypatch.setattr(os, "getxattr", lambda _, name: name.encode())
-    monkeypatch.setattr(os, "setxattr", lambda _, name, value: acl.update({name: value}))
+    monkeypatch.setattr(os, "setxattr", setxattr)
     path = tmp_path / "params.yaml"
     write_kept(path, b"new")
     assert (asked, acl) == ([], {})

@@ -61,7 +61,9 @@ PICKLES = {
     "empty sets": (b"\x80\x04" + b"\x8f" * ((4 << 20) - 99) + b".", "of memory"),
     "a long tuple": (b"\x80\x02(" + b"}" * ((4 << 20) - 99) + b"t.", "of memory"),
     "numbers of a gigabyte": (b"\x80\x02(" + 8 * FILL + b"t.", "no kind of a metric"),
-    "half of a pickle": (b"\x80\x02}(", "cannot be read"),
+    "half of a pickle": (b"\x80\x02}(", "cannot be read .it ends too early"),
+    "no pickle": (b"\xff", "cannot be read .KeyError"),
+    "another's, with tuples as keys": (b"\x80\x02}K\1\x85K\1scmmdet.models\nX\n\x86.", "mmdet"),
 }
 
 

@@ -215,7 +215,10 @@ def test_who_has_a_removed_model_is_said(
     for removed in (without, added):
         print_removed("a", removed.rings, removed.others, kept=removed.kept)
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Git ")]
-    assert said[0] == "Git had nothing of it: only what `add-model` was given brings it back."
+    assert said[0] == (
+        "Git shows nothing of it here: unless a commit has it, only what `add-model` was given "
+        "brings it back."
+    )
     assert said[1] == "Git and DVC's cache keep what they had of it."
 
 
