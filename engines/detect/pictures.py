@@ -68,6 +68,7 @@ def check_size(path: Path, width: int, height: int) -> None:
 def too_large(path: Path, size: str) -> InputError:
     """The refusal of a picture of this `size`, in words."""
     return InputError(
-        f"Expected pictures of at most {MAX_PIXELS // 10**6} million pixels, since a larger one "
-        f"fills the memory, got {path} ({size}). Cut it into tiles or make it smaller."
+        f"Expected pictures of at most {MAX_PIXELS // 10**6} million pixels and {MAX_BYTES >> 30} "
+        f"GiB, since a larger one fills the memory, got {path} ({size}). Cut it into tiles or make "
+        "it smaller."
     )
