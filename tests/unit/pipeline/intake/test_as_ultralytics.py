@@ -435,6 +435,7 @@ def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: 
     for other in ("coco.json", "a set.ndjson", "obj.names", "two/data.yaml", "two/other.yml"):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).write_text('{"val": "images/val", "names": ["a", "b", "c"]}')
+    (tmp_path / "two/other.yml").write_text("validation: images/val\nnc: 3\n")
     with pytest.raises(InputError, match=said):
         read_data_yaml(tmp_path / name)
 

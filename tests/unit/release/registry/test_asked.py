@@ -17,6 +17,7 @@ import pytest
 from engines.errors import InputError, ServiceError
 from release.registry import asked as asked_module
 from release.registry.asked import Asked, Asking, within
+from release.registry.mlflow import open_store
 from release.registry.surroundings import service_errors
 
 RUNS, MODELS, FILES = "http://runs:5000", "http://ada:t0psecret@models:5000", "s3://bucket/x"
@@ -275,3 +276,16 @@ def test_files_of_a_database_in_a_clone_that_was_moved(tmp_path: Path) -> None:
     old.parent.mkdir()
     old.symlink_to(own)
     assert log(old.as_uri())
+
+
+def test_a_store_looks_for_files_of_a_clone_that_was_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: Any = Saved((tmp_path / "before" / "mlartifacts").as_uri())
+    saved.search_experiments = lambda max_results: []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://host/mlflow")
+    monkeypatch.setattr("release.registry.mlflow.reach_database", lambda _: None)
+    monkeypatch.setattr("mlflow.MlflowClient", lambda *_: saved)
+    with pytest.raises(InputError, match="ln -s"), open_store(tmp_path / "now") as store:
+        store._client.get_run("r")
+        store._client.log_artifacts("r", str(tmp_path))
