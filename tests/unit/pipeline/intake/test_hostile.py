@@ -57,6 +57,12 @@ PICKLES = {
     "a value that shares its parts": (b"\x80\x02" + shared() + b".", TAKES_YEARS),
     "a key of many digits": (b"\x80\x02}(" + long_ints(range(99, 100)) + b"K\1u.", TAKES_YEARS),
     "a set of tuples": (b"\x80\x04\x8f(" + shared() + b"\x90.", TAKES_YEARS),
+    "a frozen set of tuples": (b"\x80\x04(" + shared() + b"\x91.", TAKES_YEARS),
+    "a dictionary of tuples": (b"\x80\x02(" + shared() + b"K\1d.", TAKES_YEARS),
+    "a storage called by a tuple": (
+        b"\x80\x02(X\7\0\0\0storagectorch\nFloatStorage\n" + shared() + b"X\3\0\0\0cpuK\1tQ.",
+        "not described as torch.save does it",
+    ),
     "numbers of one hash": (b"\x80\x02(" + long_ints(range(9, 200)) + b"t.", TAKES_YEARS),
     "empty sets": (b"\x80\x04" + b"\x8f" * ((4 << 20) - 99) + b".", "of memory"),
     "a long tuple": (b"\x80\x02(" + b"}" * ((4 << 20) - 99) + b"t.", "of memory"),

@@ -127,6 +127,8 @@ def test_sqlite_says_the_same_of_a_limit_as_of_a_broken_disk(tmp_path: Path) -> 
         ("failed with exception Exceeded 30 redirects", "not a login"),
         ("Invalid value \"\" for parameter 'run_id' supplied", "another program"),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "Renew the certificate there"),
+        ("CERTIFICATE_VERIFY_FAILED] certificate is not yet valid", "this machine's clock right"),
+        ("CERTIFICATE_VERIFY_FAILED] IP address mismatch, certificate", "Write the host"),
         (
             "CERTIFICATE_VERIFY_FAILED] Hostname mismatch, certificate is not valid",
             "Write the host",
