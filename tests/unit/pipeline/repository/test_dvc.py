@@ -89,7 +89,9 @@ def test_a_reader_who_left_does_not_end_dvc(tmp_path: Path) -> None:
         "streams.prepare()\n"
         "dvc_pull(Workspace(root=Path.cwd()), ['weights.pt.dvc'])\n"
     )
-    pulled = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stdout=writer, check=False)
+    pull = [sys.executable, "-c", code]
+    pulled = subprocess.run(pull, cwd=tmp_path, stdout=writer, check=False)
     os.close(writer)
     assert pulled.returncode == 0
-    assert (tmp_path / "weights.pt").is_file()
+    (tmp_path / "weights.pt").unlink()
+    assert "weights.pt" in subprocess.check_output(pull, cwd=tmp_path, text=True)
