@@ -1158,8 +1158,10 @@ def test_files_that_were_deleted_come_back(workspace: Workspace) -> None:
     published = publish(workspace, TARGET, None, _quiet)
     before = {one.release: one.mlflow for one in published.publications}
     store = workspace.root / "mlartifacts" / "jetrail" / MODEL
-    model, plots = "models/*/artifacts", "*/artifacts/plots/*.png"
-    for gone in ("*", f"{model}/code", f"{model}/data/engine/engine.blob", plots):
+    model, run = "models/*/artifacts", "*/artifacts"
+    inside = ("code", "data/engine/engine.blob", "data/engine/manifest.json")
+    of_model = [f"{model}/{one}" for one in inside]
+    for gone in ("*", *of_model, f"{run}/plots/*.png", f"{run}/engine.blob"):
         for one in [*store.glob(gone)]:
             if one.is_dir():
                 shutil.rmtree(one)
