@@ -6,7 +6,7 @@ from typing import Any
 
 
 def written_out(value: Any, most: int, known: dict[int, int] | None = None) -> int:
-    """How many values a dictionary, list, tuple or set holds where each stands wherever it is
+    """How many values a dictionary, list or tuple holds where each stands wherever it is
     shared; `most` + 1 for all that is more. A few bytes that name each other, as YAML's anchors and
     a pickle's memo do, hold more than any memory, and whoever writes, hashes or compares them goes
     through all of it. One that holds itself counts once. `known`: the counts by `id`, for several
@@ -27,6 +27,7 @@ def written_out(value: Any, most: int, known: dict[int, int] | None = None) -> i
 
 
 def _parts(value: Any) -> list[Any]:
+    """Not keys, nor what is in a set: those are names and numbers."""
     if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    return list(value) if isinstance(value, list | tuple | set | frozenset) else []
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else []
