@@ -10,8 +10,7 @@ PYTHON ?= $(shell for one in python3.11 python3 python3.14 python3.13 python3.12
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Python compiles what is imported: pip would compile all of PyTorch, half of an install's computing.
-INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PIP := $(INSTALL) --quiet
 
 # For Linux the package index has PyTorch for CUDA, several GB more: `make demo TORCH=cpu` takes it from
