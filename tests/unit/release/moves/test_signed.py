@@ -102,20 +102,32 @@ def test_a_key_of_the_clone_does_not_count(
     assert run(*promote()).exit_code == 3
 
 
-def test_a_key_of_the_clone_is_none_of_a_branch_without_any(
-    repository: GitOpsRepository, run: Run, signed: Callable[..., None]
+@pytest.mark.parametrize(
+    ("folder", "code", "said"),
+    [
+        ("release/trust/keys", 3, "no key was pushed in release/trust/keys"),
+        (f"release/records/{PUBLICATION.release}", 2, "publication.json"),
+    ],
+)
+def test_what_nobody_pushed_counts_for_no_ring(
+    repository: GitOpsRepository,
+    run: Run,
+    signed: Callable[..., None],
+    tmp_path: Path,
+    folder: str,
+    code: int,
+    said: str,
 ) -> None:
-    """Whoever has a clone would be who signs for all."""
+    """Whoever has a clone would be who signs and who measured for all."""
     signed("signature", statement())
-    key = repository.workspace.trusted_keys / "ours.json"
-    kept = key.read_bytes()
-    key.unlink()
-    repository.push("No key any more")
-    key.write_bytes(kept)
+    place, aside = repository.root / folder, tmp_path / "aside"
+    place.rename(aside)
+    repository.push("Without it")
+    aside.rename(place)
     result = run(*promote())
-    assert result.exit_code == 3, result.output
-    assert "no key was pushed in release/trust/keys" in result.stderr
-    repository.push("The key")
+    assert result.exit_code == code, result.output
+    assert said in result.stderr
+    repository.push("With it")
     assert run(*promote()).exit_code == 0
 
 
@@ -174,23 +186,6 @@ def test_what_two_rules_refuse_for_is_said_once(
     assert "verdict: as signature says. signature: it is not signed: there is no " in said
     assert said.count(f"`release sign {PUBLICATION.release}`") == 1
     assert "--override verdict --override signature" in said
-
-
-def test_records_that_nobody_pushed(
-    repository: GitOpsRepository, run: Run, signed: Callable[..., None]
-) -> None:
-    """They are nobody's word yet: only what others can look at counts for a ring."""
-    signed("signature", statement())
-    folder = repository.workspace.records / PUBLICATION.release
-    aside = folder.with_name("aside")
-    folder.rename(aside)
-    repository.push("Without the records")
-    aside.rename(folder)
-    result = run(*promote())
-    assert result.exit_code == 2, result.output
-    assert "publication.json" in result.stderr
-    repository.push("With them")
-    assert run(*promote()).exit_code == 0
 
 
 def test_a_fail_that_was_not_handed_over(
