@@ -74,7 +74,7 @@ def check_same_pictures(reference: Reference, samples: Sequence[Sample], model: 
     """Raise InputError unless the reference is of these very pictures, with these labels."""
     if changed := changes(reference.contents, contents(samples)):
         raise InputError(
-            f"Expected the evaluation set of {model} as `pipeline verify` saw it, but since then "
-            f"there are pictures {changed}. Run `pipeline verify {model}` again, so that engine "
-            "and FP32 are compared on the same pictures."
+            f"Expected the evaluation set of {model} as `pipeline verify` saw it, but pictures of "
+            f"it differ now: {changed}. Run `pipeline verify {model}` again, so that engine and "
+            "FP32 are compared on the same pictures."
         )

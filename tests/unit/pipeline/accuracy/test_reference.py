@@ -85,7 +85,7 @@ def labels_swapped(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (one_byte, "pictures 1 changed (a.png). Run"),
+        (one_byte, "pictures of it differ now: 1 changed (a.png). Run"),
         (turned, "1 changed (b.png)"),
         (swapped, "2 changed (a.png, …)"),
         (added_and_removed, "1 added (z.png), 1 removed (a.png)"),
