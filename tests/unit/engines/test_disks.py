@@ -57,7 +57,7 @@ def test_a_disk_that_takes_no_more_files(
 def test_a_disk_of_temporary_files_with_less_than_a_mebibyte_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, full: bool
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", "/dev/shm")
+    monkeypatch.setattr("tempfile.tempdir", "/proc")  # any other file system
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     assert is_of_temporary_files(OSError(errno.ENOSPC, "full")) is full
