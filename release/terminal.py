@@ -21,7 +21,7 @@ from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine
 from release.moves.seen import named
 from release.packed import ImageRecord
-from release.records import MlflowEntry
+from release.records import MlflowEntry, Publication
 from release.registry.uri import seen_from_here, sqlite_file
 from release.rollout.release_yaml import ReleaseValues
 from release.smoke.wanted import in_words
@@ -69,8 +69,7 @@ def show_status(overview: Overview) -> None:
         if one.behind:
             line(f"             in this clone; {overview.branch} has newer ones, {overview.pull}")
         if one.candidate is not None:
-            line(f"  MLflow     {_entry(one.candidate.mlflow)}")
-            line(f"  open       {how_to_open(one.candidate.mlflow.tracking_uri)}")
+            _show_entry(one.candidate, overview)
             line(f"  signed     by {one.signed_by or 'no key that counts'}")
             _show_image(one.image)
             line(f"  smoked     {in_words(one.smoke) if one.smoke else 'no'}")
@@ -82,6 +81,15 @@ def show_status(overview: Overview) -> None:
         line(sentence)
     if overview.branch is None:
         line(f"Rings are as in this clone; what is pushed is not known: {overview.trouble}")
+
+
+def _show_entry(candidate: Publication, overview: Overview) -> None:
+    recorded = candidate.mlflow
+    entry = overview.entries.get(candidate.release, recorded)
+    line(f"  MLflow     {_entry(entry)}")
+    if _entry(entry) != _entry(recorded):
+        line(f"  {'':10} its record names {_entry(recorded)}, at {recorded.tracking_uri}")
+    line(f"  open       {how_to_open(entry.tracking_uri)}")
 
 
 def _show_image(image: ImageRecord | None) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError
 from release.gitops.history import was_ever_there
 from release.moves.place import Place
-from release.records import publication_path
+from release.records import MlflowEntry, Publication, publication_path
 from release.registry.mlflow import Store, open_store
 from release.registry.submission import registered_name
 from release.registry.uri import registry_uri, shown_uri, sqlite_file, tracking_uri
@@ -22,6 +23,16 @@ NOT_OURS = (
     "one's model another name, or each a store of its own. If nobody needs it, delete the alias in "
     "MLflow."
 )
+
+
+class Answer(NamedTuple):
+    """What MLflow says."""
+
+    differ: tuple[str, ...]
+    """Where its aliases name another release than git says, and where a release's run lies in its
+    trash, a sentence each; one where it could not be asked."""
+    entries: dict[str, MlflowEntry]
+    """Release to where it is there."""
 
 
 def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say: Say) -> None:
@@ -69,23 +80,24 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
     return all_are
 
 
-def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
-    """Where MLflow's aliases name another release than `wanted`, which git says (empty: none), and
-    where its run lies in MLflow's trash.
-
-    A sentence each, and one where MLflow could not be asked.
-    """
+def ask(
+    workspace: Workspace, wanted: Mapping[Place, str], candidates: Sequence[Publication]
+) -> Answer:
+    """What MLflow has instead of `wanted`, the release that each alias names by git (empty: none),
+    and where it has the `candidates`: in another store than they were published to, or after
+    somebody deleted a version, that is not where their records say."""
     if not wanted:
-        return []
+        return Answer((), {})
     try:
         if _nothing_there(workspace):
             if not any(wanted.values()):
-                return []  # as after a demo of which nothing passed: there is nothing to ask of
+                return Answer((), {})  # as after a demo of which nothing passed
             shown = shown_uri(workspace.root)
-            return [
+            sentence = (
                 f"MLflow was not asked: this clone has no store at {shown}. Set "
                 "MLFLOW_TRACKING_URI to the one that releases are published to."
-            ]
+            )
+            return Answer((sentence,), {})
         with open_store(workspace.root, reading=True) as store:
             found = [_difference(workspace, store, *one) for one in wanted.items()]
             named = {
@@ -94,9 +106,11 @@ def differences(workspace: Workspace, wanted: Mapping[Place, str]) -> list[str]:
                 if release
             }
             found += [store.deleted_run(*one) for one in sorted(named)]
-            return [one for one in found if one]
+            entries = {one.release: store.entry(one.mlflow, one.release) for one in candidates}
+            there = {release: entry for release, entry in entries.items() if entry}
+            return Answer(tuple(one for one in found if one), there)
     except (ServiceError, InputError) as error:
-        return [f"MLflow could not be asked: {error}"]
+        return Answer((f"MLflow could not be asked: {error}",), {})
 
 
 def _difference(workspace: Workspace, store: Store, place: Place, release: str) -> str:

@@ -86,6 +86,14 @@ class Store:
         found = self._find_version(registered_model, release)
         return int(found.version) if found else None
 
+    def entry(self, recorded: MlflowEntry, release: str) -> MlflowEntry | None:
+        """Where this MLflow has a release, which may be elsewhere than where it was `recorded`."""
+        found = self._find_version(recorded.registered_model, release)
+        if found is None:
+            return None
+        here = {"run_id": found.run_id or recorded.run_id, "version": int(found.version)}
+        return recorded.model_copy(update={**here, "tracking_uri": self._shown_uri})
+
     def publish(self, submission: Submission) -> MlflowEntry:
         """Make, or complete, run, model and version, their files too. Raises ServiceError.
 

@@ -194,8 +194,13 @@ def _has(client: Client, image: ImageRecord) -> bool:
     if digest_of(found) != image.digest:
         raise Conflict(
             f"Expected {client.repository}:{image.release} to be {image.digest}, but it is "
-            f"{digest_of(found)} there. A tag never moves: somebody else packed this release, so "
-            "take their records (`git pull`), or release a new version of the model."
+            f"{digest_of(found)} there. A tag never moves: this release was packed before, by "
+            "somebody else or with records that are gone since, as after `git revert`. Take those "
+            "records (`git pull`). Where no branch has them, remove "
+            f"release/records/{image.release}/attestation.json, run `release sign --target "
+            f"{parse_tag(image.release).target} --pushed`, which takes the statement of a "
+            f"candidate from the registry, and `release pack {image.release}`, then push again. If "
+            "it is another image still, release a new version of the model."
         )
     return True
 

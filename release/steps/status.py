@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
@@ -14,7 +14,7 @@ from release.gitops.branch import Snapshot, open_gitops
 from release.gitops.clone import PULL, pull
 from release.gitops.history import Commit, changes
 from release.lock import exclusive
-from release.moves.aliases import differences, point
+from release.moves.aliases import Answer, ask, point
 from release.moves.ledger import released, since
 from release.moves.otherwise import otherwise
 from release.moves.place import Place, goes_by_push, is_only_behind, places, read_at, rings_of
@@ -22,6 +22,7 @@ from release.moves.seen import Seen, see
 from release.packed import ImageRecord, read_image
 from release.records import (
     Candidates,
+    MlflowEntry,
     Publication,
     Quarantine,
     attestation_path,
@@ -110,6 +111,8 @@ class Overview:
     """The command that brings what the branch has."""
     differ: tuple[str, ...] = ()
     """Where MLflow's aliases are not what git says, a sentence each."""
+    entries: Mapping[str, MlflowEntry] = field(default_factory=dict)
+    """Release of a candidate to where MLflow has it now; its record says where it was published."""
 
 
 def status(workspace: Workspace, target: str | None, report: Report | None = None) -> Overview:
@@ -129,24 +132,31 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
         found = _statuses(workspace, chosen, None, workspace, None)
-        differ = _differences(workspace, found, chosen.keys(), None)
-        return Overview(statuses=found, branch=None, trouble=str(error), differ=differ)
+        differ, entries = _ask(workspace, found, chosen.keys(), None)
+        trouble = str(error)
+        return Overview(
+            statuses=found, branch=None, trouble=trouble, differ=differ, entries=entries
+        )
     with temporary_folder() as folder:
         # A clone may lack a quarantine, or that an engine FAILs, which the branch has.
         records = snapshot.export(folder, "release/records")
         found = _statuses(workspace, chosen, snapshot, records, report)
-    differ = _differences(workspace, found, chosen.keys(), snapshot)
+    differ, entries = _ask(workspace, found, chosen.keys(), snapshot)
     return Overview(
-        statuses=found, branch=snapshot.gitops.shown, differ=differ, pull=pull(snapshot)
+        statuses=found,
+        branch=snapshot.gitops.shown,
+        differ=differ,
+        entries=entries,
+        pull=pull(snapshot),
     )
 
 
-def _differences(
+def _ask(
     workspace: Workspace,
     statuses: list[Status],
     targets: Set[str],
     snapshot: Snapshot | None,
-) -> tuple[str, ...]:
+) -> Answer:
     """MLflow's aliases against the candidates and what each ring runs."""
     gone = _rings_gone(workspace, targets, snapshot) if snapshot else set()
     unused = _without(workspace, targets - _behind(workspace, snapshot, targets)) | gone
@@ -160,7 +170,7 @@ def _differences(
             if snapshot is not None and not found.unreadable:
                 place = Place(model=one.model, target=one.target, ring=ring)
                 wanted[place] = parse_tag(found.pushed.image.tag).name if found.pushed else ""
-    return tuple(differences(workspace, wanted))
+    return ask(workspace, wanted, [one.candidate for one in statuses if one.candidate])
 
 
 def _without(workspace: Workspace, targets: Collection[str]) -> set[Place]:

@@ -29,6 +29,9 @@ class MlflowDouble:
     def version_of(self, registered_model: str, release: str) -> int | None:
         return self.versions.get(registered_model, {}).get(release)
 
+    def entry(self, recorded: MlflowEntry, release: str) -> MlflowEntry | None:
+        return recorded if self.version_of(recorded.registered_model, release) else None
+
     def has_files(self, submission: Any) -> bool:
         return submission.release in self.files
 

@@ -1241,6 +1241,8 @@ def test_a_deleted_version_is_made_again_and_said(workspace: Workspace) -> None:
     assert (again.run_id, again.version) != (entry.run_id, entry.version)
     told = f"names run {entry.run_id}, version {entry.version}, at sqlite:///mlflow.db; here it is"
     assert [one for one in said if f"{told} run {again.run_id}, version {again.version}" in one]
+    # Whoever only looks is shown what is there, not what the record named.
+    assert [*status(workspace, TARGET).entries.values()] == [again]
 
 
 @pytest.mark.parametrize("what", ["model", "run", "experiment"])

@@ -121,6 +121,24 @@ def test_tags_are_never_cut(
     assert words[-2:] == ["pilot", "-"]
 
 
+def test_where_mlflow_has_the_candidate_now(capsys: pytest.CaptureFixture[str]) -> None:
+    """A team that moved to a server, or deleted a version there, was shown the first run for ever,
+    and as version 1 what is another release there."""
+    moved = {"tracking_uri": "https://mlflow.example.com", "version": 3, "run_id": "e" * 32}
+    recorded = PUBLICATION.mlflow
+    entry = recorded.model_copy(update=moved)
+    status = Status(
+        model=PUBLICATION.model, target=PUBLICATION.target, candidate=PUBLICATION, rings={}
+    )
+    show_status(
+        Overview(statuses=[status], branch="origin main", entries={PUBLICATION.release: entry})
+    )
+    lines = [one.strip() for one in capsys.readouterr().out.splitlines()]
+    assert lines[2] == f"MLflow     {entry.registered_model} version 3, run {'e' * 32}"
+    assert f"its record names {entry.registered_model} version {recorded.version}" in lines[3]
+    assert lines[4] == "open       https://mlflow.example.com"
+
+
 def test_unknown_target(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace.root)
     for command in ("publish", "write", "status"):

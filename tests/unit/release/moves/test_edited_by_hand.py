@@ -9,6 +9,7 @@ import pytest
 from factories.gitops import GitOpsRepository, git
 from typer.testing import Result
 
+from release.moves.aliases import Answer
 from release.moves.place import Place
 from release.packed import image_path
 from release.records import publication_path
@@ -41,17 +42,17 @@ def pilot(repository: GitOpsRepository) -> Callable[[str], None]:
 
 @pytest.fixture
 def aliases(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, object]]:
-    """What MLflow's aliases are looked at (`differences`) or put right (`point`) for, by ring."""
+    """What MLflow's aliases are looked at (`ask`) or put right (`point`) for, by ring."""
     wanted: dict[str, dict[Place, object]] = {}
 
-    def noting(name: str) -> Callable[..., list[str]]:
-        def note(_: object, found: dict[Place, object], *__: object) -> list[str]:
+    def noting(name: str) -> Callable[..., Answer]:
+        def note(_: object, found: dict[Place, object], *__: object) -> Answer:
             wanted[name] = found
-            return []
+            return Answer((), {})
 
         return note
 
-    for name in ("differences", "point"):
+    for name in ("ask", "point"):
         monkeypatch.setattr(f"release.steps.status.{name}", noting(name))
     return lambda name: {place.ring: one for place, one in wanted[name].items()}
 
@@ -108,7 +109,7 @@ def test_the_alias_of_a_file_that_nobody_can_read_stays(
 ) -> None:
     pilot("image: {tag: [\n")
     assert f"The alias pilot of meter on {TARGET} stays: " in run("status", "--repair").stdout
-    for name in ("point", "differences"):
+    for name in ("point", "ask"):
         assert aliases(name).keys() == {"candidate", "canary", "production"}
 
 
@@ -126,7 +127,7 @@ def test_the_alias_of_a_ring_that_has_another_name_goes(
     run("status", "--repair")
     told = aliases("point")
     assert (told["pilot"], told["stage"]) == (None, values_of(TWO))
-    told = aliases("differences")
+    told = aliases("ask")
     assert (told["pilot"], told["stage"]) == ("", TWO.release)
 
 
