@@ -206,21 +206,19 @@ def _published(workspace: Workspace, targets: Collection[str]) -> set[tuple[str,
 
 
 def _behind(workspace: Workspace, snapshot: Snapshot | None, targets: Iterable[str]) -> set[str]:
-    """The targets whose candidates the branch has newer than the clone, which changed nothing."""
-    if snapshot is None:
+    """The targets whose candidates somebody changed on the branch since the clone left it. What the
+    clone changed there, as by publishing again, is older until a pull brings both together."""
+    left = snapshot.left_at() if snapshot else None
+    if snapshot is None or left is None:
         return set()
-    left, paths = snapshot.left_at(), {one: _candidates(workspace, one) for one in targets}
+    paths = {one: candidates_path(workspace, one) for one in targets}
+    names = {one: str(workspace.relative(path)) for one, path in paths.items()}
     return {
         one
         for one, path in paths.items()
-        if left is not None
-        and left.read(path) != snapshot.read(path)
-        and is_only_behind(workspace, left, path)
+        if (there := snapshot.read(names[one])) != left.read(names[one])
+        and there != (path.read_bytes() if path.is_file() else None)
     }
-
-
-def _candidates(workspace: Workspace, target: str) -> str:
-    return workspace.relative(candidates_path(workspace, target))
 
 
 def repair(workspace: Workspace, target: str | None, say: Say) -> None:

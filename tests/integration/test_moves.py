@@ -485,11 +485,12 @@ def test_aliases_follow_git(
     assert status(repository.workspace, None).differ == ()
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["clone", "clone-with-its-own"])
 def test_a_clone_that_is_behind_takes_no_candidate_back(
-    repository: GitOpsRepository, aliases: Callable[[], dict[str, str]], tmp_path: Path
+    repository: GitOpsRepository, aliases: Callable[[], dict[str, str]], tmp_path: Path, own: bool
 ) -> None:
     """As every clone is after GitLab released: status said that git's candidate is that of before,
-    and to repair it."""
+    and to repair it. So it was where the clone had published again meanwhile."""
     from mlflow import MlflowClient
 
     workspace, name = repository.workspace, f"meter.{TARGET}"
@@ -499,6 +500,10 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     publish(newer, TWO)
     git(newer.root, "commit", "--quiet", "--all", "--message=Published", name="Grace")
     git(newer.root, "push", "--quiet", "origin", "HEAD:main")
+    if own:
+        path = candidates_path(workspace, TARGET)
+        path.write_text(path.read_text().replace('"reason": "', '"reason": "stays, '))
+        git(workspace.root, "commit", "--quiet", "--all", "--message=Published again")
     client = MlflowClient(f"sqlite:///{repository.root}/mlflow.db")
     client.set_registered_model_alias(name, "candidate", "2")
     (found,) = status(workspace, None).statuses
@@ -508,7 +513,7 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     repair(workspace, None, said.append)
     assert aliases()["candidate"] == "2"
     assert f"{TARGET}: origin main has newer candidates than this clone" in said[0]
-    git(workspace.root, "pull", "--quiet", "origin", "main")
+    git(workspace.root, "reset", "--quiet", "--hard", "origin/main")
     (found,) = status(workspace, None).statuses
     assert not found.behind
 
