@@ -14,7 +14,8 @@ from pipeline.device.recognition import check_target
 
 
 def probe(workspace: Workspace, target_name: str) -> Fingerprint:
-    """Read the fingerprint, and write it when it changed.
+    """Read the fingerprint, and write it when it changed: with the target's own package only, since
+    others come and go beside it, as `make test` brings one, and all would be built again.
 
     Raises WrongEngine when this device is not the target's, with the targets that it is of.
     """
@@ -22,6 +23,9 @@ def probe(workspace: Workspace, target_name: str) -> Fingerprint:
     fingerprint = read_fingerprint()
     others = partial(readable_targets, workspace)
     check_target(fingerprint, target, target.build_device, others)
+    package = target.package.name
+    own = {"backends": {package: fingerprint.backends[package]}}
+    fingerprint = fingerprint.model_copy(update=own)
     path = workspace.device_file(target_name)
     if _read(path) != fingerprint:
         fingerprint.write(path)

@@ -17,7 +17,9 @@ from engines.backends.openvino.backend import OpenVINO
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.files import sha256_file
+from engines.machine import fingerprint
 from engines.machine.fingerprint import read_fingerprint
+from engines.packages import installed_packages
 from engines.process.lock import device_lock
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
@@ -72,6 +74,18 @@ def test_probe_writes_the_fingerprint_once(workspace: Workspace) -> None:
     assert _device_json(workspace).stat().st_ino == before.st_ino
     _device_json(workspace).write_text("{ half a fi")
     assert probe(workspace, TARGET) == Fingerprint.read(_device_json(workspace))
+
+
+def test_what_is_installed_beside_the_target_s_package_builds_nothing_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `make test` after `make demo`: every stage depends on device.json."""
+    probe(workspace, TARGET)
+    before = _device_json(workspace).read_bytes()
+    beside = {**installed_packages(), "tensorrt_rtx": "0.0"}
+    monkeypatch.setattr(fingerprint, "installed_packages", lambda: beside)
+    probe(workspace, TARGET)
+    assert _device_json(workspace).read_bytes() == before
 
 
 def test_probe_on_another_device_writes_nothing(workspace: Workspace) -> None:
