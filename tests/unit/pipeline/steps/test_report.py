@@ -131,6 +131,18 @@ def test_the_report_ends_as_its_engines_do(
     assert (folder / "tradeoff.csv").read_text().splitlines()[2] == "meter-fp16,10.0,0.7"
 
 
+def test_who_may_only_read_a_clone_sees_its_verdicts(
+    paper_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert report(paper_workspace, "PASS").exit_code == 0
+
+    def refuse(path: Path, _: str) -> None:
+        raise PermissionError(f"{path} is a colleague's")
+
+    monkeypatch.setattr(step, "write_atomic", refuse)
+    assert CliRunner().invoke(commands, ["report"]).exit_code == 0
+
+
 def test_what_is_judged_is_shown_beside_what_is_not_yet(paper_workspace: Workspace) -> None:
     """As right after `add-model`: the figures of the other models are no less true."""
     assert report(paper_workspace, "PASS").exit_code == 0
