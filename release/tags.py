@@ -77,7 +77,7 @@ def parse_tag(text: str) -> Tag:
         raise InputError(
             "Expected a tag as v<model version>-<target>-<precision>-<12 hex of the engine's "
             f"sha256>, if need be with @sha256:<64 hex> after it; got {text!r}. "
-            "The names of the files in release/records/ are the tags there are."
+            "`ls -d release/records/v*` shows the tags there are."
         )
     tag = Tag(**match.groupdict())
     if len(tag.name) > MAX_LENGTH:
