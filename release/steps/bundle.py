@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def bundle(workspace: Workspace, site: str, out: Path | None, key: str | None, s
     for one in deployed:
         say(f"{found.site}: {one.tag}")
     say(f"{path}: written, signed by {signer.record.name}")
-    say(f"At the site: tar -xf {path.name} && sh jetrail-{site}/install.sh")
+    say(f"At the site: tar -xf {shlex.quote(path.name)} && sh jetrail-{site}/install.sh")
     return path
 
 
