@@ -58,6 +58,7 @@ def read_data_yaml(path: Path) -> DataYaml:
     """
     _check_file(path)
     content = _load(path)
+    _refuse_arguments(path, content)
     if isinstance(content, dict) and "val" not in content and "validation" in content:
         content["val"] = content["validation"]
     if not isinstance(content, dict) or not content.get("val"):
@@ -157,6 +158,15 @@ def _check_bytes(path: Path, most: int, wanted: str) -> None:
         raise InputError(
             f"Expected at most {most >> 20} MiB in {path}, got {size >> 20} MiB, which is hardly "
             f"{wanted}."
+        )
+
+
+def _refuse_arguments(path: Path, content: Any) -> None:
+    """The only YAML file in the folder of a training, with `val: true`."""
+    if isinstance(content, dict) and content.get("mode") and content.get("data"):
+        raise InputError(
+            f"Expected a data.yaml, got {path}, the arguments of a training. Give the data.yaml "
+            f"that it names: {content['data']}."
         )
 
 

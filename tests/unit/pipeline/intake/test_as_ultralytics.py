@@ -423,6 +423,7 @@ def test_a_pipe_called_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
         ("gone.zip", "no file is there. Give .*/data.yaml."),
         ("images/data.yaml", "no file is there. .*/images has none. Write a data.yaml: `train:`"),
         ("clone/data.yaml", "no file is there. .*/clone has none. Write a data.yaml: `train:`"),
+        ("clone/args.yaml", "arguments of a training. .* that it names: /sets/yard.yaml"),
     ],
 )
 def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: str) -> None:
@@ -431,7 +432,8 @@ def test_what_is_given_in_place_of_a_data_yaml(tmp_path: Path, name: str, said: 
         (tmp_path / archive).write_bytes(b"PK")
     (tmp_path / "clone").mkdir()
     for other in (".gitlab-ci.yml", "dvc.yaml", "args.yaml"):  # the last is of a training
-        (tmp_path / "clone" / other).write_text("val: true\nname: train\n")
+        text = "mode: train\ndata: /sets/yard.yaml\nval: true\nname: train\n"
+        (tmp_path / "clone" / other).write_text(text)
     for other in ("coco.json", "a set.ndjson", "obj.names", "two/data.yaml", "two/other.yml"):
         (tmp_path / other).parent.mkdir(exist_ok=True)
         (tmp_path / other).write_text('{"val": "images/val", "names": ["a", "b", "c"]}')
