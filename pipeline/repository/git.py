@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shlex
 import signal
 from pathlib import Path
@@ -12,18 +13,37 @@ from pipeline.progress import note
 NOT_CODE = (":(exclude)*dvc.lock", ":(exclude,glob)**/out/**", ":(exclude)release/")
 """What the pipeline itself writes: it must not make its own commit look dirty."""
 
+RUNNING = Path(__file__).resolve().parents[2]
+"""Where the code lies that runs."""
+
 
 def commit(root: Path) -> str:
-    """Commit of the repository, with `-dirty` when the code differs from it, or git does not say;
-    empty without git, or in a folder that is not a repository with a commit. A repository around it
-    of which it is no part, as of a home folder, does not count."""
+    """Commit of the repository, with `-dirty` when the code differs from it, another one runs (that
+    of another clone, or a copy that was installed before a `git pull`), or git does not say; empty
+    without git, or in a folder that is not a repository with a commit. A repository around it of
+    which it is no part, as of a home folder, does not count."""
     without = "so this is built without a commit to lead back to"
     head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD", otherwise=without)
     if not head or not _git(root, "ls-tree", "--name-only", "HEAD", otherwise=without):
         return ""
     dirty = "so its commit counts as one that was changed"
     changes = _git(root, "status", "--porcelain", "--", ".", *NOT_CODE, otherwise=dirty)
-    return head if changes == "" else f"{head}-dirty"
+    return head if changes == "" and _runs_here(root) else f"{head}-dirty"
+
+
+def _runs_here(root: Path) -> bool:
+    """Whether the code that runs is the repository's, if that has any."""
+    packages = [RUNNING / one for one in ("engines", "pipeline") if (root / one).is_dir()]
+    files = [file.relative_to(RUNNING) for one in packages for file in one.rglob("*.py")]
+    _, *unlike = filecmp.cmpfiles(RUNNING, root, map(str, files), shallow=False)
+    if not any(unlike):
+        return True
+    note(
+        f"The code that runs is that of {RUNNING}, and not what {root} has, whose commit counts as "
+        "one that was changed. Activate this clone's own environment, or in its root run `pip "
+        "install --constraint constraints.txt --editable .`, and build again."
+    )
+    return False
 
 
 def in_git(root: Path) -> bool:

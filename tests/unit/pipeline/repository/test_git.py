@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from shutil import ignore_patterns
 
 import pytest
 
-from pipeline.repository.git import commit, in_git, of_before
+from pipeline.repository.git import RUNNING, commit, in_git, of_before
 
 
 def git(root: Path, *words: str) -> None:
@@ -33,6 +34,20 @@ def test_a_detached_head_a_worktree_and_changes(root: Path, tmp_path: Path) -> N
     assert commit(root / "tree") == head
     (root / "tree" / "a").write_text("b")
     assert commit(root / "tree") == f"{head}-dirty"
+
+
+def test_code_of_another_clone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whose environment is active, or a copy that was installed before a `git pull`."""
+    for package in ("engines", "pipeline"):
+        shutil.copytree(RUNNING / package, root / package, ignore=ignore_patterns("__pycache__"))
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message=b")
+    head = commit(root)
+    assert not head.endswith("-dirty")
+    (root / "engines" / "files.py").unlink()
+    git(root, "commit", "--quiet", "--all", "--message=c")
+    assert commit(root).endswith("-dirty")
+    assert "Activate this clone's own environment" in capsys.readouterr().err
 
 
 def test_a_shallow_clone_and_one_that_cannot_be_written(root: Path) -> None:
