@@ -91,18 +91,33 @@ def update_model(
         ),
     ] = None,
     single_class: SingleClass = False,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Another target to add its engines to; repeat for more.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Give a model new weights or data, under a new version.
+    """Give a model new weights or data, or engines for more targets.
 
     Example: pipeline update-model helmets --weights best.pt --data data.yaml
     """
     from engines.config.workspace import find_workspace
+    from pipeline.steps.add_model import add_engines
     from pipeline.steps.update_model import Change, update_model
-    from pipeline.terminal.models import print_updated
+    from pipeline.terminal.models import print_more_targets, print_updated
 
+    workspace = find_workspace()
     new = Change(weights=weights, data=data, version=version, single_class=single_class)
-    updated = update_model(find_workspace(), name, new)
-    print_updated(name, *updated)
+    if not target or new != Change():
+        updated = update_model(workspace, name, new)
+        print_updated(name, *updated)
+    if target:
+        add_engines(workspace, name, target)
+        print_more_targets(name, target)
 
 
 @commands.command("remove-model")

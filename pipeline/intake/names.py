@@ -33,7 +33,10 @@ def check_new_name(name: str, taken: bool, kind: str) -> None:
             "folders of sites. Take another name."
         )
     if taken:
-        new = f", or give that one new weights: `pipeline update-model {name}`"
+        new = (
+            f", or give that one new weights, or engines for another target (--target): `pipeline "
+            f"update-model {name}`"
+        )
         raise InputError(
             f"Expected a new {kind}, but {name} is there already. Take another name"
             f"{new if kind == 'model' else ''}."

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from engines.config.model import check_imgsz
+from engines.config.model import check_imgsz, load_model
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
@@ -115,6 +115,16 @@ def _add_model(workspace: Workspace, new: NewModel) -> Added:
             all_of_it.enter_context(_removed_on_failure(workspace.model(new.name)))
             dvc_add(workspace.root, [workspace.model(new.name) / one for one in KEPT])
     return Added(sets, checkpoint.imgsz)
+
+
+def add_engines(workspace: Workspace, name: str, targets: Sequence[str]) -> None:
+    """Add the engines of a model that is there to more targets, with their folders of
+    release/fleet; what these have of it already stays as it is. Raises InputError."""
+    with one_at_a_time(workspace):
+        load_model(workspace, name)
+        rows = [load_target(workspace, target) for target in targets]
+        with fleet_folders(workspace, [name], rows), entries(workspace, name, targets):
+            pass
 
 
 @contextmanager

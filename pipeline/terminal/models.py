@@ -37,6 +37,12 @@ def print_models(models: Iterable[ListedModel], console: Console | None = None) 
     _print(lines or ["no model yet: bring one with `pipeline add-model`"], console)
 
 
+def print_more_targets(name: str, targets: Sequence[str]) -> None:
+    run = f"Next, on its device{root_if_elsewhere()}: dvc repro engines/targets"
+    lines = [f"models/{name} has engines for {one}. {run}/{one}/dvc.yaml" for one in targets]
+    _print(lines, Console())
+
+
 def print_updated(
     name: str,
     before: tuple[str, str],

@@ -492,6 +492,33 @@ def test_a_model_goes_to_the_chosen_targets_alone(
     assert targets == {"x86-openvino", "jetson-orin-nx"}
 
 
+def test_a_model_goes_to_more_targets_later(
+    tmp_path: Path, workspace: Workspace, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_model(workspace, new(tmp_path, data))
+    other = workspace.target("jetson-orin-nx")
+    other.mkdir()
+    row = (ROOT / "engines/targets/jetson-orin-nx/params.yaml").read_bytes()
+    (other / "params.yaml").write_bytes(row)
+    model = (workspace.model("helmets") / "model.yaml").read_bytes()
+    monkeypatch.chdir(workspace.root)
+    words = ["update-model", "helmets", "--target", "jetson-orin-nx"]
+    for _ in range(2):
+        result = CliRunner().invoke(commands, words)
+        assert (result.exit_code, result.output) == (
+            0,
+            "models/helmets has engines for jetson-orin-nx. Next, on its device: dvc repro "
+            "engines/targets/jetson-orin-nx/dvc.yaml\n",
+        )
+        engines = load_target(workspace, "jetson-orin-nx").engines
+        precisions = [one.precision for one in engines.values() if one.model == "helmets"]
+        assert precisions == ["fp32", "fp16", "int8"]
+    assert {path.parts[-3] for path in fleet_files(workspace)} == {"x86-openvino", other.name}
+    assert (workspace.model("helmets") / "model.yaml").read_bytes() == model
+    for wrong in (["nobody", "-t", other.name], ["helmets", "-t", "nowhere"]):
+        assert CliRunner().invoke(commands, ["update-model", *wrong]).exit_code == 2
+
+
 # --- add-target --------------------------------------------------------------------------------
 
 
