@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from pipeline.repository import dvc
 from pipeline.repository.dvc import dvc_add, dvc_pull, locked_stages
 
 
@@ -54,6 +56,19 @@ def test_a_part_of_a_lock_file_is_said_with_what_to_do(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match="validation failed.*`git checkout -- dvc.lock`"):
             asked()
+
+
+def test_stages_of_which_all_ran_are_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC reads the dvc.yaml anew for each name: with four models `pull` took a minute."""
+    ran = ("build@a-fp16", "build@a-int8", "gate@a-fp16", "probe")
+    (tmp_path / "dvc.lock").write_text(json.dumps({"stages": dict.fromkeys(ran)}))
+    listed = "\n".join(f"t/dvc.yaml:{one}" for one in (*ran, "gate@a-int8", "report"))
+    done = subprocess.CompletedProcess([], 0, stdout=listed, stderr="")
+    monkeypatch.setattr(dvc, "_asked", lambda *_: done)
+    names = locked_stages(Workspace(root=tmp_path), tmp_path)
+    assert names == [f"t/dvc.yaml:{one}" for one in ("build", "gate@a-fp16", "probe")]
 
 
 def test_a_new_clone_without_a_remote_is_not_told_every_file(
