@@ -33,9 +33,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends well.
 
     The temporary keeps the ending of `path`, for libraries that look at it. Raises InputError when
-    the disk is full or the folder cannot be written.
+    the disk is full, the folder cannot be written, or `path` is no file: root's rename would take
+    /dev/null away from all that runs.
     """
     with _temporary_folder(path) as folder, _disk_errors(path):
+        if path.exists() and not path.is_file():
+            raise InputError(
+                f"Expected {path} to be a file, or nothing yet, but it is a folder or a device. "
+                "Name another place."
+            )
         temporary = folder / path.name
         yield temporary
         _sync(temporary)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -150,6 +151,18 @@ def test_a_file_that_is_read_meanwhile_and_may_not_be_is_not_what_cannot_be_writ
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(theirs))
     with pytest.raises(InputError, match="Cannot write"), writing(tmp_path / "a/out") as new:
         raise OSError(errno.ENOSPC, "No space", str(theirs), None, str(new / "b"))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_stays(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Root's rename would take away /dev/null, which cannot be made here without root."""
+    out = tmp_path / "out"
+    make(out)
+    kind = out.stat().st_mode
+    with pytest.raises(InputError, match="Expected .*out to be a file, or nothing yet"):
+        write_atomic(out, "x")
+    assert out.stat().st_mode == kind
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.parametrize("writing", [atomic_path, atomic_folder, atomic_folders])
