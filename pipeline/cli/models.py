@@ -105,6 +105,7 @@ def update_model(
 
     Example: pipeline update-model helmets --weights best.pt --data data.yaml
     """
+    from engines.config.target import load_target
     from engines.config.workspace import find_workspace
     from pipeline.steps.add_model import add_engines
     from pipeline.steps.update_model import Change, update_model
@@ -112,6 +113,8 @@ def update_model(
 
     workspace = find_workspace()
     new = Change(weights=weights, data=data, version=version, single_class=single_class)
+    for one in target or ():
+        load_target(workspace, one)  # a name that is mistyped leaves the model as it is
     if not target or new != Change():
         updated = update_model(workspace, name, new)
         print_updated(name, *updated)

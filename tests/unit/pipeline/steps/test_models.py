@@ -587,6 +587,19 @@ def test_neither_weights_nor_data(helmets: Workspace) -> None:
     assert snapshot(helmets) == before
 
 
+def test_weights_and_a_target_at_once(
+    helmets: Workspace, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(helmets.root)
+    words = ["update-model", "helmets", "--weights", str(checkpoint), "--target"]
+    before = snapshot(helmets)
+    assert CliRunner().invoke(commands, [*words, "nowhere"]).exit_code == 2
+    assert snapshot(helmets) == before
+    result = CliRunner().invoke(commands, [*words, "jetson-thor"])
+    assert "models/helmets has engines for jetson-thor. Next" in result.output
+    assert load_model(helmets, "helmets").version == "1.10"
+
+
 def test_single_class_is_of_data(helmets: Workspace, checkpoint: Path) -> None:
     before = snapshot(helmets)
     with pytest.raises(InputError, match="Expected --data beside --single-class"):
