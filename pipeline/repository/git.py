@@ -34,8 +34,10 @@ def commit(root: Path) -> str:
 def _runs_here(root: Path) -> bool:
     """Whether the code that runs is the repository's, if that has any."""
     packages = [RUNNING / one for one in ("engines", "pipeline") if (root / one).is_dir()]
-    files = [file.relative_to(RUNNING) for one in packages for file in one.rglob("*.py")]
-    _, *unlike = filecmp.cmpfiles(RUNNING, root, map(str, files), shallow=False)
+    # An editor's lock is a link to nowhere.
+    files = [file for one in packages for file in one.rglob("*.py") if file.is_file()]
+    names = [str(file.relative_to(RUNNING)) for file in files]
+    _, *unlike = filecmp.cmpfiles(RUNNING, root, names, shallow=False)
     if not any(unlike):
         return True
     note(

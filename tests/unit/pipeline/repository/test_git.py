@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from shutil import ignore_patterns
 
@@ -36,18 +38,34 @@ def test_a_detached_head_a_worktree_and_changes(root: Path, tmp_path: Path) -> N
     assert commit(root / "tree") == f"{head}-dirty"
 
 
-def test_code_of_another_clone(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("file", ["engines/files.py", "pipeline/progress.py"])
+@pytest.mark.parametrize("change", [Path.unlink, partial(Path.write_text, data="")])
+def test_code_of_another_clone(
+    root: Path, capsys: pytest.CaptureFixture[str], file: str, change: Callable[[Path], object]
+) -> None:
     """Whose environment is active, or a copy that was installed before a `git pull`."""
+    no_code = ignore_patterns("__pycache__", "targets")
     for package in ("engines", "pipeline"):
-        shutil.copytree(RUNNING / package, root / package, ignore=ignore_patterns("__pycache__"))
+        shutil.copytree(RUNNING / package, root / package, ignore=no_code)
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message=b")
     head = commit(root)
     assert not head.endswith("-dirty")
-    (root / "engines" / "files.py").unlink()
+    change(root / file)
     git(root, "commit", "--quiet", "--all", "--message=c")
     assert commit(root).endswith("-dirty")
     assert "Activate this clone's own environment" in capsys.readouterr().err
+
+
+def test_a_file_that_an_editor_locks_is_no_code(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emacs, with a link to nowhere, which people let git ignore."""
+    monkeypatch.setattr("pipeline.repository.git.RUNNING", root)
+    (root / "engines").mkdir()
+    (root / "engines" / ".#files.py").symlink_to("me@here.1")
+    (root / ".git" / "info" / "exclude").write_text(".#*\n")
+    assert not commit(root).endswith("-dirty")
 
 
 def test_a_shallow_clone_and_one_that_cannot_be_written(root: Path) -> None:
