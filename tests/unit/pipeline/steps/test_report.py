@@ -119,10 +119,13 @@ def report(workspace: Workspace, verdict: str) -> Result:
 def test_the_report_ends_as_its_engines_do(
     paper_workspace: Workspace, verdict: str, code: int
 ) -> None:
+    folder = paper_workspace.target(TARGET) / "out" / "report"
+    folder.mkdir()
+    for name in ("latency", "accuracy", "tradeoff"):
+        (folder / f"{name}.csv").write_text("of an earlier time")
     result = report(paper_workspace, verdict)
     assert result.exit_code == code, result.output
     assert "meter-fp16 │" in result.stdout
-    folder = paper_workspace.target(TARGET) / "out" / "report"
     assert (folder / "latency.csv").read_text() == (
         "engine,latency_ms,share\nmeter-fp32,10.0,1.0\nmeter-fp16,10.0,1.0\n"
     )
