@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,9 +131,10 @@ def test_where_mlflow_has_the_candidate_now(capsys: pytest.CaptureFixture[str]) 
     status = Status(
         model=PUBLICATION.model, target=PUBLICATION.target, candidate=PUBLICATION, rings={}
     )
-    show_status(
-        Overview(statuses=[status], branch="origin main", entries={PUBLICATION.release: entry})
-    )
+    overview = Overview(statuses=[status], branch="origin main")
+    show_status(overview)
+    assert "its record" not in capsys.readouterr().out
+    show_status(replace(overview, entries={PUBLICATION.release: entry}))
     lines = [one.strip() for one in capsys.readouterr().out.splitlines()]
     assert lines[2] == f"MLflow     {entry.registered_model} version 3, run {'e' * 32}"
     assert f"its record names {entry.registered_model} version {recorded.version}" in lines[3]
