@@ -513,7 +513,14 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     repair(workspace, None, said.append)
     assert aliases()["candidate"] == "2"
     assert f"{TARGET}: origin main has newer candidates than this clone" in said[0]
+    # The same came by another commit, as after a merge request that was squashed.
+    git(workspace.root, "checkout", "--quiet", "origin/main", "--", "release/records")
+    git(workspace.root, "commit", "--quiet", "--message=Squashed")
+    (found,) = status(workspace, None).statuses
+    assert not found.behind
+    # Nobody has a newer one than who published just now.
     git(workspace.root, "reset", "--quiet", "--hard", "origin/main")
+    publish(workspace, PUBLICATION)
     (found,) = status(workspace, None).statuses
     assert not found.behind
 

@@ -1268,6 +1268,7 @@ def test_what_mlflow_gc_took_is_made_again(workspace: Workspace, what: str) -> N
     assert again.version != entry.version
     assert (again.run_id == entry.run_id) == (what == "model")
     assert any("whose model or run was deleted: version " in one for one in said)
+    assert [*status(workspace, TARGET).entries.values()] == [again]
     assert not any("of which this clone has no record" in one for one in said)
     _load_candidate(workspace).predict(np.full((1, 128, 128, 3), 90, np.uint8))
     # What people put on the old version stays theirs.
