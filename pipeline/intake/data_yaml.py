@@ -162,7 +162,7 @@ def _check_bytes(path: Path, most: int, wanted: str) -> None:
 
 
 def _refuse_arguments(path: Path, content: Any) -> None:
-    """The only YAML file in the folder of a training, with `val: true`."""
+    """Raise InputError of a training's args.yaml: the only YAML file in its folder, `val: true`."""
     if isinstance(content, dict) and content.get("mode") and content.get("data"):
         raise InputError(
             f"Expected a data.yaml, got {path}, the arguments of a training. Give the data.yaml "
