@@ -497,7 +497,8 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     publish(workspace, PUBLICATION)
     repository.push("Published")
     newer = repository.clone(tmp_path / "newer")
-    publish(newer, TWO)
+    elsewhere = TWO.mlflow.model_copy(update={"tracking_uri": "https://mlflow.example.com"})
+    publish(newer, TWO.model_copy(update={"mlflow": elsewhere}))
     git(newer.root, "commit", "--quiet", "--all", "--message=Published", name="Grace")
     git(newer.root, "push", "--quiet", "origin", "HEAD:main")
     if own:
@@ -516,8 +517,10 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     # The same came by another commit, as after a merge request that was squashed.
     git(workspace.root, "checkout", "--quiet", "origin/main", "--", "release/records")
     git(workspace.root, "commit", "--quiet", "--message=Squashed")
-    (found,) = status(workspace, None).statuses
-    assert not found.behind
+    overview = status(workspace, None)
+    assert not overview.statuses[0].behind
+    (entry,) = overview.entries.values()
+    assert (entry.version, entry.tracking_uri) == (2, "sqlite:///mlflow.db")
     # Nobody has a newer one than who published just now.
     git(workspace.root, "reset", "--quiet", "--hard", "origin/main")
     publish(workspace, PUBLICATION)

@@ -1285,7 +1285,9 @@ def test_a_release_that_this_mlflow_does_not_have(workspace: Workspace) -> None:
     client.delete_registered_model_alias(NAME, "candidate")
     for version in client.search_model_versions(f"name = '{NAME}'"):
         client.delete_model_version(NAME, version.version)
-    (said,) = status(workspace, TARGET).differ
+    found = status(workspace, TARGET)
+    (said,) = found.differ
+    assert found.entries == {}
     assert f"run `release publish --target {TARGET}` where its engine is" in said
     assert "--repair" not in said
     publish(workspace, TARGET, "tiny-fp16", _quiet)
