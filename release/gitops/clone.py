@@ -12,6 +12,8 @@ from release.gitops.branch import Snapshot
 from release.gitops.git import CannotWrite, GitFailed, git
 
 PULL = "`git pull`"
+REBASE = "`git pull --rebase --autostash`"
+"""Without the last word git does nothing while anything lies changed."""
 MOST = 3
 """Files that are named."""
 
@@ -56,7 +58,7 @@ def pull(snapshot: Snapshot) -> str:
     try:
         git(snapshot.gitops.folder, "merge-base", "--is-ancestor", "HEAD", snapshot.commit)
     except GitFailed:
-        return "`git pull --rebase`"
+        return REBASE
     return PULL
 
 
@@ -105,9 +107,9 @@ def way_to(snapshot: Snapshot, then: str | None = None) -> str:
     """What to do about files that are changed here and that the branch changes too, whoever changed
     them: a git that was killed may have written half of one. What brings the branch here comes
     `then`, or where there are none: `pull`, unless it is given."""
-    then = then or pull(snapshot)
+    folder, then = snapshot.gitops.folder, then or pull(snapshot)
     try:
-        folder = snapshot.gitops.folder
+        then += _where_it_stops(snapshot) if then == REBASE else ""
         touched = _touched(folder)
         found = sorted(_differing(folder, snapshot.commit) & touched.keys())
     except GitFailed as error:
@@ -124,6 +126,23 @@ def way_to(snapshot: Snapshot, then: str | None = None) -> str:
     return (
         f"{shlex.join(found[:MOST])}{more} changed here, and the branch changes it too. Where "
         f"nobody needs that (see `git diff`), {', '.join(away)}, then {then}"
+    )
+
+
+def _where_it_stops(snapshot: Snapshot) -> str:
+    """What to do at a record, or a ring's file, that the clone's own commits and the branch have
+    otherwise than each other, as where it was committed before `release push` wrote into it."""
+    folder, left = snapshot.gitops.folder, snapshot.left_at()
+    both = _differing(folder, snapshot.commit)
+    if left is not None:
+        both &= _differing(folder, left.commit) & _differing(folder, snapshot.commit, left.commit)
+    names = [name for name in sorted(both) if name.startswith(f"{snapshot.gitops.prefix}release/")]
+    if left is None or not names:
+        return ""
+    files = shlex.join(names)
+    return (
+        f"; where that stops at a conflict, `git checkout --ours -- {files}` and `git add {files}` "
+        "take what the branch has, then `git rebase --continue`"
     )
 
 
@@ -169,8 +188,8 @@ def _written_before(folder: Path, commit: str) -> set[str]:
     return found if ours else set()
 
 
-def _differing(folder: Path, commit: str) -> set[str]:
-    return set(_names(git(folder, "diff", "--name-only", "--no-renames", "-z", "HEAD", commit)))
+def _differing(folder: Path, commit: str, other: str = "HEAD") -> set[str]:
+    return set(_names(git(folder, "diff", "--name-only", "--no-renames", "-z", other, commit)))
 
 
 def _touched(folder: Path) -> dict[str, str]:

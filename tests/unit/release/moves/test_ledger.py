@@ -273,7 +273,7 @@ def test_a_clone_that_is_behind_would_change_nothing(
     by_push = f"meter on {TARGET}: {{}}, by a push of this clone"
     assert by_push.format("pilot") not in run("diff").stdout
     lines = run("status").stdout.splitlines()
-    assert "             in this clone -, as before; `git pull --rebase`" in lines
+    assert "             in this clone -, as before; `git pull --rebase --autostash`" in lines
     repository.put(TWO, "canary")
     assert by_push.format("canary") in run("diff").stdout.splitlines()
     assert by_push.format("pilot") not in run("diff").stdout

@@ -207,13 +207,35 @@ def test_a_clone_with_commits_of_its_own(
     if changed:
         path.write_text(repository.at(f"{ONE}/canary/release.yaml") + "\n")
     said = run(*promote("pilot")).output
-    assert "`git pull --rebase`" in said
+    assert "`git pull --rebase --autostash`" in said
     if changed:
-        assert ", then `git pull --rebase`" in said
+        assert ", then `git pull --rebase --autostash`" in said
         assert git(repository.root, "diff", "--cached", "--name-only") == ""
         path.unlink()
-    git(repository.root, "pull", "--quiet", "--rebase", "origin", "main")
+    git(repository.root, "pull", "--quiet", "--rebase", "--autostash", "origin", "main")
     assert path.read_text().strip() == repository.at(f"{ONE}/pilot/release.yaml")
+    assert (repository.root / "mine").exists()
+
+
+def test_a_clone_whose_own_commit_has_a_file_otherwise(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    """A rebase stops there, at a record for example that was committed before it was pushed."""
+    path = repository.root / ONE / "pilot" / "release.yaml"
+    path.write_text("image: {tag: mine}\n")
+    (repository.root / "mine").write_text("mine\n")
+    git(repository.root, "add", str(path), "mine")
+    git(repository.root, "commit", "--quiet", "--message=Mine")
+    said = run(*promote("pilot")).output
+    name = path.relative_to(repository.root)
+    assert f"`git checkout --ours -- {name}` and `git add {name}` take what the branch has" in said
+    git(repository.root, "fetch", "--quiet", "origin")
+    with pytest.raises(AssertionError, match="CONFLICT"):
+        git(repository.root, "rebase", "--quiet", "origin/main")
+    git(repository.root, "checkout", "--ours", "--", str(name))
+    git(repository.root, "add", str(name))
+    git(repository.root, "-c", "core.editor=true", "rebase", "--continue")
+    assert path.read_text() == repository.at(f"{ONE}/pilot/release.yaml") + "\n"
     assert (repository.root / "mine").exists()
 
 
