@@ -50,7 +50,7 @@ from release.registry.surroundings import (
     service_errors,
     silence,
 )
-from release.registry.trouble import deleted, not_kept
+from release.registry.trouble import deleted, no_more, not_kept
 from release.registry.uri import (
     LOCAL_STORE,
     REGISTRY,
@@ -189,10 +189,12 @@ class Store:
 
     def deleted_run(self, registered_model: str, release: str) -> str:
         """How to bring a release's run back out of MLflow's trash, or its experiment, which has the
-        run come along; empty where neither is there."""
-        run = self._run_of(self._find_version(registered_model, release))
+        run come along, or what to do where `mlflow gc` took it; empty where it is there."""
+        version = self._find_version(registered_model, release)
+        run = self._run_of(version)
         if run is None:
-            return ""
+            number = version.run_id if version else None
+            return no_more(release, number, self._asked.tracking) if number else ""
         of = if_there(self._client.get_experiment, run.info.experiment_id)
         if of is not None and of.lifecycle_stage == "deleted":
             name, number = f"experiment {of.name}", str(of.experiment_id)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from engines.streams import without_queries
 from release.registry.asked import Asked
 from release.registry.uri import REGISTRY, TRACKING, without_credentials, without_secrets
+from release.tags import parse_tag
 
 _PACKAGES = {
     "boto3": "boto3",
@@ -271,6 +272,16 @@ def deleted(kind: str, name: str, number: str, uri: str) -> str:
         f"Expected {name} in MLflow at {shown}, but it was deleted there. Bring it back with "
         f"`MLFLOW_TRACKING_URI={shlex.quote(shown)} mlflow {kind} restore {option} {number}`, then "
         "run the same command again."
+    )
+
+
+def no_more(release: str, run: str, uri: str) -> str:
+    """The sentence for a run that nobody can bring back."""
+    return (
+        f"Expected run {run} of {release} in MLflow at {without_credentials(uri)}, but it is not "
+        f"there any more, as after `mlflow gc`. `release publish --target "
+        f"{parse_tag(release).target}` where its engine is makes it anew. Where that is gone too, "
+        "git has the figures."
     )
 
 

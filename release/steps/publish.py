@@ -46,6 +46,7 @@ from release.say import Say
 from release.tags import make_tag
 
 ALIAS = "candidate"
+_FOLLOW = " (`release status --repair` lets the rings' aliases follow)"
 
 
 class Published(NamedTuple):
@@ -209,7 +210,7 @@ def _tell_mlflow(
             for model in {row.model for row in config.engines.values()}
         }
         publications = [
-            _publish_one(store, config, judged, submission, say)
+            _publish_one(store, workspace, config, judged, submission, say)
             for judged, submission in zip(passed, submissions, strict=True)
         ]
         kept = as_published(workspace, config, before.values(), [*publications, *others])
@@ -263,7 +264,12 @@ def _was_published(workspace: Workspace, target: str) -> bool:
 
 
 def _publish_one(
-    store: Store, config: TargetConfig, judged: JudgedEngine, submission: Submission, say: Say
+    store: Store,
+    workspace: Workspace,
+    config: TargetConfig,
+    judged: JudgedEngine,
+    submission: Submission,
+    say: Say,
 ) -> Publication:
     known = store.version_of(submission.registered_model, submission.release)
     whole = known is not None and store.has_files(submission)
@@ -273,8 +279,10 @@ def _publish_one(
     if known is not None and entry.version != known:
         how = (
             f"published before as version {known}, whose model or run was deleted: version "
-            f"{entry.version} (`release status --repair` lets the rings' aliases follow)"
+            f"{entry.version}{_FOLLOW}"
         )
+    elif known is None and publication_path(workspace, submission.release).is_file():
+        how = f"published before, but not to this MLflow: version {entry.version}{_FOLLOW}"
     elif known is not None:
         how = "published before"
         how += ", and measured again since, which is a run of its own," if later else ""

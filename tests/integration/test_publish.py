@@ -557,6 +557,7 @@ def test_another_store_leaves_the_records_as_they_are(
     publish(workspace, TARGET, "tiny-fp16", said.append)
     assert _candidate_in_mlflow(workspace) == "tiny-fp16"
     assert any("its record stays as it is" in line for line in said)
+    assert sum("not to this MLflow: version 1 (`release status --repair`" in it for it in said) == 1
     publish(workspace, TARGET, None, _quiet)
     assert _candidate_in_mlflow(workspace) == "tiny-fp16"
     assert _files(workspace) == records
@@ -1347,6 +1348,21 @@ def test_a_deleted_run_is_named_with_the_command(workspace: Workspace) -> None:
     _client(workspace).delete_experiment(number)
     (said,) = status(workspace, TARGET).differ
     assert f"mlflow experiments restore --experiment-id {number}" in said
+
+
+def test_a_run_that_mlflow_gc_took_is_named_until_it_is_published_again(
+    workspace: Workspace,
+) -> None:
+    published = publish(workspace, TARGET, None, _quiet)
+    candidate = published.candidates.candidates[MODEL].release
+    (run,) = (it.mlflow.run_id for it in published.publications if it.release == candidate)
+    _client(workspace).delete_run(run)
+    _client(workspace)._tracking_client.store._hard_delete_run(run)  # as `mlflow gc` does
+    (said,) = status(workspace, TARGET).differ
+    assert said.startswith(f"Expected run {run} of {candidate} in MLflow at sqlite:///")
+    assert f"`release publish --target {TARGET}` where its engine is" in said
+    publish(workspace, TARGET, None, _quiet)
+    assert status(workspace, TARGET).differ == ()
 
 
 def test_a_removed_model_is_no_candidate(workspace: Workspace) -> None:
