@@ -109,9 +109,12 @@ def way_to(snapshot: Snapshot, then: str | None = None) -> str:
     `then`, or where there are none: `pull`, unless it is given."""
     folder, then = snapshot.gitops.folder, then or pull(snapshot)
     try:
-        then += _where_it_stops(snapshot) if then == REBASE else ""
+        left, base = snapshot.left_at(), "HEAD"
+        if then == REBASE and left is not None:
+            base = left.commit  # what only the clone's commits changed is in nobody's way
+            then += _where_it_stops(snapshot, base)
         touched = _touched(folder)
-        found = sorted(_differing(folder, snapshot.commit) & touched.keys())
+        found = sorted(_differing(folder, snapshot.commit, base) & touched.keys())
     except GitFailed as error:
         return f"git says: {error.sentence}; put that right (`git fsck` says more), then {then}"
     if not found:
@@ -129,15 +132,13 @@ def way_to(snapshot: Snapshot, then: str | None = None) -> str:
     )
 
 
-def _where_it_stops(snapshot: Snapshot) -> str:
+def _where_it_stops(snapshot: Snapshot, base: str) -> str:
     """What to do at a record, or a ring's file, that the clone's own commits and the branch have
     otherwise than each other, as where it was committed before `release push` wrote into it."""
-    folder, left = snapshot.gitops.folder, snapshot.left_at()
-    both = _differing(folder, snapshot.commit)
-    if left is not None:
-        both &= _differing(folder, left.commit) & _differing(folder, snapshot.commit, left.commit)
+    folder, tip = snapshot.gitops.folder, snapshot.commit
+    both = _differing(folder, base) & _differing(folder, tip, base) & _differing(folder, tip)
     names = [name for name in sorted(both) if name.startswith(f"{snapshot.gitops.prefix}release/")]
-    if left is None or not names:
+    if not names:
         return ""
     files = shlex.join(names)
     return (

@@ -226,17 +226,19 @@ def test_a_clone_whose_own_commit_has_a_file_otherwise(
     (repository.root / "mine").write_text("mine\n")
     git(repository.root, "add", str(path), "mine")
     git(repository.root, "commit", "--quiet", "--message=Mine")
+    (repository.root / "mine").write_text("changed since, as no branch did\n")
     said = run(*promote("pilot")).output
+    assert "changed here" not in said
     name = path.relative_to(repository.root)
     assert f"`git checkout --ours -- {name}` and `git add {name}` take what the branch has" in said
     git(repository.root, "fetch", "--quiet", "origin")
     with pytest.raises(AssertionError, match="CONFLICT"):
-        git(repository.root, "rebase", "--quiet", "origin/main")
+        git(repository.root, "rebase", "--quiet", "--autostash", "origin/main")
     git(repository.root, "checkout", "--ours", "--", str(name))
     git(repository.root, "add", str(name))
     git(repository.root, "-c", "core.editor=true", "rebase", "--continue")
     assert path.read_text() == repository.at(f"{ONE}/pilot/release.yaml") + "\n"
-    assert (repository.root / "mine").exists()
+    assert "as no branch did" in (repository.root / "mine").read_text()
 
 
 @pytest.mark.parametrize("theirs", [None, "mine: 1\n"])
