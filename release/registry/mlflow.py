@@ -30,10 +30,10 @@ from engines.errors import InputError, ServiceError
 from release.records import MlflowEntry
 from release.registry import experiments, logged, runs, view
 from release.registry.asked import LONGEST_CALL, Asked, Asking, within
+from release.registry.databases import files_in_order
 from release.registry.description import heading
 from release.registry.runs import AGAIN, LOGGED, MEASUREMENT, NOTE, TAG
 from release.registry.saved import has_files, has_model, inputs, send_files, send_model
-from release.registry.sqlite import check_length, check_sqlite, follow_move
 from release.registry.submission import Submission
 from release.registry.surroundings import (
     IMPATIENT,
@@ -43,22 +43,17 @@ from release.registry.surroundings import (
     already_there,
     environment,
     if_there,
-    make_sqlite,
     no_more_than_silent,
     not_set_by_user,
-    reach_database,
     service_errors,
     silence,
 )
 from release.registry.trouble import deleted, no_more, not_kept
 from release.registry.uri import (
-    LOCAL_STORE,
     REGISTRY,
     TRACKING,
-    artifacts_folder,
     registry_uri,
     shown_uri,
-    sqlite_file,
     tracking_uri,
 )
 
@@ -371,10 +366,10 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
             stack.enter_context(no_more_than_silent(MOST_SILENT))
         from mlflow import MlflowClient
 
-        artifacts = asked.own = _files_in_order(root, uri, reading)
+        artifacts = asked.own = files_in_order(root, uri, reading)
         if registry != uri:
             asked.last = "registry"
-            _files_in_order(root, registry, reading)
+            files_in_order(root, registry, reading)
             asked.last = "tracking"
         with environment(impatient):
             limited = impatient == IMPATIENT
@@ -387,17 +382,3 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
             if registry != uri:
                 client.search_registered_models(max_results=1)
         yield Store(client, asked, shown, artifacts)
-
-
-def _files_in_order(root: Path, uri: str, reading: bool) -> Path | None:
-    """See that a store without a server can be used; gives its `artifacts_folder`."""
-    file, artifacts = sqlite_file(uri), artifacts_folder(root, uri)
-    if file is None and artifacts is not None:
-        reach_database(uri)
-    if file is not None:
-        check_length(file)
-        make_sqlite(file)
-        check_sqlite(file, reading=reading)
-        if artifacts is not None:
-            follow_move(file, artifacts, always=file == root / LOCAL_STORE)
-    return artifacts

@@ -284,7 +284,7 @@ def test_a_store_looks_for_files_of_a_clone_that_was_moved(
     saved: Any = Saved((tmp_path / "before" / "mlartifacts").as_uri())
     saved.search_experiments = lambda max_results: []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://host/mlflow")
-    monkeypatch.setattr("release.registry.mlflow.reach_database", lambda _: None)
+    monkeypatch.setattr("release.registry.databases.reach_database", lambda _: None)
     monkeypatch.setattr("mlflow.MlflowClient", lambda *_: saved)
     with pytest.raises(InputError, match="ln -s"), open_store(tmp_path / "now") as store:
         store._client.get_run("r")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from engines.errors import InputError, ServiceError
 from release.registry.asked import Asked
-from release.registry.surroundings import reach_database, service_errors
+from release.registry.databases import reach_database
+from release.registry.surroundings import service_errors
 from release.registry.trouble import deleted, missing_package, reason_of, refused
 from release.registry.uri import (
     artifacts_folder,
