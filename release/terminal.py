@@ -77,7 +77,7 @@ def show_status(overview: Overview) -> None:
             _show_ring(ring, found, overview)
     if not overview.statuses:
         line("None: no model has a candidate, or a folder in release/fleet, any more")
-    for sentence in overview.differ:
+    for sentence in overview.mlflow.differ:
         line(sentence)
     if overview.branch is None:
         line(f"Rings are as in this clone; what is pushed is not known: {overview.trouble}")
@@ -85,7 +85,7 @@ def show_status(overview: Overview) -> None:
 
 def _show_entry(candidate: Publication, overview: Overview) -> None:
     recorded = candidate.mlflow
-    entry = overview.entries.get(candidate.release, recorded)
+    entry = overview.mlflow.entries.get(candidate.release, recorded)
     line(f"  MLflow     {_entry(entry)}")
     if _entry(entry) != _entry(recorded):
         line(f"  {'':10} its record names {_entry(recorded)}, at {recorded.tracking_uri}")

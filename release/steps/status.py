@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engines.config.rings import load_rings
 from engines.config.workspace import Workspace
@@ -22,7 +22,6 @@ from release.moves.seen import Seen, see
 from release.packed import ImageRecord, read_image
 from release.records import (
     Candidates,
-    MlflowEntry,
     Publication,
     Quarantine,
     attestation_path,
@@ -109,10 +108,8 @@ class Overview:
     """Why not."""
     pull: str = PULL
     """The command that brings what the branch has."""
-    differ: tuple[str, ...] = ()
-    """Where MLflow's aliases are not what git says, a sentence each."""
-    entries: Mapping[str, MlflowEntry] = field(default_factory=dict)
-    """Release of a candidate to where MLflow has it now; its record says where it was published."""
+    mlflow: Answer
+    """Where it is not as git says, and where it has the candidates."""
 
 
 def status(workspace: Workspace, target: str | None, report: Report | None = None) -> Overview:
@@ -132,23 +129,15 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
         found = _statuses(workspace, chosen, None, workspace, None)
-        differ, entries = _ask(workspace, found, chosen.keys(), None)
-        trouble = str(error)
-        return Overview(
-            statuses=found, branch=None, trouble=trouble, differ=differ, entries=entries
-        )
+        answer = _ask(workspace, found, chosen.keys(), None)
+        return Overview(statuses=found, branch=None, trouble=str(error), mlflow=answer)
     with temporary_folder() as folder:
         # A clone may lack a quarantine, or that an engine FAILs, which the branch has.
         records = snapshot.export(folder, "release/records")
         found = _statuses(workspace, chosen, snapshot, records, report)
-    differ, entries = _ask(workspace, found, chosen.keys(), snapshot)
-    return Overview(
-        statuses=found,
-        branch=snapshot.gitops.shown,
-        differ=differ,
-        entries=entries,
-        pull=pull(snapshot),
-    )
+    answer = _ask(workspace, found, chosen.keys(), snapshot)
+    branch = snapshot.gitops.shown
+    return Overview(statuses=found, branch=branch, pull=pull(snapshot), mlflow=answer)
 
 
 def _ask(

@@ -468,21 +468,21 @@ def test_aliases_follow_git(
     (repository.root / ring_file("pilot")).unlink()
     repository.push("Nothing in pilot")
     nothing_else(repository.workspace)
-    (differ,) = status(repository.workspace, None).differ
+    (differ,) = status(repository.workspace, None).mlflow.differ
     assert "git's pilot is none, MLflow's alias v1.0" in differ
     repair(repository.workspace, None, said.append)
     assert aliases() == {"production": "1", "canary": "2"}
     # A model that was removed has none in any ring.
     shutil.rmtree(repository.root / "release/fleet/meter")
     repository.push("No meter any more")
-    found = status(repository.workspace, None).differ
+    found = status(repository.workspace, None).mlflow.differ
     assert [one.partition(" is none")[0].rpartition(" ")[2] for one in found] == [
         "canary",
         "production",
     ]
     repair(repository.workspace, None, said.append)
     assert aliases() == {}
-    assert status(repository.workspace, None).differ == ()
+    assert status(repository.workspace, None).mlflow.differ == ()
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["clone", "clone-with-its-own"])
@@ -509,7 +509,7 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     client.set_registered_model_alias(name, "candidate", "2")
     (found,) = status(workspace, None).statuses
     assert found.behind
-    assert not any("candidate" in one for one in status(workspace, None).differ)
+    assert not any("candidate" in one for one in status(workspace, None).mlflow.differ)
     said: list[str] = []
     repair(workspace, None, said.append)
     assert aliases()["candidate"] == "2"
@@ -519,7 +519,7 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     git(workspace.root, "commit", "--quiet", "--message=Squashed")
     overview = status(workspace, None)
     assert not overview.statuses[0].behind
-    (entry,) = overview.entries.values()
+    (entry,) = overview.mlflow.entries.values()
     assert (entry.version, entry.tracking_uri) == (2, "sqlite:///mlflow.db")
     # Nobody has a newer one than who published just now.
     git(workspace.root, "reset", "--quiet", "--hard", "origin/main")
@@ -546,7 +546,7 @@ def test_an_alias_of_another_repository_stays_there(
     assert aliases() == {"production": "1", "canary": "3", "pilot": "3"}
     assert f"MLflow's alias pilot of {name} names {theirs}, of which nothing is known" in said[1]
     assert not any("aliases of" in one for one in said)
-    canary, _ = status(repository.workspace, None).differ
+    canary, _ = status(repository.workspace, None).mlflow.differ
     assert canary.startswith(f"MLflow's alias canary of {name} names {theirs}")
     assert f"Here it is {TWO.release}. If a colleague" in canary
     # A release that was reverted, and its record with it, was one of this repository.
@@ -564,7 +564,7 @@ def test_a_clone_without_a_store_gets_none(repository: GitOpsRepository) -> None
     to_pilot(repository.workspace)
     assert not (repository.root / "mlflow.db").exists()
     nothing_else(repository.workspace)
-    (said,) = status(repository.workspace, None).differ
+    (said,) = status(repository.workspace, None).mlflow.differ
     assert said.startswith("MLflow was not asked: this clone has no store at sqlite:///mlflow.db.")
     assert not (repository.root / "mlflow.db").exists()
 
@@ -579,7 +579,7 @@ def test_a_clone_without_a_store_whose_rings_are_empty_is_told_nothing(
     for file in repository.root.glob("release/fleet/*/*/*/release.yaml"):
         file.unlink()
     repository.push("Nothing")
-    assert status(repository.workspace, None).differ == ()
+    assert status(repository.workspace, None).mlflow.differ == ()
 
 
 # --- clocks --------------------------------------------------------------------------------------

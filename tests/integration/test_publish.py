@@ -1243,7 +1243,7 @@ def test_a_deleted_version_is_made_again_and_said(workspace: Workspace) -> None:
     told = f"names run {entry.run_id}, version {entry.version}, at sqlite:///mlflow.db; here it is"
     assert [one for one in said if f"{told} run {again.run_id}, version {again.version}" in one]
     # Whoever only looks is shown what is there, not what the record named.
-    assert [*status(workspace, TARGET).entries.values()] == [again]
+    assert [*status(workspace, TARGET).mlflow.entries.values()] == [again]
 
 
 @pytest.mark.parametrize("what", ["model", "run", "experiment"])
@@ -1269,7 +1269,7 @@ def test_what_mlflow_gc_took_is_made_again(workspace: Workspace, what: str) -> N
     assert again.version != entry.version
     assert (again.run_id == entry.run_id) == (what == "model")
     assert any("whose model or run was deleted: version " in one for one in said)
-    assert [*status(workspace, TARGET).entries.values()] == [again]
+    assert [*status(workspace, TARGET).mlflow.entries.values()] == [again]
     assert not any("of which this clone has no record" in one for one in said)
     _load_candidate(workspace).predict(np.full((1, 128, 128, 3), 90, np.uint8))
     # What people put on the old version stays theirs.
@@ -1287,12 +1287,12 @@ def test_a_release_that_this_mlflow_does_not_have(workspace: Workspace) -> None:
     for version in client.search_model_versions(f"name = '{NAME}'"):
         client.delete_model_version(NAME, version.version)
     found = status(workspace, TARGET)
-    (said,) = found.differ
-    assert found.entries == {}
+    (said,) = found.mlflow.differ
+    assert found.mlflow.entries == {}
     assert f"run `release publish --target {TARGET}` where its engine is" in said
     assert "--repair" not in said
     publish(workspace, TARGET, "tiny-fp16", _quiet)
-    assert status(workspace, TARGET).differ == ()
+    assert status(workspace, TARGET).mlflow.differ == ()
 
 
 def test_no_alias_stays_on_what_a_ring_no_longer_runs(workspace: Workspace) -> None:
@@ -1312,14 +1312,14 @@ def test_an_alias_that_was_moved_to_somebody_elses_version(workspace: Workspace)
     client = _client(workspace)
     theirs = client.create_model_version(NAME, source=workspace.root.as_uri()).version
     client.set_registered_model_alias(NAME, "candidate", theirs)
-    (said,) = status(workspace, TARGET).differ
+    (said,) = status(workspace, TARGET).mlflow.differ
     assert f"MLflow's alias version {theirs} of no release" in said
     told: list[str] = []
     publish(workspace, TARGET, "tiny-fp16", told.append)
     assert any(f"candidate named version {theirs} of no release until now" in one for one in told)
     client.set_registered_model_alias(NAME, "candidate", theirs)
     point(workspace, candidates_by_place(workspace, TARGET), _quiet)
-    assert status(workspace, TARGET).differ == ()
+    assert status(workspace, TARGET).mlflow.differ == ()
 
 
 def test_an_alias_of_a_version_that_is_gone(workspace: Workspace) -> None:
@@ -1327,10 +1327,10 @@ def test_an_alias_of_a_version_that_is_gone(workspace: Workspace) -> None:
     publish(workspace, TARGET, "tiny-fp16", _quiet)
     with contextlib.closing(sqlite3.connect(workspace.root / "mlflow.db")) as store, store:
         assert store.execute("UPDATE registered_model_aliases SET version = 99").rowcount == 1
-    (said,) = status(workspace, TARGET).differ
+    (said,) = status(workspace, TARGET).mlflow.differ
     assert "MLflow's alias version 99 that was deleted. Run `release status --repair`" in said
     point(workspace, candidates_by_place(workspace, TARGET), _quiet)
-    assert status(workspace, TARGET).differ == ()
+    assert status(workspace, TARGET).mlflow.differ == ()
 
 
 def test_a_deleted_run_is_named_with_the_command(workspace: Workspace) -> None:
@@ -1341,12 +1341,12 @@ def test_a_deleted_run_is_named_with_the_command(workspace: Workspace) -> None:
     with pytest.raises(InputError, match=f"mlflow runs restore --run-id {run}"):
         publish(workspace, TARGET, None, _quiet)
     # Whoever only looks is told too.
-    (said,) = status(workspace, TARGET).differ
+    (said,) = status(workspace, TARGET).mlflow.differ
     assert f"mlflow runs restore --run-id {run}" in said
     # Of a deleted experiment the run alone led into the next refusal.
     number = _client(workspace).get_run(run).info.experiment_id
     _client(workspace).delete_experiment(number)
-    (said,) = status(workspace, TARGET).differ
+    (said,) = status(workspace, TARGET).mlflow.differ
     assert f"mlflow experiments restore --experiment-id {number}" in said
 
 
@@ -1358,21 +1358,21 @@ def test_a_run_that_mlflow_gc_took_is_named_until_it_is_published_again(
     (run,) = (it.mlflow.run_id for it in published.publications if it.release == candidate)
     _client(workspace).delete_run(run)
     _client(workspace)._tracking_client.store._hard_delete_run(run)  # as `mlflow gc` does
-    (said,) = status(workspace, TARGET).differ
+    (said,) = status(workspace, TARGET).mlflow.differ
     assert said.startswith(f"Expected run {run} of {candidate} in MLflow at sqlite:///")
     assert f"`release publish --target {TARGET}` where its engine is" in said
     publish(workspace, TARGET, None, _quiet)
-    assert status(workspace, TARGET).differ == ()
+    assert status(workspace, TARGET).mlflow.differ == ()
 
 
 def test_a_removed_model_is_no_candidate(workspace: Workspace) -> None:
     publish(workspace, TARGET, None, _quiet)
     remove_model(workspace, MODEL, force=True)
-    (said,) = status(workspace, TARGET).differ
+    (said,) = status(workspace, TARGET).mlflow.differ
     assert said.startswith(f"{MODEL} on {TARGET}: git's candidate is none, MLflow's alias v1.0-")
     assert "`release status --repair`" in said
     point(workspace, candidates_by_place(workspace, TARGET), _quiet)
-    assert status(workspace, TARGET).differ == ()
+    assert status(workspace, TARGET).mlflow.differ == ()
     assert "candidate" not in _client(workspace).get_registered_model(NAME).aliases
 
 
@@ -1483,13 +1483,13 @@ def _bad_server(answer: str) -> Iterator[str]:
 
 def test_status_says_where_mlflow_differs_from_git(workspace: Workspace) -> None:
     published = publish(workspace, TARGET, None, _quiet)
-    assert status(workspace, TARGET).differ == ()
+    assert status(workspace, TARGET).mlflow.differ == ()
     client = _client(workspace)
     client.delete_registered_model_alias(NAME, "candidate")
-    (said,) = status(workspace, TARGET).differ
+    (said,) = status(workspace, TARGET).mlflow.differ
     release = published.candidates.candidates[MODEL].release
     assert f"git's candidate is {release}, MLflow's alias is not there" in said
     assert "`release status --repair`" in said
     (workspace.root / "mlflow.db").rename(workspace.root / "elsewhere.db")
-    (said,) = status(workspace, TARGET).differ
+    (said,) = status(workspace, TARGET).mlflow.differ
     assert said.startswith("MLflow was not asked")

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from engines.config.workspace import Workspace
 from engines.records.manifest import Manifest
 from release.cli import commands
+from release.moves.aliases import Answer
 from release.packed import Base
 from release.records import publication_path
 from release.rollout.release_yaml import values_of
@@ -111,7 +112,7 @@ def test_tags_are_never_cut(
         ),
         rings={"canary": RingStatus(here=values, pushed=values), "pilot": RingStatus(here=None)},
     )
-    show_status(Overview(statuses=[status], branch="origin main"))
+    show_status(Overview(statuses=[status], branch="origin main", mlflow=Answer((), {})))
     words = capsys.readouterr().out.split()
     assert words.count(one.release) == 1
     assert words.count(IMAGE.digest) == 2
@@ -131,10 +132,10 @@ def test_where_mlflow_has_the_candidate_now(capsys: pytest.CaptureFixture[str]) 
     status = Status(
         model=PUBLICATION.model, target=PUBLICATION.target, candidate=PUBLICATION, rings={}
     )
-    overview = Overview(statuses=[status], branch="origin main")
+    overview = Overview(statuses=[status], branch="origin main", mlflow=Answer((), {}))
     show_status(overview)
     assert "its record" not in capsys.readouterr().out
-    show_status(replace(overview, entries={PUBLICATION.release: entry}))
+    show_status(replace(overview, mlflow=Answer((), {PUBLICATION.release: entry})))
     lines = [one.strip() for one in capsys.readouterr().out.splitlines()]
     assert lines[2] == f"MLflow     {entry.registered_model} version 3, run {'e' * 32}"
     assert f"its record names {entry.registered_model} version {recorded.version}" in lines[3]
@@ -235,5 +236,5 @@ def test_server_down(
 
 
 def test_the_last_model_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
-    show_status(Overview(statuses=[], branch="origin main"))
+    show_status(Overview(statuses=[], branch="origin main", mlflow=Answer((), {})))
     assert "None: no model has a candidate" in capsys.readouterr().out

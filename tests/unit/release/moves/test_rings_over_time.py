@@ -278,12 +278,14 @@ class OverTime(RuleBasedStateMachine):
             pushed = {ring: at.pushed for ring, at in one.rings.items()}
             told = {ring: parse_tag(at.image.tag).name if at else "" for ring, at in pushed.items()}
             assert told == rings
-            differing = [sentence for sentence in found.differ if "candidate" not in sentence]
+            differing = [
+                sentence for sentence in found.mlflow.differ if "candidate" not in sentence
+            ]
             assert not differing
             if workspace is self.builder:
                 # Somebody may have reverted the commit of its records.
                 same = self.store.release_at(NAME, "candidate") == self.candidate()
-                assert same or found.differ or one.behind
+                assert same or found.mlflow.differ or one.behind
 
 
 OverTime.TestCase.settings = settings(
@@ -303,7 +305,7 @@ def test_a_candidate_of_mlflow_where_none_passes_any_more() -> None:
             state.release(precision, "FAIL", 5, rebuilt=False, only=False, push=None, pull=False)
         assert state.store.release_at(NAME, "candidate") == ""
         state.store.point_alias(NAME, "candidate", version)
-        (told,) = status(state.builder, None).differ
+        (told,) = status(state.builder, None).mlflow.differ
         assert f"git's candidate is none, MLflow's alias {before}. Run `release status" in told
         repair(state.builder, None, state.said.append)
         assert state.store.release_at(NAME, "candidate") == ""
