@@ -25,15 +25,20 @@ class Brought:
 
 
 def read_split(
-    path: Path, weights: Path, checkpoint: CheckpointFacts, *, single_class: bool
+    path: Path,
+    weights: Path,
+    checkpoint: CheckpointFacts,
+    *,
+    single_class: bool,
+    settled: bool = False,
 ) -> Split:
     """The three sets of a data.yaml; with `single_class` every object is of the checkpoint's one
-    class. Raises InputError where its classes are not those of `weights`."""
+    class. Raises InputError as `check_data_names`, where its classes are not those of `weights`."""
     data = read_data_yaml(path)
     if single_class:
         check_one_class(weights, checkpoint)
         data = as_one_class(data, checkpoint.classes)
-    check_data_names(weights, path, data.names, checkpoint)
+    check_data_names(weights, path, data.names, checkpoint, settled=settled)
     return split(data)
 
 

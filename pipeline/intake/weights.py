@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,9 +34,12 @@ def check_stride(weights: Path, imgsz: tuple[int, int], checkpoint: CheckpointFa
 
 
 def check_data_names(
-    weights: Path, data: Path, names: Sequence[str], checkpoint: CheckpointFacts
+    weights: Path, data: Path, names: Sequence[str], checkpoint: CheckpointFacts, *, settled: bool
 ) -> None:
-    """Raise InputError unless `names`, those of the file `data`, are the checkpoint's classes."""
+    """Raise InputError unless `names`, those of the file `data`, are the checkpoint's classes.
+
+    Where they are `settled`, a model has the checkpoint's: only the data can be called otherwise.
+    """
     classes = checkpoint.classes
     if checkpoint.single_cls and len(names) > 1:
         raise InputError(
@@ -44,10 +48,16 @@ def check_data_names(
             "--single-class, which maps every label to that class."
         )
     if difference := names_differ(names, classes):
+        otherwise = called_otherwise(weights, names, classes)
+        if settled and otherwise:
+            own = json.dumps(classes, ensure_ascii=False)
+            otherwise = (
+                ", or, where these are the same classes under other names, write those that the "
+                f"model has into it: `names: {own}`"
+            )
         raise InputError(
             f"Expected the classes of {data} to be those that {weights} was trained on, in "
-            f"the same order, but {difference}. Use the data.yaml of the training"
-            f"{called_otherwise(weights, names, classes)}."
+            f"the same order, but {difference}. Use the data.yaml of the training{otherwise}."
         )
 
 

@@ -110,7 +110,7 @@ def _new_data(
         yield None
         return
     _refuse_loss(workspace, there)
-    divided = read_split(new.data, weights, checkpoint, single_class=new.single_class)
+    divided = read_split(new.data, weights, checkpoint, single_class=new.single_class, settled=True)
     with temporary_folder(there) as beside:
         with atomic_folder(beside / there.name) as folder:
             sets = copy_sets(folder, divided, checkpoint)

@@ -120,7 +120,7 @@ def test_class_names_are_read_as_they_were_written(
     classes = (f"a{odd}b", *CLASSES[1:])
     whole = vars(step.inspect_checkpoint(tmp_path / "best.pt")) | {"classes": classes}
     monkeypatch.setattr(step, "inspect_checkpoint", lambda _: SimpleNamespace(**whole))
-    monkeypatch.setattr("pipeline.intake.brought.check_data_names", lambda *_: None)
+    monkeypatch.setattr("pipeline.intake.brought.check_data_names", lambda *_, **__: None)
     add_model(workspace, new(tmp_path, data))
     assert load_model(workspace, "helmets").classes == classes
 

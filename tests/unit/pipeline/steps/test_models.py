@@ -549,7 +549,8 @@ def test_new_data_under_the_next_version(
 @pytest.mark.parametrize(
     ("names", "single_class", "weights", "said"),
     [
-        ("[vest, helmet]", False, None, "class 0 is 'vest' against 'helmet'"),
+        ("[vest, helmet]", False, None, "class 0 is 'vest' against 'helmet'.*of the training\\.$"),
+        ("[Helm, vest]", False, None, r'into it: `names: \["helmet", "vest"\]`\.$'),
         ("[helmet, vest]", True, None, "to know one class for --single-class"),
         (
             "[helmet, vest]",
