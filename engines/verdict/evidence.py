@@ -60,6 +60,7 @@ def read_evidence(workspace: Workspace, target: str, engine: str) -> Evidence:
     )
     _check_place(evidence, target, engine)
     folder.check_measured(evidence.manifest, evidence.benchmark, evidence.evaluation)
+    _check_threshold(evidence)
     _check_golden(evidence)
     _check_batch_1(evidence)
     _check_device(evidence)
@@ -97,6 +98,19 @@ def _check_place(evidence: Evidence, target: str, engine: str) -> None:
         raise InputError(
             f"Expected {evidence.folder.file(Manifest)} to be of {engine} on {target}, got that "
             f"of {manifest.engine} on {manifest.target}. {build_again(target, engine)}"
+        )
+
+
+def _check_threshold(evidence: Evidence) -> None:
+    """Refuse an evaluation at another confidence: with a new one in the row the engine can be built
+    anew byte for byte."""
+    manifest, measured = evidence.manifest, evidence.evaluation.confidence_threshold
+    if measured != manifest.thresholds.confidence:
+        raise InputError(
+            f"Expected {evidence.folder.file(Evaluation)} to be of detections at a confidence of "
+            f"{manifest.thresholds.confidence:g} or more, which the engine was built with, but it "
+            f"is at {measured:g}. Run `{Evaluation.written_by} {manifest.engine} --target "
+            f"{manifest.target}`."
         )
 
 

@@ -11,6 +11,7 @@ from engines.errors import InputError
 from engines.files import listed
 from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
+from engines.verdict.evidence import RECORDS
 from pipeline.repository.entries import engines_of, models_in_rows, named_models, targets_of
 from pipeline.repository.fleet import released_in
 from pipeline.repository.kept import holds_a_model_s
@@ -26,7 +27,7 @@ class ListedModel:
     """None where models/<name> has no sound model.yaml."""
     engines: dict[str, dict[str, str | None]]
     """Target to precision to what verdict.json says on this machine, with the version that it
-    speaks of where that is another; None without one of these weights."""
+    speaks of where that is another; None without one of these weights and of what lies there."""
     rings: tuple[str, ...]
     """`<target>/<ring>` of each ring that runs it."""
     problems: tuple[str, ...]
@@ -107,7 +108,10 @@ def _verdict(
 ) -> str | None:
     with suppress(InputError):
         folder = workspace.engine(target, engine)
-        verdict, built = folder.read(Verdict).verdict, folder.read(Manifest)
+        judged, built = folder.read(Verdict), folder.read(Manifest)
+        if any(folder.sha256(name) != judged.judged.get(name) for name in RECORDS):
+            return None  # It was built or measured again, and not judged since.
+        verdict = judged.verdict
         if model is None or model.version != built.model_version:
             return f"{verdict} of {built.model_version}"
         return verdict if model.weights.sha256 == built.source.weights_sha256 else None

@@ -174,6 +174,15 @@ def test_the_verdict_names_the_files_that_it_is_about(laid_out: Workspace) -> No
     )
 
 
+def test_an_evaluation_at_another_confidence_is_refused(laid_out: Workspace) -> None:
+    """As after `build` with a new threshold in the row, which gives the same bytes."""
+    folder = laid_out.engine(TARGET, ENGINE)
+    evaluation = folder.read(Evaluation)
+    folder.write(evaluation.model_copy(update={"confidence_threshold": 0.3}))
+    with pytest.raises(InputError, match=rf"is at 0.3. Run `pipeline evaluate {ENGINE} "):
+        gate(laid_out, TARGET, ENGINE)
+
+
 @pytest.mark.parametrize("content", [b"frames of another evaluation", None])
 def test_golden_frames_of_another_evaluation_are_refused(
     laid_out: Workspace, content: bytes | None
