@@ -18,7 +18,7 @@ from engines.records.record import refuse_conflict
 _DVC = (sys.executable, "-m", "dvc")
 _IN_THE_WAY = (
     "Where it names unsaved files, they stand in the way: move them, or let them go with `dvc "
-    "checkout --force` and the .dvc file of theirs, then `pipeline pull` again"
+    "checkout --force` and their paths, then `pipeline pull` again"
 )
 
 MOST_LINES = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,24 @@ def test_a_new_clone_without_a_remote_is_not_told_every_file(
     assert said[0] == "ERROR: Checkout failed for following targets:"
     assert "(and 15 lines more)" in said
     assert len(said) == 9
+
+
+def test_files_of_dvc_s_stages_that_stand_in_the_way_can_be_let_go(tmp_path: Path) -> None:
+    """As the tables that `pipeline report` writes, after `git revert`: no .dvc file is theirs."""
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True
+    )
+    (tmp_path / "dvc.yaml").write_text("stages: {report: {cmd: echo a > a.csv, outs: [a.csv]}}")
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / "a.csv").unlink()
+    (tmp_path / "a.csv").write_text("written by hand")
+    with pytest.raises(InputError) as refused:
+        dvc_pull(Workspace(root=tmp_path), ["report"])
+    (command,) = re.findall(r"`(dvc checkout --force)` and their paths", str(refused.value))
+    run = [sys.executable, "-m", *command.split(), "a.csv"]
+    subprocess.run(run, cwd=tmp_path, check=True)
+    dvc_pull(Workspace(root=tmp_path), ["report"])
+    assert (tmp_path / "a.csv").read_text() == "a\n"
 
 
 def test_a_reader_who_left_does_not_end_dvc(tmp_path: Path) -> None:
