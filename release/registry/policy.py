@@ -31,6 +31,7 @@ _RULES: dict[Policy, _Rule] = {
         order=lambda one: (one.frame_p50_ms, -one.map50_95, one.engine_bytes),
         words=lambda one: f"lowest frame p50 at batch 1, {one.frame_p50_ms:.2f} ms",
         noise=lambda one, margin: max(one.frame_p50_noise_ms, margin * one.frame_p50_ms),
+        no_more="better by no more than {noise:.2g} ms, which is chance",
     ),
     "most-accurate": _Rule(
         order=lambda one: (-one.map50_95, one.frame_p50_ms, one.engine_bytes),

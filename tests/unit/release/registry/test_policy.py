@@ -84,6 +84,7 @@ def test_another_precision_has_to_be_better_by_more_than_chance(
     assert chosen.engine == ("m-fp16" if stays else "m-int8")
     assert chosen.release == (before if stays else rival).release
     assert ("stays, since m-int8" in chosen.reason) == stays
+    assert (" ms, which is chance" in chosen.reason) == (stays and policy == "fastest")
 
 
 def test_of_engines_of_one_size_the_fastest_is_the_smallest() -> None:
