@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from engines.records.record import EngineRecord, Part, Sha256
+from engines.records.thresholds import Thresholds
 
 
 class Interval(Part):
@@ -61,6 +62,10 @@ class Evaluation(Accuracy, EngineRecord):
     file: ClassVar[str] = "evaluation.json"
     written_by: ClassVar[str] = "pipeline evaluate"
 
+    model_version: str | None = None
+    """The engine's. None in records that are older than this field, as of the next one."""
+    thresholds: Thresholds | None = None
+    """The engine's, by which its output became boxes."""
     pictures_sha256: Sha256 | None = None
     """Of the evaluation set, pictures and labels (`pipeline.intake.contents`): two engines can be
     compared where it is the same. None in records that are older than this field."""

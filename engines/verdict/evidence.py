@@ -60,7 +60,7 @@ def read_evidence(workspace: Workspace, target: str, engine: str) -> Evidence:
     )
     _check_place(evidence, target, engine)
     folder.check_measured(evidence.manifest, evidence.benchmark, evidence.evaluation)
-    _check_threshold(evidence)
+    _check_of_this_build(evidence)
     _check_golden(evidence)
     _check_batch_1(evidence)
     _check_device(evidence)
@@ -101,15 +101,17 @@ def _check_place(evidence: Evidence, target: str, engine: str) -> None:
         )
 
 
-def _check_threshold(evidence: Evidence) -> None:
-    """Refuse an evaluation at another confidence: with a new one in the row the engine can be built
-    anew byte for byte."""
-    manifest, measured = evidence.manifest, evidence.evaluation.confidence_threshold
-    if measured != manifest.thresholds.confidence:
+def _check_of_this_build(evidence: Evidence) -> None:
+    """Refuse an evaluation by other thresholds, or of another version of the model, as with new
+    data and the same weights: the engine is built anew byte for byte then."""
+    manifest, evaluation = evidence.manifest, evidence.evaluation
+    built = (manifest.model_version, manifest.thresholds)
+    evaluated = (evaluation.model_version, evaluation.thresholds)
+    if evaluated not in (built, (None, None)):
         raise InputError(
-            f"Expected {evidence.folder.file(Evaluation)} to be of detections at a confidence of "
-            f"{manifest.thresholds.confidence:g} or more, which the engine was built with, but it "
-            f"is at {measured:g}. Run `{Evaluation.written_by} {manifest.engine} --target "
+            f"Expected {evidence.folder.file(Evaluation)} to be of version {built[0]} of the model "
+            f"by {built[1]}, as the engine was built, but it is of version {evaluated[0]} by "
+            f"{evaluated[1]}. Run `{Evaluation.written_by} {manifest.engine} --target "
             f"{manifest.target}`."
         )
 

@@ -126,6 +126,8 @@ def _compare(
         target=target.target,
         engine_sha256=manifest.engine_sha256,
         **dict(got),
+        model_version=manifest.model_version,
+        thresholds=manifest.thresholds,
         pictures_sha256=set_sha256(basis.reference.contents),
         reference_map50_95=basis.reference_map50_95,
         map50_95_drop=basis.reference_map50_95 - got.map50_95,

@@ -174,12 +174,25 @@ def test_the_verdict_names_the_files_that_it_is_about(laid_out: Workspace) -> No
     )
 
 
-def test_an_evaluation_at_another_confidence_is_refused(laid_out: Workspace) -> None:
-    """As after `build` with a new threshold in the row, which gives the same bytes."""
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        ({"thresholds": {"confidence": 0.3}}, "by confidence=0.25 .* by confidence=0.3 "),
+        ({"thresholds": {"iou": 0.6}}, "iou=0.6"),
+        ({"thresholds": {"per_class": {"wheel": 0.1}}}, "'wheel': 0.1"),
+        ({"model_version": "0.9"}, "of version 0.9 by"),
+    ],
+)
+def test_an_evaluation_of_the_build_before_is_refused(
+    laid_out: Workspace, built: dict[str, Any], said: str
+) -> None:
+    """With new thresholds in the row, or other data of the same weights, the bytes are the same."""
     folder = laid_out.engine(TARGET, ENGINE)
-    evaluation = folder.read(Evaluation)
-    folder.write(evaluation.model_copy(update={"confidence_threshold": 0.3}))
-    with pytest.raises(InputError, match=rf"is at 0.3. Run `pipeline evaluate {ENGINE} "):
+    manifest = folder.read(Manifest)
+    other = {**built, "thresholds": manifest.thresholds.model_copy(update=built.get("thresholds"))}
+    of = {"model_version": manifest.model_version, **other}
+    folder.write(folder.read(Evaluation).model_copy(update=of))
+    with pytest.raises(InputError, match=rf"{said}.*Run `pipeline evaluate {ENGINE} "):
         gate(laid_out, TARGET, ENGINE)
 
 
