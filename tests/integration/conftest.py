@@ -28,6 +28,8 @@ from ruamel.yaml import YAML
 
 from engines.config.workspace import Workspace
 from engines.files import sha256_file
+from engines.machine.fingerprint import read_fingerprint
+from engines.records.fingerprint import Fingerprint
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -68,6 +70,12 @@ BUDGETS = {
     **{"map50_95_drop": 1.0, "confidence_shift": 1.0, "onnx_shift": 0.05},
     **{"memory_peak_mib": 16_384, "engine_size_mib": 64},
 }
+
+
+def probed() -> Fingerprint:
+    """What `pipeline probe` writes for TARGET here: of all packages of backends its own."""
+    found = read_fingerprint()
+    return found.model_copy(update={"backends": {"openvino": found.backends["openvino"]}})
 
 
 @dataclass(frozen=True, kw_only=True)

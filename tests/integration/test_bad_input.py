@@ -295,7 +295,7 @@ CASES = {
     "label that was changed after verify": Case(
         spoil=mislabelled("evaluation", "1 0.5 0.5 0.1 0.1\n"),
         words=EVALUATE,
-        said="there are pictures 1 with other labels",
+        said="pictures of it differ now: 1 with other labels",
     ),
     "set that was changed after quantize": Case(
         spoil=turned("calibration"), words=EVALUATE, said=f"Run `pipeline quantize {MODEL}` again"

@@ -40,6 +40,7 @@ from tests.integration.conftest import (
     TARGET,
     Clone,
     only_fp16,
+    probed,
     stages,
 )
 
@@ -156,7 +157,7 @@ def test_latencies_by_batch(first_run: tuple[Clone, str], engine: str) -> None:
 
 def test_device_and_report(first_run: tuple[Clone, str]) -> None:
     clone, said = first_run
-    assert Fingerprint.read(clone.out / "device.json") == read_fingerprint()
+    assert Fingerprint.read(clone.out / "device.json") == probed()
     for name in ("latency", "accuracy", "tradeoff"):
         text = (clone.out / "report" / f"{name}.csv").read_text()
         assert {row["engine"] for row in csv.DictReader(io.StringIO(text))} == set(ENGINES)
