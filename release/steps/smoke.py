@@ -78,15 +78,12 @@ def smoke(workspace: Workspace, tag: str, runtime: str | None, say: Say) -> Smok
         check_mountable()
     base = None if subject.image.base else _runtime(layout, subject.image, runtime)
     with ExitStack() as open_:
-        image = open_.enter_context(
-            taken_in(workspace.images, release, packed.manifest.config.digest)
-        )
+        image = open_.enter_context(taken_in(layout, release, packed))
         folder_of_keys = open_.enter_context(_mountable(keys))
         mounted, below = None, image
         if base is not None:
-            config = base[1].manifest.config.digest
             mounted = image
-            below = open_.enter_context(taken_in(workspace.images, base[0], config))
+            below = open_.enter_context(taken_in(layout, *base))
         folder = f"{MOUNT}/models" if mounted else "/models"
         command = ("runtime", "check", folder, "--rounds", str(ROUNDS))
         wanted = Run(

@@ -136,7 +136,8 @@ def release(
 ) -> Iterator[Release]:
     for name in ("CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"):
         monkeypatch.setenv(name, tools.environment[name])
-    workspace = Workspace(root=tmp_path / "clone")
+    # podman 4.3 makes an image's name of a path, in which there are no capitals.
+    workspace = Workspace(root=tmp_path / "Ada's Jetrail, müde")
     lay_out(workspace)
     row = workspace.target(TARGET) / "params.yaml"
     row.write_text(row.read_text() + "  tiny-fp32: {model: tiny, precision: fp32}\n")
