@@ -125,6 +125,13 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(data)
 
 
+def write_changed(path: Path, content: bytes | str) -> None:
+    """`write_atomic`, but nothing where it is there already: who may only read it needs no more."""
+    data = content.encode() if isinstance(content, str) else content
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomic(path, data)
+
+
 def write_kept(path: Path, content: bytes) -> None:
     """Write a file that people own, atomically: a link stays a link to the file that is written,
     and that keeps its mode, and its owner, group and ACL where the system lets us."""

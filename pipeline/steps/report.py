@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 
 from engines.config.target import BudgetSource, load_target
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, GateInvalid, InputError
-from engines.files import write_atomic
+from engines.files import write_changed
 from engines.records.benchmark import Benchmark
 from engines.records.folder import EngineFolder
 from engines.records.manifest import Manifest
@@ -40,16 +39,10 @@ def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdic
     judged = [load_judged(workspace, target_name, engine) for engine in here]
     rows = [(_summary(one), one.verdict) for one in judged]
     summaries = [summary for summary, _ in rows]
-    _write(folder / "accuracy.csv", table_text(map(_accuracy_row, summaries)))
-    _write(folder / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
-    _write(folder / "latency.csv", table_text(_latency_rows(judged)))
+    write_changed(folder / "accuracy.csv", table_text(map(_accuracy_row, summaries)))
+    write_changed(folder / "tradeoff.csv", table_text(map(_tradeoff_row, summaries)))
+    write_changed(folder / "latency.csv", table_text(_latency_rows(judged)))
     return rows
-
-
-def _write(path: Path, table: str) -> None:
-    """Nothing where it is there already: who may only read a clone sees its verdicts too."""
-    if not path.is_file() or path.read_bytes() != table.encode():
-        write_atomic(path, table)
 
 
 def _not_judged(workspace: Workspace, target_name: str) -> list[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engines.errors import InputError, WrongEngine
-from engines.files import TEMPORARY_PREFIX, atomic_path, write_atomic
+from engines.files import TEMPORARY_PREFIX, atomic_path, write_atomic, write_changed
 from release.image.layer import CHUNK_BYTES
 from release.image.oci import (
     INDEX,
@@ -235,9 +235,7 @@ class Layout:
     def add(self, data: bytes) -> str:
         """Keep a document; gives its digest."""
         digest = digest_of(data)
-        path = self.blob(digest)
-        if not path.is_file() or path.read_bytes() != data:
-            write_atomic(path, data)
+        write_changed(self.blob(digest), data)
         return digest
 
     def add_stream(self, chunks: Callable[[], Iterable[bytes]], media_type: str) -> Descriptor:
@@ -275,10 +273,7 @@ class Layout:
             "mediaType": INDEX,
             "manifests": [one.to_json() for one in manifests],
         }
-        data = to_bytes(document)
-        path = self.path / "index.json"
-        if not path.is_file() or path.read_bytes() != data:
-            write_atomic(path, data)
+        write_changed(self.path / "index.json", to_bytes(document))
 
 
 def _open_plain(path: Path) -> BinaryIO:

@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
     differ: tuple[str, ...]
     """Where its aliases name another release than git says, and where a release's run lies in its
-    trash, a sentence each; one where it could not be asked."""
+    trash or is gone, a sentence each; one where it could not be asked."""
     entries: dict[str, MlflowEntry]
     """Release to where it is there."""
 

@@ -139,10 +139,10 @@ def test_who_may_only_read_a_clone_sees_its_verdicts(
 ) -> None:
     assert report(paper_workspace, "PASS").exit_code == 0
 
-    def refuse(path: Path, _: str) -> None:
+    def refuse(path: Path, _: bytes) -> None:
         raise PermissionError(f"{path} is a colleague's")
 
-    monkeypatch.setattr(step, "write_atomic", refuse)
+    monkeypatch.setattr("engines.files.write_atomic", refuse)
     assert CliRunner().invoke(commands, ["report"]).exit_code == 0
 
 
