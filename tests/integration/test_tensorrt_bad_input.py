@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -336,9 +336,9 @@ def building(clone: Clone) -> Iterator[Build]:
 def builder_of(parent: int) -> int | None:
     """The child that has NVIDIA's parser loaded."""
     for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        maps = Path(f"/proc/{child}/maps")
-        if maps.exists() and "libtensorrt_onnxparser" in maps.read_text():
-            return int(child)
+        with suppress(FileNotFoundError, ProcessLookupError):  # others end meanwhile, as git's do
+            if "libtensorrt_onnxparser" in Path(f"/proc/{child}/maps").read_text():
+                return int(child)
     return None
 
 
