@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.backends.loading import device_differences
-from engines.config.target import Budgets
+from engines.config.target import Budgets, TargetConfig
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import describe
@@ -45,12 +45,14 @@ class Evidence:
         return {name: sha256 for name in names if (sha256 := self.folder.sha256(name))}
 
 
-def read_evidence(workspace: Workspace, target: str, engine: str) -> Evidence:
-    """The evidence on an engine.
+def read_evidence(workspace: Workspace, config: TargetConfig, engine: str) -> Evidence:
+    """The evidence on an engine of a target.
 
-    Raises InputError when a record is missing, is of another engine or was measured on another
-    device, and WrongEngine when the engine's file is not the manifest's.
+    Raises InputError when a record is missing, is of another engine, was measured on another device
+    or is not by what the target's row says now, and WrongEngine when the engine's file is not the
+    manifest's.
     """
+    target = config.target
     folder = workspace.engine(target, engine)
     evidence = Evidence(
         folder=folder,
@@ -64,6 +66,7 @@ def read_evidence(workspace: Workspace, target: str, engine: str) -> Evidence:
     _check_golden(evidence)
     _check_batch_1(evidence)
     _check_device(evidence)
+    _check_by_row(evidence, config)
     if problem := folder.altered(evidence.manifest):
         raise WrongEngine(
             f"Expected the engine that {folder.file(Manifest)} is of, but {problem}. "
@@ -154,3 +157,21 @@ def _check_device(evidence: Evidence) -> None:
             f"{manifest.target}` there, or `{Manifest.written_by} {manifest.engine} --target "
             f"{manifest.target}` here and measure again."
         )
+
+
+def _check_by_row(evidence: Evidence, config: TargetConfig) -> None:
+    """Refuse what was built or measured by a row that was edited since: a pod would report by other
+    thresholds than the commit of its release says, or the budgets be for other frames."""
+    manifest, benchmark = evidence.manifest, evidence.benchmark
+    for record, key, then, now in (
+        (Manifest, "backend", manifest.backend, config.backend),
+        (Manifest, "batch", manifest.batch, config.batch),
+        (Manifest, "evaluate", manifest.thresholds, config.evaluate),
+        (Benchmark, "benchmark.frame_size", benchmark.frame_size, config.benchmark.frame_size),
+    ):
+        if then != now:
+            raise InputError(
+                f"Expected {evidence.folder.file(record)} to be by the target's params.yaml, whose "
+                f"`{key}` is {now} now, but it is by {then}. "
+                f"{build_again(config.target, manifest.engine)}"
+            )

@@ -31,8 +31,8 @@ class JudgedEngine(Evidence):
 def load_judged(workspace: Workspace, target: str, engine: str) -> JudgedEngine:
     """The engine that lies there, with its verdict.
 
-    Raises InputError when it was not judged yet, or by other budgets than its target has now, and
-    WrongEngine when a file was changed after it was judged, the verdict itself among them.
+    Raises InputError when it was not built, measured and judged by what its target's row says now,
+    and WrongEngine when a file was changed after it was judged, the verdict itself among them.
     """
     config = load_target(workspace, target)
     config.engine(engine)
@@ -41,7 +41,7 @@ def load_judged(workspace: Workspace, target: str, engine: str) -> JudgedEngine:
     for name in RECORDS:
         _check_unchanged(folder, verdict, name, target)
     _check_unchanged(folder, verdict, folder.read(Manifest).engine_file, target)
-    evidence = read_evidence(workspace, target, engine)
+    evidence = read_evidence(workspace, config, engine)
     _check_verdict(evidence, verdict, config)
     return JudgedEngine(
         folder=folder,

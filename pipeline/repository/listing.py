@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
-from engines.errors import InputError
+from engines.errors import InputError, JetrailError
 from engines.files import listed
-from engines.records.manifest import Manifest
-from engines.records.verdict import Verdict
-from engines.verdict.evidence import RECORDS
+from engines.verdict.judged import load_judged
 from pipeline.repository.entries import engines_of, models_in_rows, named_models, targets_of
 from pipeline.repository.fleet import released_in
 from pipeline.repository.kept import holds_a_model_s
@@ -27,7 +25,7 @@ class ListedModel:
     """None where models/<name> has no sound model.yaml."""
     engines: dict[str, dict[str, str | None]]
     """Target to precision to what verdict.json says on this machine, with the version that it
-    speaks of where that is another; None without one of these weights and of what lies there."""
+    speaks of where that is another; None without one that is of these weights and that counts."""
     rings: tuple[str, ...]
     """`<target>/<ring>` of each ring that runs it."""
     problems: tuple[str, ...]
@@ -106,12 +104,11 @@ def _listed(workspace: Workspace, name: str) -> ListedModel:
 def _verdict(
     workspace: Workspace, target: str, engine: str, model: ModelConfig | None
 ) -> str | None:
-    with suppress(InputError):
-        folder = workspace.engine(target, engine)
-        judged, built = folder.read(Verdict), folder.read(Manifest)
-        if any(folder.sha256(name) != judged.judged.get(name) for name in RECORDS):
-            return None  # It was built or measured again, and not judged since.
-        verdict = judged.verdict
+    """The word that `release publish` would take; None where it would refuse it, as when the engine
+    was built or measured again and not judged since, or its target's row was edited."""
+    with suppress(JetrailError):
+        judged = load_judged(workspace, target, engine)
+        verdict, built = judged.verdict.verdict, judged.manifest
         if model is None or model.version != built.model_version:
             return f"{verdict} of {built.model_version}"
         return verdict if model.weights.sha256 == built.source.weights_sha256 else None

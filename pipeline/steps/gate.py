@@ -22,7 +22,7 @@ def gate(workspace: Workspace, target_name: str, engine: str) -> tuple[Verdict, 
     """
     target = load_target(workspace, target_name)
     target.engine(engine)
-    evidence = read_evidence(workspace, target_name, engine)
+    evidence = read_evidence(workspace, target, engine)
     for sentence in older(workspace, evidence.manifest):
         note(sentence)
     verdict = judge_evidence(evidence, target.budgets_of(engine), target.benchmark.soak_minutes)

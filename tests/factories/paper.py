@@ -112,8 +112,8 @@ def add_engine(
 
 def judge_again(workspace: Workspace, engine: str) -> str:
     """Write the verdict on what lies in the engine's folder now, as `pipeline gate` does."""
-    evidence = read_evidence(workspace, TARGET, engine)
     row = load_target(workspace, TARGET)
+    evidence = read_evidence(workspace, row, engine)
     verdict = judge_evidence(evidence, row.budgets_of(engine), row.benchmark.soak_minutes)
     evidence.folder.write(verdict)
     return verdict.verdict

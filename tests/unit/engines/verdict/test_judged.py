@@ -283,6 +283,43 @@ def test_engine_taken_out_of_the_target(workspace: Workspace, folder: EngineFold
         load_judged(workspace, TARGET, ENGINE)
 
 
+# --- the rest of the row --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "confidence: 0.25",
+            "confidence: 0.2",
+            r"manifest\.json to be by .*`evaluate` is conf.*=0\.2 ",
+        ),
+        (
+            "max_detections: 300}",
+            "max_detections: 300, per_class: {one: 0.5}}",
+            r"`evaluate` is .*'one': 0\.5.* now, but it is by .*per_class=\{\}\. Build and measure",
+        ),
+        ("opt: 4", "opt: 1", r"manifest\.json to be by .*`batch` is min=1 opt=1 max=8 now"),
+        (
+            "frame_size: [720, 1280]",
+            "frame_size: [1080, 1920]",
+            r"benchmark\.json to be by .*`benchmark\.frame_size` is \(1080, 1920\) now, but it is "
+            rf"by \(720, 1280\)\. .*dvc repro engines/targets/{TARGET}/dvc\.yaml",
+        ),
+    ],
+)
+def test_built_or_measured_by_a_row_that_was_edited_since(
+    workspace: Workspace, folder: EngineFolder, old: str, new: str, said: str
+) -> None:
+    """Neither the old verdict counts, nor can one be had without building or measuring again."""
+    params = workspace.target(TARGET) / "params.yaml"
+    params.write_text(params.read_text().replace(old, new))
+    with pytest.raises(InputError, match=said):
+        load_judged(workspace, TARGET, ENGINE)
+    with pytest.raises(InputError, match=said):
+        judge_again(workspace, ENGINE)
+
+
 # --- any edit ------------------------------------------------------------------------------------
 
 

@@ -42,7 +42,6 @@ from pipeline.steps.list_models import list_models
 from pipeline.steps.remove_model import remove_model
 from pipeline.steps.update_model import Change, update_model
 from pipeline.terminal.models import print_models, print_updated
-from tests.factories import records
 from tests.unit.pipeline.intake.test_dataset import put_image
 
 ROOT = Path(__file__).parents[4]
@@ -720,38 +719,6 @@ def test_the_list_says_what_there_is(helmets: Workspace) -> None:
         "meter-yolov8n`, or bring it back with `git checkout -- models/meter-yolov8n` and "
         "`pipeline pull`.",
     ]
-
-
-def judged_of(folder: Path, manifest_sha256: str) -> None:
-    judged = {"judged": {"manifest.json": manifest_sha256}}
-    records.verdict_with().model_copy(update=judged).write(folder / "verdict.json")
-
-
-def test_a_verdict_on_the_weights_of_before_says_so(helmets: Workspace) -> None:
-    of_engine = helmets.engine("x86-openvino", "helmets-fp16").path
-    model = load_model(helmets, "helmets")
-    for version, sha256, said in (
-        (model.version, model.weights.sha256, "PASS"),
-        ("1.8", model.weights.sha256, "PASS of 1.8"),
-        (model.version, "0" * 64, None),
-    ):
-        source = records.source().model_copy(update={"weights_sha256": sha256})
-        built = records.manifest(model="helmets", model_version=version, source=source)
-        built.write(of_engine / "manifest.json")
-        judged_of(of_engine, sha256_file(of_engine / "manifest.json"))
-        (one,) = [one for one in list_models(helmets) if one.name == "helmets"]
-        assert one.engines["x86-openvino"]["fp16"] == said
-
-
-def test_an_engine_that_was_not_judged_since_has_no_verdict(helmets: Workspace) -> None:
-    of_engine = helmets.engine("x86-openvino", "helmets-fp16").path
-    model = load_model(helmets, "helmets")
-    source = records.source().model_copy(update={"weights_sha256": model.weights.sha256})
-    built = records.manifest(model="helmets", model_version=model.version, source=source)
-    built.write(of_engine / "manifest.json")
-    judged_of(of_engine, "0" * 64)
-    (one,) = [one for one in list_models(helmets) if one.name == "helmets"]
-    assert one.engines["x86-openvino"]["fp16"] is None
 
 
 def test_a_model_that_params_does_not_name(helmets: Workspace) -> None:
