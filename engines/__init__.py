@@ -2,6 +2,7 @@
 
     errors, disks, files exit codes, what is wrong with a disk, atomic files
     entry, cli           where every command begins, an app that starts fast
+    completion           what a shell completes: the names that a clone has
     streams              stdout and stderr, also where nobody reads them any more
     records/             what is written down: the JSON files between the steps
     extras               which extra brings what is not installed here

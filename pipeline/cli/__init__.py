@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import reports_errors
 from pipeline.cli import models  # noqa: F401 it registers its commands
 from pipeline.cli.app import Engine, Model, Target, commands
@@ -71,6 +72,7 @@ def pull(
             "-t",
             help="Whose engines; repeat for more. Default: `target` of params.yaml.",
             show_default=False,
+            autocompletion=completion.targets,
         ),
     ] = None,
 ) -> None:
@@ -99,7 +101,9 @@ def ci(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Whose jobs; default: all targets that name a `runner_tag`.", show_default=False
+            help="Whose jobs; default: all targets that name a `runner_tag`.",
+            show_default=False,
+            autocompletion=completion.targets,
         ),
     ] = None,
 ) -> None:
@@ -205,7 +209,13 @@ def evaluate(engine: Engine, target: Target = None, no_wait: NoWait = False) -> 
 def predict(
     source: Annotated[Path, typer.Argument(help="A picture, or a folder of pictures.")],
     engine: Annotated[
-        str, typer.Option("--engine", "-e", help="<model>-<precision>, built on this device.")
+        str,
+        typer.Option(
+            "--engine",
+            "-e",
+            help="<model>-<precision>, built on this device.",
+            autocompletion=completion.engines,
+        ),
     ],
     target: Target = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the drawn pictures.")] = Path(

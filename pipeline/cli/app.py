@@ -6,12 +6,24 @@ from typing import Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import app
 
 commands = app("From a YOLOv8 checkpoint to a verdict on each engine of a target.")
 
-Model = Annotated[str, typer.Argument(help="A folder under models/.", show_default=False)]
-Engine = Annotated[str, typer.Argument(help="<model>-<precision>, for example meter-yolov8n-fp16.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A folder under models/.", show_default=False, autocompletion=completion.models
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Argument(
+        help="<model>-<precision>, for example meter-yolov8n-fp16.",
+        autocompletion=completion.engines,
+    ),
+]
 Target = Annotated[
     str | None,
     typer.Option(
@@ -19,5 +31,6 @@ Target = Annotated[
         "-t",
         help="A folder under engines/targets/; default: `target` of params.yaml.",
         show_default=False,
+        autocompletion=completion.targets,
     ),
 ]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import reports_errors
 from pipeline.cli.app import Model, commands
 
@@ -34,6 +35,7 @@ def add_model(
             "-t",
             help="Target to add the engines to; repeat for more. Default: that of params.yaml.",
             show_default=False,
+            autocompletion=completion.targets,
         ),
     ] = None,
     version: Annotated[str, typer.Option(help="Version of the model, part of its tags.")] = "1.0",
@@ -98,6 +100,7 @@ def update_model(
             "-t",
             help="Another target to add its engines to; repeat for more.",
             show_default=False,
+            autocompletion=completion.targets,
         ),
     ] = None,
 ) -> None:
@@ -161,7 +164,12 @@ def list_models() -> None:
 @reports_errors
 def add_target(
     name: Annotated[str, typer.Argument(help="Name of the new folder under engines/targets/.")],
-    source: Annotated[str, typer.Option("--from", help="The target to copy the row of.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", help="The target to copy the row of.", autocompletion=completion.targets
+        ),
+    ],
 ) -> None:
     """Add a kind of device, with the row of another target.
 

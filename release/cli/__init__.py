@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import reports_errors
 from release.cli import (  # noqa: F401  # they register their commands
     images,
@@ -24,7 +25,13 @@ from release.cli.moves import Request
 def publish(
     target: Target = None,
     engine: Annotated[
-        str | None, typer.Option("--engine", "-e", help="Only this engine of the target.")
+        str | None,
+        typer.Option(
+            "--engine",
+            "-e",
+            help="Only this engine of the target.",
+            autocompletion=completion.engines,
+        ),
     ] = None,
     pushed: Annotated[
         bool, typer.Option("--pushed", help="First bring the records that Fleet's branch has.")

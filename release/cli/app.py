@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import app
 
 commands = app("From engines that pass to the image tags that Fleet rolls out.")
@@ -13,7 +14,11 @@ commands = app("From engines that pass to the image tags that Fleet rolls out.")
 Recorded = Annotated[
     str | None,
     typer.Option(
-        "--target", "-t", help="Only this target; default: all with a record.", show_default=False
+        "--target",
+        "-t",
+        help="Only this target; default: all with a record.",
+        show_default=False,
+        autocompletion=completion.targets,
     ),
 ]
 Target = Annotated[
@@ -23,11 +28,16 @@ Target = Annotated[
         "-t",
         help="A folder under engines/targets/; default: `target` of params.yaml.",
         show_default=False,
+        autocompletion=completion.targets,
     ),
 ]
 Release = Annotated[
     str | None,
-    typer.Argument(help="A release; default: the candidates.", show_default=False),
+    typer.Argument(
+        help="A release; default: the candidates.",
+        show_default=False,
+        autocompletion=completion.releases,
+    ),
 ]
 Key = Annotated[
     str | None,

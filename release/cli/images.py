@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import app, reports_errors
 from release.cli.app import Key, Recorded, Release, commands
+
+if TYPE_CHECKING:
+    from engines.config.workspace import Workspace
 
 bases = app(
     "Build and push the runtime images that engines stand on.\n\n"
@@ -16,7 +21,19 @@ bases = app(
     "  release base build x86"
 )
 commands.add_typer(bases, name="base")
-BaseName = Annotated[str, typer.Argument(help="A base of release/bases.yaml.", show_default=False)]
+
+
+@completion.completes
+def _bases(workspace: Workspace, _: typer.Context) -> Iterable[str]:
+    from release.image.bases import load_bases
+
+    return load_bases(workspace).bases
+
+
+BaseName = Annotated[
+    str,
+    typer.Argument(help="A base of release/bases.yaml.", show_default=False, autocompletion=_bases),
+]
 
 
 @commands.command()

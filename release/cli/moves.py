@@ -7,13 +7,33 @@ from typing import Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import reports_errors
 from release.cli.app import Recorded, commands
 
-Model = Annotated[str, typer.Argument(help="A folder under release/fleet/.", show_default=False)]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A folder under release/fleet/.", show_default=False, autocompletion=completion.models
+    ),
+]
+OnlyModel = Annotated[
+    str | None,
+    typer.Argument(help="Only this model.", show_default=False, autocompletion=completion.models),
+]
+OnlyTarget = Annotated[
+    str | None,
+    typer.Option("--target", "-t", help="Only this target.", autocompletion=completion.targets),
+]
 One = Annotated[
     str,
-    typer.Option("--target", "-t", help="A folder under engines/targets/.", show_default=False),
+    typer.Option(
+        "--target",
+        "-t",
+        help="A folder under engines/targets/.",
+        show_default=False,
+        autocompletion=completion.targets,
+    ),
 ]
 Why = Annotated[str | None, typer.Option("--why", help="The reason, which the commit keeps.")]
 Reports = Annotated[
@@ -85,11 +105,12 @@ def status(
 @commands.command()
 @reports_errors
 def history(
-    model: Annotated[
-        str | None, typer.Argument(help="Only this model.", show_default=False)
+    model: OnlyModel = None,
+    target: OnlyTarget = None,
+    ring: Annotated[
+        str | None,
+        typer.Option("--ring", help="Only this ring.", autocompletion=completion.rings),
     ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Only this target.")] = None,
-    ring: Annotated[str | None, typer.Option("--ring", help="Only this ring.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most.")] = 20,
 ) -> None:
     """Show which ring got which release, when and by whom.
@@ -111,10 +132,8 @@ def history(
 @commands.command()
 @reports_errors
 def diff(
-    model: Annotated[
-        str | None, typer.Argument(help="Only this model.", show_default=False)
-    ] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Only this target.")] = None,
+    model: OnlyModel = None,
+    target: OnlyTarget = None,
     clusters: Annotated[
         Path | None,
         typer.Option("--clusters", help="Inventory, to say who would get it: YAML or kubectl's."),
@@ -139,7 +158,12 @@ def diff(
 @commands.command()
 @reports_errors
 def quarantine(
-    tag: Annotated[str, typer.Argument(help="The release's tag.", show_default=False)],
+    tag: Annotated[
+        str,
+        typer.Argument(
+            help="The release's tag.", show_default=False, autocompletion=completion.releases
+        ),
+    ],
     why: Annotated[str, typer.Option("--why", help="The reason, which everybody sees.")],
     lift: Annotated[bool, typer.Option("--lift", help="Let it go to rings again.")] = False,
     merge_request: Request = False,
@@ -175,7 +199,12 @@ def quarantine(
 def promote(
     model: Model,
     target: One,
-    to: Annotated[str, typer.Option("--to", help="The ring that gets the release.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="The ring that gets the release.", autocompletion=completion.rings
+        ),
+    ],
     override: Annotated[
         list[str] | None,
         typer.Option("--override", help="Go past this rule, or `all`, quarantine too; with --why."),
@@ -226,9 +255,17 @@ def promote(
 def rollback(
     model: Model,
     target: One,
-    ring: Annotated[str, typer.Option("--ring", help="The ring that goes back.")],
+    ring: Annotated[
+        str,
+        typer.Option("--ring", help="The ring that goes back.", autocompletion=completion.rings),
+    ],
     to: Annotated[
-        str | None, typer.Option("--to", help="A release that it had; default: the one before.")
+        str | None,
+        typer.Option(
+            "--to",
+            help="A release that it had; default: the one before.",
+            autocompletion=completion.releases,
+        ),
     ] = None,
     why: Why = None,
     report: Reports = None,

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import reports_errors
 from release.cli.app import commands
+
+if TYPE_CHECKING:
+    from engines.config.workspace import Workspace
+
+
+@completion.completes
+def _sites(workspace: Workspace, _: typer.Context) -> list[str]:
+    from release.sites.folder import site_names
+
+    return site_names(workspace)
 
 
 @commands.command(name="add-site")
@@ -17,9 +28,20 @@ def add_site(
     name: Annotated[str, typer.Argument(help="The site; its cluster's label.", show_default=False)],
     target: Annotated[
         str,
-        typer.Option("--target", "-t", help="A folder under engines/targets/.", show_default=False),
+        typer.Option(
+            "--target",
+            "-t",
+            help="A folder under engines/targets/.",
+            show_default=False,
+            autocompletion=completion.targets,
+        ),
     ],
-    ring: Annotated[str, typer.Option("--ring", help="A ring of release/rings.yaml.")],
+    ring: Annotated[
+        str,
+        typer.Option(
+            "--ring", help="A ring of release/rings.yaml.", autocompletion=completion.rings
+        ),
+    ],
     camera: Annotated[
         list[str] | None,
         typer.Option("--camera", help="An address, or name=address, or name=address@@secret."),
@@ -101,7 +123,8 @@ def sites(
 @reports_errors
 def bundle(
     site: Annotated[
-        str | None, typer.Option("--site", help="A folder under release/fleet/sites/.")
+        str | None,
+        typer.Option("--site", help="A folder under release/fleet/sites/.", autocompletion=_sites),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The file; default: jetrail-SITE.tar.")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from engines import completion
 from engines.cli import reports_errors
 from release.cli.app import commands
 
@@ -13,7 +14,14 @@ from release.cli.app import commands
 @commands.command()
 @reports_errors
 def smoke(
-    tag: Annotated[str, typer.Argument(help="A release that is packed.", show_default=False)],
+    tag: Annotated[
+        str,
+        typer.Argument(
+            help="A release that is packed.",
+            show_default=False,
+            autocompletion=completion.releases,
+        ),
+    ],
     runtime: Annotated[
         str | None,
         typer.Option(
