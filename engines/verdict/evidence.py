@@ -14,6 +14,7 @@ from engines.records.benchmark import Benchmark, Latency
 from engines.records.evaluation import Evaluation
 from engines.records.folder import GOLDEN, EngineFolder
 from engines.records.manifest import Manifest
+from engines.records.record import Part
 from engines.records.verdict import Verdict
 from engines.verdict.judge import judge
 
@@ -163,15 +164,27 @@ def _check_by_row(evidence: Evidence, config: TargetConfig) -> None:
     """Refuse what was built or measured by a row that was edited since: a pod would report by other
     thresholds than the commit of its release says, or the budgets be for other frames."""
     manifest, benchmark = evidence.manifest, evidence.benchmark
-    for record, key, then, now in (
-        (Manifest, "backend", manifest.backend, config.backend),
-        (Manifest, "batch", manifest.batch, config.batch),
-        (Manifest, "evaluate", manifest.thresholds, config.evaluate),
-        (Benchmark, "benchmark.frame_size", benchmark.frame_size, config.benchmark.frame_size),
-    ):
-        if then != now:
+    then = {
+        "backend": manifest.backend,
+        **_fields("batch", manifest.batch),
+        **_fields("evaluate", manifest.thresholds),
+        "benchmark.frame_size": benchmark.frame_size,
+    }
+    now = {
+        "backend": config.backend,
+        **_fields("batch", config.batch),
+        **_fields("evaluate", config.evaluate),
+        "benchmark.frame_size": config.benchmark.frame_size,
+    }
+    for key, value in now.items():
+        if then[key] != value:
+            record = Benchmark if key.startswith("benchmark.") else Manifest
             raise InputError(
                 f"Expected {evidence.folder.file(record)} to be by the target's params.yaml, whose "
-                f"`{key}` is {now} now, but it is by {then}. "
+                f"`{key}` is {value} now, but it is by {then[key]}. "
                 f"{build_again(config.target, manifest.engine)}"
             )
+
+
+def _fields(key: str, part: Part) -> dict[str, object]:
+    return {f"{key}.{name}": value for name, value in part}

@@ -292,14 +292,15 @@ def test_engine_taken_out_of_the_target(workspace: Workspace, folder: EngineFold
         (
             "confidence: 0.25",
             "confidence: 0.2",
-            r"manifest\.json to be by .*`evaluate` is conf.*=0\.2 ",
+            r"manifest\.json to be by .*, whose `evaluate\.confidence` is 0\.2 now, but it is by "
+            r"0\.25\. Build and measure",
         ),
         (
             "max_detections: 300}",
             "max_detections: 300, per_class: {one: 0.5}}",
-            r"`evaluate` is .*'one': 0\.5.* now, but it is by .*per_class=\{\}\. Build and measure",
+            r"`evaluate\.per_class` is \{'one': 0\.5\} now, but it is by \{\}\. Build",
         ),
-        ("opt: 4", "opt: 1", r"manifest\.json to be by .*`batch` is min=1 opt=1 max=8 now"),
+        ("opt: 4", "opt: 1", r"manifest\.json to be by .*`batch\.opt` is 1 now, but it is by 4"),
         (
             "frame_size: [720, 1280]",
             "frame_size: [1080, 1920]",
