@@ -65,21 +65,24 @@ def build(name: str, row: BaseRow, context: Path, layout: Path, options: Sequenc
             f"Expected one of {', '.join(TOOLS)} to build a base image, got none. Install one "
             "(`apt-get install buildah`)."
         )
-    tag = f"localhost/jetrail-base-{name}"
+    # By its id from here on: whoever builds in another clone meanwhile gives the name to theirs.
+    made = context.with_name("id")
     _run(
-        *(tool, "build", "--tag", tag, "--platform", row.platform),
+        *(tool, "build", "--tag", f"localhost/jetrail-base-{name}", "--iidfile", str(made)),
+        *("--platform", row.platform),
         *("--file", str(context / "Containerfile"), "--build-arg", f"FROM={row.from_}"),
         *([] if tool == "docker" else ["--format", "oci", "--layers=false"]),
         *options,
         str(context),
     )
+    image = made.read_text().strip()
     if tool == "docker":
         archive = str(context.parent / "image.tar")
-        _run("docker", "save", "--output", archive, tag)
+        _run("docker", "save", "--output", archive, image)
         _run("skopeo", "copy", "--quiet", f"docker-archive:{archive}", f"oci:{layout}:base")
     else:
-        _run(tool, "push", "--quiet", tag, f"oci:{layout}:base")
-    _run(tool, "rmi", tag)
+        _run(tool, "push", "--quiet", image, f"oci:{layout}:base")
+    _run(tool, "rmi", image)
     return tool
 
 

@@ -1,4 +1,5 @@
-"""kill -9 while a base is built: bases.yaml names the image before or the new one, whole."""
+"""kill -9 while a base is built: bases.yaml names the image before or the new one, whole. And two
+builds at once: each has its own."""
 
 from __future__ import annotations
 
@@ -56,6 +57,30 @@ def check_sane(workspace: Workspace) -> None:
         assert path.name == sha256_file(path)
     if digest is not None:  # what is named is there, whole
         layout.check_layers(layout.image(digest))
+
+
+def test_two_clones_build_at_once(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One between what the other builds and what it takes of it."""
+    other = lay_out_bases(tmp_path / "another clone")
+    containerfile = Path("release", "bases", "x86", "Containerfile")
+    (other.root / containerfile).write_text(f"{CONTAINERFILE}LABEL whose=theirs\n")
+    real = base_build._run
+
+    def run(*words: str, **options: Path | None) -> None:
+        real(*words, **options)
+        if words[1] == "build":
+            monkeypatch.setattr(base_build, "_run", real)
+            build(other)
+
+    monkeypatch.setattr(base_build, "_run", run)
+    build(workspace)
+    labels = [
+        json.loads(Layout(one.images).image("base-x86").config_bytes)["config"].get("Labels") or {}
+        for one in (workspace, other)
+    ]
+    assert [one.get("whose") for one in labels] == [None, "theirs"]
 
 
 def build(workspace: Workspace) -> None:

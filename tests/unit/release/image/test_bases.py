@@ -185,16 +185,27 @@ def test_whichever_engine_is_here(
 ) -> None:
     """What each is told; the real buildah is in tests/integration."""
     said: list[tuple[str, ...]] = []
+
+    def run(*words: str) -> None:
+        said.append(words)
+        if "--iidfile" in words:
+            Path(words[words.index("--iidfile") + 1]).write_text("sha256:1d")
+
     monkeypatch.setattr(base_build.shutil, "which", lambda name: name if name == tool else None)
-    monkeypatch.setattr(base_build, "_run", lambda *words: said.append(words))
-    row = load_bases(OURS).row("x86")
-    assert build("x86", row, tmp_path, tmp_path / "layout", ["--pull=never"]) == tool
+    monkeypatch.setattr(base_build, "_run", run)
+    row, context = load_bases(OURS).row("x86"), tmp_path / "context"
+    assert build("x86", row, context, tmp_path / "layout", ["--pull=never"]) == tool
     first = said[0]
     assert first[:2] == (tool, "build")
     assert f"FROM={row.from_}" in first
     assert ("--format" in first) == (tool != "docker")
-    assert first[-2:] == ("--pull=never", str(tmp_path))
+    assert first[-2:] == ("--pull=never", str(context))
     assert any(word.startswith("oci:") for words in said[1:] for word in words)
+    # Not by the name, which a build in another clone may give to its own image meanwhile.
+    assert said[1][0] == said[-1][0] == tool
+    assert "sha256:1d" in said[1]
+    assert said[-1][1:] == ("rmi", "sha256:1d")
+    assert not any("jetrail-base" in word for words in said[1:] for word in words)
 
 
 def test_pip_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
