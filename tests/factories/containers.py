@@ -1,5 +1,5 @@
 """Real containers in tests: podman and buildah with a storage of their own, which is kept for this
-machine's later test runs.
+machine's later test runs. One run has it at a time: some tests look at all that is in it.
 
 As root, with Debian's `podman`, `runc`, `catatonit`, `buildah`, `mmdebstrap` and `skopeo`;
 elsewhere a test that asks for it is skipped.
@@ -7,10 +7,13 @@ elsewhere a test that asks for it is skipped.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +75,9 @@ class Podman:
         return done.stdout.strip()
 
 
-def podman() -> Podman:
-    """Skips the test where there are no containers."""
+@contextmanager
+def podman() -> Iterator[Podman]:
+    """Once no other run of the tests has it. Skips the test where there are no containers."""
     missing = [one for one in TOOLS if shutil.which(one) is None]
     if missing or os.geteuid() or platform.machine() != "x86_64":
         pytest.skip(
@@ -85,4 +89,6 @@ def podman() -> Podman:
     (folder / "containers.conf").write_text(CONTAINERS_CONF)
     roots = f'graphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
     (folder / "storage.conf").write_text(f'[storage]\ndriver = "overlay"\n{roots}')
-    return Podman(folder=folder)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Podman(folder=folder)

@@ -229,9 +229,10 @@ def copy_of(tmp_path: Path) -> Callable[[Clone], Clone]:
 
 
 @pytest.fixture(scope="session")
-def tools() -> Podman:
+def tools() -> Iterator[Podman]:
     """Podman, with a storage of its own."""
-    return podman()
+    with podman() as tools:
+        yield tools
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from factories.docker import running_docker
 from factories.images import add_image
 from factories.killed import Killed
 from factories.paper import TARGET, edit, lay_out
+from factories.processes import until
 from factories.signed import Signer
 
 from engines.config.workspace import Workspace
@@ -281,8 +281,7 @@ def test_killed_twenty_times(release: Release, tools: Podman) -> None:
         assert ended == -signal.SIGKILL or (ended == 0 and not moment)
         found = Smoke.read(path)
         assert (found.digest, found.verdict) == (image.digest, "PASS")
-    end = time.monotonic() + 20  # a container goes on until its check is through
-    while tools.run("podman", "ps", "--quiet").stdout and time.monotonic() < end:
-        time.sleep(0.05)
+    # A container goes on until its check is through.
+    assert until(lambda: not tools.run("podman", "ps", "--quiet").stdout)
     tools.run("podman", "image", "prune", "--force")
     assert release.smoke().verdict == "PASS"
