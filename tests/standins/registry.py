@@ -39,11 +39,18 @@ def need(program: str, package: str | None = None) -> str:
     return path
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    """Stays bound, so that nobody else on this machine is given it before its server comes: that
+    may take it by SO_REUSEADDR, as servers do. Until then nobody answers there."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("127.0.0.1", 0))
+    _held.append(one)
+    port: int = one.getsockname()[1]
+    return port
 
 
 @dataclass

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from factories import served
+from standins.registry import free_port
 
 from runtime.trust import ExpectedRelease
 
@@ -105,9 +106,7 @@ def test_a_wedged_engine_is_seen_and_keeps_nobody_from_ending_it(wanted: Expecte
 
 def test_what_may_not_run_opens_no_port(wanted: ExpectedRelease, tmp_path: Path) -> None:
     (wanted.folder / "engine.blob").write_bytes(b"another")
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
+    port = free_port()
     done = subprocess.run(
         [
             *(sys.executable, "-m", "runtime.cli", "serve", str(wanted.folder)),
