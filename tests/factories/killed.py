@@ -62,6 +62,8 @@ class Killed:
         self.pid = os.fork()
         if self.pid == 0:
             self._be_the_process(work, at_moment)
+        with suppress(PermissionError, ProcessLookupError):  # where it was faster itself
+            os.setpgid(self.pid, self.pid)
 
     def kill(self) -> None:
         """Now, whatever it does."""
@@ -91,7 +93,7 @@ class Killed:
     def _be_the_process(work: Callable[[], object], at_moment: int) -> None:
         code = 1
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             silent = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silent, 1)
             os.dup2(silent, 2)

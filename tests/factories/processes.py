@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE_SECONDS = 30.0
-"""For what takes a moment on an idle machine."""
+PATIENCE_SECONDS = 300.0
+"""For what takes a moment on an idle machine, and ten times as long on one that others use too."""
 
 
 def until(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within half a minute."""
+    """Whether it comes true at last."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         if time.monotonic() > end:

@@ -28,7 +28,9 @@ import pytest
 from factories import built
 from factories.built import BOX, SIDE, one_box_network
 from factories.paper import edit, judge_again, model_yaml, row_yaml
+from factories.processes import PATIENCE_SECONDS, until
 from factories.records import source
+from standins.registry import free_port
 
 from engines.backends import BuildRequest
 from engines.backends.openvino.options import OpenVINOOptions
@@ -120,15 +122,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 class Server:
-    """A real `mlflow server` on a free port of the loopback."""
+    """A real `mlflow server` on a port of the loopback."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
@@ -141,14 +141,14 @@ class Server:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, start_new_session=True
             )
-        for _ in range(600):
-            assert self._process.poll() is None, (self._folder / "log").read_text()
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.1)
-        pytest.fail((self._folder / "log").read_text())
+        assert until(self._answers), (self._folder / "log").read_text()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2):
+            return True
+        return False
 
     def pause(self) -> None:
         assert self._process is not None
@@ -674,7 +674,7 @@ def test_kill_9_converges(workspace: Workspace, untroubled: dict[str, Any], call
 
 def test_two_at_once_make_one_version(workspace: Workspace, untroubled: dict[str, Any]) -> None:
     processes = [_command(workspace, "publish") for _ in range(2)]
-    assert [process.wait(120) for process in processes] == [0, 0]
+    assert [process.wait(PATIENCE_SECONDS) for process in processes] == [0, 0]
     assert _state(workspace) == untroubled
 
 
@@ -869,12 +869,8 @@ def test_three_at_once(workspace: Workspace, template: Path, tmp_path: Path) -> 
         return subprocess.Popen(command, text=True, env=named, **pipes)
 
     def reached(name: str, process: subprocess.Popen[str]) -> None:
-        for _ in range(3000):
-            if (tmp_path / name).exists():
-                return
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.1)
-        pytest.fail(f"nobody came to {name}")
+        assert until(lambda: (tmp_path / name).exists() or process.poll() is not None)
+        assert (tmp_path / name).exists(), process.communicate()[0]
 
     third = start(2, "create_run", "before", "third looked", "second found", "-3600")
     reached("third looked", third)
@@ -883,7 +879,7 @@ def test_three_at_once(workspace: Workspace, template: Path, tmp_path: Path) -> 
     second = start(1, "log_batch", "before", "second found", "first ended", "0")
     reached("second found", second)
     for process, name in [(third, "third ended"), (first, "first ended"), (second, "all ended")]:
-        said = process.communicate(timeout=300)[0]
+        said = process.communicate(timeout=PATIENCE_SECONDS)[0]
         assert process.returncode == 0, said
         (tmp_path / name).touch()
     client = _client(workspace)
@@ -903,7 +899,7 @@ def test_server(workspace: Workspace, server: Server, monkeypatch: pytest.Monkey
     (workspace.root / "mlflow.db").unlink()
     started = time.monotonic()
     process = _command(workspace, "publish")
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=PATIENCE_SECONDS)[0]
     assert process.returncode == 6, output
     assert "MLFLOW_TRACKING_URI" in output
     assert time.monotonic() - started < 30
@@ -911,7 +907,7 @@ def test_server(workspace: Workspace, server: Server, monkeypatch: pytest.Monkey
 
     server.start()
     process = _command(workspace, "publish")
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=PATIENCE_SECONDS)[0]
     assert process.returncode == 0, output
     first, state = _files(workspace), _state(workspace)
     assert len(state["versions"]) == 2
@@ -940,7 +936,7 @@ def test_a_registry_of_its_own_is_named_where_it_cannot_be_used(
 
 def test_commands(workspace: Workspace) -> None:
     process = _command(workspace, "publish")
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=PATIENCE_SECONDS)[0]
     assert process.returncode == 0, output
     assert "tiny-int8: FAIL, so it is not published" in output
     assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in output
@@ -951,7 +947,7 @@ def test_commands(workspace: Workspace) -> None:
     candidate = Candidates.read(candidates_path(workspace, TARGET)).candidates[MODEL]
     tag = candidate.release
     process = _command(workspace, "write")
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=PATIENCE_SECONDS)[0]
     assert process.returncode == 0, output
     path = release_file(workspace, MODEL, TARGET, "canary")
     assert path.with_name("fleet.yaml").read_text() == "helm: {chart: x}  # mine\n"
@@ -959,10 +955,10 @@ def test_commands(workspace: Workspace) -> None:
     assert values is not None
     assert values.image.tag == tag
     process = _command(workspace, "write")
-    assert "is there already" in process.communicate(timeout=60)[0]
+    assert "is there already" in process.communicate(timeout=PATIENCE_SECONDS)[0]
     assert read_values(path) == values
 
-    output = _command(workspace, "status").communicate(timeout=60)[0]
+    output = _command(workspace, "status").communicate(timeout=PATIENCE_SECONDS)[0]
     assert [line.split() for line in output.splitlines() if tag in line] == [
         ["candidate", tag],
         ["canary", tag],

@@ -8,12 +8,12 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from factories.processes import PATIENCE_SECONDS, runs, until
 
 from engines import surroundings
 from engines.process import limited
@@ -121,8 +121,7 @@ def command(*words: str, size: int = LIMIT) -> subprocess.CompletedProcess[str]:
 def working(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A command at work under a limit, as it was started, and the process that does its work."""
     started = subprocess.Popen([sys.executable, "-c", COMMAND, "work", tmp_path], preexec_fn=limit)
-    while not (tmp_path / "pid").exists():
-        time.sleep(0.02)
+    assert until((tmp_path / "pid").exists)
     worker = int((tmp_path / "pid").read_text())
     yield started, worker
     for one in (started.pid, worker):
@@ -184,7 +183,7 @@ def test_what_ends_a_command_lets_it_clean_up(
 ) -> None:
     started, worker = working
     started.send_signal(number)
-    assert started.wait(30) == 128 + number
+    assert started.wait(PATIENCE_SECONDS) == 128 + number
     assert not [*tmp_path.glob("scratch-*")]
     assert not Path(f"/proc/{worker}").exists()
 
@@ -193,17 +192,7 @@ def test_kill_ends_both(working: tuple[subprocess.Popen[bytes], int]) -> None:
     started, worker = working
     started.kill()
     started.wait()
-    end = time.monotonic() + 30
-    while runs(worker) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not runs(worker)
-
-
-def runs(process: int) -> bool:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX"
-    return False
+    assert until(lambda: not runs(worker))
 
 
 def test_without_a_limit_there_is_one_process() -> None:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from factories.processes import runs, until
+from factories.processes import PATIENCE_SECONDS, runs, until
 
 from engines.errors import InputError
 from engines.process import stage
@@ -85,7 +85,7 @@ def test_the_command_ends_with_dvc(
     dvc, command = start(shell, DVC_STAGE="build@meter-fp16")
     assert list(tmp_path.glob("scratch-*"))
     dvc.send_signal(number)
-    assert dvc.wait(30) == -number
+    assert dvc.wait(PATIENCE_SECONDS) == -number
     assert until(lambda: not runs(command))
     assert not list(tmp_path.glob("scratch-*"))  # by SIGTERM, which cleans up
     with device_lock("pipeline build meter-int8", tmp_path):
@@ -98,7 +98,7 @@ def test_a_command_by_hand_outlives_the_shell(
     """As with `nohup`."""
     shell, command = start("sh")
     shell.kill()
-    shell.wait(30)
+    shell.wait(PATIENCE_SECONDS)
     time.sleep(0.3)
     assert runs(command)
 
@@ -126,7 +126,7 @@ def test_dvc_that_was_gone_before() -> None:
         env=os.environ | {"DVC_STAGE": "build@meter-fp16"},
         stdout=subprocess.PIPE,
         start_new_session=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     assert until(lambda: not runs(int(done.stdout)))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from factories.processes import runs, until
+from factories.processes import PATIENCE_SECONDS, runs, until
 
 from engines.process.lock import device_lock
 
@@ -96,7 +96,7 @@ def test_the_harness_ends_with_its_command(
 ) -> None:
     command, harness = measuring
     command.send_signal(number)
-    assert command.wait(30) == exit_status
+    assert command.wait(PATIENCE_SECONDS) == exit_status
     assert until(lambda: not runs(harness))
     with device_lock("pipeline build meter-int8", tmp_path):
         pass
@@ -108,7 +108,7 @@ def test_a_cancelled_command_cleans_up(
     command, harness = measuring
     assert list(tmp_path.glob("scratch-*"))
     command.terminate()
-    command.wait(30)
+    command.wait(PATIENCE_SECONDS)
     assert not list(tmp_path.glob("scratch-*"))
     assert not runs(harness)  # at once: the command waited for it
 
@@ -137,5 +137,5 @@ def test_a_cancelled_build_ends_its_builder() -> None:
     assert until(lambda: len(children.read_text().split()) == 2)
     started = [int(one) for one in children.read_text().split()]
     command.terminate()
-    assert command.wait(30) == 143
+    assert command.wait(PATIENCE_SECONDS) == 143
     assert until(lambda: not any(map(runs, started)))
