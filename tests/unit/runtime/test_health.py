@@ -59,6 +59,13 @@ def worker(engine: Engine) -> Iterator[Worker]:
 
 @pytest.fixture
 def examiner(engine: Engine, worker: Worker, metrics: Metrics) -> Examiner:
+    """Whose deadline a busy machine keeps too."""
+    return Examiner(worker, engine.golden, metrics, confidence=0.25, deadline_s=60)
+
+
+@pytest.fixture
+def hurried(engine: Engine, worker: Worker, metrics: Metrics) -> Examiner:
+    """For an engine that is late."""
     return Examiner(worker, engine.golden, metrics, confidence=0.25, deadline_s=0.3)
 
 
@@ -116,19 +123,19 @@ def test_an_engine_that_finds_something_else(
 
 
 def test_an_engine_that_never_answers(
-    engine: Engine, worker: Worker, examiner: Examiner, metrics: Metrics
+    engine: Engine, worker: Worker, hurried: Examiner, metrics: Metrics
 ) -> None:
     """As a wedged driver does: each asker has an answer, and the process can end."""
     go_on = threading.Event()
     engine.before = lambda: bool(go_on.wait(60))  # type: ignore[assignment, return-value]
     began = time.monotonic()
-    first = examiner.examine()
+    first = hurried.examine()
     assert time.monotonic() - began < 10
     assert (first.healthy, first.cause) == (False, "late")
     assert first.reason is not None
     assert "and 0.3 s are allowed" in first.reason
     began = time.monotonic()
-    again = [examiner.examine() for _ in range(3)]
+    again = [hurried.examine() for _ in range(3)]
     assert time.monotonic() - began < 10
     assert {one.cause for one in again} == {"late"}
     assert len(engine.looks) == 1, "nothing is piled up behind it"
@@ -139,14 +146,14 @@ def test_an_engine_that_never_answers(
     assert engine.closed
 
 
-def test_an_engine_that_is_slow_recovers(engine: Engine, examiner: Examiner) -> None:
+def test_an_engine_that_is_slow_recovers(engine: Engine, hurried: Examiner) -> None:
     go_on = threading.Event()
     engine.before = lambda: bool(go_on.wait(60))  # type: ignore[assignment, return-value]
-    assert examiner.examine().cause == "late"
+    assert hurried.examine().cause == "late"
     go_on.set()
     engine.before = lambda: None
     end = time.monotonic() + 30
-    while not examiner.examine().healthy:
+    while not hurried.examine().healthy:
         assert time.monotonic() < end
 
 

@@ -43,6 +43,13 @@ ROUTES = {"/well": answer, "/broken": fail, "/much": much}
 
 @pytest.fixture
 def server() -> Iterator[Server]:
+    """With more time for a request than a busy machine takes."""
+    yield from running(Server(("127.0.0.1", 0), ROUTES, seconds=60))
+
+
+@pytest.fixture
+def hasty() -> Iterator[Server]:
+    """For clients that it cuts off."""
     yield from running(Server(("127.0.0.1", 0), ROUTES, seconds=0.5))
 
 
@@ -200,7 +207,6 @@ def test_so_many_bytes_and_no_more(server: Server) -> None:
 
 
 def test_so_many_bytes_in_small_pieces(server: Server) -> None:
-    server.seconds = 30
     for size, answered in ((MAX_HEADER_BYTES, True), (MAX_HEADER_BYTES + 1, False)):
         whole = request_of(size)
         pieces = (whole[at : at + 500] for at in range(0, size, 500))
@@ -218,9 +224,9 @@ def test_headers_are_bounded(server: Server) -> None:
     assert ask(server, "/well")[0] == 200
 
 
-def test_a_request_drop_by_drop_is_cut_off(server: Server) -> None:
+def test_a_request_drop_by_drop_is_cut_off(hasty: Server) -> None:
     began = time.monotonic()
-    with connect(server) as client, pytest.raises(ConnectionError):
+    with connect(hasty) as client, pytest.raises(ConnectionError):
         for letter in b"GET /well HTTP/1.1\r\n" + b"A" * 10_000:
             client.sendall(bytes([letter]))
             time.sleep(0.02)
@@ -230,6 +236,11 @@ def test_a_request_drop_by_drop_is_cut_off(server: Server) -> None:
 def test_who_does_not_take_the_answer_is_cut_off(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def hurry() -> Response:
+        server.seconds = 0.5  # for the answer, once the request is here
+        return much()
+
+    server.routes["/much"] = hurry
     with connect(server) as client:
         client.sendall(b"GET /much HTTP/1.1\r\n\r\n")
         client.recv(1, socket.MSG_PEEK)
@@ -243,19 +254,25 @@ def test_who_does_not_take_the_answer_is_cut_off(
     assert capsys.readouterr().err == ""
 
 
-def test_an_answer_has_as_long_again(server: Server) -> None:
+def test_an_answer_has_as_long_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asked slowly is not hurried."""
-    server.seconds = 1.5
+    real, given = socket.socket.settimeout, []
+
+    def settimeout(self: socket.socket, seconds: float) -> None:
+        if self.getsockname()[1] == server.port:
+            given.append(seconds)
+        real(self, seconds)
+
+    monkeypatch.setattr(socket.socket, "settimeout", settimeout)
     with connect(server) as client:
-        time.sleep(1.0)
-        client.sendall(b"GET /much HTTP/1.1\r\n")
-        time.sleep(0.2)
-        client.sendall(b"\r\n")
-        time.sleep(0.8)
+        client.sendall(b"GET /much HTTP/1.1\r\n\r\n")
         found = 0
         while more := client.recv(1 << 20):
             found += len(more)
     assert found > MUCH
+    *asked, answered = given
+    assert all(0 < seconds < server.seconds for seconds in asked)
+    assert answered == server.seconds
 
 
 def test_the_port_is_free_at_once() -> None:
@@ -314,13 +331,12 @@ def test_no_thread_to_be_had(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     assert ask(server, "/well") == (200, b"well\n")
 
 
-def test_a_connection_that_says_nothing_is_closed(server: Server) -> None:
-    with connect(server) as client:
+def test_a_connection_that_says_nothing_is_closed(hasty: Server) -> None:
+    with connect(hasty) as client:
         assert client.recv(1) == b""
 
 
 def test_so_many_connections_and_no_more(server: Server) -> None:
-    server.seconds = 30
     held = [connect(server) for _ in range(MAX_CONNECTIONS)]
     for client in held:
         client.sendall(b"GET /well HTTP/1.1\r\n")

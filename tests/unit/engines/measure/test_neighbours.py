@@ -130,7 +130,7 @@ def test_a_machine_that_says_nothing_disturbs_nothing(tmp_path: Path) -> None:
 
 
 def test_a_real_neighbour_is_seen() -> None:
-    cpus = os.sched_getaffinity(0)
+    cpus = [min(os.sched_getaffinity(0))]  # of very many it would be a small part
     busy = subprocess.Popen(
         [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
     )

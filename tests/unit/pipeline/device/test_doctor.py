@@ -10,8 +10,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Timer
 
 import pytest
+from factories.processes import until
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -25,7 +27,7 @@ from engines.records.fingerprint import Fingerprint
 from pipeline.cli import commands
 from pipeline.device import diagnosis as step
 from pipeline.device.diagnosis import Diagnosis, TargetState, diagnose
-from pipeline.device.record import record_device, run_command
+from pipeline.device.record import COMMAND_SECONDS, record_device, run_command
 from pipeline.device.trial import import_problem
 from pipeline.steps.doctor import raise_unless_useful
 from pipeline.terminal.diagnosis import print_diagnosis
@@ -447,11 +449,18 @@ def test_a_sensor_that_cannot_be_read_is_an_empty_file(orin: Path, tmp_path: Pat
 
 def test_commands_stop_after_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "tegrastats"
-    tool.write_text("#!/bin/sh\nwhile :; do echo RAM; echo bad >&2; sleep 0.05; done\n")
+    words = f"echo RAM; echo bad >&2; touch {tmp_path}/said; sleep 0.05"
+    tool.write_text(f"#!/bin/sh\nwhile :; do {words}; done\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert run_command(("tegrastats", "--interval", "1000"), 1) == "RAM\n"
-    monkeypatch.setattr("pipeline.device.record.COMMAND_SECONDS", 0.3)
+
+    def timer(seconds: float, stop: Callable[[], None]) -> Timer:
+        """Whose time is over once the tool has said something."""
+        assert seconds == COMMAND_SECONDS
+        return Timer(0, lambda: stop() if until((tmp_path / "said").exists) else None)
+
+    monkeypatch.setattr("pipeline.device.record.Timer", timer)
     assert (run_command(("tegrastats",), None) or "").startswith("RAM\nbad\n"), "stopped"
     assert run_command(("no-such-tool",), None) is None
 

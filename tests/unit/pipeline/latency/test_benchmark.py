@@ -9,7 +9,9 @@ import csv
 import io
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,7 +25,7 @@ from engines.errors import InputError
 from engines.machine.sensors.reading import Counters, Reading
 from engines.measure import sampler as measure
 from engines.measure.neighbours import Limits
-from engines.measure.windows import Wanted
+from engines.measure.windows import WINDOW_SECONDS, Wanted, run_windows
 from engines.records.benchmark import Benchmark, CrossCheck, MachineState, Soak, Validity
 from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Manifest
@@ -650,11 +652,24 @@ class GpuSampler:
         return MachineState(**QUIET | {"drift_share": drift})
 
 
-def test_a_window_in_which_another_program_had_the_gpu_is_set_aside() -> None:
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A call that takes a window, by a clock that nobody else moves."""
+    now = [0.0]
+
+    def call() -> None:
+        now[0] += 1.01 * WINDOW_SECONDS
+
+    monkeypatch.setattr(rounds, "run_windows", partial(run_windows, clock=lambda: now[0]))
+    return call
+
+
+def test_a_window_in_which_another_program_had_the_gpu_is_set_aside(
+    slow: Callable[[], None],
+) -> None:
     sampler = GpuSampler(3)
     limits = Limits(steal_share=9, others_share=9, wait_share=9, clock_share=0.5)
     wanted = Wanted(calls=1, seconds=0.25, max_seconds=60)
-    slow = lambda: time.sleep(0.1)  # noqa: E731
     extra, _ = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
     assert extra.windows is not None
     assert extra.windows.set_aside == {"gpu": 1}
@@ -662,11 +677,10 @@ def test_a_window_in_which_another_program_had_the_gpu_is_set_aside() -> None:
     assert [one.gpu_clock_mhz for one in sampler.counted] == [1001, 1002, 1005, 1006, 1007, 1008]
 
 
-def test_without_enough_quiet_all_that_was_read_is_shown() -> None:
+def test_without_enough_quiet_all_that_was_read_is_shown(slow: Callable[[], None]) -> None:
     sampler = GpuSampler(*range(1, 9))
     limits = Limits(steal_share=9, others_share=9, wait_share=9)
     wanted = Wanted(calls=2, seconds=0, max_seconds=0.1)
-    slow = lambda: time.sleep(0.1)  # noqa: E731
     extra, _ = rounds.run_quiet(Rounds(), slow, wanted, limits, cast(Any, sampler), None)
     assert extra.windows is not None
     assert not extra.windows.enough
