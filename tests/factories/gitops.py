@@ -6,14 +6,22 @@ import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from engines.config.workspace import Workspace
 from release.records import Publication, publication_path
 from release.rollout.release_yaml import dump, release_file, values_of
 
+BEGUN = datetime.now(timezone.utc) - timedelta(days=300)
+"""So that it never lies a year back, when a branch without commits since refuses promotions."""
 RINGS = ("canary", "pilot", "production")
 RINGS_YAML = "schema: 1\nrings:\n" + "".join(f"  - name: {ring}\n" for ring in RINGS)
+
+
+def day(number: int) -> str:
+    """Of the life of a repository, as `2026-01-01`; it begins on day 0."""
+    return f"{BEGUN + timedelta(days=number):%Y-%m-%d}"
 
 
 def environment(name: str = "Ada", at: str | None = None) -> dict[str, str]:
@@ -81,7 +89,11 @@ class GitOpsRepository:
 
 
 def make_repository(
-    folder: Path, publications: Iterable[Publication], *, rings: str = RINGS_YAML
+    folder: Path,
+    publications: Iterable[Publication],
+    *,
+    rings: str = RINGS_YAML,
+    begun: str | None = None,
 ) -> GitOpsRepository:
     """Rings for the model and target of each publication, with it in the canary."""
     bare, root = folder / "gitops.git", folder / "clone"
@@ -102,5 +114,5 @@ def make_repository(
             place.mkdir(parents=True, exist_ok=True)
             (place / "fleet.yaml").write_text("helm: {valuesFiles: [release.yaml]}  # ours\n")
         repository.put(one, "canary")
-    repository.push("Start", at="2026-01-01T10:00:00Z")
+    repository.push("Start", at=f"{begun or day(0)}T10:00:00Z")
     return repository

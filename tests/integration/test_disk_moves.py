@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from factories.fleet_reports import deployment, write_report
-from factories.gitops import GitOpsRepository, environment, git, make_repository
+from factories.gitops import GitOpsRepository, day, environment, git, make_repository
 from factories.paper import row_yaml
 
 from release.records import Candidate, Candidates, candidates_path, publication_path
@@ -155,7 +155,7 @@ def repository(tmp_path: Path) -> GitOpsRepository:
         candidates_path(made.workspace, TARGET)
     )
     made.put(TWO, "canary")
-    made.push("A second one", at="2026-01-02T10:00:00Z")
+    made.push("A second one", at=f"{day(1)}T10:00:00Z")
     return made
 
 
@@ -164,7 +164,7 @@ def report_of(repository: GitOpsRepository, path: Path) -> str:
         *(f"jetrail-release-fleet-meter-{TARGET}-canary", "dock"),
         git(repository.bare, "rev-parse", "main"),
         ready=False,
-        since="2026-01-02T11:00:00Z",
+        since=f"{day(1)}T11:00:00Z",
     )
     return write_report(path, [row])
 

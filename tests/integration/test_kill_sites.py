@@ -16,7 +16,7 @@ import pytest
 from factories import paper
 from factories.airgapped import lay_out_site
 from factories.fleet_reports import deployment, write_report
-from factories.gitops import environment, git, make_repository
+from factories.gitops import day, environment, git, make_repository
 from factories.killed import Killed
 
 from engines.config.workspace import Workspace
@@ -121,11 +121,11 @@ def test_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = make_repository(tmp_path, [PUBLICATION], rings=rings)
     bad.write(publication_path(repository.workspace, bad.release))
     repository.put(bad, "canary")
-    repository.push("A bad one", at="2026-01-02T10:00:00Z")
+    repository.push("A bad one", at=f"{day(1)}T10:00:00Z")
     commit = git(repository.bare, "rev-parse", "main")
     row = deployment(
         f"jetrail-release-fleet-meter-{TARGET}-canary", "dock", commit, ready=False,
-        since="2026-01-02T11:00:00Z",
+        since=f"{day(1)}T11:00:00Z",
     )  # fmt: skip
     report = write_report(tmp_path / "sites.json", [row])
 

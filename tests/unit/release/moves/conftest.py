@@ -16,14 +16,22 @@ from tests.unit.release.publications import PUBLICATION
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitOpsRepository:
+def begun() -> str | None:
+    """The day of the first commit, where a test has its own."""
+    return None
+
+
+@pytest.fixture
+def repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str | None
+) -> GitOpsRepository:
     """One model on one target, its release in the canary."""
     for key, value in environment().items():
         if key.startswith("GIT_"):
             monkeypatch.setenv(key, value)
     for key in ("MLFLOW_TRACKING_URI", "GITLAB_USER_LOGIN", "GITLAB_USER_EMAIL"):
         monkeypatch.delenv(key, raising=False)
-    return make_repository(tmp_path, [PUBLICATION])
+    return make_repository(tmp_path, [PUBLICATION], begun=begun)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from factories.gitops import RINGS, GitOpsRepository, git
+from factories.gitops import RINGS, GitOpsRepository, day, git
 from typer.testing import Result
 
 from release.records import publication_path
@@ -25,7 +25,7 @@ def publish(repository: GitOpsRepository, ring: str, name: str = "Ada") -> None:
     """Another release, pushed to a ring."""
     TWO.write(publication_path(repository.workspace, TWO.release))
     repository.put(TWO, ring)
-    repository.push(f"{ring} gets another", name=name, at="2026-02-03T04:05:06Z")
+    repository.push(f"{ring} gets another", name=name, at=f"{day(33)}T04:05:06Z")
 
 
 # --- quarantine ----------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_history(repository: GitOpsRepository, run: Run) -> None:
         f"Ada <ada@example.com>: Promote meter on {TARGET} to pilot: {TAG}",
         "  why: soaked",
     ]
-    assert lines[7] == f"2026-01-01 10:00 UTC  meter on {TARGET}: canary"
+    assert lines[7] == f"{day(0)} 10:00 UTC  meter on {TARGET}: canary"
     none = run("history", "--ring", "production")
     assert (none.exit_code, none.stdout) == (
         0,
@@ -195,16 +195,16 @@ def test_a_merged_change_is_the_merge_s(repository: GitOpsRepository, run: Run) 
     git(repository.root, "checkout", "--quiet", "-b", "side")
     repository.put(PUBLICATION, "pilot")
     git(repository.root, "add", "--all")
-    git(repository.root, "commit", "--quiet", "-m", "On the side", at="2026-02-01T00:00:00Z")
+    git(repository.root, "commit", "--quiet", "-m", "On the side", at=f"{day(31)}T00:00:00Z")
     git(repository.root, "checkout", "--quiet", "main")
     (repository.root / "dvc.yaml").write_text("stages: {}  # more\n")
-    git(repository.root, "commit", "--quiet", "-am", "Meanwhile", at="2026-02-02T00:00:00Z")
+    git(repository.root, "commit", "--quiet", "-am", "Meanwhile", at=f"{day(32)}T00:00:00Z")
     merge = ("merge", "--quiet", "--no-ff", "-m", "Merge it", "side")
-    git(repository.root, *merge, name="Grace", at="2026-02-03T00:00:00Z")
+    git(repository.root, *merge, name="Grace", at=f"{day(33)}T00:00:00Z")
     git(repository.root, "push", "--quiet", "origin", "main")
     lines = run("history", "--ring", "pilot").stdout.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("2026-02-03 00:00 UTC")
+    assert lines[0].startswith(f"{day(33)} 00:00 UTC")
     assert "Grace <grace@example.com>: Merge it" in lines[2]
 
 
@@ -216,7 +216,7 @@ def test_status_says_since_when_and_by_whom(repository: GitOpsRepository, run: R
     lines = run("status").stdout.splitlines()
     at = lines.index(f"  canary     {TWO.release}")
     assert lines[at + 1 : at + 4] == [
-        "             since 2026-02-03 04:05 UTC by Grace <grace@example.com>",
+        f"             since {day(33)} 04:05 UTC by Grace <grace@example.com>",
         f"             in this clone {TAG}, which origin main does not have",
         "             quarantined by Ada <ada@example.com>: no boxes",
     ]

@@ -38,6 +38,12 @@ DIGEST = f"sha256:{'5f0d1c2b3a49' * 5}5f0d"
 CRASHING = {"ready": False, "message": "deployment.apps inference/meter [progressing] 0 of 1"}
 
 
+@pytest.fixture
+def begun() -> str:
+    """Before what the picture shows."""
+    return "2026-01-01"
+
+
 def drawn(text: str) -> str:
     """As a terminal of 80 columns shows it, which breaks longer lines wherever it must; without the
     fonts that rich would fetch from elsewhere."""
