@@ -142,6 +142,10 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
+    def count(self, sent_bytes: int) -> None:
+        with self._lock:  # layers are sent side by side
+            self.sent_bytes += sent_bytes
+
     def fault_for(self, method: str, path: str) -> Fault | None:
         with self._lock:
             for fault in self.faults:
@@ -181,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._drop()
             return
         body = b"".join(self._body())
-        proxy.sent_bytes += len(body)
+        proxy.count(len(body))
         time.sleep(fault.slow_seconds)
         if fault.status is not None:
             self._answer(fault.status, fault.headers, b"")
