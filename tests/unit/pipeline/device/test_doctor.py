@@ -449,7 +449,7 @@ def test_a_sensor_that_cannot_be_read_is_an_empty_file(orin: Path, tmp_path: Pat
 
 def test_commands_stop_after_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "tegrastats"
-    words = f"echo RAM; echo bad >&2; touch {tmp_path}/said; sleep 0.05"
+    words = f"echo RAM; echo bad >&2; touch {tmp_path}/said$1; sleep 0.05"
     tool.write_text(f"#!/bin/sh\nwhile :; do {words}; done\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
