@@ -16,10 +16,11 @@ from engines.process.orphans import ends_with_us
 from engines.records.record import refuse_conflict
 
 _DVC = (sys.executable, "-m", "dvc")
-_IN_THE_WAY = (
-    "Where it names unsaved files, they stand in the way: move them, or let them go with `dvc "
-    "checkout --force` and their paths, then `pipeline pull` again"
+_LET_GO = (
+    "Move them, or let them go with `dvc checkout --force` and their paths, then `pipeline pull` "
+    "again"
 )
+_IN_THE_WAY = f"Where it names unsaved files, they stand in the way. {_LET_GO}"
 
 MOST_LINES = 8
 
@@ -118,6 +119,11 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
     wait = "Where another of its commands runs, wait for that to end"
     if done.returncode and not remote:
         print(_shortened(done.stderr), file=sys.stderr)
+        if "unsaved" in done.stderr:
+            raise InputError(
+                "Expected DVC to bring what this commit has, but files that it does not have stand "
+                f"in its way: those that it names above. {_LET_GO}."
+            )
         raise InputError(
             "Expected DVC to bring all of it from this clone's own cache, since there is no "
             "default remote, but it did not, as it says above. What the cache lacks comes from a "

@@ -101,6 +101,7 @@ def test_files_of_dvc_s_stages_that_stand_in_the_way_can_be_let_go(tmp_path: Pat
     with pytest.raises(InputError) as refused:
         dvc_pull(Workspace(root=tmp_path), ["report"])
     (command,) = re.findall(r"`(dvc checkout --force)` and their paths", str(refused.value))
+    assert "remote" not in str(refused.value)
     run = [sys.executable, "-m", *command.split(), "a.csv"]
     subprocess.run(run, cwd=tmp_path, check=True)
     dvc_pull(Workspace(root=tmp_path), ["report"])
