@@ -132,9 +132,11 @@ def dvc_pull(workspace: Workspace, names: Sequence[str]) -> None:
         )
     if done.returncode:
         raise ServiceError(
-            "Expected DVC to bring all that dvc.lock and the .dvc files name from its remote, but "
-            f"it could not, as it says above. {wait}. Where the remote lacks some of it, run `dvc "
-            f"push` where it was made; then `pipeline pull` again. {_IN_THE_WAY}."
+            "Expected DVC to bring all that dvc.lock and the .dvc files name from its remote "
+            f"{remote}, but it could not, as it says above. First see that this machine reaches it "
+            "(`dvc remote list` says where it is): DVC calls all of a server that is down, or of a "
+            f"folder that is not mounted, missing. {wait}. Where the remote lacks some of it, run "
+            f"`dvc push` where it was made; then `pipeline pull` again. {_IN_THE_WAY}."
         )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engines.config.workspace import Workspace
-from engines.errors import InputError
+from engines.errors import InputError, ServiceError
 from pipeline.repository import dvc
 from pipeline.repository.dvc import dvc_add, dvc_pull, locked_stages
 
@@ -87,6 +88,24 @@ def test_a_new_clone_without_a_remote_is_not_told_every_file(
     assert said[0] == "ERROR: Checkout failed for following targets:"
     assert "(and 15 lines more)" in said
     assert len(said) == 9
+
+
+def test_a_remote_that_is_not_reached_is_not_said_to_lack_all(tmp_path: Path) -> None:
+    """As a network folder that is not mounted: DVC only lists each file as missing."""
+    for words in (
+        "init -q --no-scm",
+        f"remote add -q --default store {tmp_path}/not-mounted",
+        "add -q weights.pt",
+    ):
+        (tmp_path / "weights.pt").write_bytes(b"weights")
+        subprocess.run([sys.executable, "-m", "dvc", *words.split()], cwd=tmp_path, check=True)
+    (tmp_path / "weights.pt").unlink()
+    shutil.rmtree(tmp_path / ".dvc/cache")
+    with pytest.raises(ServiceError) as failed:
+        dvc_pull(Workspace(root=tmp_path), ["weights.pt.dvc"])
+    said = str(failed.value)
+    assert "its remote store, but" in said
+    assert said.index("reaches it (`dvc remote list`") < said.index("`dvc push`")
 
 
 def test_files_of_dvc_s_stages_that_stand_in_the_way_can_be_let_go(tmp_path: Path) -> None:
