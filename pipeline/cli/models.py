@@ -104,7 +104,7 @@ def update_model(
         ),
     ] = None,
 ) -> None:
-    """Give a model new weights or data, or engines for more targets.
+    """Give a model new weights or data, or more targets.
 
     Example: pipeline update-model helmets --weights best.pt --data data.yaml
     """
