@@ -10,6 +10,8 @@ from engines.verdict.judged import JudgedEngine
 
 _SPECIAL = str.maketrans({one: f"\\{one}" for one in "\\`*_{}[]<>()#+-!|"} | {"\n": " ", "\r": " "})
 """What Markdown or HTML would read as its own; a class may be called anything."""
+_LINEAGE = "| where it comes from |  |"
+"""What follows the verdict in the description of a run."""
 
 
 def plain(text: str) -> str:
@@ -39,10 +41,13 @@ def heading(release: str) -> str:
     return f"### `{release}`"
 
 
-def of_version(judged: JudgedEngine, release: str, registered_model: str, version: str) -> str:
-    """Of one version: verdict, device, where it comes from, and how to load it."""
+def of_version(
+    judged: JudgedEngine, release: str, registered_model: str, version: str, run: str | None = None
+) -> str:
+    """Of one version: verdict, device, where it comes from, and how to load it. The verdict is that
+    in the description of its `run`, where that is of an earlier measurement."""
     manifest = judged.manifest
-    return f"""{_verdict(judged, release)}
+    return f"""{run.partition(_LINEAGE)[0].rstrip() if run else _verdict(judged, release)}
 
 **Where it comes from**: model `{manifest.model}` version {manifest.model_version}, commit \
 `{manifest.source.git_commit or "none"}`, weights `{manifest.source.weights_sha256[:12]}`, \
@@ -72,7 +77,7 @@ def of_run(judged: JudgedEngine, release: str, lineage: Mapping[str, str]) -> st
     rows = "\n".join(f"| {name} | `{value}` |" for name, value in lineage.items())
     return f"""{_verdict(judged, release)}
 
-| where it comes from |  |
+{_LINEAGE}
 |---|---|
 {rows}
 """

@@ -111,9 +111,9 @@ class Store:
         experiment = experiments.of_model(self._client, submission, self._asked, self._artifacts)
         self._client.search_logged_models([experiment], max_results=1)  # a server before 3.0 fails
         run = self._run(submission, experiment, found)
-        later = runs.differs(run, submission)
+        later = runs.since(run, submission)
         if later:
-            self._log_later(submission, experiment)
+            self._log_later(submission, experiment, later)
         else:
             self._log(submission, run)
         model = self._model(submission, experiment, run, found)
@@ -127,6 +127,8 @@ class Store:
         logged.link_version(self._client, model, version)
         if not later:
             self._describe(submission, version)
+        elif not version.description:
+            self._describe(submission, version, run.data.tags.get(NOTE))
         self._finish(run)
         self._tidy(submission, experiment, run, model)
         return MlflowEntry(
@@ -137,11 +139,12 @@ class Store:
             version=int(version.version),
         )
 
-    def is_measured_again(self, submission: Submission) -> bool:
-        """Whether the release was published with another measurement than this."""
+    def since(self, submission: Submission) -> str:
+        """What became of the release after it was published: `measured again`, or `judged again`
+        alone; empty where that was with the very records of this."""
         version = self._find_version(submission.registered_model, submission.release)
         run = self._run_of(version)
-        return run is not None and runs.differs(run, submission)
+        return runs.since(run, submission) if run else ""
 
     def has_files(self, submission: Submission) -> bool:
         """Whether the files of a release that was published before are all there."""
@@ -232,14 +235,14 @@ class Store:
         run_id = version.run_id if version else None
         return if_there(self._client.get_run, run_id) if run_id else None
 
-    def _log_later(self, submission: Submission, experiment: str) -> None:
-        """A run for a measurement that was made after its release was published."""
+    def _log_later(self, submission: Submission, experiment: str, since: str) -> None:
+        """A run for what was measured, or judged, after its release was published."""
         marks = {AGAIN: submission.release, MEASUREMENT: submission.measurement}
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in marks.items())
         tags = {**runs.tags(submission), **marks}
         found: Sequence[Run] = self._client.search_runs([experiment], query)
         if not found:
-            name = f"{submission.release}, measured again"
+            name = f"{submission.release}, {since}"
             ours = self._client.create_run(experiment, tags=tags, run_name=name)
             found = self._client.search_runs([experiment], query) or [ours]
         # Whoever sees several that were made at the same moment leaves the same one.
@@ -314,14 +317,15 @@ class Store:
         logged.link_run(self._client, run, model)
         return model
 
-    def _describe(self, submission: Submission, version: Any) -> None:
-        """Write the descriptions, unless people put their own in the place."""
+    def _describe(self, submission: Submission, version: Any, run: str | None = None) -> None:
+        """Write the descriptions, unless people put their own in the place; of a version whose
+        `run` is of an earlier measurement, with the verdict that the run's own names."""
         name, texts = submission.registered_model, submission.descriptions
         if not self._client.get_registered_model(name).description:
             self._client.update_registered_model(name, texts.model)
         before = version.description or ""
         ours = not before or before.startswith(heading(submission.release))
-        text = texts.version(str(version.version))
+        text = texts.version(str(version.version), run)
         if ours and before != text:
             self._client.update_model_version(name, version.version, text)
 

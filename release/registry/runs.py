@@ -18,7 +18,7 @@ LOGGED = "jetrail.logged"
 MEASUREMENT = "jetrail.measurement"
 """The sha256 of the records that a run holds."""
 AGAIN = "jetrail.measured-again"
-"""The release of which a run holds a later measurement."""
+"""The release of which a run holds a later measurement, or a later verdict on the same one."""
 NOTE = "mlflow.note.content"
 _SOURCE = {"mlflow.source.name": "release publish", "mlflow.source.type": "LOCAL"}
 
@@ -36,6 +36,15 @@ def is_finished(run: Run) -> bool:
 def differs(run: Run, submission: Submission) -> bool:
     """Whether a run is of other records than the submission's."""
     return run.data.tags.get(MEASUREMENT) not in (None, submission.measurement)
+
+
+def since(run: Run, submission: Submission) -> str:
+    """What became of a release after its run, in the submission; empty where both are the same. A
+    budget that people change is judged by the figures that are there."""
+    if not differs(run, submission):
+        return ""
+    same = all(run.data.metrics.get(key) == value for key, value in submission.metrics.items())
+    return "judged again" if same else "measured again"
 
 
 def is_beside(run: Run, release: str) -> bool:

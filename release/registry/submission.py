@@ -32,8 +32,9 @@ class Descriptions:
     experiment: str
     model: str
     run: str
-    version: Callable[[str], str]
-    """By the number of the version, which says how to load just that one."""
+    version: Callable[[str, str | None], str]
+    """By the number of the version, which says how to load just that one, and the description of
+    its run, where that is of an earlier measurement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Submission:
     fingerprint: str
     """Sha256 over all that a run is told: another one means that something is missing there."""
     measurement: str
-    """Sha256 over the records: another one means that the engine was measured again."""
+    """Sha256 over the records: another one means that the engine was measured or judged again."""
     model_files: tuple[Path, ...]
     """Engine and manifest, which `engines.detect.pyfunc` loads."""
     thresholds: Mapping[str, Any]

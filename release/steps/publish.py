@@ -273,7 +273,7 @@ def _publish_one(
 ) -> Publication:
     known = store.version_of(submission.registered_model, submission.release)
     whole = known is not None and store.has_files(submission)
-    later = known is not None and store.is_measured_again(submission)
+    since = store.since(submission) if known is not None else ""
     entry = store.publish(submission)
     how, files = "published", ""
     if known is not None and entry.version != known:
@@ -282,10 +282,13 @@ def _publish_one(
             f"{entry.version}{_FOLLOW}"
         )
     elif known is None and publication_path(workspace, submission.release).is_file():
-        how = f"published before, but not to this MLflow: version {entry.version}{_FOLLOW}"
+        how = (
+            f"published before, but this MLflow had no version of it: version {entry.version}"
+            f"{_FOLLOW}"
+        )
     elif known is not None:
         how = "published before"
-        how += ", and measured again since, which is a run of its own," if later else ""
+        how += f", and {since} since, which is a run of its own," if since else ""
         files = "" if whole else _files_now(store, submission)
     say(f"{judged.manifest.engine}: {how} as {submission.release}{files}")
     return publication_of(config, judged, entry)

@@ -35,8 +35,8 @@ class MlflowDouble:
     def has_files(self, submission: Any) -> bool:
         return submission.release in self.files
 
-    def is_measured_again(self, submission: Any) -> bool:
-        return False
+    def since(self, submission: Any) -> str:
+        return ""
 
     def publish(self, submission: Any) -> MlflowEntry:
         held = self.versions.setdefault(submission.registered_model, {})

@@ -381,6 +381,12 @@ def test_measured_again_is_a_run_of_its_own(workspace: Workspace) -> None:
 
     publish(workspace, TARGET, None, _quiet)
     assert _state(workspace) == state, "a measurement is one run"
+    # A version that somebody deleted is described by what its run holds, as it was before.
+    client.delete_model_version(NAME, version.version)
+    publish(workspace, TARGET, None, _quiet)
+    anew = client.search_model_versions(f"name = '{NAME}' and run_id = '{run}'")[0]
+    loads = f'/{version.version}")', f'/{anew.version}")'
+    assert anew.description == version.description.replace(*loads)
     shutil.rmtree(workspace.root / "mlartifacts")
     publish(workspace, TARGET, None, said.append)
     (line,) = [one for one in said if one.startswith("tiny-fp16") and "files" in one]
@@ -435,6 +441,18 @@ def _broken_off(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, call: str
         patch.setattr(MlflowClient, call, fail)
         with pytest.raises(ServiceError, match="the line went dead"):
             publish(workspace, TARGET, "tiny-fp16", _quiet)
+
+
+def test_a_new_budget_is_judged_and_nothing_measured(workspace: Workspace) -> None:
+    release = publish(workspace, TARGET, "tiny-fp16", _quiet).publications[0].release
+    params = workspace.target(TARGET) / "params.yaml"
+    params.write_text(params.read_text().replace("frame_p99_ms: 30", "frame_p99_ms: 29"))
+    assert judge_again(workspace, "tiny-fp16") == "PASS"
+    said: list[str] = []
+    publish(workspace, TARGET, "tiny-fp16", said.append)
+    assert [one for one in said if "published before, and judged again since" in one]
+    names = [name for name, *_ in _state(workspace)["runs"]]
+    assert names == [release, f"{release}, judged again"]
 
 
 def test_one_engine_then_the_other(workspace: Workspace) -> None:
@@ -557,7 +575,9 @@ def test_another_store_leaves_the_records_as_they_are(
     publish(workspace, TARGET, "tiny-fp16", said.append)
     assert _candidate_in_mlflow(workspace) == "tiny-fp16"
     assert any("its record stays as it is" in line for line in said)
-    assert sum("not to this MLflow: version 1 (`release status --repair`" in it for it in said) == 1
+    assert (
+        sum("had no version of it: version 1 (`release status --repair`" in it for it in said) == 1
+    )
     publish(workspace, TARGET, None, _quiet)
     assert _candidate_in_mlflow(workspace) == "tiny-fp16"
     assert _files(workspace) == records

@@ -118,14 +118,14 @@ def test_the_device_is_the_one_that_measured(
     judge_again(workspace, ENGINE)
     submission = describe_fp16(workspace)
     assert submission.tags["device"] == "NVIDIA L4"
-    assert "on NVIDIA L4 (8.9), fp16" in submission.descriptions.version("3")
+    assert "on NVIDIA L4 (8.9), fp16" in submission.descriptions.version("3", None)
 
 
 def test_a_version_says_how_to_load_just_that_one(
     workspace: Workspace, add_engine: Callable[..., str]
 ) -> None:
     add_engine("fp16")
-    text = describe_fp16(workspace).descriptions.version("7")
+    text = describe_fp16(workspace).descriptions.version("7", None)
     assert 'load_model("models:/meter.x86-openvino/7")' in text
 
 
@@ -265,5 +265,5 @@ def test_every_database_takes_the_letters_of_what_it_is_told(
     texts = describe_fp16(workspace).descriptions
     assert "| &le; " in texts.run
     assert "| &ge; " in texts.run
-    told = (texts.experiment, texts.model, texts.run, texts.version("7"))
+    told = (texts.experiment, texts.model, texts.run, texts.version("7", None))
     assert [text for text in told if not text.isascii()] == []
