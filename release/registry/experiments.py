@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from engines.errors import InputError
 from release.registry import view
 from release.registry.asked import Asked
+from release.registry.logged import is_copy
 from release.registry.runs import NOTE, TAG
 from release.registry.submission import Submission
 from release.registry.surroundings import already_there, if_there
@@ -55,7 +56,8 @@ def refuse_renamed(client: MlflowClient, submission: Submission, asked: Asked) -
     target = parse_tag(submission.release).target
     query = f"tags.engine LIKE '{model}-%' and tags.`{TAG}` LIKE '%-{target}-%'"
     found = client.search_model_versions(query)
-    others = {one.name for one in found if _is_of(one.tags, model, target)} - {name}
+    ours = [one for one in found if _is_of(one.tags, model, target) and not is_copy(one)]
+    others = {one.name for one in ours} - {name}
     if others and if_there(client.get_registered_model, name) is None:
         raise InputError(renamed(name, min(others), asked.tracking))
 

@@ -36,6 +36,12 @@ def age(model: LoggedModel) -> tuple[int, str]:
     return model.creation_timestamp, model.model_id
 
 
+def is_copy(version: Any) -> bool:
+    """Whether somebody copied a version, tags and all: it names that one in place of a model."""
+    source = version.source or ""
+    return source.startswith(_SCHEME) and "/" in source.removeprefix(_SCHEME)
+
+
 def is_of(version: Any, run: Run, model: LoggedModel) -> bool:
     """Whether a version names that run, if it names any, and loads that model."""
     same_run = not version.run_id or version.run_id == run.info.run_id

@@ -331,7 +331,9 @@ class Store:
 
     def _find_version(self, registered_model: str, release: str) -> Any | None:
         query = f"name = '{registered_model}' and {runs.tagged(release)}"
-        found = self._client.search_model_versions(query)
+        found = [
+            one for one in self._client.search_model_versions(query) if not logged.is_copy(one)
+        ]
         return min(found, key=lambda version: int(version.version), default=None)
 
     def _register(self, submission: Submission, model: LoggedModel, run: Run) -> Any | None:

@@ -74,7 +74,7 @@ def test_versions_for_a_target_of_a_longer_name_are_not_this_one_s() -> None:
     """`orin` came after `jetson-orin`, of which MLflow finds releases too."""
     release = "v1.0-{}-fp16-0123456789ab"
     there = [
-        SimpleNamespace(name=name, tags={"engine": engine, TAG: release.format(target)})
+        SimpleNamespace(name=name, tags={"engine": engine, TAG: release.format(target)}, source="")
         for name, engine, target in (
             ("meter.jetson-orin", "meter-fp16", "jetson-orin"),
             ("meter-large.orin", "meter-large-fp16", "orin"),
@@ -93,6 +93,22 @@ def test_versions_for_a_target_of_a_longer_name_are_not_this_one_s() -> None:
     there[0].tags[TAG] = release.format("orin")
     with pytest.raises(InputError, match=r"under the name meter.jetson-orin"):
         refuse_renamed(client, submission, asked)
+    there[0].source = "models:/meter.orin/2"  # a copy of what nobody renamed
+    refuse_renamed(client, submission, asked)
+
+
+def test_a_copy_of_a_version_is_not_the_release() -> None:
+    """`copy_model_version` takes the tags along and names a version in place of a model, which a
+    server answers with a page of HTML."""
+    release = PUBLICATION.release
+    there = [
+        SimpleNamespace(version="2", source="models:/meter.x/1", run_id="a", tags={TAG: release})
+    ]
+    client: Any = SimpleNamespace(search_model_versions=lambda _: there)
+    store = Store(client, Asked(tracking="http://a"), "http://a", None)
+    assert store.version_of("meter.x", release) is None
+    there.append(SimpleNamespace(version="3", source="models:/m-0a", run_id="a", tags={}))
+    assert store.version_of("meter.x", release) == 3
 
 
 class OldServer(NotingClient):
