@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from engines.errors import InputError
 from release.registry.address import SERVERS, is_server
-from release.registry.uri import REGISTRY, TRACKING, without_credentials
+from release.registry.uri import REGISTRY, TRACKING, sqlite_file, without_credentials
 
 _REGISTRY_CALLS = frozenset(
     (
@@ -111,11 +111,18 @@ class Asking:
         limit = self._patience
         if files and name.startswith("log_"):
             limit += _seconds_for(args[-1])
-        with within(limit if self._limited else None):
+        limited = self._limited and (files or not is_file(self._asked.uri))
+        with within(limit if limited else None):
             found = method(*args, **kwargs)
         self._patience = LONGEST_CALL
         self._asked.files = _written_by_clients(found) or self._asked.files
         return found
+
+
+def is_file(*uris: str) -> bool:
+    """Whether the stores are files of this machine: how long those take says how busy it is, and
+    not that nobody answers."""
+    return all(sqlite_file(uri) is not None for uri in uris)
 
 
 def check_shared(asked: Asked, above: int) -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 from engines.errors import InputError, ServiceError
 from release.records import MlflowEntry
 from release.registry import experiments, logged, runs, view
-from release.registry.asked import LONGEST_CALL, Asked, Asking, within
+from release.registry.asked import LONGEST_CALL, Asked, Asking, is_file, within
 from release.registry.databases import files_in_order
 from release.registry.description import heading
 from release.registry.runs import AGAIN, LOGGED, MEASUREMENT, NOTE, TAG
@@ -380,7 +380,7 @@ def open_store(root: Path, *, reading: bool = False) -> Iterator[Store]:
         with environment(impatient):
             limited = impatient == IMPATIENT
             # It asks a database for its version, and a server nothing.
-            with within(LONGEST_CALL if limited else None):
+            with within(LONGEST_CALL if limited and not is_file(uri, registry) else None):
                 opened = MlflowClient(uri, registry)
             asking = Asking(opened, asked, limited=limited)
             client = cast("MlflowClient", asking)

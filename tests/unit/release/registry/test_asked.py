@@ -205,6 +205,23 @@ def test_an_answer_is_not_waited_for_without_an_end(
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+def test_a_file_is_waited_for_and_what_is_elsewhere_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes its time; the models or files of such a store may be anybody's."""
+    monkeypatch.setattr(asked_module, "FIRST_CALL", 0.05)
+    slow = SimpleNamespace(
+        search_runs=lambda: time.sleep(0.2),
+        get_registered_model=lambda name: time.sleep(60),
+        list_artifacts=lambda run: time.sleep(60),
+    )
+    for call in (("get_registered_model", "m"), ("list_artifacts", "1")):
+        asked = Asked(tracking="sqlite:////r/mlflow.db", registry=MODELS)
+        monkeypatch.setattr(asked_module, "LONGEST_CALL", 0.05)
+        client: Any = Asking(slow, asked, limited=True)
+        client.search_runs()
+        with pytest.raises(TimeoutError):
+            getattr(client, call[0])(*call[1:])
+
+
 def test_a_library_that_swallows_every_error_ends_too() -> None:
     def stubborn() -> None:
         for _ in range(100):
