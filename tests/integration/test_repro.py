@@ -270,6 +270,19 @@ def test_a_changed_budget_judges_again_and_builds_nothing(finished: Clone) -> No
     assert [sha256_file(finished.out / engine / "engine.blob") for engine in ENGINES] == before
 
 
+def test_a_key_that_pods_trust_signs_what_was_signed_for_trying(finished: Clone) -> None:
+    release, _, for_trying = canary_tag(finished).partition("@")
+    assert "signed     by for-trying" in finished.run("release", "status")
+    finished.run("release", "keygen", "plant")
+    assert finished.repro() == ["probe", "sign", "pack", "write"]
+    assert "signed     by plant" in finished.run("release", "status")
+    image = read_image(finished.workspace, release)
+    assert image is not None
+    assert image.digest != for_trying
+    assert canary_tag(finished) == f"{release}@{image.digest}"
+    assert finished.repro() == ["probe"]
+
+
 def test_other_benchmark_params_measure_again_and_build_nothing(finished: Clone) -> None:
     with finished.edited(ROW) as row:
         row["benchmark"]["warmup_seconds"] = 0.11
