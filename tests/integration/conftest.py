@@ -55,6 +55,7 @@ FILES = (
         "release/rings.yaml",
         "release/templates/fleet.yaml",
         "release/templates/release.yaml",
+        "release/trust/keys/README.md",
     ),
     *(f"release/fleet/{MODEL}/{TARGET}/{ring}/{file}.yaml" for ring in RINGS for file in FLEET),
     *(f"models/{MODEL}/model.yaml", f"models/{MODEL}/weights.pt"),
