@@ -21,7 +21,7 @@ from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine
 from release.moves.seen import named
 from release.packed import ImageRecord
-from release.records import MlflowEntry, Publication
+from release.records import MlflowEntry, Publication, Quarantine
 from release.registry.uri import seen_from_here, sqlite_file
 from release.rollout.release_yaml import ReleaseValues
 from release.smoke.wanted import in_words
@@ -66,6 +66,8 @@ def show_status(overview: Overview) -> None:
         line(f"{one.model} on {one.target}")
         nothing = "none: no engine has the verdict PASS"
         line(f"  candidate  {one.candidate.release if one.candidate else nothing}")
+        if one.quarantine:
+            _show_quarantined(one.quarantine)
         if one.behind:
             line(f"             in this clone; {overview.branch} has newer ones, {overview.pull}")
         if one.candidate is not None:
@@ -121,7 +123,11 @@ def _show_ring(ring: str, found: RingStatus, overview: Overview) -> None:
     if found.missed:
         line(f"  {'':10} its engine FAILs since it was published: {found.missed}")
     if found.quarantine:
-        line(f"  {'':10} quarantined by {found.quarantine.by}: {found.quarantine.why}")
+        _show_quarantined(found.quarantine)
+
+
+def _show_quarantined(quarantine: Quarantine) -> None:
+    line(f"  {'':10} quarantined by {quarantine.by}: {quarantine.why}")
 
 
 def show_history(entries: Iterable[Entry]) -> None:

@@ -35,6 +35,7 @@ from release.records import (
     candidates_path,
     publication_path,
     read_publication,
+    read_quarantine,
     refuse_old_layout,
 )
 from release.registry.mlflow import Store, open_store
@@ -222,6 +223,8 @@ def _tell_mlflow(
                 say(f"{one.release}: quarantined, so another engine that passed is the candidate")
             elif one in kept:
                 say(f"{one.engine}: the candidate {one.release} is compared as it was published")
+            if one in compared and read_quarantine(workspace, one.release):
+                say(f"{one.release}: quarantined, so no ring gets it; nothing else passed")
         chosen = choose(config.policy, compared, before, config.policy_margin)
         for model, candidate in chosen.items():
             _say_whose_it_was(workspace, named[model], candidate, say)

@@ -86,6 +86,8 @@ class Status:
     target: str
     candidate: Publication | None
     """What `release write` puts into the first ring; none where no engine passed."""
+    quarantine: Quarantine | None = None
+    """Of the candidate, which no ring gets then."""
     behind: bool = False
     """Whether the branch has newer candidates of the target: `git pull` brings them."""
     signed_by: str | None = None
@@ -311,6 +313,7 @@ def _statuses(
                     target=target,
                     behind=target in behind,
                     candidate=read_publication(workspace, candidate.release) if candidate else None,
+                    quarantine=read_quarantine(records, candidate.release) if candidate else None,
                     signed_by=_signer(workspace, candidate.release) if candidate else None,
                     image=image,
                     smoke=read_smoke(workspace, image.release, image.digest) if image else None,

@@ -184,6 +184,17 @@ def test_status_knows_what_the_branch_knows(
     assert "quarantined by Ada <ada@example.com>: no boxes" in run("status").stdout
 
 
+def test_status_says_that_the_candidate_is_quarantined(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    """Once no ring ran it any more, it looked like the release that comes next."""
+    said = "quarantined by Ada <ada@example.com>: no boxes"
+    assert said not in run("status").stdout
+    assert run("quarantine", ONE.release, "--why", "no boxes").exit_code == 0
+    # Pilot has another.
+    assert f"  candidate  {ONE.release}\n             {said}\n" in run("status").stdout
+
+
 def test_a_ring_that_was_renamed_in_rings_yaml_alone(
     repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
 ) -> None:

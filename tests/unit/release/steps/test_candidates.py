@@ -109,7 +109,9 @@ def test_the_next_best_takes_the_place_of_a_quarantined_candidate(
     banned = Quarantine(release=first, why="no boxes", by="Ada", at=at)
     banned.write(quarantine_path(workspace, first))
     # Alone it stays: nobody said that it is no release any more, and `write` leaves it out.
-    assert told(workspace, "meter-fp16")[0].candidates["meter"].release == first
+    found, said = told(workspace, "meter-fp16")
+    assert found.candidates["meter"].release == first
+    assert f"{first}: quarantined, so no ring gets it; nothing else passed" in said
     add_engine("fp32", p50_ms=12.0)
     add_engine("fp16", p50_ms=8.0, verdict=fp16_verdict)
     found, said = told(workspace, only)
