@@ -17,15 +17,17 @@ from engines.errors import JetrailError
 if TYPE_CHECKING:
     from engines.config.workspace import Workspace
 
-Completion = Callable[[typer.Context, str], list[str]]
+Completion = Callable[[typer.Context], list[str]]
 
 
 def completes(names: Callable[[Workspace, typer.Context], Iterable[str]]) -> Completion:
-    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Of all these names typer takes those that begin as the word does."""
+
+    def complete(ctx: typer.Context) -> list[str]:
         from engines.config.workspace import find_workspace
 
         with suppress(JetrailError, OSError):
-            return [one for one in names(find_workspace(), ctx) if one.startswith(incomplete)]
+            return [*names(find_workspace(), ctx)]
         return []
 
     return complete

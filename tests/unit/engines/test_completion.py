@@ -48,7 +48,9 @@ def completed(words: str) -> list[str]:
         "COMP_WORDS": words,
         "COMP_CWORD": str(len(rest)),
     }
-    return CliRunner().invoke(app, prog_name=command, env=variables).stdout.split()
+    done = CliRunner().invoke(app, prog_name=command, env=variables)
+    assert (done.exit_code, done.stderr) == (0, ""), "a shell shows that in the midst of the line"
+    return done.stdout.split()
 
 
 @pytest.mark.parametrize(
