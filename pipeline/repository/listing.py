@@ -9,6 +9,7 @@ from engines.config.model import ModelConfig, load_model
 from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError
 from engines.files import listed
+from engines.records.verdict import Verdict
 from engines.verdict.judged import load_judged
 from pipeline.repository.entries import engines_of, models_in_rows, named_models, targets_of
 from pipeline.repository.fleet import released_in
@@ -106,6 +107,8 @@ def _verdict(
 ) -> str | None:
     """The word that `release publish` would take; None where it would refuse it, as when the engine
     was built or measured again and not judged since, or its target's row was edited."""
+    if not workspace.engine(target, engine).file(Verdict).exists():
+        return None  # At once: most targets are built elsewhere, and each row is read anew below.
     with suppress(JetrailError):
         judged = load_judged(workspace, target, engine)
         verdict, built = judged.verdict.verdict, judged.manifest
