@@ -96,6 +96,15 @@ def build_again(target: str, engine: str) -> str:
     )
 
 
+def _measure_again(target: str, engine: str) -> str:
+    """Likewise, of an engine that may stay: TensorRT would build another one, for a release of its
+    own."""
+    return (
+        f"Measure it again: `dvc repro engines/targets/{target}/dvc.yaml`, or `pipeline benchmark "
+        f"{engine} --target {target}`, then `gate` likewise."
+    )
+
+
 def _check_place(evidence: Evidence, target: str, engine: str) -> None:
     manifest = evidence.manifest
     if (manifest.target, manifest.engine) != (target, engine):
@@ -178,11 +187,12 @@ def _check_by_row(evidence: Evidence, config: TargetConfig) -> None:
     }
     for key, value in now.items():
         if then[key] != value:
-            record = Benchmark if key.startswith("benchmark.") else Manifest
+            measured = key.startswith("benchmark.")
+            again = _measure_again if measured else build_again
             raise InputError(
-                f"Expected {evidence.folder.file(record)} to be by the target's params.yaml, whose "
-                f"`{key}` is {value} now, but it is by {then[key]}. "
-                f"{build_again(config.target, manifest.engine)}"
+                f"Expected {evidence.folder.file(Benchmark if measured else Manifest)} to be by "
+                f"the target's params.yaml, whose `{key}` is {value} now, but it is by "
+                f"{then[key]}. {again(config.target, manifest.engine)}"
             )
 
 

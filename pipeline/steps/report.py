@@ -28,8 +28,8 @@ def report(workspace: Workspace, target_name: str) -> list[tuple[Summary, Verdic
     What DVC's metrics and GitLab read of engines that the row no longer names goes: an engine that
     somebody else took out, or that a runner kept, would be shown for ever.
 
-    Raises InputError when none has been judged yet, or one by other budgets, and WrongEngine when a
-    file was changed after it was judged.
+    Raises InputError when none has been judged yet, or one by another row than the target has now,
+    and WrongEngine when a file was changed after it was judged.
     """
     folder = workspace.target(target_name) / "out" / "report"
     engines = load_target(workspace, target_name).engines

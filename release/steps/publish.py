@@ -78,9 +78,9 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     where it was, unless another engine is better than it was when it was published. A quarantined
     one is the candidate only where nothing else passes.
 
-    Raises InputError for an engine that was not judged by the budgets of now, or engines of a model
-    that were evaluated on different pictures, WrongEngine for files that were changed after that,
-    and ServiceError when MLflow does not do its part.
+    Raises InputError for an engine that was not built, measured and judged by the row of now, or
+    engines of a model that were evaluated on different pictures, WrongEngine for files that were
+    changed after that, and ServiceError when MLflow does not do its part.
     """
     refuse_old_layout(workspace)
     config = load_target(workspace, target)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from factories import paper
-from factories.paper import TARGET, add_engine, edit, judge_again
+from factories.paper import ROW, TARGET, add_engine, edit, judge_again
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -285,6 +285,16 @@ def test_engine_taken_out_of_the_target(workspace: Workspace, folder: EngineFold
 
 # --- the rest of the row --------------------------------------------------------------------------
 
+TENSORRT = """\
+backend: tensorrt
+engine_file: engine.plan
+device: {kind: dgpu}
+runner_tag: null
+fleet_label: dgpu
+builder: {package: tensorrt, workspace_mib: 2048, optimization_level: 3, timing_cache: true,
+  version_compatible: false, hardware_compatibility: none, dla_core: null}
+"""
+
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
@@ -305,7 +315,13 @@ def test_engine_taken_out_of_the_target(workspace: Workspace, folder: EngineFold
             "frame_size: [720, 1280]",
             "frame_size: [1080, 1920]",
             r"benchmark\.json to be by .*`benchmark\.frame_size` is \(1080, 1920\) now, but it is "
-            rf"by \(720, 1280\)\. .*dvc repro engines/targets/{TARGET}/dvc\.yaml",
+            r"by \(720, 1280\)\. Measure it again: `dvc repro engines/targets/"
+            rf"{TARGET}/dvc\.yaml`, or `pipeline benchmark {ENGINE} --target {TARGET}`, then",
+        ),
+        (
+            ROW[ROW.index("backend:") : ROW.index("batch:")],
+            TENSORRT,
+            r"manifest\.json to be by .*`backend` is tensorrt now, but it is by openvino\. Build",
         ),
     ],
 )
