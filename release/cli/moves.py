@@ -126,7 +126,7 @@ def history(
     from release.steps import history as step
     from release.terminal import show_history
 
-    show_history(step.history(find_workspace(), model, target, ring)[:limit])
+    show_history(step.history(find_workspace(), model, target, ring, limit))
 
 
 @commands.command()

@@ -83,6 +83,21 @@ def latest_with(snapshot: Snapshot, path: str, key: str) -> Commit | None:
     return _commit(found, datetime.fromtimestamp(0, timezone.utc)) if found else None
 
 
+def merged(snapshot: Snapshot, merge: Commit, path: str) -> Commit | None:
+    """The commit of the merged branch by which a file holds what it has since a merge, such as a
+    merge request's own; None where it was settled in the merge, and for the first of a branch."""
+    place = snapshot.gitops.prefix + path
+    try:
+        listed = _listed(snapshot, "--no-merges", merge.name, f"^{merge.name}^1", "--", place)
+        if not listed:
+            return None
+        found = _commit(listed, datetime.fromtimestamp(0, timezone.utc))
+        git(snapshot.gitops.folder, "diff", "--quiet", found.name, merge.name, "--", place)
+    except GitFailed:
+        return None
+    return found
+
+
 def was_ever_there(root: Path, path: str) -> bool:
     """Whether any commit that the clone knows, Fleet's branch among them, has or had the file of
     the Jetrail repository at `root`, wherever in it that lies."""

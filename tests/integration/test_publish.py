@@ -61,6 +61,7 @@ TARGET = "x86-openvino"
 MODEL = "tiny"
 NAME = f"{MODEL}.{TARGET}"
 CLASSES = ("zero", "one")
+BATCH = Batch(min=1, opt=2, max=2)
 P50 = {"fp32": 9.0, "fp16": 3.0, "int8": 5.0}
 DROPS = {"fp32": 0.0, "fp16": 0.0, "int8": 0.5}
 """Of mAP50-95, so that INT8 fails."""
@@ -90,8 +91,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "dvc.lock").write_text(LOCK)
     (workspace.model(MODEL) / "weights.pt").write_bytes(b"weights")
     (workspace.model(MODEL) / "model.yaml").write_text(model_yaml(MODEL, SIDE))
+    row = row_yaml(*(f"{MODEL}-{precision}" for precision in P50))
     (workspace.target(TARGET) / "params.yaml").write_text(
-        row_yaml(*(f"{MODEL}-{precision}" for precision in P50))
+        row.replace("opt: 4, max: 8", f"opt: {BATCH.opt}, max: {BATCH.max}")
     )
     folder = workspace.ring(MODEL, TARGET, "canary")
     folder.mkdir(parents=True)
@@ -1099,7 +1101,7 @@ def _build(workspace: Workspace, folder: Path, onnx: Path, precision: Any) -> di
     request = BuildRequest(
         onnx=onnx,
         precision=precision,
-        batch=Batch(min=1, opt=2, max=2),
+        batch=BATCH,
         imgsz=(SIDE, SIDE),
         device=read_fingerprint(),
         options=OpenVINOOptions(),
@@ -1122,7 +1124,7 @@ def _benchmark(about: dict[str, Any], p50: float) -> Benchmark:
     return Benchmark.model_validate(
         {
             **about,
-            "frame_size": (SIDE, SIDE),
+            "frame_size": (720, 1280),
             "inference": {"1": latency, "2": latency},
             "frame": {"1": latency, "2": latency},
             "throughput": {"frames_per_second": 100.0, "in_flight": 2, "count": 10},

@@ -191,21 +191,44 @@ def test_what_a_ring_ran_is_told_when_its_model_is_gone(
         assert lines[4] == f"  - -> {TAG}"
 
 
-def test_a_merged_change_is_the_merge_s(repository: GitOpsRepository, run: Run) -> None:
+ASKED_FOR = f"Promote meter\n\nRelease: {TAG}\nOverride: age\nWhy: the line stands still"
+
+
+def merge_a_promotion(repository: GitOpsRepository, *, settled: bool = False) -> None:
+    """As the button of a merge request does; `settled`: to something else, in the merge itself."""
     git(repository.root, "checkout", "--quiet", "-b", "side")
     repository.put(PUBLICATION, "pilot")
     git(repository.root, "add", "--all")
-    git(repository.root, "commit", "--quiet", "-m", "On the side", at=f"{day(31)}T00:00:00Z")
+    git(repository.root, "commit", "--quiet", "-m", ASKED_FOR, at=f"{day(31)}T00:00:00Z")
     git(repository.root, "checkout", "--quiet", "main")
     (repository.root / "dvc.yaml").write_text("stages: {}  # more\n")
     git(repository.root, "commit", "--quiet", "-am", "Meanwhile", at=f"{day(32)}T00:00:00Z")
-    merge = ("merge", "--quiet", "--no-ff", "-m", "Merge it", "side")
-    git(repository.root, *merge, name="Grace", at=f"{day(33)}T00:00:00Z")
+    git(repository.root, "merge", "--quiet", "--no-ff", "--no-commit", "side")
+    if settled:
+        repository.put(TWO, "pilot")
+    commit = ("commit", "--quiet", "--all", "-m", "Merge it")
+    git(repository.root, *commit, name="Grace", at=f"{day(33)}T00:00:00Z")
     git(repository.root, "push", "--quiet", "origin", "main")
+
+
+def test_a_merged_change_is_the_merge_s_and_says_why(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    merge_a_promotion(repository)
     lines = run("history", "--ring", "pilot").stdout.splitlines()
-    assert len(lines) == 3
     assert lines[0].startswith(f"{day(33)} 00:00 UTC")
     assert "Grace <grace@example.com>: Merge it" in lines[2]
+    assert lines[3:] == ["  override: age", "  why: the line stands still"]
+
+
+def test_what_was_settled_in_the_merge_is_not_what_was_asked_for(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    TWO.write(publication_path(repository.workspace, TWO.release))
+    merge_a_promotion(repository, settled=True)
+    lines = run("history", "--ring", "pilot").stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[1] == f"  - -> {TWO.release}"
 
 
 def test_status_says_since_when_and_by_whom(repository: GitOpsRepository, run: Run) -> None:
