@@ -189,7 +189,8 @@ def _weights(workspace: Workspace, model: ModelConfig, new: Change) -> Path:
     if new.data is None:
         raise InputError(
             "Expected new weights, new data or both, got neither. Give --weights best.pt, --data "
-            "data.yaml, or both; --target alone adds engines for another target."
+            "data.yaml, or both; --target alone adds engines for another target. For a new version "
+            f"of the same ones edit `version` in models/{model.name}/model.yaml."
         )
     kept = workspace.model(model.name) / model.weights.path
     if not kept.is_file() or sha256_file(kept) != model.weights.sha256:
