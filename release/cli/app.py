@@ -31,6 +31,16 @@ Target = Annotated[
         autocompletion=completion.targets,
     ),
 ]
+OneTarget = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        "-t",
+        help="A folder under engines/targets/.",
+        show_default=False,
+        autocompletion=completion.targets,
+    ),
+]
 Release = Annotated[
     str | None,
     typer.Argument(

@@ -9,7 +9,7 @@ import typer
 
 from engines import completion
 from engines.cli import reports_errors
-from release.cli.app import Recorded, commands
+from release.cli.app import OneTarget, Recorded, commands
 
 Model = Annotated[
     str,
@@ -24,16 +24,6 @@ OnlyModel = Annotated[
 OnlyTarget = Annotated[
     str | None,
     typer.Option("--target", "-t", help="Only this target.", autocompletion=completion.targets),
-]
-One = Annotated[
-    str,
-    typer.Option(
-        "--target",
-        "-t",
-        help="A folder under engines/targets/.",
-        show_default=False,
-        autocompletion=completion.targets,
-    ),
 ]
 Why = Annotated[str | None, typer.Option("--why", help="The reason, which the commit keeps.")]
 Reports = Annotated[
@@ -198,7 +188,7 @@ def quarantine(
 @reports_errors
 def promote(
     model: Model,
-    target: One,
+    target: OneTarget,
     to: Annotated[
         str,
         typer.Option(
@@ -254,7 +244,7 @@ def promote(
 @reports_errors
 def rollback(
     model: Model,
-    target: One,
+    target: OneTarget,
     ring: Annotated[
         str,
         typer.Option("--ring", help="The ring that goes back.", autocompletion=completion.rings),

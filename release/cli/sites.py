@@ -9,7 +9,7 @@ import typer
 
 from engines import completion
 from engines.cli import reports_errors
-from release.cli.app import commands
+from release.cli.app import OneTarget, commands
 
 if TYPE_CHECKING:
     from engines.config.workspace import Workspace
@@ -26,16 +26,7 @@ def _sites(workspace: Workspace, _: typer.Context) -> list[str]:
 @reports_errors
 def add_site(
     name: Annotated[str, typer.Argument(help="The site; its cluster's label.", show_default=False)],
-    target: Annotated[
-        str,
-        typer.Option(
-            "--target",
-            "-t",
-            help="A folder under engines/targets/.",
-            show_default=False,
-            autocompletion=completion.targets,
-        ),
-    ],
+    target: OneTarget,
     ring: Annotated[
         str,
         typer.Option(
