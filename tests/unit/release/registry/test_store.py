@@ -97,7 +97,8 @@ def test_versions_for_a_target_of_a_longer_name_are_not_this_one_s() -> None:
     refuse_renamed(client, submission, asked)
 
 
-def test_a_copy_of_a_version_is_not_the_release() -> None:
+@pytest.mark.parametrize("source", ["models:/m-0a", "s3://b/1/m-0a/artifacts", "/mlruns/1/m-0a"])
+def test_a_copy_of_a_version_is_not_the_release(source: str) -> None:
     """`copy_model_version` takes the tags along and names a version in place of a model, which a
     server answers with a page of HTML."""
     release = PUBLICATION.release
@@ -107,7 +108,7 @@ def test_a_copy_of_a_version_is_not_the_release() -> None:
     client: Any = SimpleNamespace(search_model_versions=lambda _: there)
     store = Store(client, Asked(tracking="http://a"), "http://a", None)
     assert store.version_of("meter.x", release) is None
-    there.append(SimpleNamespace(version="3", source="models:/m-0a", run_id="a", tags={}))
+    there.append(SimpleNamespace(version="3", source=source, run_id="a", tags={}))
     assert store.version_of("meter.x", release) == 3
 
 
