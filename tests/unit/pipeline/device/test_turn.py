@@ -10,7 +10,8 @@ import pytest
 
 from engines.errors import Conflict
 from engines.process.lock import device_lock
-from pipeline.device.turn import _tell, turn
+from pipeline.device.turn import turn
+from pipeline.progress import note
 
 
 @contextmanager
@@ -38,11 +39,11 @@ def test_it_waits_and_says_for_whom(
 ) -> None:
     with held() as may_go:
 
-        def tell(holder: str) -> None:
-            _tell(holder)
+        def told(sentence: str) -> None:
+            note(sentence)
             may_go.set()
 
-        monkeypatch.setattr("pipeline.device.turn._tell", tell)
+        monkeypatch.setattr("pipeline.device.turn.note", told)
         with turn("pipeline build meter-int8", wait=True):
             assert may_go.is_set()
     said = capfd.readouterr().err
