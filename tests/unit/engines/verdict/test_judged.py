@@ -228,6 +228,13 @@ def test_verdict_with_a_value_that_is_none(
 # --- the budgets ---------------------------------------------------------------------------------
 
 
+def edit_row(workspace: Workspace, old: str, new: str) -> None:
+    params = workspace.target(TARGET) / "params.yaml"
+    text = params.read_text()
+    assert old in text
+    params.write_text(text.replace(old, new))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
@@ -244,8 +251,7 @@ def test_verdict_with_a_value_that_is_none(
 def test_judged_by_other_budgets(
     workspace: Workspace, folder: EngineFolder, old: str, new: str, match: str
 ) -> None:
-    params = workspace.target(TARGET) / "params.yaml"
-    params.write_text(params.read_text().replace(old, new))
+    edit_row(workspace, old, new)
     with pytest.raises(
         InputError, match=rf"other budgets .* now: {match}\. Judge.*gate {ENGINE} --target {TARGET}"
     ):
@@ -253,9 +259,8 @@ def test_judged_by_other_budgets(
 
 
 def test_budget_that_is_new(workspace: Workspace, folder: EngineFolder) -> None:
-    params = workspace.target(TARGET) / "params.yaml"
-    text = params.read_text().replace("benchmark: {", "benchmark: {soak_minutes: 1, ")
-    params.write_text(text.replace("budgets: {", "budgets: {hot_frame_p99_ms: 30, "))
+    edit_row(workspace, "benchmark: {", "benchmark: {soak_minutes: 1, ")
+    edit_row(workspace, "budgets: {", "budgets: {hot_frame_p99_ms: 30, ")
     with pytest.raises(InputError, match=r"hot_frame_p99_ms no limit then and 30\.0 now"):
         load_judged(workspace, TARGET, ENGINE)
 
@@ -277,8 +282,7 @@ def test_limit_that_was_edited(workspace: Workspace) -> None:
 
 
 def test_engine_taken_out_of_the_target(workspace: Workspace, folder: EngineFolder) -> None:
-    params = workspace.target(TARGET) / "params.yaml"
-    params.write_text(params.read_text().replace("  meter-fp16: {", "  # meter-fp16: {"))
+    edit_row(workspace, "  meter-fp16: {", "  # meter-fp16: {")
     with pytest.raises(InputError, match="got 'meter-fp16'"):
         load_judged(workspace, TARGET, ENGINE)
 
@@ -329,8 +333,7 @@ def test_built_or_measured_by_a_row_that_was_edited_since(
     workspace: Workspace, folder: EngineFolder, old: str, new: str, said: str
 ) -> None:
     """Neither the old verdict counts, nor can one be had without building or measuring again."""
-    params = workspace.target(TARGET) / "params.yaml"
-    params.write_text(params.read_text().replace(old, new))
+    edit_row(workspace, old, new)
     with pytest.raises(InputError, match=said):
         load_judged(workspace, TARGET, ENGINE)
     with pytest.raises(InputError, match=said):
