@@ -137,7 +137,7 @@ def _read(path: Path, sha256: str | None, *, fused_too: bool) -> Checkpoint:
     digest = hashlib.sha256(data).hexdigest()
     check_archive(path, data)
     ultralytics_module("ultralytics.nn.tasks")  # before the memory is bounded
-    with quiet(), bounded_memory(path, 4 * len(data) + _MEMORY):
+    with quiet(), collected_later(), bounded_memory(path, 4 * len(data) + _MEMORY):
         checkpoint = _loaded(path, data, digest)
         levels, classes = checkpoint.facts.strides, len(checkpoint.facts.classes)
         raw = check_runs(path, checkpoint.forward_noise, levels, classes)

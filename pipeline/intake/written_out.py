@@ -21,8 +21,12 @@ def written_out(value: Any, most: int, known: dict[int, int] | None = None) -> i
             known[id(one)] = min(1 + inside, most + 1)
         elif id(one) not in known:
             known[id(one)] = 0  # while its parts are counted
+            parts = _parts(one)
+            if len(parts) > most:
+                known[id(one)] = most + 1
+                continue
             waiting.append((one, True))
-            waiting += [(part, False) for part in _parts(one)]
+            waiting += [(part, False) for part in parts]
     return known[id(value)]
 
 
