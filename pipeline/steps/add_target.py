@@ -29,7 +29,9 @@ def _add_target(workspace: Workspace, name: str, source: str) -> None:
     check_new_name(name, workspace.target(name).exists(), "target")
     with fleet_folders(workspace, models, [own]), atomic_folder(workspace.target(name)) as folder:
         row = folder / "params.yaml"
-        row.write_bytes((workspace.target(source) / "params.yaml").read_bytes())
+        theirs = (workspace.target(source) / "params.yaml").read_bytes()
+        named, copied = f"# Target {source}", f"# Target {name}, copied from {source}"
+        row.write_bytes(theirs.replace(named.encode(), copied.encode(), 1))
         with edited_yaml(row) as content:
             content["target"] = own.target
             content["fleet_label"] = own.fleet_label
