@@ -155,6 +155,12 @@ _OF_FILES = {
 }
 """The same of stores of files, to which clients write by themselves."""
 
+_CAUSED = re.compile(
+    r"HTTPS?ConnectionPool\([^)]*\): Max retries exceeded with url: \S+ \(Caused by \w+\("
+    r"(?P<quote>[\"'])(?:HTTPS?Connection\([^)]*\): )?(?P<why>(?:(?!(?P=quote)).)*)(?P=quote)\)\)"
+)
+"""How urllib3 wraps the one thing that it has to say, such as that a connection was refused."""
+
 _LIBRARIES = frozenset(("boto3", "botocore", "s3transfer", "google", "azure", "paramiko"))
 """Whose errors are of no kind that MLflow names."""
 
@@ -166,7 +172,7 @@ def reason_of(error: Exception, *uris: str) -> str:
     said = " ".join(str(error).split())
     for uri in filter(None, uris):
         said = without_secrets(said, uri)
-    said = without_queries(_without_page(said))
+    said = without_queries(_CAUSED.sub(r"\g<why>", _without_page(said)))
     if len(said) > LONGEST:
         said = f"{said[:LONGEST].rpartition(' ')[0] or said[:LONGEST]} …"
     return said if said.endswith((".", "!", "?", "…")) else f"{said}."

@@ -63,6 +63,16 @@ def test_a_token_that_is_no_header_is_not_shown(
     assert "Take blanks, line ends" in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/api", "https://127.0.0.1:1/api"])
+def test_a_server_that_is_not_there_is_said_in_few_words(address: str) -> None:
+    with pytest.raises(requests.exceptions.ConnectionError) as caught:
+        requests.get(address, timeout=5, proxies={"http": "", "https": ""})
+    reason = reason_of(caught.value, address)
+    assert "Connection refused" in reason
+    assert not re.search("Max retries|ConnectionPool|Caused by", reason)
+    assert len(reason) < 100
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
