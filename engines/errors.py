@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-OTHERS_COMMAND = re.compile(r"(`|^  )(dvc|git|rm|pip install --editable) ", re.MULTILINE)
+OTHERS_COMMAND = re.compile(r"(`|^  )(dvc|git|rm|pip install --constraint) ", re.MULTILINE)
 """In a message: ours find the repository from any folder of it, these read paths from where they
 are run."""
 

@@ -7,6 +7,8 @@ import re
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 
+from engines.packages import extra_command
+
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cuda": "cuda-bindings",
@@ -63,8 +65,8 @@ def missing_extra(error: ImportError, program: str) -> str | None:
         return None
     return (
         f"Expected the Python package {package}, which is not installed here: it comes with the "
-        f"extra jetrail[{extra}]. In the root of the repository run `pip install --constraint "
-        f"constraints.txt --editable '.[{extra}]'`. {INSTEAD[extra]}"
+        f"extra jetrail[{extra}]. In the root of the repository run {extra_command(extra)}. "
+        f"{INSTEAD[extra]}"
     )
 
 

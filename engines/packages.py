@@ -106,6 +106,11 @@ def packages_of(backend: str) -> list[Package]:
     return [row for row in PACKAGES.values() if row.backend == backend]
 
 
+def extra_command(extra: str) -> str:
+    """What installs one of Jetrail's extras, pinned, in the root of the repository."""
+    return f"`pip install --constraint constraints.txt --editable '.[{extra}]'`"
+
+
 def installed_packages() -> dict[str, str]:
     """Package to its installed version, of those that are installed; none is imported.
 

@@ -21,14 +21,14 @@ from engines.machine import ROOT
 from engines.machine.cuda import newer_than_driver
 from engines.machine.fingerprint import read_fingerprint
 from engines.machine.jetson import installed_packages, power_mode, power_mode_number
-from engines.packages import Package, installed_version
+from engines.packages import Package, extra_command, installed_version
 from engines.records.fingerprint import Fingerprint
 from pipeline.device.installing import environment_command, how_to_install
 from pipeline.device.recognition import mismatches
 from pipeline.device.trial import import_problem
 from pipeline.latency import trtexec_tool
 
-DEVICE_EXTRA = "Install it with `pip install --editable '.[device]'`."
+DEVICE_EXTRA = f"Install it with {extra_command('device')}."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from packaging.version import Version
 
 from engines.machine.jetson import jetpack_brings
+from engines.packages import extra_command
 from engines.records.fingerprint import Fingerprint
 
 JETRAIL_PYTHON = Version("3.10")
@@ -20,7 +21,7 @@ def how_to_install(fingerprint: Fingerprint, package: str) -> str:
         return _tensorrt_rtx(fingerprint)
     if fingerprint.architecture != "x86_64":
         return f"Jetrail installs {package} only on x86_64 machines: run this on one."
-    return f"Install {package} with `pip install --editable '.[device]'` and probe again."
+    return f"Install {package} with {extra_command('device')} and probe again."
 
 
 def _tensorrt_on_jetson(jetpack: str | None) -> str:
@@ -66,7 +67,7 @@ def _tensorrt_elsewhere(fingerprint: Fingerprint) -> str:
 def _tensorrt_rtx(fingerprint: Fingerprint) -> str:
     if fingerprint.architecture != "x86_64":
         return (
-            "TensorRT-RTX is for x86_64 machines: run this on one, after `pip install --editable "
-            "'.[rtx]'` there."
+            "TensorRT-RTX is for x86_64 machines: run this on one, after "
+            f"{extra_command('rtx')} there."
         )
-    return "Install TensorRT-RTX with `pip install --editable '.[rtx]'` and probe again."
+    return f"Install TensorRT-RTX with {extra_command('rtx')} and probe again."

@@ -6,6 +6,7 @@ import re
 import shlex
 from urllib.parse import urlsplit
 
+from engines.packages import extra_command
 from engines.streams import without_queries
 from release.registry.asked import Asked
 from release.registry.uri import REGISTRY, TRACKING, without_credentials, without_secrets
@@ -241,8 +242,8 @@ def missing_package(error: ImportError, asked: Asked) -> str:
     if str(error).startswith("cannot import name"):
         return (
             f"Expected packages that fit MLflow, which {asked} needs, but Python says: {error}. "
-            "One of the two is too new or too old. In the root of the repository run `pip install "
-            "--constraint constraints.txt --editable '.[release]'`, then the same command again."
+            "One of the two is too new or too old. In the root of the repository run "
+            f"{extra_command('release')}, then the same command again."
         )
     module = error.name or _named(str(error)) or str(error)
     if module == "MySQLdb" and urlsplit(asked.uri).scheme == "mysql":

@@ -19,6 +19,7 @@ from engines.backends.openvino.session import OpenVINOSession
 from engines.backends.openvino.settings import DEVICE, core, latency_config, precision_config
 from engines.errors import InputError, WrongEngine
 from engines.machine.fingerprint import read_fingerprint
+from engines.packages import extra_command
 from engines.records.manifest import Manifest, Preprocess, Tensor
 from engines.records.record import Precision
 
@@ -42,7 +43,7 @@ class OpenVINO:
         except PackageNotFoundError as error:
             raise InputError(
                 "Expected the package openvino, which the backend `openvino` runs on, but it is "
-                "not installed. Install it with `pip install --editable '.[device]'`."
+                f"not installed. Install it with {extra_command('device')}."
             ) from error
 
     def onnx_precision(self, precision: Precision) -> Precision:

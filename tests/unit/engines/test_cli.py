@@ -165,7 +165,7 @@ def clone(tmp_path: Path) -> Path:
         BACK,
         "Measure again:\n  rm benchmark.json\n  dvc repro",
         "Run `dvc add x`.",
-        "Install it with `pip install --editable '.[device]'`.",
+        "Install it with `pip install --constraint constraints.txt --editable '.[device]'`.",
     ],
 )
 def test_commands_of_others_are_told_with_where_to_run_them(

@@ -280,8 +280,8 @@ def test_a_missing_tensorrt_says_how_jetpack_brings_it(orin_row: TargetConfig) -
         ({"kind": "dgpu", "cuda": None}, "tensorrt", "`pip install tensorrt-cu12`"),
         ({"kind": "cpu"}, "tensorrt", "install the driver"),
         ({}, "tensorrt_rtx", "x86_64"),
-        ({"architecture": "x86_64"}, "tensorrt_rtx", "`pip install --editable '.[rtx]'`"),
-        ({"architecture": "x86_64"}, "openvino", "`pip install --editable '.[device]'`"),
+        ({"architecture": "x86_64"}, "tensorrt_rtx", "constraints.txt --editable '.[rtx]'`"),
+        ({"architecture": "x86_64"}, "openvino", "constraints.txt --editable '.[device]'`"),
         ({}, "openvino", "x86_64"),
     ],
 )

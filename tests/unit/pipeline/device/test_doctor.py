@@ -98,7 +98,7 @@ def test_an_extra_is_installed_from_the_root(
     diagnosis = diagnose(workspace, version={}.get)
     there = f"The commands are to be run in {workspace.root.resolve()}.\n"
     monkeypatch.chdir(workspace.root)
-    assert "pip install --editable" in _printed(diagnosis)
+    assert "pip install --constraint constraints.txt --editable" in _printed(diagnosis)
     assert there not in _printed(diagnosis)
     monkeypatch.chdir(workspace.root / "models" / "meter")
     assert _printed(diagnosis).count(there) == 1
