@@ -1,4 +1,4 @@
-"""What the commands `pipeline` and `release` share: an app that starts fast, and exit codes."""
+"""What all commands share: an app that starts fast, and exit codes."""
 
 from __future__ import annotations
 

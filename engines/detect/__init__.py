@@ -2,7 +2,7 @@
 
 letterbox    a frame into the network's input
 decode       raw head output into boxes
-detections   boxes, and a file of them for a whole data set
+detections   boxes of one picture, and as arrays for a file
 detector     an engine with its pre- and post-processing
 pictures     pictures in files: bounded, and decoded to the same pixels everywhere
 golden       golden.npz: frames and the boxes that an engine found on its own device

@@ -45,7 +45,7 @@ class Limits(Part):
 
 
 class Neighbours:
-    """Watches the processors `cpus` for other programs (see `engines.measure.windows.Watch`)."""
+    """Watches the processors `cpus` for other programs (see `engines.measure.windows.WindowWatch`)."""
 
     def __init__(self, limits: Limits, cpus: Iterable[int], root: Path = ROOT) -> None:
         self._limits = limits

@@ -3,6 +3,7 @@
 record        the base of all of them: read strictly, written atomically
 explain       what is wrong with one, in words of the file
 fingerprint   device.json: which machine this is
+thresholds    what of an engine's raw output is a detection
 manifest      manifest.json: what an engine is, and what it was made from
 reason        why a measurement cannot be trusted, and which reason follows from which
 benchmark     benchmark.json: how fast it is on its device

@@ -33,7 +33,7 @@ class Preprocess(Part):
     letterbox_fill: int = 114
     interpolation: Literal["linear"] = "linear"
     in_engine: tuple[str, ...]
-    """For example `("u8 to f32", "NHWC to NCHW", "BGR to RGB", "divide by 255")`."""
+    """For example `("uint8 to float", "NHWC to NCHW", "BGR to RGB", "divide by 255")`."""
 
 
 class Postprocess(Part):

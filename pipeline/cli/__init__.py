@@ -1,5 +1,8 @@
 """The command `pipeline`. Each command parses, calls one step, and maps errors to exit codes.
 
+app      the app itself, and options of several commands
+models   commands that change which models and targets there are; the others are here
+
 Steps and everything heavy are imported inside the commands, so that `--help` is instant.
 """
 

@@ -3,10 +3,10 @@
 names             the rule for names of models and targets
 checkpoint        a YOLOv8 checkpoint; `checkpoint_file` bounds it and
                   `checkpoint_scan` looks through its pickle first; stand_ins: plain values
-                  for what it holds besides a network
+                  for what it holds besides a network; foreign: what it is where it is none
 network           whether the network in it is whole, of YOLOv8's size, and runs
 training          what it says of its training
-memory            a bound on what reading it may take
+memory            a bound on what reading it may take; written_out: how much its values would be
 saved_anew        commands that save one so that it can be taken
 weights           whether a checkpoint fits, and a copy of just what was checked
 pictures          pictures found, bounded and decoded; labels: their label files

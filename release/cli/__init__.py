@@ -1,4 +1,15 @@
-"""The command `release`: parse, call one step, map errors to exit codes; nothing else."""
+"""The command `release`: parse, call one step, map errors to exit codes; nothing else.
+
+app        the app itself, and options of several commands
+signing    keygen, sign, verify
+images     pack, push, and the bases that images stand on
+smoke      the image of a release, run on this machine
+rollout    lint, simulate: what Fleet makes of the files
+moves      what rings run, and moves from one to the next
+sites      sites, one or many, and the file for one without a network
+
+publish and write are here.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 place       a ring of one model and target, and what runs there by git
 earlier     what a ring ran before, as a rollback sees it
 move        what is moved, from where, on what evidence, and the commit's message
-rules       what a ring asks before a promotion
+rules       what a ring asks before a promotion; `signed` and `linted` answer two of them
 planned     what people see before a move
 handing_over   what was published, on its way to the branch
 promotion, rollback, quarantine   plan one each

@@ -1,5 +1,6 @@
 """OpenVINO on CPUs.
 
+options    `builder:` of a row, which asks for nothing
 backend    build a blob and load it
 graph      the ONNX file as a graph for one frame
 isa        the instructions that OpenVINO may use here
