@@ -13,7 +13,7 @@ from engines.machine.sensors.reading import Reading
 
 
 class GpuNeighbours:
-    """Watches the GPU (see `engines.measure.windows.WindowWatch`)."""
+    """Watches the GPU (see `WindowWatch` of `windows`)."""
 
     def __init__(self, read: Callable[[], Reading], clock_share: float | None) -> None:
         """`read` asks the machine. `clock_share`: how far a clock may move within a window, as a

@@ -45,7 +45,7 @@ class Limits(Part):
 
 
 class Neighbours:
-    """Watches the processors `cpus` for other programs (see `engines.measure.windows.WindowWatch`)."""
+    """Watches the processors `cpus` for other programs (see `WindowWatch` of `windows`)."""
 
     def __init__(self, limits: Limits, cpus: Iterable[int], root: Path = ROOT) -> None:
         self._limits = limits

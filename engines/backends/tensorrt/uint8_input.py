@@ -36,7 +36,7 @@ def with_uint8_input(path: Path, imgsz: tuple[int, int], *, float16_qdq: bool = 
     batch = source.type.tensor_type.shape.dim[0]
     _insert(graph)
     source.CopyFrom(_pixels(batch.dim_value or batch.dim_param or "batch", imgsz))
-    return _content(path, model)
+    return _content(model)
 
 
 def _read(path: Path) -> Any:
@@ -54,7 +54,7 @@ def _read(path: Path) -> Any:
         ) from error
 
 
-def _content(path: Path, model: Any) -> bytes:
+def _content(model: Any) -> bytes:
     from google.protobuf.message import EncodeError
 
     try:

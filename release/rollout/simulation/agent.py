@@ -15,8 +15,6 @@ DEPLOY_S = 5
 """From being told to what Helm has installed."""
 READY_S = 60
 """From being told to a pod that has loaded its engine."""
-HELM4_WAIT_S = 30
-"""What Helm 4 waits where `atomic` is set without `timeoutSeconds`."""
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,6 @@ class ClusterValues:
         self._made: dict[int, Options] = {}
         """By the identity of their values, which they keep alive."""
 
-    @property
-    def uses_labels(self) -> list[str]:
-        """Labels that values name by `global.fleet.clusterLabels.`; a missing one becomes empty."""
-        return [one.removeprefix(LABEL_PREFIX) for one in self._labels]
-
     def options_of(self, cluster: Cluster) -> Options:
         """The options of a cluster, filled in. Raises TemplateFails and CannotTell."""
         labels = clean(cluster.labels, keep_own=True)

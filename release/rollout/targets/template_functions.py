@@ -165,10 +165,6 @@ def _without_repeats(values: list[Any]) -> list[Any]:
     return found
 
 
-def _sorted_texts(values: Any) -> list[str]:
-    return sorted(map(_text, values if isinstance(values, list) else [values]))
-
-
 def _indented(count: int, text: str) -> str:
     return " " * count + text.replace("\n", "\n" + " " * count)
 
