@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.machine.sensors.reading import read_memory_used_mib, read_number, read_text
+from engines.machine.sensors.reading import (
+    read_memory_kib,
+    read_memory_used_mib,
+    read_number,
+    read_text,
+)
 
 V2 = ("sys/fs/cgroup/memory.current", "sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.stat")
 V1 = (
@@ -19,7 +24,7 @@ INACTIVE = ("inactive_file", "total_inactive_file")
 
 def read_memory_percent(root: Path) -> float | None:
     """Of the container's limit; without one of the machine's memory. None where neither is said."""
-    total_kib = _total_kib(root)
+    total_kib = read_memory_kib(root).get("MemTotal")
     for used_file, limit_file, stat_file in (V2, V1):
         used, limit = read_number(root / used_file), read_number(root / limit_file)
         # Version 1 says a number beyond all memory where there is no limit.
@@ -37,11 +42,3 @@ def _inactive(path: Path) -> int:
         if name in INACTIVE and value.isdecimal():
             return int(value)
     return 0
-
-
-def _total_kib(root: Path) -> int | None:
-    for line in read_text(root / "proc/meminfo").splitlines():
-        name, _, value = line.partition(":")
-        if name == "MemTotal" and value.split():
-            return int(value.split()[0])
-    return None

@@ -155,7 +155,7 @@ def parse_release(text: str) -> str | None:
     return f"{found[1]}.{found[2]}" if found else None
 
 
-def installed_packages(root: Path = ROOT) -> dict[str, str]:
+def debian_packages(root: Path = ROOT) -> dict[str, str]:
     """NVIDIA's Debian packages that are installed, with their versions."""
     return {name: version for name, version, _ in nvidia_stanzas(root)}
 
@@ -238,7 +238,7 @@ def _jetpack(root: Path, l4t: str | None) -> str | None:
 
 def _version(root: Path, package: str) -> str | None:
     """The numbers that a package's version begins with."""
-    found = re.match(r"\d+(?:\.\d+)+", installed_packages(root).get(package, ""))
+    found = re.match(r"\d+(?:\.\d+)+", debian_packages(root).get(package, ""))
     return found[0] if found else None
 
 

@@ -20,7 +20,7 @@ from engines.errors import InputError
 from engines.machine import ROOT
 from engines.machine.cuda import newer_than_driver
 from engines.machine.fingerprint import read_fingerprint
-from engines.machine.jetson import installed_packages, power_mode, power_mode_number
+from engines.machine.jetson import debian_packages, power_mode, power_mode_number
 from engines.packages import Package, extra_command, installed_version
 from engines.records.fingerprint import Fingerprint
 from pipeline.device.installing import environment_command, how_to_install
@@ -113,7 +113,7 @@ def _parts(
     if device.kind != "jetson":
         yield Component(name="nvidia-ml-py (sees NVIDIA cards)", found=version("nvidia-ml-py"))
     if device.kind == "jetson":
-        debian = installed_packages(root)
+        debian = debian_packages(root)
         for name in ("nvidia-jetpack", "python3-libnvinfer"):
             yield Component(name=f"{name} (apt)", found=debian.get(name))
         yield Component(name="nvpmodel", found=_tool("nvpmodel", root))
@@ -180,7 +180,7 @@ def _missing(
 
 
 def _install(device: Fingerprint, package: str, root: Path) -> str:
-    debian = installed_packages(root).get("python3-libnvinfer")
+    debian = debian_packages(root).get("python3-libnvinfer")
     if package != "tensorrt" or device.kind != "jetson" or debian is None:
         return how_to_install(device, package)
     return (

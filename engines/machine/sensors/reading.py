@@ -155,9 +155,13 @@ def read_events(paths: Iterable[Path]) -> Events:
 
 def read_memory_used_mib(root: Path) -> float | None:
     """What is taken of the machine's memory, in MiB: MemTotal less MemAvailable of proc(5)."""
+    kib = read_memory_kib(root)
+    total, available = kib.get("MemTotal"), kib.get("MemAvailable")
+    return None if total is None or available is None else (total - available) / 1024
+
+
+def read_memory_kib(root: Path) -> dict[str, int]:
+    """The numbers of /proc/meminfo by their names; none where it cannot be read."""
     lines = (line.partition(":") for line in read_text(root / "proc/meminfo").splitlines())
-    kib = {key: value.split()[0] for key, _, value in lines if value.split()}
-    try:
-        return (int(kib["MemTotal"]) - int(kib["MemAvailable"])) / 1024
-    except (KeyError, ValueError):
-        return None
+    words = {name: value.split() for name, _, value in lines}
+    return {name: int(one[0]) for name, one in words.items() if one and one[0].isdecimal()}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from engines.detect.detector import Detector, Frame
 from engines.machine.fingerprint import read_fingerprint
 from engines.measure.latency import drift_share
-from engines.measure.memory import memory_peak_mib, peak_memory_mib
+from engines.measure.memory import memory_peak_mib, peak_resident_mib
 from engines.measure.sampler import StateSampler
 from engines.records.benchmark import Latency
 from pipeline.latency.harness.frames import camera_frames
@@ -94,7 +94,7 @@ class TestLatency:
         batch: int,
     ) -> None:
         hand_in(benchmark, inference[batch])
-        extra = Extra(gpu_wait=detector.waits, memory_peak_mib=peak_memory_mib())
+        extra = Extra(gpu_wait=detector.waits, memory_peak_mib=peak_resident_mib())
         extra.put(benchmark.extra_info)
 
     def test_gpu_time(
@@ -105,7 +105,7 @@ class TestLatency:
         rounds = max(LEAST_ROUNDS, math.ceil(pace * plan.seconds))
         times = benchmark.pedantic(detector.gpu_times_ms, args=(rounds,), rounds=1)
         p50_ms = None if times is None else float(np.median(times))
-        Extra(gpu_p50_ms=p50_ms, memory_peak_mib=peak_memory_mib()).put(benchmark.extra_info)
+        Extra(gpu_p50_ms=p50_ms, memory_peak_mib=peak_resident_mib()).put(benchmark.extra_info)
 
     def test_soak(
         self,

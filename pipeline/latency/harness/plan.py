@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from engines.measure.memory import used_memory_mib
+from engines.machine import ROOT
+from engines.machine.sensors.reading import read_memory_used_mib
 from engines.measure.neighbours import Limits
 from engines.records.fingerprint import Fingerprint
 from engines.records.record import Part, Record
@@ -67,4 +68,4 @@ class BenchmarkPlan(Record):
     def used_memory_mib(self, device: Fingerprint) -> float | None:
         """What is taken of the machine's memory; None where the engine does not run on a GPU that
         shares it."""
-        return used_memory_mib() if self.gpu and device.unified_memory else None
+        return read_memory_used_mib(ROOT) if self.gpu and device.unified_memory else None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.machine.jetson import (
-    installed_packages,
+    debian_packages,
     is_jetson,
     parse_compatible,
     parse_power_mode,
@@ -141,10 +141,10 @@ def test_packages_tell_what_the_release_file_does_not(orin: Path) -> None:
 
 def test_packages_that_were_removed_do_not_count(orin: Path) -> None:
     status = orin / "var/lib/dpkg/status"
-    assert installed_packages(orin)["tensorrt"] == "10.3.0.30-1+cuda12.5"
+    assert debian_packages(orin)["tensorrt"] == "10.3.0.30-1+cuda12.5"
     removed = "Package: tensorrt\nStatus: deinstall ok config-files\nVersion: 1\n\n"
     status.write_text(removed + "Package: bash\nStatus: install ok installed\nVersion: 5\n")
-    assert installed_packages(orin) == {}
+    assert debian_packages(orin) == {}
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines.machine.sensors.reading import read_memory_used_mib
 from engines.measure.latency import drift_share, latency, quantile_ranks
-from engines.measure.memory import memory_peak_mib, peak_memory_mib, used_memory_mib
+from engines.measure.memory import memory_peak_mib, peak_resident_mib
 from engines.measure.sampler import StateSampler, worst_of
 from engines.records.benchmark import MachineState
 
@@ -161,7 +162,7 @@ def test_this_machine() -> None:
     for share in (found.steal_share, found.others_share, found.run_queue_wait_share):
         assert share is not None
         assert 0 <= share <= 1
-    memory = used_memory_mib()
+    memory = read_memory_used_mib(Path("/"))
     assert memory is not None
     assert 0 < memory < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
     assert (found.gpu_clock_max_mhz, found.power_mode, found.other_gpu_processes) == (
@@ -173,8 +174,8 @@ def test_this_machine() -> None:
 
 def test_peak_memory(tmp_path: Path) -> None:
     _write(tmp_path, "proc/self/status", "Name:\tpython\nVmHWM:\t  204800 kB\nVmRSS:\t 100 kB")
-    assert peak_memory_mib(tmp_path) == 200
-    assert 10 < peak_memory_mib() < os.sysconf("SC_PHYS_PAGES") * 4096 / 2**20
+    assert peak_resident_mib(tmp_path) == 200
+    assert 10 < peak_resident_mib() < os.sysconf("SC_PHYS_PAGES") * 4096 / 2**20
 
 
 def test_memory_that_is_shared_with_the_gpu_is_what_the_machine_s_rose_by(
@@ -191,9 +192,9 @@ def test_memory_that_is_shared_with_the_gpu_is_what_the_machine_s_rose_by(
 
 
 def test_used_memory(tmp_path: Path) -> None:
-    assert used_memory_mib(tmp_path) is None
+    assert read_memory_used_mib(tmp_path) is None
     _write(tmp_path, "proc/meminfo", "MemTotal: 16000000 kB\nMemAvailable: 8000000 kB")
-    assert used_memory_mib(tmp_path) == 7812.5
+    assert read_memory_used_mib(tmp_path) == 7812.5
 
 
 def test_a_throttle_counter_that_began_anew_is_not_negative(machine: Path) -> None:
