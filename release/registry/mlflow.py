@@ -111,7 +111,7 @@ class Store:
         experiment = experiments.of_model(self._client, submission, self._asked, self._artifacts)
         self._client.search_logged_models([experiment], max_results=1)  # a server before 3.0 fails
         run = self._run(submission, experiment, found)
-        later = runs.since(run, submission)
+        later = runs.done_again(run, submission)
         if later:
             self._log_later(submission, experiment, later)
         else:
@@ -139,12 +139,12 @@ class Store:
             version=int(version.version),
         )
 
-    def since(self, submission: Submission) -> str:
+    def done_again(self, submission: Submission) -> str:
         """What became of the release after it was published: `measured again`, or `judged again`
         alone; empty where that was with the very records of this."""
         version = self._find_version(submission.registered_model, submission.release)
         run = self._run_of(version)
-        return runs.since(run, submission) if run else ""
+        return runs.done_again(run, submission) if run else ""
 
     def has_files(self, submission: Submission) -> bool:
         """Whether the files of a release that was published before are all there."""

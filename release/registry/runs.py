@@ -38,7 +38,7 @@ def differs(run: Run, submission: Submission) -> bool:
     return run.data.tags.get(MEASUREMENT) not in (None, submission.measurement)
 
 
-def since(run: Run, submission: Submission) -> str:
+def done_again(run: Run, submission: Submission) -> str:
     """What became of a release after its run, in the submission; empty where both are the same. A
     budget that people change is judged by the figures that are there."""
     if not differs(run, submission):

@@ -276,7 +276,7 @@ def _publish_one(
 ) -> Publication:
     known = store.version_of(submission.registered_model, submission.release)
     whole = known is not None and store.has_files(submission)
-    since = store.since(submission) if known is not None else ""
+    again = store.done_again(submission) if known is not None else ""
     entry = store.publish(submission)
     how, files = "published", ""
     if known is not None and entry.version != known:
@@ -291,7 +291,7 @@ def _publish_one(
         )
     elif known is not None:
         how = "published before"
-        how += f", and {since} since, which is a run of its own," if since else ""
+        how += f", and {again} since, which is a run of its own," if again else ""
         files = "" if whole else _files_now(store, submission)
     say(f"{judged.manifest.engine}: {how} as {submission.release}{files}")
     return publication_of(config, judged, entry)

@@ -35,7 +35,7 @@ class MlflowDouble:
     def has_files(self, submission: Any) -> bool:
         return submission.release in self.files
 
-    def since(self, submission: Any) -> str:
+    def done_again(self, submission: Any) -> str:
         return ""
 
     def publish(self, submission: Any) -> MlflowEntry:
