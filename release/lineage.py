@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from engines.config.model import load_model
 from engines.config.workspace import Workspace
 from engines.config.yaml import parse_yaml
 from engines.errors import InputError
+from engines.files import md5_file
 
 
 def data_set_hashes(workspace: Workspace, model: str, target: str, engine: str) -> dict[str, str]:
@@ -51,7 +51,7 @@ def dvc_md5(path: Path, lock_files: tuple[Path, ...]) -> str | None:
     known = _hashes(path, lock_files)
     if not known or not path.is_file():
         return None
-    found = _md5_file(path)
+    found = md5_file(path)
     return found if found in known else None
 
 
@@ -89,11 +89,3 @@ def _parsed(content: bytes, lock_file: str) -> tuple[tuple[str, dict[str, Any]],
             "that a full disk leaves. Bring it back with `git checkout -- "
             f"{shlex.quote(lock_file)}` (where git has none, remove it), then `dvc repro`."
         ) from error
-
-
-def _md5_file(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

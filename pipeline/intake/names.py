@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from engines.config.names import NAME_PATTERN, VERSION_PATTERN
+from engines.config.names import LONGEST_NAME, NAME_PATTERN, VERSION_PATTERN
 from engines.errors import InputError
 
 SITES = "sites"
@@ -17,10 +17,10 @@ SITES = "sites"
 
 def check_new_name(name: str, taken: bool, kind: str) -> None:
     """Raise InputError unless `name` can be part of a tag and a label, and is not taken."""
-    if not re.fullmatch(NAME_PATTERN, name) or len(name) > 40:
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:
         raise InputError(
-            f"Expected a {kind} name of at most 40 lower-case letters, digits and dashes, "
-            f"since it becomes part of image tags and labels; got {name!r}, of {len(name)}."
+            f"Expected a {kind} name of at most {LONGEST_NAME} lower-case letters, digits and "
+            f"dashes, since it becomes part of image tags and labels; got {name!r}, of {len(name)}."
         )
     if any(not isinstance(_as_yaml(name, version), str) for version in ((1, 1), (1, 2))):
         raise InputError(

@@ -58,8 +58,7 @@ def spread(samples: Sequence[Item], limit: int) -> list[Item]:
 
 def evenly(images: Sequence[Prepared], limit: int) -> NDArray[np.uint8]:
     """Pixels of at most `limit` of the images, evenly spread over all, in one array."""
-    count = min(len(images), limit)
-    return np.stack([images[index * len(images) // count].pixels for index in range(count)])
+    return np.stack([image.pixels for image in spread(images, limit)])
 
 
 def prepare(sample: Sample, imgsz: tuple[int, int]) -> Prepared:

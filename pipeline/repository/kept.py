@@ -7,7 +7,6 @@ what the same command completes when it is run again.
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,8 @@ from engines.config.names import NAME_PATTERN
 from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
-from engines.files import listed, sha256_file
-from pipeline.repository.dvc import tracked
+from engines.files import listed, md5_file, sha256_file
+from pipeline.repository.dvc import dvc_file, tracked
 from pipeline.repository.git import in_git, knows, of_before
 
 KEPT = ("weights.pt", "data")
@@ -79,7 +78,7 @@ def problems(workspace: Workspace, model: ModelConfig) -> Iterator[str]:
             f"{model.weights.sha256[:12]}…). Run `pipeline update-model {model.name} --weights "
             f"FILE` with the weights that are meant, or bring back those of model.yaml (`{back}`)."
         )
-    elif tracked(weights) and _md5_of_dvc(weights) not in (None, _md5(weights)):
+    elif tracked(weights) and _md5_of_dvc(weights) not in (None, md5_file(weights)):
         yield (
             f"DVC keeps other weights than {where}/weights.pt. Run `dvc add {where}/weights.pt`, "
             "so that clones get these."
@@ -90,7 +89,7 @@ def older_than_commit(workspace: Workspace, model: str) -> list[str]:
     """The model's .dvc files that are an earlier commit's, a sentence each with what to do. `dvc
     repro` right after `git pull` makes them so, and says no word: what lies here is not what they
     name, so DVC takes it for newer."""
-    kept = (workspace.model(model) / f"{one}.dvc" for one in KEPT)
+    kept = (dvc_file(workspace.model(model) / one) for one in KEPT)
     return [
         f"{where} is an earlier commit's, as where `dvc repro` was run after `git pull` and before "
         f"`pipeline pull`: DVC takes what lies here for newer. `git checkout -- {where}` and then "
@@ -107,16 +106,8 @@ def _all_tracked(folder: Path) -> bool:
 
 def _md5_of_dvc(path: Path) -> str | None:
     """The MD5 of a file's content by its .dvc file; None where that says no such thing."""
-    content = load_yaml(path.with_name(f"{path.name}.dvc"))
+    content = load_yaml(dvc_file(path))
     outs = content.get("outs") if isinstance(content, dict) else None
     row = outs[0] if isinstance(outs, list) and outs and isinstance(outs[0], dict) else {}
     found = row.get("md5") if row.get("hash") == "md5" else None
     return found if isinstance(found, str) and re.fullmatch("[0-9a-f]{32}", found) else None
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.md5(usedforsecurity=False)
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
