@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from datetime import datetime, timezone
 
 from rich.console import Console
 from rich.text import Text
@@ -24,6 +23,7 @@ from release.packed import ImageRecord
 from release.records import MlflowEntry, Publication, Quarantine
 from release.registry.uri import seen_from_here, sqlite_file
 from release.rollout.release_yaml import ReleaseValues
+from release.say import in_utc
 from release.smoke.wanted import in_words
 from release.steps.add_site import AddedSite
 from release.steps.diff import Difference
@@ -110,7 +110,7 @@ def _show_ring(ring: str, found: RingStatus, overview: Overview) -> None:
     runs = found.pushed if branch else found.here
     line(f"  {ring:10} {_tag(runs)}")
     if found.commit:
-        line(f"  {'':10} since {moment(found.commit.at)} by {found.commit.who}")
+        line(f"  {'':10} since {in_utc(found.commit.at)} by {found.commit.who}")
     if found.seen:
         line(f"  {'':10} {found.seen.words}")
     if branch and found.here != found.pushed:
@@ -137,7 +137,7 @@ def show_history(entries: Iterable[Entry]) -> None:
         line("None: no ring has got a release on the branch that Fleet reads")
     for one in found:
         place, commit = one.place, one.commit
-        line(f"{moment(commit.at)}  {place.model} on {place.target}: {place.ring}")
+        line(f"{in_utc(commit.at)}  {place.model} on {place.target}: {place.ring}")
         line(f"  {_tag(one.before)} -> {_tag(one.after)}")
         line(f"  {commit.name[:12]} by {commit.who}: {commit.subject}")
         for key, value in commit.trailers:
@@ -215,7 +215,7 @@ def show_planned(planned: Planned) -> None:
     line(f"{planned.action} {place.model} on {place.target}: {place.ring}, from {planned.source}")
     line(f"  runs      {_tag(planned.runs)}")
     if planned.since:
-        line(f"  since     {moment(planned.since.at)} by {planned.since.who}")
+        line(f"  since     {in_utc(planned.since.at)} by {planned.since.who}")
     line(f"  will run  {planned.will_run.image.tag}")
     for text in planned.reach:
         line(f"  reach     {text}")
@@ -225,11 +225,6 @@ def show_planned(planned: Planned) -> None:
     for one in planned.answers:
         word = "holds" if one.holds else "overridden" if one.overridden else "refuses"
         line(f"  {one.rule:10} {word}: {one.said}")
-
-
-def moment(at: datetime) -> str:
-    """A time as people read it, in UTC."""
-    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def show_key(workspace: Workspace, key: ActiveKey) -> None:
@@ -254,7 +249,7 @@ def show_checked(checked: Iterable[Checked]) -> None:
         line(f"  key      {one.key.name} ({one.key.keyid[:16]}…){trying}")
         if one.image_key:
             line(f"  registry {one.image_key.name} signed the image there")
-        line(f"  signed   {said.signed_at:%Y-%m-%d %H:%M} UTC")
+        line(f"  signed   {in_utc(said.signed_at)}")
         line(f"  model    {said.model} {said.model_version}, {said.precision}")
         line(
             f"  device   {said.target}: {said.device.module or said.device.gpu or said.device.name}"

@@ -31,6 +31,7 @@ from release.moves.signed import MEASURED_ON, check_signature, measured_on
 from release.packed import read_image
 from release.records import Publication, missed_since, read_quarantine
 from release.rollout.fleet_yaml import repository_of
+from release.say import in_utc
 from release.tags import parse_tag
 
 ALL = "all"
@@ -148,12 +149,8 @@ def _reason(refused: RuleResult, others: Iterable[RuleResult]) -> str:
     return refused.said
 
 
-def _utc(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
 def _clock(asked: RuleInput) -> tuple[bool, str]:
-    here, there = _utc(asked.now), _utc(asked.tip.at)
+    here, there = in_utc(asked.now), in_utc(asked.tip.at)
     if asked.now < asked.tip.at - _CLOCKS_DIFFER:
         return False, (
             f"this machine says that it is {here}, but {asked.tip.who} made the last commit of the "
@@ -171,21 +168,19 @@ def _quarantine(asked: RuleInput) -> tuple[bool, str]:
     found = read_quarantine(asked.view, asked.publication.release)
     if found is None:
         return True, "the release is not quarantined"
-    return False, (
-        f"{found.by} quarantined the release at {found.at:%Y-%m-%d %H:%M} UTC: {found.why}"
-    )
+    return False, (f"{found.by} quarantined the release at {in_utc(found.at)}: {found.why}")
 
 
 def _age(rule: AgeRule, asked: RuleInput) -> tuple[bool, str]:
     since, stands_on = asked.there_since, asked.stands_on
     unknown = ""
     if stands_on is not None and since.clock < stands_on.clock - _CLOCKS_DIFFER:
-        unknown = f"before the commit that this one stands on ({_utc(stands_on.clock)})"
+        unknown = f"before the commit that this one stands on ({in_utc(stands_on.clock)})"
     if since.at > asked.now + _CLOCKS_DIFFER:
         unknown = _YET_TO_COME
     if unknown:
         return False, (
-            f"by the clock of {since.who} {asked.below} got the release at {_utc(since.clock)}, "
+            f"by the clock of {since.who} {asked.below} got the release at {in_utc(since.clock)}, "
             f"{unknown}, so that nobody knows for how long it has it"
         )
     hours = (asked.now - since.at).total_seconds() / 3600
@@ -205,7 +200,7 @@ def _ready(rule: ReadyRule, asked: RuleInput) -> tuple[bool, str]:
     age = asked.now - seen.at
     if not -_CLOCKS_DIFFER <= age <= timedelta(minutes=rule.report_minutes):
         return False, (
-            f"the report is of {seen.at:%Y-%m-%d %H:%M} UTC; {asked.ring.name} asks one of the "
+            f"the report is of {in_utc(seen.at)}; {asked.ring.name} asks one of the "
             f"last {rule.report_minutes:g} minutes"
         )
     return len(seen.ready) >= rule.clusters, (

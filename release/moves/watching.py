@@ -21,6 +21,7 @@ from release.moves.ledger import since
 from release.moves.place import Place, places, values_at
 from release.moves.seen import Seen, named, see
 from release.reports.report import Report
+from release.say import in_utc
 from release.tags import parse_tag
 
 AHEAD = timedelta(minutes=10)
@@ -105,7 +106,7 @@ def look(
         age = now - report.at
         if not -AHEAD <= age <= timedelta(minutes=watch.report_minutes):
             alone.append(
-                f"{place.folder}: the report is of {report.at:%Y-%m-%d %H:%M} UTC, which is no "
+                f"{place.folder}: the report is of {in_utc(report.at)}, which is no "
                 f"ground for anything; at most {watch.report_minutes:g} minutes old would be"
             )
             # What was known stays known: a gap in the reports is no sign of health.
@@ -160,6 +161,11 @@ def _judge(
     late = sorted(cluster for cluster, one in minutes.items() if one >= watch.minutes)
     if len(late) < watch.clusters:
         return None
+    by_fleet = {one.cluster for one in seen.failing if not one.ready}
+    how = [
+        *(["are not ready with it"] if by_fleet.intersection(late) else []),
+        *([] if by_fleet.issuperset(late) else ["tell another version"]),
+    ]
     words = {one.cluster: one.message for one in seen.failing if one.message}
     said = next((words[cluster] for cluster in late if cluster in words), "")
     longest = max(minutes[cluster] for cluster in late)
@@ -168,8 +174,8 @@ def _judge(
         release=seen.release,
         clusters=tuple(late),
         why=(
-            f"{len(late)} of {len(seen.deployments)} clusters of {seen.place.ring} are not ready "
-            f"with it for up to {longest:.0f} min: {named(late)}"
+            f"{len(late)} of {len(seen.deployments)} clusters of {seen.place.ring} "
+            f"{' or '.join(how)} for up to {longest:.0f} min: {named(late)}"
             + (f" ({said[:200]})" if said else "")
         ),
     )

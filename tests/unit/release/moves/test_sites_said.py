@@ -111,6 +111,14 @@ def test_a_report_of_another_time(run: Run, reporter: Reporter, minutes: int) ->
     assert "pilot asks one of the last 30 minutes" in result.stderr
 
 
+@pytest.mark.usefixtures("reporter")
+def test_the_time_of_a_report_is_said_in_utc(run: Run, tmp_path: Path) -> None:
+    """`fleet monitor` tells it by the clock of the machine that it runs on."""
+    path = tmp_path / "monitor.json"
+    path.write_text('{"timestamp": "2026-01-02T00:30:00+02:00", "bundledeployments": []}')
+    assert "the report is of 2026-01-01 22:30 UTC;" in run(*promote(str(path))).stderr
+
+
 def test_no_report(run: Run, reporter: Reporter) -> None:
     result = run(*promote())
     assert result.exit_code == 3

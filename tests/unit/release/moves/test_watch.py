@@ -206,6 +206,8 @@ def test_pods_that_tell_another_version(
     memory.write_text(re.sub(r"\b\d{4}-\d\d-\d\dT", a_day_before, memory.read_text()))
     run(*watch(path, str(metrics)))
     assert GOOD.release in repository.at(FILE)
+    kept = json.loads(repository.at(f"release/records/{BAD.release}/quarantine.json"))
+    assert kept["why"].startswith("watch: 2 of 2 clusters of canary tell another version for up to")
 
 
 def test_pods_without_fleet_s_word(run: Run, tmp_path: Path) -> None:
