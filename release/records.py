@@ -128,6 +128,10 @@ class Quarantine(Record):
     at: datetime
 
 
+IN_GIT = Workspace(root=Path())
+"""Of it the paths below are as git has them."""
+
+
 def quarantine_path(workspace: Workspace, release: str) -> Path:
     """`release/records/<release>/quarantine.json`."""
     return workspace.records / release / "quarantine.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError
@@ -18,6 +17,7 @@ from release.moves.move import SOURCE, Move, resting_on
 from release.moves.place import Place, place_of, read_at, rings_of
 from release.packed import image_path
 from release.records import (
+    IN_GIT,
     attestation_path,
     candidates_path,
     publication_path,
@@ -27,9 +27,6 @@ from release.records import (
 from release.rollout.release_yaml import ReleaseValues, parse_values
 from release.smoke.record import smoke_path
 from release.tags import parse_tag
-
-_RELATIVE = Workspace(root=Path())
-"""For paths as git has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +114,7 @@ def refuse_older(snapshot: Snapshot, target: str) -> None:
     tells when the clone left the branch. Raises ServiceError where that cannot be asked."""
     if snapshot.left_at() is not None:
         return
-    written = latest_with(snapshot, str(candidates_path(_RELATIVE, target)), SOURCE)
+    written = latest_with(snapshot, str(candidates_path(IN_GIT, target)), SOURCE)
     source = written.trailer(SOURCE) if written else None
     if written and source and is_behind(snapshot.gitops.folder, source):
         raise Conflict(
@@ -156,7 +153,7 @@ def _why_left(
 ) -> str | None:
     name = parse_tag(wanted.image.tag).name
     stays = f"{place.ring} of {place.model} on {place.target} stays as it is"
-    if snapshot.file(str(quarantine_path(_RELATIVE, name))):
+    if snapshot.file(str(quarantine_path(IN_GIT, name))):
         return f"{name} is quarantined on {snapshot.gitops.shown}, so {stays}"
     held = held_by(snapshot, place)
     # In a repository of Fleet's own nothing tells whether this clone is an old one.
@@ -201,7 +198,7 @@ def _move(
             rests_on=rests_on,
         )
     tag = will_run.image.tag
-    quarantine = str(quarantine_path(_RELATIVE, parse_tag(tag).name))
+    quarantine = str(quarantine_path(IN_GIT, parse_tag(tag).name))
     return Move(
         subject=f"Release {place.model} on {place.target} to {place.ring}: {_name(will_run)}",
         body=f"{place.ring} gets the candidate.",

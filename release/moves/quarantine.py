@@ -14,7 +14,13 @@ from release.moves.carry_out import proposed
 from release.moves.earlier import held_by, step_back
 from release.moves.move import Move, one_line, resting_on
 from release.moves.place import Place, places, read_at
-from release.records import Quarantine, publication_path, quarantine_path, read_quarantine
+from release.records import (
+    IN_GIT,
+    Quarantine,
+    publication_path,
+    quarantine_path,
+    read_quarantine,
+)
 from release.tags import parse_tag
 
 
@@ -62,8 +68,8 @@ def plan_quarantine(
     release, why = parse_tag(tag).name, one_line(why)
     if not why:
         raise InputError("Expected --why TEXT: whoever looks for a release finds the reason there.")
-    path = str(quarantine_path(_RELATIVE, release))
-    record = str(publication_path(_RELATIVE, release))
+    path = str(quarantine_path(IN_GIT, release))
+    record = str(publication_path(IN_GIT, release))
     requests = () if lift else proposed(snapshot.gitops, release)
     known = requests or snapshot.file(record) or snapshot.file(path)
     if not known and not publication_path(workspace, release).is_file():
@@ -102,10 +108,6 @@ def plan_quarantine(
     return replace(planned, move=move)
 
 
-_RELATIVE = Workspace(root=Path())
-"""For paths as git has them."""
-
-
 def _runs(snapshot: Snapshot, place: Place, release: str) -> bool:
     values, _ = read_at(snapshot, place)
     return values is not None and parse_tag(values.image.tag).name == release
@@ -114,7 +116,7 @@ def _runs(snapshot: Snapshot, place: Place, release: str) -> bool:
 def _can_go_back(snapshot: Snapshot, place: Place, release: str) -> bool:
     held = held_by(snapshot, place)
     names = {one.release for one in held}
-    banned = {one for one in names if snapshot.file(str(quarantine_path(_RELATIVE, one)))}
+    banned = {one for one in names if snapshot.file(str(quarantine_path(IN_GIT, one)))}
     return step_back(held, banned | {release}) is not None
 
 

@@ -18,7 +18,7 @@ from release.moves.planned import Planned
 from release.moves.reach import reach
 from release.moves.seen import see
 from release.packed import read_image
-from release.records import Quarantine, quarantine_path, read_quarantine
+from release.records import IN_GIT, Quarantine, quarantine_path, read_quarantine
 from release.reports.report import Report
 from release.rollout.release_yaml import ReleaseValues
 from release.tags import parse_tag
@@ -188,10 +188,5 @@ def _move(snapshot: Snapshot, planned: Planned, chosen: Held, why: str | None) -
             *([("Why", why)] if why else []),
         ),
         files={place.path: chosen.content},
-        rests_on=resting_on(snapshot, place.path, _quarantine_of(chosen)),
+        rests_on=resting_on(snapshot, place.path, str(quarantine_path(IN_GIT, chosen.release))),
     )
-
-
-def _quarantine_of(held: Held) -> str:
-    root = Workspace(root=Path())
-    return str(quarantine_path(root, held.release))

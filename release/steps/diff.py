@@ -18,7 +18,7 @@ from release.moves.place import (
     rings_of,
     values_at,
 )
-from release.records import quarantine_path
+from release.records import IN_GIT, quarantine_path
 from release.rollout.clusters.inventory import read_inventory
 from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
@@ -96,9 +96,7 @@ def _of(
 
 def _quarantined(snapshot: Snapshot, values: ReleaseValues) -> bool:
     name = values.image.tag.partition("@")[0]  # of any form: in a clone people may edit it
-    return (
-        bool(name) and snapshot.read(str(quarantine_path(Workspace(root=Path()), name))) is not None
-    )
+    return bool(name) and snapshot.read(str(quarantine_path(IN_GIT, name))) is not None
 
 
 def _clusters(workspace: Workspace, path: Path) -> Mapping[str, tuple[str, ...]]:
