@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from engines.config.target import Policy
 from release.records import Candidate, Figures, Publication
 
+CANDIDATE = "candidate"
+"""MLflow's alias of the engine that was chosen."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Rule:

@@ -58,6 +58,12 @@ def trying_key(workspace: Workspace) -> TrustedKey | None:
     return read_keys(folder)[0] if listed(folder, "*.json") else None
 
 
+def counting_here(workspace: Workspace) -> tuple[TrustedKey, ...]:
+    """Those whose signature counts in this clone: the trusted ones, and its own for trying."""
+    trying = trying_key(workspace)
+    return (*trusted_keys(workspace), *([trying] if trying else ()))
+
+
 def make_trying_key(workspace: Workspace) -> Path:
     """The private half of this clone's key for trying, which is made the first time. It has no
     passphrase: nobody but this clone trusts it."""

@@ -16,7 +16,7 @@ from release.airgap.content import files_of
 from release.airgap.gather import deployed_at
 from release.lock import exclusive
 from release.say import Say
-from release.signing.keys import trusted_keys, trying_key
+from release.signing.keys import counting_here
 from release.signing.signer import open_key
 
 
@@ -53,7 +53,7 @@ def verify(workspace: Workspace, path: Path) -> TrustedKey:
     if not path.is_file():
         raise InputError(f"Expected a bundle in {path}, but there is no such file.")
     sums, signature, files = check_sums(path)
-    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    keys = counting_here(workspace)
     key = next((one for one in keys if _signed(one, sums, signature)), None)
     if key is None:
         raise WrongEngine(

@@ -31,7 +31,7 @@ from release.records import (
 )
 from release.rollout.release_yaml import read_values
 from release.say import Say
-from release.signing.keys import trusted_keys, trying_key
+from release.signing.keys import counting_here
 from release.tags import Tag, parse_tag, release_of
 
 
@@ -165,7 +165,7 @@ def _statement(workspace: Workspace, release: str, hashes: dict[str, str]) -> St
             f"Expected {path}, which says who signed the release, but it is not there. Run "
             f"`release sign {release}` first."
         )
-    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    keys = counting_here(workspace)
     statement = verify_envelope(path.read_bytes(), keys, where=str(path)).statement
     if statement.predicate.release != release:
         raise WrongEngine(

@@ -40,13 +40,12 @@ from release.records import (
 )
 from release.registry.mlflow import Store, open_store
 from release.registry.plots import write_plots
-from release.registry.policy import choose
+from release.registry.policy import CANDIDATE, choose
 from release.registry.submission import Submission, describe, registered_name
 from release.registry.uri import shown_uri
 from release.say import Say
 from release.tags import make_tag
 
-ALIAS = "candidate"
 _FOLLOW = " (`release status --repair` lets the rings' aliases follow)"
 
 
@@ -207,7 +206,7 @@ def _tell_mlflow(
     with open_store(workspace.root) as store:
         # Asked first: a version whose model was deleted loses its release to the new one.
         named = {
-            model: store.release_at(registered_name(model, config.target), ALIAS)
+            model: store.release_at(registered_name(model, config.target), CANDIDATE)
             for model in {row.model for row in config.engines.values()}
         }
         publications = [
@@ -238,12 +237,12 @@ def _tell_mlflow(
 def _point_alias(store: Store, name: str, candidate: Candidate, say: Say) -> None:
     version = store.version_of(name, candidate.release)
     if version is not None:
-        store.point_alias(name, ALIAS, version)
+        store.point_alias(name, CANDIDATE, version)
         return
-    store.drop_alias(name, ALIAS)
+    store.drop_alias(name, CANDIDATE)
     say(
         f"This MLflow has no version of the candidate {candidate.release}, so {name} has no alias "
-        f"{ALIAS} there until that is published to it"
+        f"{CANDIDATE} there until that is published to it"
     )
 
 
@@ -253,9 +252,9 @@ def _say_whose_it_was(workspace: Workspace, before: str, candidate: Candidate, s
     if before in ("", candidate.release) or publication_path(workspace, before).is_file():
         return
     say(
-        f"MLflow's alias {ALIAS} named {before} until now, of which this clone has no record. If a "
-        "colleague published it, `git pull` brings the record. If another repository did, the two "
-        "take each other's aliases: give one's model another name, or each a store of its own."
+        f"MLflow's alias {CANDIDATE} named {before} until now, of which this clone has no record. "
+        "If a colleague published it, `git pull` brings the record. If another repository did, the "
+        "two take each other's aliases: give one's model another name, or each a store of its own."
     )
 
 
@@ -310,8 +309,8 @@ def _version(store: Store, publication: Publication) -> int | None:
 def _drop_aliases(store: Store, target: str, models: Iterable[str], say: Say) -> None:
     for model in models:
         name = registered_name(model, target)
-        if store.drop_alias(name, ALIAS):
-            say(f"{model}: no published engine passes any more, so {name} has no {ALIAS} now")
+        if store.drop_alias(name, CANDIDATE):
+            say(f"{model}: no published engine passes any more, so {name} has no {CANDIDATE} now")
 
 
 def _write(

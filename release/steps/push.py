@@ -32,7 +32,7 @@ from release.say import Say
 from release.signing.beside import is_signed, sign_beside
 from release.signing.claims import provenance_claim, sbom_claim, verdict_claim
 from release.signing.cosign import ImageReference
-from release.signing.keys import trusted_keys, trying_key
+from release.signing.keys import counting_here, trusted_keys
 from release.signing.signer import open_key
 from release.tags import parse_tag
 
@@ -126,7 +126,7 @@ def _signed(workspace: Workspace, image: ImageRecord) -> Verified:
             f"Expected {workspace.relative(path)} to be the statement that was packed, got another "
             f"one or none. Run `release sign {image.release}` and `release pack {image.release}`."
         )
-    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    keys = counting_here(workspace)
     return verify_envelope(path.read_bytes(), keys, where=str(path))
 
 

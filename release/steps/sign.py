@@ -6,6 +6,7 @@ statement travels in the image, and another one would make another image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from release.records import (
     signed_path,
 )
 from release.say import Say
-from release.signing.keys import trusted_keys, trying_key
+from release.signing.keys import counting_here, trusted_keys
 from release.signing.signer import SigningKey, open_key
 from release.signing.statement import describe, says_the_same, seal
 from release.tags import release_of
@@ -117,7 +118,7 @@ def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path
 
 def _if_for_nobody(workspace: Workspace, path: Path) -> str:
     """What to say of a signature of which no key here is known any more."""
-    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    keys = counting_here(workspace)
     if _verified(path, keys, None) is not None:
         return ""
     return (
@@ -137,7 +138,7 @@ def _signed_before(
     return verified.key
 
 
-def _verified(path: Path, keys: list[TrustedKey], now: datetime | None) -> Verified | None:
+def _verified(path: Path, keys: Sequence[TrustedKey], now: datetime | None) -> Verified | None:
     if not path.is_file():
         return None
     try:

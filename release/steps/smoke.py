@@ -23,7 +23,7 @@ from release.image.layout import Image, Layout
 from release.packed import ImageRecord, read_image
 from release.records import Publication, read_publication
 from release.say import Say
-from release.signing.keys import trusted_keys, trying_key
+from release.signing.keys import counting_here
 from release.smoke.container import MOUNT, Run, check_mountable, run
 from release.smoke.record import Boxes, Smoke, SmokeTimes, smoke_path
 from release.smoke.taken import taken_in
@@ -70,7 +70,7 @@ def smoke(workspace: Workspace, tag: str, runtime: str | None, say: Say) -> Smok
     release = parse_tag(tag).name
     subject = _subject(workspace, release)
     layout = Layout(workspace.images)
-    keys = (*trusted_keys(workspace), *filter(None, [trying_key(workspace)]))
+    keys = counting_here(workspace)
     _check_here(signed_predicate(workspace, release, keys), release)
     packed = layout.image(subject.image.digest)
     layout.check_layers(packed)

@@ -33,6 +33,7 @@ from release.records import (
     read_quarantine,
     refuse_old_layout,
 )
+from release.registry.policy import CANDIDATE
 from release.reports.report import Report
 from release.rollout.release_yaml import (
     ReleaseValues,
@@ -41,12 +42,9 @@ from release.rollout.release_yaml import (
     values_of,
 )
 from release.say import Say
-from release.signing.keys import trusted_keys, trying_key
+from release.signing.keys import counting_here
 from release.smoke.record import Smoke, read_smoke
 from release.tags import parse_tag
-
-CANDIDATE = "candidate"
-"""The alias that `release publish` points at a model's best."""
 
 FETCH_SECONDS = 20
 """How long status waits for the branch: whoever looks may be where there is no network."""
@@ -328,7 +326,7 @@ def _statuses(
 
 def _signer(workspace: Workspace, release: str) -> str | None:
     path = attestation_path(workspace, release)
-    keys = [*trusted_keys(workspace), *filter(None, [trying_key(workspace)])]
+    keys = counting_here(workspace)
     if not path.is_file():
         return None
     try:

@@ -32,7 +32,7 @@ from release.image.skopeo import pull
 from release.packed import read_image
 from release.say import Say
 from release.signing.cosign import ImageReference, check_signature, payloads_of
-from release.signing.keys import trusted_keys, trying_key
+from release.signing.keys import counting_here, trying_key
 from release.tags import parse_tag
 
 
@@ -84,9 +84,8 @@ def _trust(workspace: Workspace | None, keys: Path | None) -> Trust:
     """The keys in a folder, or those of the repository. Raises InputError where there is none."""
     if keys is not None or workspace is None:
         return Trust(keys=read_keys(keys or Path()))
-    trying = trying_key(workspace)
-    known = (*trusted_keys(workspace), *([trying] if trying else []))
-    return Trust(keys=known or read_keys(workspace.trusted_keys), trying=trying)
+    known = counting_here(workspace)
+    return Trust(keys=known or read_keys(workspace.trusted_keys), trying=trying_key(workspace))
 
 
 def _verify_layout(layout: Layout, trust: Trust, say: Say) -> list[Checked]:

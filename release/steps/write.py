@@ -32,7 +32,7 @@ from release.rollout.release_yaml import (
     write_values,
 )
 from release.say import Say
-from release.signing.keys import trusted_keys, trying_key
+from release.signing.keys import counting_here
 from release.smoke.record import read_smoke
 from release.smoke.wanted import say_smoked, signed_predicate
 
@@ -125,7 +125,7 @@ def _check_smoked(
             f"{publication.release} failed in a container: {'; '.join(smoke.reasons)}. Build it "
             f"again, or run `release smoke {publication.release}` again where it runs."
         )
-    keys = (*trusted_keys(workspace), *filter(None, [trying_key(workspace)]))
+    keys = counting_here(workspace)
     try:
         predicate = signed_predicate(workspace, publication.release, keys)
     except WrongEngine as error:
