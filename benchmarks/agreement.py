@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from peer import Frame, Peer
 
-from engines.detect.detections import Detections
+from engines.detect.detections import Detections, iou_matrix
 from engines.detect.detector import Detector
-from pipeline.accuracy.bootstrap import iou_matrix
 from pipeline.accuracy.confidence import MATCH_IOU
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,3 +32,15 @@ class Detections:
             confidences=np.zeros(0, np.float32),
             classes=np.zeros(0, np.int64),
         )
+
+
+def iou_matrix(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    """Intersection over union of all pairs of boxes x1, y1, x2, y2, shape (len(one), len(other)),
+    in the floating-point type of the boxes."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    overlap = np.clip(high - low, 0, None).prod(axis=2)
+    area_one = (one[:, 2:] - one[:, :2]).prod(axis=1)
+    area_other = (other[:, 2:] - other[:, :2]).prod(axis=1)
+    union = area_one[:, None] + area_other[None, :] - overlap
+    return np.asarray(overlap / np.maximum(union, np.finfo(union.dtype).tiny))

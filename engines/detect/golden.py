@@ -6,16 +6,15 @@ engine, another device or a fault.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detect.detections import Detections
+from engines.detect.arrays import DAMAGED, from_arrays, to_arrays
+from engines.detect.detections import Detections, iou_matrix
 from engines.detect.detector import Detector
 from engines.errors import InputError
 from engines.files import atomic_path, sha256_file
@@ -25,13 +24,6 @@ MIN_OVERLAP = 0.9
 MAX_CONFIDENCE_DIFFERENCE = 0.05
 """The same engine on the same kind of device differs by rounding: bfloat16 has 3 digits, and the
 order in which processors add is not fixed."""
-
-
-UNREADABLE = (
-    *(OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile),
-    *(NotImplementedError, MemoryError, zlib.error),
-)
-"""What NumPy and zipfile raise for a damaged archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +74,10 @@ def find_golden(detector: Detector, frames: NDArray[np.uint8]) -> Golden:
 
 def write_golden(golden: Golden, path: Path) -> str:
     """Write it as one .npz, atomically, the same content as the same bytes; gives its SHA-256."""
-    found = [Detections.empty(), *golden.found]
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
-            np.savez(
-                file,
-                allow_pickle=False,
-                frames=golden.frames,
-                counts=np.array([len(one) for one in golden.found], np.int64),
-                boxes=np.concatenate([one.boxes for one in found]),
-                confidences=np.concatenate([one.confidences for one in found]),
-                classes=np.concatenate([one.classes for one in found]),
-            )
+            arrays = to_arrays(golden.found)
+            np.savez(file, frames=golden.frames, **arrays)
         return sha256_file(temporary)
 
 
@@ -101,10 +85,10 @@ def read_golden(path: Path) -> Golden:
     """Read what `write_golden` wrote. Raises InputError when it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            frames, counts = file["frames"], file["counts"]
-            parts = [file[key] for key in ("boxes", "confidences", "classes")]
-        return _golden(frames, counts, *parts)
-    except UNREADABLE as error:
+            golden = Golden(frames=file["frames"], found=from_arrays(file))
+        _check(golden)
+        return golden
+    except (*DAMAGED, MemoryError) as error:
         raise InputError(
             f"Expected golden frames, and what the engine found in them, in {path}, but they "
             f"cannot be read ({error}). `pipeline evaluate` writes them."
@@ -149,7 +133,7 @@ def _pairs(expected: Detections, found: Detections) -> list[tuple[int, int]]:
     """Indices of boxes that are the same: each with the nearest that no other has."""
     if not len(expected) or not len(found):
         return []
-    overlap = _overlap(expected.boxes, found.boxes)
+    overlap = iou_matrix(expected.boxes, found.boxes)
     difference = np.abs(expected.confidences[:, None] - found.confidences[None, :])
     same = expected.classes[:, None] == found.classes[None, :]
     overlap[~same | (overlap < MIN_OVERLAP) | (difference > MAX_CONFIDENCE_DIFFERENCE)] = 0
@@ -172,39 +156,14 @@ def _clear(
     return int(clear.sum())
 
 
-def _overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of boxes x1, y1, x2, y2, shape (n, 4) and (m, 4); shape (n, m)."""
-    first, second = one[:, None], other[None, :]
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(
-        first[..., :2], second[..., :2]
-    )
-    shared = np.maximum(sides, 0).prod(axis=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=-1) for boxes in (one, other)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.asarray(shared / np.maximum(union, np.finfo(np.float32).tiny))
-
-
-def _golden(
-    frames: NDArray[np.uint8],
-    counts: NDArray[np.int64],
-    boxes: NDArray[np.float32],
-    confidences: NDArray[np.float32],
-    classes: NDArray[np.int64],
-) -> Golden:
-    """From the arrays of the file. Raises ValueError unless they fit together."""
+def _check(golden: Golden) -> None:
+    """Raise ValueError unless frames and boxes are such, and as many."""
+    frames = golden.frames
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise ValueError(f"frames are {frames.dtype} of shape {frames.shape}")
-    if counts.shape != (len(frames),) or counts.min() < 0:
-        raise ValueError(f"counts have the shape {counts.shape} for {len(frames)} frames")
-    total = int(counts.sum())
-    if (boxes.shape, confidences.shape, classes.shape) != ((total, 4), (total,), (total,)):
-        raise ValueError(f"the boxes are not the {total} that the counts say")
-    if not (np.isfinite(boxes).all() and np.isfinite(confidences).all() and (classes >= 0).all()):
-        raise ValueError("a box is no box")
-    ends = np.cumsum(counts)
-    parts = (np.split(part, ends)[:-1] for part in (boxes, confidences, classes))
-    found = (
-        Detections(boxes=one, confidences=two, classes=three)
-        for one, two, three in zip(*parts, strict=True)
-    )
-    return Golden(frames=frames, found=tuple(found))
+    if len(frames) != len(golden.found):
+        raise ValueError(f"there are boxes of {len(golden.found)} frames, and {len(frames)} frames")
+    for one in golden.found:
+        numbers = np.isfinite(one.boxes).all() and np.isfinite(one.confidences).all()
+        if not numbers or not (one.classes >= 0).all():
+            raise ValueError("a box is no box")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detect.detections import Detections
+from engines.detect.detections import Detections, iou_matrix
 from engines.records.evaluation import Interval
 from pipeline.accuracy.coco import Truth, counting
 
@@ -87,17 +87,6 @@ def _of_class(
     return ClassMatches(
         images=images[chosen], rows=rows, hits=hits[rows], objects=np.array(objects, np.int64)
     )
-
-
-def iou_matrix(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of all pairs of boxes x1, y1, x2, y2: (len(one), len(other))."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    overlap = np.clip(high - low, 0, None).prod(axis=2)
-    area_one = (one[:, 2:] - one[:, :2]).prod(axis=1)
-    area_other = (other[:, 2:] - other[:, :2]).prod(axis=1)
-    union = area_one[:, None] + area_other[None, :] - overlap
-    return np.asarray(overlap / np.maximum(union, np.finfo(np.float64).tiny), dtype=np.float64)
 
 
 def _greedy_hits(ious: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.detect.detections import Detections
-from pipeline.accuracy.bootstrap import iou_matrix
+from engines.detect.detections import Detections, iou_matrix
 
 MATCH_IOU = 0.5
 """Overlap from which on two boxes of one class are taken for the same object."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from engines.detect.arrays import DAMAGED, from_arrays, to_arrays
 from engines.detect.detections import Detections
 from engines.errors import InputError
 from engines.files import atomic_path, sha256_file
@@ -29,7 +29,6 @@ class Reference:
 def write_reference(path: Path, reference: Reference) -> str:
     """Write it as one .npz, atomically; gives its SHA-256."""
     names = list(reference.detections)
-    found = [Detections.empty(), *reference.detections.values()]
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             np.savez_compressed(
@@ -37,10 +36,7 @@ def write_reference(path: Path, reference: Reference) -> str:
                 names=np.array(names, dtype=np.str_),
                 pictures=np.array([reference.contents[name].picture for name in names], np.str_),
                 labels=np.array([reference.contents[name].labels for name in names], np.str_),
-                counts=np.array([len(one) for one in found[1:]], np.int64),
-                boxes=np.concatenate([one.boxes for one in found]),
-                confidences=np.concatenate([one.confidences for one in found]),
-                classes=np.concatenate([one.classes for one in found]),
+                **to_arrays(list(reference.detections.values())),
             )
         return sha256_file(temporary)
 
@@ -50,20 +46,15 @@ def read_reference(path: Path, model: str) -> Reference:
     try:
         with np.load(path, allow_pickle=False) as file:
             names = [str(name) for name in file["names"]]
-            ends = np.cumsum(file["counts"])
-            parts = (np.split(file[key], ends)[:-1] for key in ("boxes", "confidences", "classes"))
             hashes = zip(file["pictures"], file["labels"], strict=True)
             return Reference(
-                detections={
-                    name: Detections(boxes=boxes, confidences=confidences, classes=classes)
-                    for name, boxes, confidences, classes in zip(names, *parts, strict=True)
-                },
+                detections=dict(zip(names, from_arrays(file), strict=True)),
                 contents={
                     name: ContentHashes(picture=str(picture), labels=str(labels))
                     for name, (picture, labels) in zip(names, hashes, strict=True)
                 },
             )
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(
             f"Expected the FP32 reference of {model} in {path}, but it cannot be read ({error}). "
             f"Make it again with `pipeline verify {model}`."

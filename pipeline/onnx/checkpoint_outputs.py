@@ -12,11 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.detect.arrays import DAMAGED
 from engines.files import atomic_path
 from pipeline.intake.dataset import Sample
 from pipeline.onnx.inference import prepare_all, spread
@@ -67,7 +67,7 @@ def write_checkpoint_outputs(outputs: CheckpointOutputs, path: Path) -> None:
         "runtimes": dict(outputs.runtimes),
     }
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), raw=outputs.raw)
+        np.savez(file, facts=np.array(json.dumps(facts)), raw=outputs.raw)
 
 
 def read_checkpoint_outputs(path: Path) -> CheckpointOutputs | None:
@@ -76,5 +76,5 @@ def read_checkpoint_outputs(path: Path) -> CheckpointOutputs | None:
         with np.load(path, allow_pickle=False) as file:
             facts = json.loads(str(file["facts"]))
             return CheckpointOutputs(raw=file["raw"], **facts)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile):
+    except (*DAMAGED, MemoryError):
         return None

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.detect.arrays import DAMAGED
 from engines.errors import InputError
 from engines.files import atomic_path, sha256_file
 from engines.records.record import Precision
@@ -56,8 +57,8 @@ def write_golden_outputs(golden: GoldenOutputs, path: Path) -> str:
     """Write it as one .npz, atomically; gives its SHA-256."""
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
-            outputs: dict[str, NDArray[np.float32]] = {str(k): v for k, v in golden.outputs.items()}
-            np.savez_compressed(file, allow_pickle=False, frames=golden.frames, **outputs)
+            outputs: dict[str, Any] = {str(k): v for k, v in golden.outputs.items()}
+            np.savez_compressed(file, frames=golden.frames, **outputs)
         return sha256_file(temporary)
 
 
@@ -69,7 +70,7 @@ def read_golden_outputs(path: Path, model: str) -> GoldenOutputs:
             return GoldenOutputs(
                 frames=file["frames"], outputs={name: file[name] for name in precisions}
             )
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(
             f"Expected the golden frames of {model} in {path}, but they cannot be read ({error}). "
             f"Make them with `pipeline quantize {model}`."

@@ -38,7 +38,7 @@ SERVING = {
     *POD,
     *("runtime", "runtime.check", "runtime.health", "runtime.memory", "runtime.metrics"),
     *("runtime.pod", "runtime.server", "runtime.trust", "runtime.worker"),
-    *("engines.detect.golden", "engines.records.verdict"),
+    *("engines.detect.arrays", "engines.detect.golden", "engines.records.verdict"),
     *("engines.records.attestation", "engines.records.signed_folder"),
     "engines.records.trusted_key",
 }

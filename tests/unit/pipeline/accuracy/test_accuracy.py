@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engines.detect.detections import Detections
+from engines.detect.detections import Detections, iou_matrix
 from pipeline.accuracy import bootstrap
-from pipeline.accuracy.bootstrap import drop_interval, iou_matrix, match, mean_average_precision
+from pipeline.accuracy.bootstrap import drop_interval, match, mean_average_precision
 from pipeline.accuracy.coco import Truth, accuracy
 from pipeline.accuracy.confidence import confidence_shift
 
