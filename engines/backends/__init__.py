@@ -30,6 +30,9 @@ from engines.records.fingerprint import Fingerprint
 from engines.records.manifest import Batch, Manifest, OpenVINOBlob, Preprocess, Tensor, TensorRTPlan
 from engines.records.record import Part, Precision
 
+INPUT, OUTPUT = "images", "output0"
+"""Tensors of the ONNX files, and of the engines that are built from them."""
+
 Progress = Callable[[str, int, int], None]
 """Told the phase of the build, how many of its steps are done, and how many it has."""
 
@@ -51,7 +54,7 @@ class BuildRequest(Generic[Options]):
     """What an engine is built from."""
 
     onnx: Path
-    """Typed ONNX file: float32 NCHW input `images`, raw head output, dynamic axis `batch`."""
+    """Typed ONNX file: float32 NCHW input INPUT, raw head output OUTPUT, dynamic axis `batch`."""
     precision: Precision
     batch: Batch
     imgsz: tuple[int, int]

@@ -7,11 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.backends import BuildResult
+from engines.backends import INPUT, OUTPUT, BuildResult
 from engines.backends.layers import main_precision
 from engines.backends.openvino.executed import computing_layers
 from engines.backends.openvino.fold import fit_to_processor
-from engines.backends.openvino.graph import INPUT, OUTPUT, read_graph, with_preprocessing
+from engines.backends.openvino.graph import read_graph, with_preprocessing
 from engines.backends.openvino.isa import CAP, processor_kind, usable_isa
 from engines.backends.openvino.messages import translated
 from engines.backends.openvino.options import Request

@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engines.backends import INPUT, OUTPUT
 from engines.backends.float32 import has_float16_qdq, to_float32
 from engines.backends.openvino.options import Request
 from engines.errors import InputError
 
 if TYPE_CHECKING:
     import openvino as ov
-
-INPUT = "images"
-
-
-OUTPUT = "output0"
 
 
 def read_graph(core: ov.Core, request: Request) -> ov.Model:

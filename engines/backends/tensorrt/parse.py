@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from engines.backends import OUTPUT
 from engines.backends.tensorrt.options import Request
 from engines.backends.tensorrt.out_of_memory import lack_of_memory
 from engines.backends.tensorrt.sdk import Messages, logger_for, trt
@@ -12,7 +13,6 @@ from engines.backends.tensorrt.uint8_input import with_uint8_input
 from engines.errors import InputError
 from engines.records.manifest import Profile, Tensor
 
-OUTPUT = "output0"
 DTYPES = {"UINT8": "uint8", "FLOAT": "float32", "HALF": "float16"}
 """TensorRT's names of types to numpy's."""
 SHOWN = 5

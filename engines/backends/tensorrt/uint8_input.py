@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from engines.backends import INPUT
 from engines.backends.float32 import has_float16_qdq, to_float32
 from engines.backends.tensorrt.out_of_memory import about_memory
 from engines.errors import InputError
 
-INPUT = "images"
 IN_ENGINE = ("uint8 to float", "NHWC to NCHW", "BGR to RGB", "divide by 255")
 PREFIX = "jetrail/"
 """Of the names of all that is added; no exporter uses it."""
