@@ -1,7 +1,7 @@
 # Two commands: `make demo` runs the whole way on the machine at hand, `make test` runs the tests.
 # Both make .venv themselves; only Python 3.11 or later, git and make must be there.
 .DELETE_ON_ERROR:
-.PHONY: demo released fleet test test-unit test-integration test-long lint check mutants clean
+.PHONY: demo released fleet test test-unit test-integration test-long lint check mutants mutants-outside clean
 
 SUITS := import sys; sys.exit(sys.version_info < (3, 11))
 # The first that runs: pyenv's are on PATH and refuse, where it has another version chosen.

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import get_args
 
 from engines.config.names import NAME_PATTERN, VERSION_PATTERN
 from engines.errors import InputError
 from engines.records.manifest import Manifest
-from engines.records.record import Precision
+from engines.records.record import PRECISIONS
 
 MAX_LENGTH = 128
 ENGINE_DIGITS = 12
@@ -29,7 +28,7 @@ ENGINE_DIGITS = 12
 _GRAMMAR = {
     "version": VERSION_PATTERN.strip("^$"),
     "target": NAME_PATTERN.strip("^$"),
-    "precision": "|".join(get_args(Precision)),
+    "precision": "|".join(PRECISIONS),
     "engine": rf"[0-9a-f]{{{ENGINE_DIGITS}}}",
 }
 _TAG = re.compile(

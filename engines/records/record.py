@@ -30,6 +30,7 @@ from engines.records.explain import explain
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 VerdictName = Literal["PASS", "FAIL", "INVALID"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engines.detect.arrays import DAMAGED
 from engines.errors import InputError
 from engines.files import atomic_path, sha256_file
-from engines.records.record import Precision
+from engines.records.record import PRECISIONS, Precision
 from pipeline.onnx.session import OnnxModel
 
 FRAMES = 8
@@ -66,9 +66,8 @@ def read_golden_outputs(path: Path, model: str) -> GoldenOutputs:
     """Read what `write_golden_outputs` wrote. Raises InputError when it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
             return GoldenOutputs(
-                frames=file["frames"], outputs={name: file[name] for name in precisions}
+                frames=file["frames"], outputs={name: file[name] for name in PRECISIONS}
             )
     except DAMAGED as error:
         raise InputError(

@@ -22,7 +22,7 @@ from engines.config.workspace import Workspace
 from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from engines.files import remove_in_place, write_atomic
-from engines.records.record import refuse_conflict
+from engines.records.record import PRECISIONS, refuse_conflict
 from pipeline.repository.yaml_edit import edited_yaml
 from pipeline.repository.yaml_text import (
     edited,
@@ -32,8 +32,6 @@ from pipeline.repository.yaml_text import (
     without_item,
     write_all,
 )
-
-PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @contextmanager
