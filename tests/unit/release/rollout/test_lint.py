@@ -433,6 +433,12 @@ def test_no_rule_is_without_a_test() -> None:
     assert tried == set(RULES)
 
 
+@pytest.mark.parametrize("filled", ["global.fleet.clusterLabels.registry", '"${ .ClusterName }/m"'])
+def test_what_fleet_fills_in_is_not_held_against_the_schema(root: Path, filled: str) -> None:
+    swap("registry.example.com/jetrail/meter", filled)(root)
+    assert findings(root) == []
+
+
 def test_what_is_fine_in_one_version_is_not_in_another(root: Path) -> None:
     swap("helm:\n", "helm:\n  atomic: true\n  timeoutSeconds: 60\n")(root)
     assert [one.rule.code for one in findings(root, "0.14")] == []
