@@ -61,7 +61,7 @@ EQUAL = {
     "rmtree(folder, ": "what cannot be removed stays either way, and the error goes no further",
     "nan_to_num(computed, posinf": "0 is what numpy takes for it",
     "threads=None": "any number of threads gives the same",
-    "threads and cores()": "any number of threads gives the same",
+    "threads and usable_processors()": "any number of threads gives the same",
     "copy.copy(model)": "a protobuf message is copied whole either way",
     "op_block_list=[],": "a YOLOv8 has none of the operators that would stay float32",
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from os import sched_getaffinity
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from engines.detect.decode import decode
 from engines.detect.detections import Detections
 from engines.detect.letterbox import Placement, letterbox
+from engines.machine.sensors.quota import usable_processors
 from engines.records.thresholds import Thresholds
 from pipeline.intake.dataset import Sample
 from pipeline.intake.labels import Labels
@@ -141,10 +141,5 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterato
     finds no memory may keep its lock, and the other thread would wait for it for ever.
     """
     yield from map(work, items[:1])
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:
         yield from pool.map(work, items[1:])
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(sched_getaffinity(0))

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.machine.sensors.quota import usable_processors
 from pipeline.config import QuantizeConfig
 from pipeline.onnx.head import Head
-from pipeline.onnx.inference import cores
 from pipeline.onnx.onnx_file import split
 from pipeline.onnx.quantizer import scale_of, to_int8
 from pipeline.onnx.ranges import Histogram, near, threshold
@@ -195,7 +195,8 @@ def choose_ranges(
     int8 = to_int8(graph, by_method[config.methods[0]], head.body)
     reference = OnnxModel(graph.SerializeToString())
     expected = [reference.run(image[None])[0] for image in images]
-    with Trials(int8, list(histograms), images, expected, threads=threads or cores()) as trials:
+    threads = threads or usable_processors()
+    with Trials(int8, list(histograms), images, expected, threads=threads) as trials:
         found = trials.errors(list(by_method.values()), trials.images).mean(axis=1)
         errors = {method: float(error) for method, error in zip(by_method, found, strict=True)}
         best = min(errors, key=lambda method: errors[method])

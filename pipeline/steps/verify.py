@@ -15,6 +15,7 @@ from engines.config.steady import check_steady
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from engines.files import sha256_file
+from engines.machine.sensors.quota import usable_processors
 from pipeline.accuracy.coco import accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.reference import Reference, write_reference
 from pipeline.intake.checkpoint import load_checkpoint, versions
@@ -31,7 +32,7 @@ from pipeline.onnx.checkpoint_outputs import (
     read_checkpoint_outputs,
 )
 from pipeline.onnx.exported import read_export
-from pipeline.onnx.inference import cores, detect_in_files, for_map
+from pipeline.onnx.inference import detect_in_files, for_map
 from pipeline.onnx.overflow import float16_notes, largest_activations
 from pipeline.progress import note
 from pipeline.records import Deviation, Parity, Tolerance, Verify
@@ -110,7 +111,7 @@ def _compare(
     session = runtime.OnnxModel(
         onnx
     )  # before the threads, as `in_threads` says of what is imported
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(usable_processors()) as pool:
         largest = pool.submit(largest_activations, graph, pixels)
         parity = pool.map(lambda batch: _parity(session, pixels, expected, batch), BATCHES)
         return tuple(parity), largest.result()

@@ -43,8 +43,11 @@ LEFT_OUT = {
 LEFT_OUT_OF: Mapping[str, Mapping[str, str]] = {
     "export": {
         "engines.detect": "prepares pictures of checkpoint.npz, which verify knows by content",
+        "engines.machine": "how many threads compute, of which none changes a byte",
         "engines.records": "as engines.detect",
     },
+    "verify": {"engines.machine": "as for the export"},
+    "quantize": {"engines.machine": "as for the export"},
     "build": {"engines.machine": "its word is device.json"},
     "benchmark": {"pipeline.intake.way_back": "words of a refusal"},
     "evaluate": {

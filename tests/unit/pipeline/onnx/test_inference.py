@@ -26,6 +26,14 @@ def test_in_order_and_the_first_in_this_thread(count: int) -> None:
     assert names[:1] == [(0, True)][:count]
 
 
+def test_no_more_threads_than_a_container_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quota is not in the processors that there are: 64 threads on two of 64 are held back."""
+    monkeypatch.setattr("pipeline.onnx.inference.usable_processors", lambda: 1)
+    here, *others = in_threads(lambda _: threading.get_ident(), range(40))
+    assert here == threading.get_ident()
+    assert len(set(others)) == 1
+
+
 def test_an_error_of_any_item_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         list(in_threads(lambda one: 1 // (5 - one), range(10)))
