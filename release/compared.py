@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from engines.config.target import TargetConfig
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
+from engines.records.manifest import Manifest
 from engines.records.verdict import Check
 from engines.verdict.judged import JudgedEngine, load_judged, load_passed
 from release.records import (
@@ -49,6 +50,36 @@ def publication_of(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntr
         verdict=judged.verdict.verdict,
         checks=judged.verdict.checks,
         judged=judged.verdict.judged,
+        thresholds=manifest.thresholds,
+        batch=manifest.batch,
+    )
+
+
+def check_row(workspace: Workspace, record: Publication, manifest: Manifest) -> None:
+    """Raise InputError where the engine of a release was built again by a row with other thresholds
+    or batch sizes. They are in the manifest and not in its bytes, so it has the tag that it had: of
+    what runs nothing would change, and the commit that changes the row would say that it did."""
+    pairs = {
+        "evaluate": (record.thresholds, manifest.thresholds),
+        "batch": (record.batch, manifest.batch),
+    }
+    changed = [
+        (f"{section}.{name}", getattr(then, name), value)
+        for section, (then, now) in pairs.items()
+        for name, value in now
+        if then is not None and getattr(then, name) != value
+    ]
+    if not changed:
+        return
+    before = ", ".join(f"{key} {then}" for key, then, _ in changed)
+    by_now = ", ".join(f"{key} {now}" for key, _, now in changed)
+    row = workspace.relative(workspace.target(record.target) / "params.yaml")
+    file = workspace.relative(workspace.model(record.model) / "model.yaml")
+    raise InputError(
+        f"Expected {record.engine} by {before}, as {record.release} was published, but it is by "
+        f"{by_now} now and the same byte for byte: a tag never moves, so pods would go on by what "
+        f"it was. Give {record.model} another `version` in {file}, for a release of its own, or "
+        f"put {row} back; then run `dvc repro`."
     )
 
 

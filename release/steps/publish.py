@@ -20,6 +20,7 @@ from engines.verdict.judged import JudgedEngine, load_judged
 from release.compared import (
     as_published,
     check_pictures,
+    check_row,
     failed_since,
     failing_since,
     not_quarantined,
@@ -126,12 +127,16 @@ def _judged(
 
 def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None:
     """Before MLflow is told anything, raise WrongEngine where a release was published before and
-    its record was changed since, and InputError where it is another model's."""
+    its record was changed since, and InputError where it is another model's, or by other thresholds
+    or batch sizes."""
     models: dict[str, str] = {}
+    records: list[tuple[Publication, Manifest]] = []
     for judged in passed:
         release, model = make_tag(judged.manifest).name, judged.manifest.model
         if publication_path(workspace, release).is_file():
-            models.setdefault(release, read_publication(workspace, release).model)
+            record = read_publication(workspace, release)
+            records.append((record, judged.manifest))
+            models.setdefault(release, record.model)
         other = models.setdefault(release, model)
         if other != model:
             file = workspace.relative(workspace.model(model) / "model.yaml")
@@ -142,6 +147,8 @@ def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None
                 f"{file} and run `dvc repro`, or take one of the two away (`pipeline remove-model "
                 f"{model}`)."
             )
+    for record, manifest in records:
+        check_row(workspace, record, manifest)
 
 
 def _candidates_before(workspace: Workspace, config: TargetConfig) -> Candidates:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from factories.mlflow_double import put_in_place
-from factories.paper import EDITS, TARGET, judge_again, model_yaml, row_yaml
+from factories.paper import EDITS, TARGET, edit, judge_again, model_yaml, row_yaml
 from typer.testing import CliRunner, Result
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
+from engines.records.manifest import Manifest
 from engines.records.verdict import Verdict
 from release.cli import commands
 from release.records import publication_path
@@ -125,6 +128,55 @@ def test_one_tag_is_no_two_models(
     assert result.exit_code == 2
     assert "Expected another engine for counter than for meter, but counter-fp16" in result.stderr
     assert "another `version` in models/counter/model.yaml" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "built", "said"),
+    [
+        (
+            "confidence: 0.25, iou: 0.7",
+            "confidence: 0.4, iou: 0.6",
+            lambda one: one["thresholds"].update(confidence=0.4, iou=0.6),
+            "by evaluate.confidence 0.25, evaluate.iou 0.7, as {release} was published, but it is "
+            "by evaluate.confidence 0.4, evaluate.iou 0.6 now",
+        ),
+        (
+            "max: 8}",
+            "max: 16}",
+            lambda one: one["batch"].update(max=16),
+            "by batch.max 8, as {release} was published, but it is by batch.max 16 now",
+        ),
+    ],
+)
+def test_built_again_by_another_row_a_release_says_that_its_pods_would_not_follow(
+    workspace: Workspace,
+    add_engine: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    old: str,
+    new: str,
+    built: Callable[[Any], object],
+    said: str,
+) -> None:
+    """The same bytes, so the same tag: all was PASS, and pods went on by what was before."""
+    put_in_place(monkeypatch)
+    add_engine("fp16")
+    release = step(workspace, TARGET, ENGINE, lambda _: None).publications[0].release
+    row = workspace.target(TARGET) / "params.yaml"
+    before = row.read_text()
+    assert old in before
+    row.write_text(before.replace(old, new))
+    manifest = workspace.engine(TARGET, ENGINE).file(Manifest)
+    kept = manifest.read_bytes()
+    edit(manifest, built)
+    assert judge_again(workspace, ENGINE) == "PASS"
+    expected = re.escape(said.format(release=release)) + ".*another `version` in models/meter/model"
+    with pytest.raises(InputError, match=expected):
+        step(workspace, TARGET, ENGINE, lambda _: None)
+    # Undone, it is that release again.
+    row.write_text(before)
+    manifest.write_bytes(kept)
+    assert judge_again(workspace, ENGINE) == "PASS"
+    step(workspace, TARGET, ENGINE, lambda _: None)
 
 
 def test_where_it_is_published_is_said_and_releases_stand_by_name(
