@@ -51,24 +51,18 @@ def publication_of(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntr
         checks=judged.verdict.checks,
         judged=judged.verdict.judged,
         thresholds=manifest.thresholds,
-        batch=manifest.batch,
+        batch_max=manifest.batch.max,
     )
 
 
 def check_row(workspace: Workspace, record: Publication, manifest: Manifest) -> None:
     """Raise InputError where the engine of a release was built again by a row with other thresholds
-    or batch sizes. They are in the manifest and not in its bytes, so it has the tag that it had: of
-    what runs nothing would change, and the commit that changes the row would say that it did."""
-    pairs = {
-        "evaluate": (record.thresholds, manifest.thresholds),
-        "batch": (record.batch, manifest.batch),
-    }
-    changed = [
-        (f"{section}.{name}", getattr(then, name), value)
-        for section, (then, now) in pairs.items()
-        for name, value in now
-        if then is not None and getattr(then, name) != value
-    ]
+    or another largest batch. They are in the manifest and not in its bytes, so it has the tag that
+    it had: of what runs nothing would change, and the commit of the row would say that it did."""
+    then, now = record.thresholds or manifest.thresholds, manifest.thresholds
+    fields = [(f"evaluate.{name}", getattr(then, name), value) for name, value in now]
+    fields += [("batch.max", record.batch_max or manifest.batch.max, manifest.batch.max)]
+    changed = [(key, then, now) for key, then, now in fields if then != now]
     if not changed:
         return
     before = ", ".join(f"{key} {then}" for key, then, _ in changed)

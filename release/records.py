@@ -24,7 +24,6 @@ from engines.config.target import Policy, load_target
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
 from engines.files import listed
-from engines.records.manifest import Batch
 from engines.records.record import Part, Precision, Record, Sha256, VerdictName
 from engines.records.thresholds import Thresholds
 from engines.records.verdict import Check
@@ -82,7 +81,7 @@ class Publication(Record):
     judged: dict[str, Sha256]
     """Name of the engine's file and of each one that the verdict rests on, to its sha256."""
     thresholds: Thresholds | None = None
-    batch: Batch | None = None
+    batch_max: int | None = None
     """By what pods run it, of the target's row: in the manifest, and not in the engine's bytes.
     None in records that are older than these fields."""
 

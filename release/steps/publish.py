@@ -128,7 +128,7 @@ def _judged(
 def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None:
     """Before MLflow is told anything, raise WrongEngine where a release was published before and
     its record was changed since, and InputError where it is another model's, or by other thresholds
-    or batch sizes."""
+    or for other batches."""
     models: dict[str, str] = {}
     records: list[tuple[Publication, Manifest]] = []
     for judged in passed:

@@ -102,7 +102,7 @@ def publish_on_paper(workspace: Workspace, engine: str) -> Publication:
             **{name: getattr(manifest, name) for name in (*names, "engine_sha256")},
             "release": make_tag(manifest).name,
             "git_commit": manifest.source.git_commit,
-            **{"thresholds": manifest.thresholds, "batch": manifest.batch},
+            **{"thresholds": manifest.thresholds, "batch_max": manifest.batch.max},
             "figures": Figures(
                 frame_p50_ms=judged.frame.p50_ms,
                 frame_p99_ms=judged.frame.p99_ms,
