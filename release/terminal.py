@@ -64,7 +64,7 @@ def show_status(overview: Overview) -> None:
     """Candidate, MLflow run and rings of each model, a fact a line."""
     for one in overview.statuses:
         line(f"{one.model} on {one.target}")
-        nothing = "none: no engine has the verdict PASS"
+        nothing = "none: no engine of it has the verdict PASS here"
         line(f"  candidate  {one.candidate.release if one.candidate else nothing}")
         if one.quarantine:
             _show_quarantined(one.quarantine)

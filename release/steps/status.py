@@ -296,7 +296,9 @@ def _statuses(
     look = _Look(workspace=workspace, snapshot=snapshot, records=records, left=left, report=report)
     behind = _behind(workspace, snapshot, chosen)
     for target, candidates in chosen.items():
-        for model in sorted({*candidates.candidates, *models_of(workspace, target)}):
+        # The branch may run a model that nobody pulled yet, or that was taken away here alone.
+        run = {one.model for one in commits if one.target == target}
+        for model in sorted({*candidates.candidates, *models_of(workspace, target), *run}):
             candidate = candidates.candidates.get(model)
             image = read_image(workspace, candidate.release) if candidate else None
             where = {ring: Place(model=model, target=target, ring=ring) for ring in rings}

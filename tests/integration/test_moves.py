@@ -582,6 +582,30 @@ def test_a_clone_without_a_store_whose_rings_are_empty_is_told_nothing(
     assert status(repository.workspace, None).mlflow.differ == ()
 
 
+def test_a_model_that_only_the_branch_runs_is_shown(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    """One that was removed here and not pushed, and one that a colleague brought: `status` spoke of
+    neither, while clusters run both."""
+    workspace = repository.workspace
+    nothing_else(workspace)
+    behind = repository.clone(tmp_path / "behind")
+    nothing_else(behind)
+    fleet = workspace.fleet
+    shutil.copytree(fleet / "meter", fleet / "counter")
+    repository.push("A second model")
+    shutil.rmtree(fleet / "counter")
+    for clone, is_behind in ((workspace, False), (behind, True)):
+        counter, meter = status(clone, None).statuses
+        assert (counter.model, meter.model) == ("counter", "meter")
+        canary = counter.rings["canary"]
+        assert canary.pushed == meter.rings["canary"].pushed
+        assert canary.pushed is not None
+        assert (canary.here, canary.behind) == (None, is_behind)
+    repository.push("No second model")
+    assert [one.model for one in status(behind, None).statuses] == ["meter"]
+
+
 # --- clocks --------------------------------------------------------------------------------------
 
 

@@ -177,7 +177,7 @@ def test_nothing_passed(
     assert result.exit_code == 0
     assert "no release.yaml changes" in result.stdout
     assert sorted(workspace.fleet.rglob("*")) == fleet
-    assert "no engine has the verdict PASS" in run("status", "--target", TARGET).stdout
+    assert "no engine of it has the verdict PASS" in run("status", "--target", TARGET).stdout
 
 
 def test_nothing_passes_any_more_and_server_down(
