@@ -113,7 +113,7 @@ class Overview:
 
 
 def status(workspace: Workspace, target: str | None, report: Report | None = None) -> Overview:
-    """The status of each model on `target`, or on every target there is a record of.
+    """The status of each model on `target`, or on every one of records or of the branch.
 
     What Fleet's branch says is fetched; where it cannot be, the clone is what there is to show.
     `report` is what the sites say. A release.yaml that nobody can read is shown as that. Raises
@@ -128,13 +128,13 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
     try:
         snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
     except (InputError, ServiceError) as error:
-        found = _statuses(workspace, chosen, None, workspace, None)
+        found = _statuses(workspace, target, chosen, None, workspace, None)
         answer = _ask(workspace, found, chosen.keys(), None)
         return Overview(statuses=found, branch=None, trouble=str(error), mlflow=answer)
     with temporary_folder() as folder:
         # A clone may lack a quarantine, or that an engine FAILs, which the branch has.
         records = snapshot.export(folder, "release/records")
-        found = _statuses(workspace, chosen, snapshot, records, report)
+        found = _statuses(workspace, target, chosen, snapshot, records, report)
     answer = _ask(workspace, found, chosen.keys(), snapshot)
     branch = snapshot.gitops.shown
     return Overview(statuses=found, branch=branch, pull=pull(snapshot), mlflow=answer)
@@ -283,6 +283,7 @@ class _Look:
 
 def _statuses(
     workspace: Workspace,
+    only: str | None,
     chosen: Mapping[str, Candidates],
     snapshot: Snapshot | None,
     records: Workspace,
@@ -294,12 +295,14 @@ def _statuses(
     commits = since(snapshot, there) if snapshot else {}
     left = snapshot.left_at() if snapshot else None
     look = _Look(workspace=workspace, snapshot=snapshot, records=records, left=left, report=report)
-    behind = _behind(workspace, snapshot, chosen)
-    for target, candidates in chosen.items():
-        # The branch may run a model that nobody pulled yet, or that was taken away here alone.
+    known = {target: one.candidates for target, one in chosen.items()}
+    # The branch may run what nobody pulled yet, or what was taken away here alone.
+    known |= {one.target: {} for one in commits if not only and one.target not in known}
+    behind = _behind(workspace, snapshot, known)
+    for target, candidates in sorted(known.items()):
         run = {one.model for one in commits if one.target == target}
-        for model in sorted({*candidates.candidates, *models_of(workspace, target), *run}):
-            candidate = candidates.candidates.get(model)
+        for model in sorted({*candidates, *models_of(workspace, target), *run}):
+            candidate = candidates.get(model)
             image = read_image(workspace, candidate.release) if candidate else None
             where = {ring: Place(model=model, target=target, ring=ring) for ring in rings}
             where |= {

@@ -582,28 +582,31 @@ def test_a_clone_without_a_store_whose_rings_are_empty_is_told_nothing(
     assert status(repository.workspace, None).mlflow.differ == ()
 
 
-def test_a_model_that_only_the_branch_runs_is_shown(
-    repository: GitOpsRepository, tmp_path: Path
+@pytest.mark.parametrize("brought", ["counter/" + TARGET, "meter/line-4"])
+def test_what_only_the_branch_runs_is_shown(
+    repository: GitOpsRepository, tmp_path: Path, brought: str
 ) -> None:
-    """One that was removed here and not pushed, and one that a colleague brought: `status` spoke of
-    neither, while clusters run both."""
+    """A model or a target that a colleague brought, or that was removed here and not pushed:
+    `status` spoke of none, while clusters run it."""
     workspace = repository.workspace
     nothing_else(workspace)
     behind = repository.clone(tmp_path / "behind")
     nothing_else(behind)
-    fleet = workspace.fleet
-    shutil.copytree(fleet / "meter", fleet / "counter")
-    repository.push("A second model")
-    shutil.rmtree(fleet / "counter")
+    folder = workspace.fleet / brought
+    shutil.copytree(workspace.fleet / "meter" / TARGET, folder)
+    repository.push("One more")
+    shutil.rmtree(folder)
     for clone, is_behind in ((workspace, False), (behind, True)):
-        counter, meter = status(clone, None).statuses
-        assert (counter.model, meter.model) == ("counter", "meter")
-        canary = counter.rings["canary"]
-        assert canary.pushed == meter.rings["canary"].pushed
+        found = {f"{one.model}/{one.target}": one.rings for one in status(clone, None).statuses}
+        assert found.keys() == {brought, f"meter/{TARGET}"}
+        canary = found[brought]["canary"]
+        assert canary.pushed == found[f"meter/{TARGET}"]["canary"].pushed
         assert canary.pushed is not None
         assert (canary.here, canary.behind) == (None, is_behind)
-    repository.push("No second model")
-    assert [one.model for one in status(behind, None).statuses] == ["meter"]
+    assert {one.target for one in status(behind, TARGET).statuses} == {TARGET}
+    repository.push("One less")
+    (found_now,) = status(behind, None).statuses
+    assert (found_now.model, found_now.target) == ("meter", TARGET)
 
 
 # --- clocks --------------------------------------------------------------------------------------
