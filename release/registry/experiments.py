@@ -52,7 +52,7 @@ def refuse_renamed(client: MlflowClient, submission: Submission, asked: Asked) -
     """Raise InputError where there is no registered model of that name, but one of another with
     versions of this model: a new one beside it would leave its aliases to themselves, and whoever
     loads by them would get no newer release, without a word."""
-    name, model = submission.registered_model, submission.tags["engine"].rpartition("-")[0]
+    name, model = submission.registered_model, _model_of(submission.tags)
     target = parse_tag(submission.release).target
     query = f"tags.engine LIKE '{model}-%' and tags.`{TAG}` LIKE '%-{target}-%'"
     found = client.search_model_versions(query)
@@ -65,15 +65,20 @@ def refuse_renamed(client: MlflowClient, submission: Submission, asked: Asked) -
 def _is_of(tags: Mapping[str, str], model: str, target: str) -> bool:
     """Of `meter` on `orin` the query finds `meter-large` and what is on `jetson-orin` too."""
     with suppress(InputError):  # of a tag that people edited
-        same_model = tags["engine"].rpartition("-")[0] == model
-        return same_model and parse_tag(tags[TAG]).target == target
+        return _model_of(tags) == model and parse_tag(tags[TAG]).target == target
     return False
 
 
+def _model_of(tags: Mapping[str, str]) -> str:
+    return tags["engine"].rpartition("-")[0]
+
+
 def _renamed(client: MlflowClient, submission: Submission) -> Experiment | None:
-    """Where the latest run of the model on this target is, if people gave that another name."""
-    found = client.search_model_versions(f"name = '{submission.registered_model}'")
-    ours = [one for one in found if TAG in one.tags]
-    latest = max(ours, key=lambda one: int(one.version), default=None)
+    """Where the latest run of the model is, for this target or another, if people gave that another
+    name."""
+    model = _model_of(submission.tags)
+    found = client.search_model_versions(f"tags.engine LIKE '{model}-%'")
+    ours = [one for one in found if TAG in one.tags and _model_of(one.tags) == model]
+    latest = max(ours, key=lambda one: (one.creation_timestamp, int(one.version)), default=None)
     run = if_there(client.get_run, latest.run_id) if latest and latest.run_id else None
     return if_there(client.get_experiment, run.info.experiment_id) if run else None

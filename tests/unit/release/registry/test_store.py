@@ -11,7 +11,7 @@ import pytest
 from engines.errors import InputError, ServiceError
 from release.registry import view
 from release.registry.asked import Asked
-from release.registry.experiments import refuse_renamed
+from release.registry.experiments import of_model, refuse_renamed
 from release.registry.mlflow import Store
 from release.registry.runs import TAG
 from tests.unit.release.publications import PUBLICATION
@@ -95,6 +95,34 @@ def test_versions_for_a_target_of_a_longer_name_are_not_this_one_s() -> None:
         refuse_renamed(client, submission, asked)
     there[0].source = "models:/meter.orin/2"  # a copy of what nobody renamed
     refuse_renamed(client, submission, asked)
+
+
+def test_a_renamed_experiment_is_found_for_a_target_that_is_new() -> None:
+    """It got one of the old name, and what came later for all targets went there."""
+    release = "v1.0-{}-fp16-0123456789ab"
+    there = [
+        SimpleNamespace(
+            **{"version": "1", "run_id": run, "creation_timestamp": at},
+            tags={"engine": engine, TAG: release.format("jetson-orin")},
+        )
+        for at, (engine, run) in enumerate(
+            [("meter-fp16", "old"), ("meter-int8", "ours"), ("meter-large-fp16", "another's")]
+        )
+    ]
+    experiment = SimpleNamespace(experiment_id="7", lifecycle_stage="active", tags={})
+    client: Any = SimpleNamespace(
+        get_experiment_by_name=lambda _: None,
+        search_model_versions=lambda _: there,
+        get_run=lambda run: SimpleNamespace(info=SimpleNamespace(experiment_id=run)),
+        get_experiment=lambda number: experiment if number == "ours" else None,
+        set_experiment_tag=lambda *_: None,
+    )
+    submission: Any = SimpleNamespace(
+        experiment="jetrail/meter",
+        tags={"engine": "meter-fp16"},
+        descriptions=SimpleNamespace(experiment="Engines"),
+    )
+    assert of_model(client, submission, Asked(tracking="sqlite:///a.db"), None) == "7"
 
 
 @pytest.mark.parametrize("source", ["models:/m-0a", "s3://b/1/m-0a/artifacts", "/mlruns/1/m-0a"])
