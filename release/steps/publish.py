@@ -85,6 +85,7 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     refuse_old_layout(workspace)
     config = load_target(workspace, target)
     found = _judged(workspace, config, engine)
+    _check_rows(workspace, found.values())
     verdicts = {name: one.verdict.verdict for name, one in found.items()}
     for name, verdict in verdicts.items():
         if verdict != "PASS":
@@ -127,16 +128,12 @@ def _judged(
 
 def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None:
     """Before MLflow is told anything, raise WrongEngine where a release was published before and
-    its record was changed since, and InputError where it is another model's, or by other thresholds
-    or for other batches."""
+    its record was changed since, and InputError where it is another model's."""
     models: dict[str, str] = {}
-    records: list[tuple[Publication, Manifest]] = []
     for judged in passed:
         release, model = make_tag(judged.manifest).name, judged.manifest.model
         if publication_path(workspace, release).is_file():
-            record = read_publication(workspace, release)
-            records.append((record, judged.manifest))
-            models.setdefault(release, record.model)
+            models.setdefault(release, read_publication(workspace, release).model)
         other = models.setdefault(release, model)
         if other != model:
             file = workspace.relative(workspace.model(model) / "model.yaml")
@@ -147,8 +144,15 @@ def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None
                 f"{file} and run `dvc repro`, or take one of the two away (`pipeline remove-model "
                 f"{model}`)."
             )
-    for record, manifest in records:
-        check_row(workspace, record, manifest)
+
+
+def _check_rows(workspace: Workspace, found: Iterable[JudgedEngine]) -> None:
+    """Raise InputError for an engine that was published by another row. Its FAIL is no word on that
+    release either, which pods run by what it was."""
+    for judged in found:
+        release = make_tag(judged.manifest).name
+        if judged.verdict.verdict != "INVALID" and publication_path(workspace, release).is_file():
+            check_row(workspace, read_publication(workspace, release), judged.manifest)
 
 
 def _candidates_before(workspace: Workspace, config: TargetConfig) -> Candidates:

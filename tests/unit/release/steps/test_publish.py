@@ -130,6 +130,7 @@ def test_one_tag_is_no_two_models(
     assert "another `version` in models/counter/model.yaml" in result.stderr
 
 
+@pytest.mark.parametrize("verdict", ["PASS", "FAIL"])
 @pytest.mark.parametrize(
     ("old", "new", "built", "said"),
     [
@@ -156,19 +157,22 @@ def test_built_again_by_another_row_a_release_says_that_its_pods_would_not_follo
     new: str,
     built: Callable[[Any], object],
     said: str,
+    verdict: str,
 ) -> None:
-    """The same bytes, so the same tag: all was PASS, and pods went on by what was before."""
+    """The same bytes, so the same tag: all was PASS, and pods went on by what was before. A FAIL
+    took the candidate away, which had not failed."""
     put_in_place(monkeypatch)
     add_engine("fp16")
     release = step(workspace, TARGET, ENGINE, lambda _: None).publications[0].release
     row = workspace.target(TARGET) / "params.yaml"
     before = row.read_text()
     assert old in before
-    row.write_text(before.replace(old, new))
+    limit = "frame_p99_ms: 5" if verdict == "FAIL" else "frame_p99_ms: 30"
+    row.write_text(before.replace(old, new).replace("frame_p99_ms: 30", limit))
     manifest = workspace.engine(TARGET, ENGINE).file(Manifest)
     kept = manifest.read_bytes()
     edit(manifest, built)
-    assert judge_again(workspace, ENGINE) == "PASS"
+    assert judge_again(workspace, ENGINE) == verdict
     expected = re.escape(said.format(release=release)) + ".*another `version` in models/meter/model"
     with pytest.raises(InputError, match=expected):
         step(workspace, TARGET, ENGINE, lambda _: None)
