@@ -14,7 +14,7 @@ from release.moves.perform import perform, perform_in_ring
 from release.moves.planned import Planned
 from release.moves.quarantine import PlannedQuarantine, plan_quarantine
 from release.moves.rollback import NothingBefore, plan_rollback
-from release.moves.watching import Message, Trouble
+from release.moves.watching import Message, Trouble, Undone
 from release.say import Say
 
 
@@ -28,8 +28,8 @@ class Telling:
     """An issue in the project of the GitOps repository."""
 
 
-def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> str:
-    """Quarantine the release and roll the ring back; gives what was done, in words.
+def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> Undone:
+    """Quarantine the release and roll the ring back; gives what was done.
 
     The quarantine comes first: from then on nobody promotes the release, and a rollback passes over
     it. A command that is killed in between does the rest when it runs again. Raises InputError, and
@@ -57,11 +57,10 @@ def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> str
     except Conflict as error:
         say(str(error))
     except NothingBefore as error:
-        say(str(error))
-        if done:
-            done.append("It could not be rolled back: there is nothing before it.")
-            say(done[-1])
-    return " ".join(done)
+        done.append(f"It could not be rolled back. {error}")
+        say(done[-1])
+        return Undone(done=" ".join(done), stuck=True)
+    return Undone(done=" ".join(done), stuck=False)
 
 
 def tell(gitops: GitOps, message: Message, telling: Telling) -> tuple[Message, list[str]]:

@@ -48,11 +48,24 @@ class Memory(Record):
     """`<folder of the ring> <release> <cluster>` to when it was seen failing first."""
     untold: dict[str, Message] = Field(default_factory=dict)
     """`<folder of the ring> <release>` to what people have not heard yet."""
+    stuck: dict[str, datetime] = Field(default_factory=dict)
+    """`<folder of the ring> <release>` that had nothing to go back to, to when that was found:
+    people hear it once."""
 
 
 def memory_file(workspace: Workspace) -> Path:
     """Beside the lock; git leaves it out."""
     return workspace.root / f"{TEMPORARY_PREFIX}watch.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What was done about one ring."""
+
+    done: str
+    """In words; empty where somebody else was faster."""
+    stuck: bool
+    """The ring has the release still, since nothing was before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +86,14 @@ class Trouble:
     def message(self) -> Message:
         """What people are told, before it is known what was done."""
         return Message(title=f"{self.release} was taken out of {self.place.ring}", why=self.why)
+
+    def after(self, undone: Undone) -> Message:
+        """What people are told."""
+        found = self.message.model_copy(update={"done": undone.done})
+        if not undone.stuck:
+            return found
+        title = f"{self.release} does harm in {self.place.ring}, and is there still"
+        return found.model_copy(update={"title": title})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +147,18 @@ def look(
         trouble = _judge(one, watch, mine, commits[place], now)
         if trouble is not None:
             troubles.append(trouble)
+    judged = {one.place.folder for one in seen}
+    over = {key for key in memory.stuck if key.split(" ")[0] in judged} - {
+        one.key for one in troubles
+    }
     return Watched(
         troubles=tuple(troubles),
         seen=tuple(seen),
-        memory=Memory(failing=dict(sorted(failing.items())), untold=memory.untold),
+        memory=Memory(
+            failing=dict(sorted(failing.items())),
+            untold=memory.untold,
+            stuck={key: at for key, at in memory.stuck.items() if key not in over},
+        ),
         left_alone=tuple(alone),
     )
 

@@ -62,15 +62,17 @@ def watch(
     failed: dict[str, JetrailError] = {}
     for trouble in found.troubles:
         try:
-            done = undo(workspace, trouble, now, say)
+            undone = undo(workspace, trouble, now, say)
         except JetrailError as error:
             # No reason to leave another ring as it is. The next look does the rest.
             failed[trouble.key] = error
             continue
-        if done:
-            kept.untold[trouble.key] = trouble.message.model_copy(update={"done": done})
+        if undone.done and not (undone.stuck and trouble.key in before.stuck):
+            kept.untold[trouble.key] = trouble.after(undone)
         elif trouble.key not in before.untold:
             del kept.untold[trouble.key]
+        if undone.stuck:
+            kept.stuck.setdefault(trouble.key, now)
         kept.write(path)
     errors = list(failed.values())
     for other in errors[1:]:
@@ -95,7 +97,8 @@ def _tell(gitops: GitOps, kept: Memory, path: Path, telling: Telling, but: Conta
         kept.write(path)
     if failed:
         raise ServiceError(
-            f"Rolled back, but nobody else was told: {failed[0]} The next look tries again."
+            f"What is said above was done, but nobody else was told: {failed[0]} The next look "
+            "tries again."
         )
 
 

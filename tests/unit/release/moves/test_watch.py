@@ -234,7 +234,34 @@ def test_nothing_before_it(repository: GitOpsRepository, run: Run, reporter: Rep
     result = run(*watch(reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))))
     assert result.exit_code == 0, result.output
     assert repository.subjects()[0] == f"Quarantine {GOOD.release}"
-    assert "It could not be rolled back: there is nothing before it." in result.stdout
+    assert "It could not be rolled back. Expected a release that canary of" in result.stdout
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_people_hear_once_that_a_ring_has_nothing_to_go_back_to(
+    repository: GitOpsRepository, run: Run, reporter: Reporter, gitlab: Server, by_hand: bool
+) -> None:
+    """Also where somebody, or the look at another ring, had quarantined the release already."""
+    repository.workspace.rings_file.write_text(RINGS.replace("hours: 24", "hours: 100000"))
+    repository.push("Rules")
+    if by_hand:
+        run("quarantine", GOOD.release, "--why", "no boxes")
+    crashing = dict.fromkeys("ab", CRASHING | {"since": ago(20)})
+    more = ("--webhook", gitlab.address, "--gitlab-issue")
+    gitlab.status = 500
+    assert run(*watch(reporter(crashing), more=more)).exit_code == 6
+    gitlab.status = 201
+    for _ in range(2):
+        assert run(*watch(reporter(crashing), more=more)).exit_code == 0
+    (_, chat), (_, issue) = gitlab.posted
+    title = f"{GOOD.release} does harm in canary, and is there still"
+    assert chat["text"].startswith(f"{title}. 2 of 2 clusters")
+    assert issue["title"] == title
+    assert "Bring another release to it (`release write --push`)" in issue["description"]
+    # Ready in between, so it begins anew.
+    run(*watch(reporter({"a": {}, "b": {}}), more=more))
+    run(*watch(reporter(crashing), more=more))
+    assert len(gitlab.posted) == 4
 
 
 def test_killed_between_the_two(
@@ -291,7 +318,7 @@ def test_nobody_hears(
     path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))
     result = run(*watch(path, more=("--webhook", gitlab.address, "--gitlab-issue")))
     assert result.exit_code == 6
-    assert "Rolled back, but nobody else was told: the webhook did not take it" in result.stderr
+    assert "was done, but nobody else was told: the webhook did not take it" in result.stderr
     assert "glpat-secret" not in result.output
     assert gitlab.address not in result.stderr
     assert GOOD.release in repository.at(FILE)
