@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from engines.records.attestation import verify_envelope
 from engines.records.trusted_key import TrustedKey, load_public_key
 from release.airgap.archive import SIGNATURE, SUMS, check_sums, sums_of, write_archive
 from release.airgap.content import files_of
-from release.airgap.gather import deployed_at
+from release.airgap.gather import Deployed, deployed_at
 from release.lock import exclusive
+from release.packed import read_image
+from release.records import read_quarantine
 from release.say import Say
 from release.signing.keys import counting_here
 from release.signing.signer import open_key
@@ -42,9 +45,27 @@ def bundle(workspace: Workspace, site: str, out: Path | None, key: str | None, s
         say(f"Signed with {signer.record.name}, a key of this clone for trying: no site trusts it")
     for one in deployed:
         say(f"{found.site}: {one.tag}")
+        for doubt in _doubts(workspace, one):
+            say(f"{one.tag.name}: {doubt}")
     say(f"{path}: written, signed by {signer.record.name}")
     say(f"At the site: tar -xf {shlex.quote(path.name)} && sh jetrail-{site}/install.sh")
     return path
+
+
+def _doubts(workspace: Workspace, one: Deployed) -> Iterator[str]:
+    """What whoever carries it to a site without a network should know before."""
+    quarantine = read_quarantine(workspace, one.tag.name)
+    if quarantine is not None:
+        yield (
+            f"quarantined by {quarantine.by} ({quarantine.why}), and here because its ring has it "
+            "still; roll that back and pack again, unless the site shall have it all the same"
+        )
+    image = read_image(workspace, one.tag.name)
+    if image is not None and image.base is None and not one.runtime:
+        yield (
+            "it stands on no base, and `runtime.image` in the values is empty, so no pod of it "
+            "starts at the site; name the runtime's image by digest there, or pack on a base"
+        )
 
 
 def verify(workspace: Workspace, path: Path) -> TrustedKey:

@@ -20,6 +20,8 @@ from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from release.airgap import archive
 from release.image.layout import Layout
+from release.packed import ImageRecord, image_path
+from release.records import Quarantine, quarantine_path
 from release.rollout.release_yaml import dump, release_file, values_of
 from tests.unit.release.publications import PUBLICATION, TARGET
 
@@ -143,6 +145,37 @@ def test_a_runtime_image_that_is_not_here(site: Workspace, tmp_path: Path) -> No
     assert f"{reference}: not in release/images" in result.stdout
     top = unpack(site.root / "jetrail-dock-7.tar", tmp_path / "out")
     assert facts(top)["RUNTIME"] == reference
+
+
+def test_what_whoever_carries_it_should_know(site: Workspace) -> None:
+    """A stick is out of reach of a rollback, and a site that starts no pod tells nobody."""
+    said = run("bundle", "--site", "dock-7").stdout
+    assert "quarantined" not in said
+    assert "starts at the site" not in said
+    quarantine_path(site, PUBLICATION.release).write_text(
+        Quarantine(
+            release=PUBLICATION.release, why="no boxes", by="Ada", at="2026-01-01T00:00:00Z"
+        ).model_dump_json(by_alias=True)
+    )
+    digest = Layout(site.images).image(PUBLICATION.release).digest
+    image = ImageRecord(
+        release=PUBLICATION.release,
+        digest=digest,
+        manifest_bytes=1,
+        platform="linux/amd64",
+        base=None,
+        layers=(),
+        files={},
+    )
+    image.write(image_path(site, PUBLICATION.release))
+    result = run("bundle", "--site", "dock-7")
+    assert result.exit_code == 0, result.output
+    assert (
+        f"{PUBLICATION.release}: quarantined by Ada (no boxes), and here because" in result.stdout
+    )
+    assert f"{PUBLICATION.release}: it stands on no base, and `runtime.image`" in result.stdout
+    _with_runtime(site, f"sha256:{'5' * 64}")
+    assert "starts at the site" not in run("bundle", "--site", "dock-7").stdout
 
 
 def test_a_release_packed_again_has_another_archive(site: Workspace, tmp_path: Path) -> None:
