@@ -320,10 +320,11 @@ class Snapshot:
             return False
         return True
 
-    def left_at(self) -> Snapshot | None:
-        """The commit where the clone left the branch; None where the two have none in common."""
+    def left_at(self, other: str = "HEAD") -> Snapshot | None:
+        """The commit where the clone, or an `other` commit, left the branch; None where the two
+        have none in common."""
         try:
-            told = self._git("merge-base", "HEAD", self.commit)
+            told = self._git("merge-base", other, self.commit)
         except GitFailed:
             return None
         return Snapshot(gitops=self.gitops, commit=told.decode().strip())

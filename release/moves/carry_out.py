@@ -61,7 +61,7 @@ def propose(snapshot: Snapshot, move: Move) -> str:
     check_access(gitops)
     branch = _PROPOSED + re.sub(r"[^A-Za-z0-9._-]+", "-", move.subject).strip("-.").lower()[:200]
     if gitops.push(snapshot.build(move.files, move.message), branch) is not None:
-        _check_proposed(move, replace(gitops, branch=branch).fetch())
+        _check_proposed(snapshot, move, replace(gitops, branch=branch).fetch())
     return open_merge_request(gitops, branch, move.message)
 
 
@@ -80,14 +80,18 @@ def proposed(gitops: GitOps, release: str) -> tuple[str, ...]:
     return tuple(sorted(mine))
 
 
-def _check_proposed(move: Move, there: Snapshot) -> None:
+def _check_proposed(snapshot: Snapshot, move: Move, there: Snapshot) -> None:
     """Raise Conflict unless the branch of an earlier run with this subject is the same move: the
-    release may have been packed again since, as another image, or more be overridden by now."""
+    release may have been packed again since, as another image, more be overridden by now, or what
+    it changes have changed on the branch, so that it cannot be merged."""
     same = all(_same(path, there.read(path), content) for path, content in move.files.items())
-    if not same or not _answered_for(move.trailers) <= _answered_for(tip(there).trailers):
+    left = snapshot.left_at(there.commit)
+    late = left is None or any(left.file(path) != snapshot.file(path) for path in move.files)
+    if not same or late or not _answered_for(move.trailers) <= _answered_for(tip(there).trailers):
         raise Conflict(
             f"Expected {there.gitops.shown} to be this very move, but it is there from an earlier "
-            "request and has another image or state, overrides less, or gives another reason. "
+            "request and has another image or state, goes on from what is not there any more, "
+            "overrides less, or gives another reason. "
             f"{UNMOVED} Close that request, `git push {without_credentials(there.gitops.url)} "
             f"--delete {there.gitops.branch}`, and run the command again."
         )

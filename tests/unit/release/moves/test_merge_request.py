@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from release.gitops.branch import GitOps
 from release.gitops.gitlab import open_issue
-from tests.unit.release.publications import PUBLICATION, TARGET, record
+from tests.unit.release.publications import PUBLICATION, TARGET, another, record
 
 Run = Callable[..., Result]
 PROMOTE = ("promote", "meter", "--target", TARGET, "--to", "pilot", "--merge-request")
@@ -87,6 +87,25 @@ def test_the_branch_of_an_earlier_request(
     git(repository.root, "push", "--quiet", "origin", "--delete", BRANCH)
     assert run(*PROMOTE).exit_code == 0
     assert digest in repository.at(PILOT, BRANCH)
+
+
+def test_an_earlier_request_from_before_another_move(
+    repository: GitOpsRepository, run: Run, gitlab: Server
+) -> None:
+    """It was closed, or squashed and its branch kept: GitLab cannot merge that branch any more."""
+    assert run(*PROMOTE).exit_code == 0
+    two = another("2.0", "b")
+    record(repository.workspace, two)
+    repository.put(two, "pilot")
+    repository.push("Pilot gets another")
+    result = run(*PROMOTE)
+    assert result.exit_code == 7, result.output
+    assert "goes on from what is not there any more" in result.stderr
+    git(repository.root, "push", "--quiet", "origin", "--delete", BRANCH)
+    assert run(*PROMOTE).exit_code == 0
+    assert git(repository.bare, "merge-base", BRANCH, "main") == (
+        git(repository.bare, "rev-parse", "main")
+    )
 
 
 def test_an_earlier_request_that_overrides_less(
