@@ -105,16 +105,20 @@ def _bring(folder: Path, commit: str) -> bool:
 
 def way_to(snapshot: Snapshot, then: str | None = None) -> str:
     """What to do about files that are changed here and that the branch changes too, whoever changed
-    them: a git that was killed may have written half of one. What brings the branch here comes
-    `then`, or where there are none: `pull`, unless it is given."""
+    them: this very command, which pushed them then, or a git that was killed and may have written
+    half of one. What brings the branch here comes `then`, or where there are none: `pull`, unless
+    it is given."""
     folder, then = snapshot.gitops.folder, then or pull(snapshot)
     try:
-        left, base = snapshot.left_at(), "HEAD"
-        if then == REBASE and left is not None:
+        left, base, rebases = snapshot.left_at(), "HEAD", then == REBASE
+        if rebases and left is not None:
             base = left.commit  # what only the clone's commits changed is in nobody's way
             then += _where_it_stops(snapshot, base)
         touched = _touched(folder)
         found = sorted(_differing(folder, snapshot.commit, base) & touched.keys())
+        there = {one for one in found if _is_as_in(folder, snapshot.commit, one)}
+        if rebases:  # git puts those aside, and back where they change nothing; but no new file
+            found = [one for one in found if one not in there or touched[one][0] in "?!"]
     except GitFailed as error:
         return f"git says: {error.sentence}; put that right (`git fsck` says more), then {then}"
     if not found:
@@ -126,9 +130,13 @@ def way_to(snapshot: Snapshot, then: str | None = None) -> str:
     away = ["`git reset`"] if staged else []
     away += [f"`git checkout -- {shlex.join(known)}`"] if known else []
     away += [f"`rm {shlex.join(new)}`"] if new else []
+    names, clear = f"{shlex.join(found[:MOST])}{more}", ", ".join(away)
+    if there.issuperset(found):
+        lie = "is" if len(found) == 1 else "are"
+        return f"{names} {lie} on the branch by now; {clear}, then {then}"
     return (
-        f"{shlex.join(found[:MOST])}{more} changed here, and the branch changes it too. Where "
-        f"nobody needs that (see `git diff`), {', '.join(away)}, then {then}"
+        f"{names} changed here, and the branch changes it too. Where nobody needs that (see `git "
+        f"diff`), {clear}, then {then}"
     )
 
 

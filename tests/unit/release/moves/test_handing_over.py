@@ -156,6 +156,24 @@ def test_the_clone_of_whoever_does_it_by_hand_stands_on_it(
     assert git(workspace.root, "rev-parse", "HEAD") == git(repository.bare, "rev-parse", "main")
 
 
+def test_what_it_pushed_itself_is_nobody_else_s_change(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    """A clone with commits of its own is not brought to the branch: its files lie there still."""
+    workspace = repository.clone(tmp_path / "mine")
+    (workspace.root / "mine").write_text("mine\n")
+    git(workspace.root, "add", "mine")
+    git(workspace.root, "commit", "--quiet", "--message=Mine")
+    publish(workspace, TWO)
+    said = write(workspace.root, "--push").stdout
+    assert "changed here" not in said
+    assert "are on the branch by now; `rm " in said
+    assert f"{CANARY} " not in said.partition("does not stand")[2]
+    done_as_told(workspace.root, said)
+    assert git(workspace.root, "status", "--porcelain") == ""
+    assert git(workspace.root, "rev-parse", "HEAD^") == git(repository.bare, "rev-parse", "main")
+
+
 @pytest.mark.parametrize("where", [["--detach"], ["-b", "trying"]])
 def test_a_clone_that_stands_elsewhere_is_told_what_leads_on(
     repository: GitOpsRepository, job: Workspace, where: list[str]
