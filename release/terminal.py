@@ -134,7 +134,7 @@ def show_history(entries: Iterable[Entry]) -> None:
     """A ring's step a paragraph, the latest first."""
     found = list(entries)
     if not found:
-        line("None: no ring has got a release on the branch that Fleet reads")
+        line("None: no ring that was asked for has got a release on the branch that Fleet reads")
     for one in found:
         place, commit = one.place, one.commit
         line(f"{in_utc(commit.at)}  {place.model} on {place.target}: {place.ring}")
@@ -171,7 +171,8 @@ def show_quarantine(planned: PlannedQuarantine) -> None:
     for one in () if planned.lift else planned.runs_in:
         place = one.place
         back = f"release rollback {place.model} --target {place.target} --ring {place.ring}"
-        line(f"  runs in {place.ring}: " + (f"`{back}`" if one.can_go_back else _NOTHING_BEFORE))
+        another = f"no other before it; {one.another} brings one, or take its clusters out by label"
+        line(f"  runs in {place.ring}: " + (f"`{back}`" if one.can_go_back else another))
     for branch in planned.requests:
         line(f"  close the merge request of {branch}: merging asks no rule")
 
@@ -266,7 +267,6 @@ def _entry(entry: MlflowEntry) -> str:
     return f"{entry.registered_model} version {entry.version}, run {entry.run_id}"
 
 
-_NOTHING_BEFORE = "no other before it; bring one, or take its clusters out by their label"
 _SERVERS = ("http://", "https://")
 _LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow ui` serves, unless told otherwise."""

@@ -71,6 +71,17 @@ def place_of(snapshot: Snapshot, rings: Rings, model: str, target: str, ring: st
     return place
 
 
+def gets_another(rings: Rings, place: Place) -> str:
+    """How a ring gets a release that it never had."""
+    if place.ring not in rings.names:
+        return "name it in release/rings.yaml, then `release promote`"
+    below = rings.below(place.ring)
+    if below is None:
+        return "`release write --push`"
+    to = f"{place.model} --target {place.target} --to {place.ring}"
+    return f"`release promote {to}` from {below.name}"
+
+
 def _laid_out(snapshot: Snapshot, model: str, target: str) -> str:
     """How a ring gets a folder. The two commands lay out rings of what is new only."""
     if any((one.model, one.target) == (model, target) for one in places(snapshot)):

@@ -13,7 +13,7 @@ from release.gitops.branch import Snapshot
 from release.moves.carry_out import proposed
 from release.moves.earlier import held_by, step_back
 from release.moves.move import Move, one_line, resting_on
-from release.moves.place import Place, places, read_at
+from release.moves.place import Place, gets_another, places, read_at, rings_of
 from release.records import (
     IN_GIT,
     Quarantine,
@@ -31,6 +31,8 @@ class Running:
     place: Place
     can_go_back: bool
     """Whether a rollback has what to give it."""
+    another: str
+    """How it gets a release that it never had."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,11 @@ def plan_quarantine(
         )
     before = read_quarantine(snapshot.export(view, path), release)
     runs_in = tuple(
-        Running(place=one, can_go_back=_can_go_back(snapshot, one, release))
+        Running(
+            place=one,
+            can_go_back=_can_go_back(snapshot, one, release),
+            another=_another(snapshot, workspace, one),
+        )
         for one in places(snapshot)
         if _runs(snapshot, one, release)
     )
@@ -118,6 +124,14 @@ def _can_go_back(snapshot: Snapshot, place: Place, release: str) -> bool:
     names = {one.release for one in held}
     banned = {one for one in names if snapshot.file(str(quarantine_path(IN_GIT, one)))}
     return step_back(held, banned | {release}) is not None
+
+
+def _another(snapshot: Snapshot, workspace: Workspace, place: Place) -> str:
+    """A rings.yaml that nobody can read keeps nobody from a quarantine."""
+    try:
+        return gets_another(rings_of(snapshot, workspace), place)
+    except InputError:
+        return "a promotion"
 
 
 def _body(lift: bool, runs_in: Sequence[Running]) -> str:

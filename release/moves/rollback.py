@@ -13,7 +13,7 @@ from engines.errors import Conflict, InputError, WrongEngine
 from release.gitops.branch import Snapshot
 from release.moves.earlier import Held, held_by, stack, step_back, went_back
 from release.moves.move import Move, resting_on
-from release.moves.place import Place, place_of, places, read_at, rings_of
+from release.moves.place import Place, gets_another, place_of, places, read_at, rings_of
 from release.moves.planned import Planned
 from release.moves.reach import reach
 from release.moves.seen import see
@@ -160,15 +160,15 @@ def _back(
         return found
     left_out = [one.release for one in stack(held)[:-1]]
     but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
-    if place.ring not in rings.names:
-        another = "name it in release/rings.yaml, then `release promote`"
-    else:
-        below = rings.below(place.ring)
-        another = f"`release promote` from {below.name}" if below else "`release write --push`"
+    # Why it went back from those, people know.
+    left = [one.release for one in reversed(held) if one.release not in banned]
+    again = ", ".join(dict.fromkeys(one for one in left if one != held[-1].release))
     raise NothingBefore(
         f"Expected a release that {place.ring} of {place.model} on {place.target} had before the "
-        f"one it has, but there is none{but}. Bring another release to it ({another}), or take its "
-        "clusters out of the ring by their label."
+        f"one it has, but there is none{but}. Bring another release to it "
+        f"({gets_another(rings, place)}), "
+        + (f"give it one that it went back from with --to ({again}), " if again else "")
+        + "or take its clusters out of the ring by their label."
     )
 
 

@@ -63,7 +63,9 @@ QUARANTINED = Rule(
     "error",
     "The release is in quarantine.",
     "Somebody saw that it is bad.",
-    "Roll the ring back: `release rollback`, which says what to do where nothing was before it.",
+    "Roll the ring back: `release rollback MODEL --target T --ring R`. One that had no other "
+    "release before gets one by `release write --push`, where it is the first ring, else by "
+    "`release promote`.",
 )
 NOT_PUSHED = Rule(
     "tag-not-pushed",

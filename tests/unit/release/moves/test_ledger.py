@@ -50,7 +50,11 @@ def test_a_merge_request_that_is_open_is_named(repository: GitOpsRepository, run
 def test_a_quarantined_release_goes_nowhere(repository: GitOpsRepository, run: Run) -> None:
     result = run("quarantine", TAG, "--why", "no boxes\nat night")
     assert result.exit_code == 0, result.output
-    assert "  runs in canary: no other before it; bring one, or take" in result.stdout
+    assert "  runs in canary: no other before it; `release write --push` brings one" in (
+        result.stdout
+    )
+    linted = run("lint").stdout
+    assert "gets one by `release write --push`, where it is the first ring" in linted
     kept = json.loads(repository.at(RECORD))
     assert (kept["why"], kept["by"]) == ("no boxes at night", "Ada <ada@example.com>")
     assert repository.subjects()[0] == f"Quarantine {TAG}"
@@ -72,10 +76,41 @@ def test_a_rollback_is_named_where_a_ring_has_what_to_go_back_to(
     assert f"  runs in canary: {back}" in run("quarantine", TWO.release, "--why", "x").stdout
     run("quarantine", TAG, "--why", "no boxes")
     again = run("quarantine", TWO.release, "--why", "x")
-    assert "  runs in canary: no other before it; bring one" in again.stdout
+    assert "  runs in canary: no other before it; `release write" in again.stdout
     refused = run("rollback", "meter", "--target", TARGET, "--ring", "canary")
     assert refused.exit_code == 2
     assert "Bring another release to it (`release write --push`)" in refused.stderr
+
+
+def test_what_a_ring_went_back_from_is_named_where_nothing_else_is_left(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    """Whether that is better than what is quarantined, people know."""
+    publish(repository, "canary")
+    back = ("rollback", "meter", "--target", TARGET, "--ring", "canary")
+    run(*back)
+    run("quarantine", TAG, "--why", "no boxes")
+    refused = run(*back)
+    assert refused.exit_code == 2
+    assert f"give it one that it went back from with --to ({TWO.release}), or" in refused.stderr
+    assert run(*back, "--to", TWO.release).exit_code == 0
+
+
+@pytest.mark.parametrize("content", ["rings: [\n", None])
+def test_a_quarantine_asks_no_rings(
+    repository: GitOpsRepository, run: Run, content: str | None
+) -> None:
+    """Whoever broke that file on the branch."""
+    kept = repository.workspace.rings_file.read_text()
+    if content is None:
+        repository.workspace.rings_file.unlink()
+    else:
+        repository.workspace.rings_file.write_text(content)
+    repository.push("Rings")
+    repository.workspace.rings_file.write_text(kept)
+    result = run("quarantine", TAG, "--why", "no boxes")
+    assert result.exit_code == 0, result.output
+    assert "no other before it; a promotion brings one" in result.stdout
 
 
 def test_twice_is_once_and_lifting_ends_it(repository: GitOpsRepository, run: Run) -> None:
@@ -172,7 +207,7 @@ def test_history(repository: GitOpsRepository, run: Run) -> None:
     none = run("history", "--ring", "production")
     assert (none.exit_code, none.stdout) == (
         0,
-        "None: no ring has got a release on the branch that Fleet reads\n",
+        "None: no ring that was asked for has got a release on the branch that Fleet reads\n",
     )
     assert run("history", "--limit", "1").stdout.splitlines() == lines[:3]
 
