@@ -48,12 +48,21 @@ class Seen:
     """Clusters that Fleet did not give it yet."""
     differing: tuple[str, ...]
     """Sites whose pods tell another version than their cluster was given."""
+    strangers: tuple[str, ...]
+    """Where pods alone tell, sites of which no folder on the branch says the ring; empty for one
+    whose pods do not say which site they are of."""
     paused: bool
     """The whole bundle is."""
 
     @property
     def words(self) -> str:
         """In one line."""
+        if not self.count and self.strangers:
+            whose = named(one or "a site without a name" for one in self.strangers)
+            return (
+                f"the report knows no cluster of it; it has pods of {whose}, of which no folder in "
+                "release/fleet/sites on the branch says the ring (their label `site` names it)"
+            )
         if not self.count:
             return "the report knows no cluster of it"
         parts = [f"{len(self.ready)} of {self.count} clusters ready with it"]
@@ -104,10 +113,12 @@ def see(snapshot: Snapshot, report: Report, place: Place, release: str) -> Seen:
     failing = [one for one in given if not one.ready or sites[one.cluster] in differing]
     waiting = [one for one in given if one not in failing and not one.has_it]
     ready = [one.cluster for one in given if one not in failing and one not in waiting]
-    count = len(deployments)
+    count, strangers = len(deployments), []
     if not report.deployments:
         home = (place.target, place.ring)
-        here = [site for site in sorted(told) if _home_of(snapshot, site) == home]
+        homes = {site: _home_of(snapshot, site) for site in sorted(told)}
+        here = [site for site, its in homes.items() if its == home]
+        strangers = [site for site, its in homes.items() if its is None]
         count, ready = len(here), [site for site in here if release in told[site]]
     return Seen(
         place=place,
@@ -120,6 +131,7 @@ def see(snapshot: Snapshot, report: Report, place: Place, release: str) -> Seen:
         waiting=tuple(waiting),
         held=tuple(one for one in mine if one.held),
         differing=tuple(differing),
+        strangers=tuple(strangers),
         paused=bundle in report.paused_bundles,
     )
 

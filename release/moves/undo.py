@@ -45,6 +45,10 @@ def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> Und
 
     banned = perform(workspace, banning, dry_run=False, show=_quiet, say=say)
     done = [f"Quarantined {trouble.release}."] if banned.move else []
+    others = [one.place for one in banned.runs_in if one.place != place]
+    if done and others:
+        names = ", ".join(f"{one.ring} of {one.model} on {one.target}" for one in others)
+        done.append(f"It runs in {names} too.")
     for text in done:
         say(text)  # now: what comes may fail, and that is done
     try:

@@ -161,6 +161,18 @@ def test_pods_without_fleet_s_word(
     assert run(*promote(pods(tmp_path / "metrics", both))).exit_code == 0
 
 
+def test_pods_whose_ring_nobody_knows(run: Run, reporter: Reporter, tmp_path: Path) -> None:
+    """Without the label that Prometheus adds, or of a site that has no folder."""
+    path = pods(tmp_path / "metrics", {"nowhere": PUBLICATION.release})
+    bare = f'model_version{{version="1.0",release="{PUBLICATION.release}"}} 1\n'
+    for content, whose in (("", "nowhere"), (bare, "a site without a name, nowhere")):
+        with Path(path).open("a") as metrics:
+            metrics.write(content)
+        result = run(*promote(path))
+        assert result.exit_code == 3
+        assert f"it has pods of {whose}, of which no folder in release/fleet/sites" in result.stderr
+
+
 def test_a_site_s_file_is_read_once_for_all_rings(
     repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,6 +237,22 @@ def test_nothing_before_it(repository: GitOpsRepository, run: Run, reporter: Rep
     assert "It could not be rolled back. Expected a release that canary of" in result.stdout
 
 
+def test_people_hear_which_other_rings_run_it(
+    repository: GitOpsRepository,
+    run: Run,
+    reporter: Reporter,
+    bad_since: Callable[[float], None],
+    gitlab: Server,
+) -> None:
+    """They are rolled back where they are judged too, and else by people."""
+    repository.put(BAD, "pilot")
+    bad_since(30)
+    path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))
+    run(*watch(path, more=("--webhook", gitlab.address)))
+    ((_, chat),) = gitlab.posted
+    assert f"Quarantined {BAD.release}. It runs in pilot of meter on {TARGET} too." in chat["text"]
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_people_hear_once_that_a_ring_has_nothing_to_go_back_to(
     repository: GitOpsRepository, run: Run, reporter: Reporter, gitlab: Server, by_hand: bool
