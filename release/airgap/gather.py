@@ -13,6 +13,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from engines.config.rings import load_rings
 from engines.config.site import Site
 from engines.config.target import load_target
 from engines.config.workspace import Workspace
@@ -24,7 +25,7 @@ from release.rollout.reading.tree import read_tree, readable
 from release.rollout.reading.version import parse_version
 from release.rollout.targets.options import namespace_of
 from release.rollout.targets.placement import BundleStops, TargetedCluster, place
-from release.sites.folder import read_site
+from release.sites.folder import read_site, site_folder
 from release.tags import Tag, parse_tag
 
 
@@ -64,6 +65,12 @@ def deployed_at(workspace: Workspace, name: str) -> tuple[Site, list[Deployed]]:
             raise InputError(f"{bundle.place}: {error}. Fix it, see `release lint`.") from error
         found += [_deployed(bundle.place, one) for one in placed if one.tag]
     if not found:
+        rings = load_rings(workspace).names
+        if site.ring not in rings:
+            raise InputError(
+                f"Expected one of the rings {', '.join(rings)} in {site_folder(workspace, name)}, "
+                f"got {site.ring!r}. Fix it there, and the label of its cluster."
+            )
         shown = ", ".join(f"{key}={value}" for key, value in labels.items())
         raise InputError(
             f"Expected a release for {name}, whose cluster has the labels {shown}, but no ring of "

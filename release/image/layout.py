@@ -41,6 +41,10 @@ from release.image.reading import Taken, take_files
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_MADE = (
+    "Make it with `release pack` where its engine is, or copy release/images from where it was "
+    "packed."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +96,8 @@ class Layout:
             return self.image_of(Descriptor(mediaType=MANIFEST, digest=name, size=size))
         if name not in found:
             raise InputError(
-                f"Expected the image {name} in {self.path}, got only "
-                f"{', '.join(sorted(self.images())) or 'none'}. Make it with `release pack`."
+                f"Expected the image {name} in {self.path}, got "
+                f"{', '.join(sorted(self.images())) or 'none'}. {_MADE}"
             )
         return self.image_of(found[name])
 
@@ -178,8 +182,7 @@ class Layout:
                 data = file.read(MAX_DOCUMENT_BYTES + 1)
         except FileNotFoundError as error:
             raise InputError(
-                f"Expected an OCI layout in {self.path}, but there is no index.json. Make it with "
-                "`release pack`."
+                f"Expected an OCI layout in {self.path}, but there is no index.json. {_MADE}"
             ) from error
         except OSError as error:
             raise WrongEngine(

@@ -23,6 +23,7 @@ from release.image.layout import Layout
 from release.packed import ImageRecord, image_path
 from release.records import Quarantine, quarantine_path
 from release.rollout.release_yaml import dump, release_file, values_of
+from release.sites.folder import site_folder
 from tests.unit.release.publications import PUBLICATION, TARGET
 
 
@@ -145,6 +146,16 @@ def test_a_runtime_image_that_is_not_here(site: Workspace, tmp_path: Path) -> No
     assert f"{reference}: not in release/images" in result.stdout
     top = unpack(site.root / "jetrail-dock-7.tar", tmp_path / "out")
     assert facts(top)["RUNTIME"] == reference
+
+
+def test_a_site_in_a_ring_that_has_another_name_by_now(site: Workspace) -> None:
+    """Promoting to it, which was advised, is refused."""
+    config = site_folder(site, "dock-7") / "configmap.yaml"
+    config.write_text(config.read_text().replace("ring: canary", "ring: beta"))
+    result = run("bundle", "--site", "dock-7")
+    assert result.exit_code == 2
+    assert "Expected one of the rings canary, " in result.stderr
+    assert "got 'beta'" in result.stderr
 
 
 def test_what_whoever_carries_it_should_know(site: Workspace) -> None:

@@ -163,7 +163,9 @@ class TestReading:
             Layout(tmp_path).images()
 
     def test_no_such_image(self, layout: Layout) -> None:
-        with pytest.raises(InputError, match="got only none"):
+        with pytest.raises(
+            InputError, match="got none.*or copy release/images from where it was packed"
+        ):
             layout.image(NAME)
 
     def test_a_byte_of_any_blob_is_altered(self, layout: Layout, tmp_path: Path) -> None:
