@@ -97,10 +97,12 @@ class GitOps:
                 ) from error
             if (moved := self._moved(commit, branch)) is None:
                 return None
+            way = "If the branch is protected, let somebody push who may, or give --merge-request"
+            if branch != self.branch:
+                way = f"A merge request comes from the branch {branch}: see that you may push one"
             raise ServiceError(
                 f"Expected {self.shown} to take the commit, but git says: {_why(error)}. {moved} "
-                "If the branch is protected, let somebody push who may, or give --merge-request; "
-                "then run the same command again."
+                f"{way}; then run the same command again."
             ) from error
         except (CannotWrite, ServiceError) as error:
             if (moved := self._moved(commit, branch)) is None:

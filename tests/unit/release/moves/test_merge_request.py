@@ -48,6 +48,19 @@ def test_gitlab_does_not_answer(repository: GitOpsRepository, run: Run, gitlab: 
     assert len(gitlab.posted) == 1
 
 
+def test_its_branch_is_refused(repository: GitOpsRepository, run: Run, gitlab: Server) -> None:
+    """By a rule for names of branches, or who may push at all: the way was --merge-request."""
+    hook = repository.bare / "hooks" / "update"
+    hook.write_text("#!/bin/sh\necho no such names here\nexit 1\n")
+    hook.chmod(0o755)
+    result = run(*PROMOTE)
+    assert result.exit_code == 6
+    assert "no such names here" in result.stderr
+    assert f"comes from the branch {BRANCH}: see that you may push one; then run" in result.stderr
+    assert "--merge-request" not in result.stderr
+    assert gitlab.posted == []
+
+
 def test_a_token_with_a_line_end(
     repository: GitOpsRepository, run: Run, gitlab: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
