@@ -78,8 +78,10 @@ def gets_another(rings: Rings, place: Place) -> str:
     below = rings.below(place.ring)
     if below is None:
         return "`release write --push`"
-    to = f"{place.model} --target {place.target} --to {place.ring}"
-    return f"`release promote {to}` from {below.name}"
+    return (
+        f"`release promote {place.model} --target {place.target} --to {place.ring}` from "
+        f"{below.name}"
+    )
 
 
 def _laid_out(snapshot: Snapshot, model: str, target: str) -> str:
