@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,13 @@ from release.moves.planned import Planned
 from release.moves.reach import reach
 from release.moves.seen import see
 from release.packed import read_image
-from release.records import IN_GIT, Quarantine, quarantine_path, read_quarantine
+from release.records import (
+    IN_GIT,
+    Quarantine,
+    publication_path,
+    quarantine_path,
+    read_quarantine,
+)
 from release.reports.report import Report
 from release.rollout.release_yaml import ReleaseValues
 from release.tags import parse_tag
@@ -71,7 +77,8 @@ def plan_rollback(
     elif not runs and not broken and any(one.release not in banned for one in held):
         raise InputError(_which(held, banned, place))
     else:
-        chosen = _back(_as_packed(held, files), banned, place, rings, runs)
+        published = {one for one in found if publication_path(files, one).is_file()}
+        chosen = _back(_as_packed(held, files), banned, place, rings, runs, published)
     _refuse_quarantined(chosen, banned)
     planned = Planned(
         action="roll back",
@@ -151,6 +158,7 @@ def _back(
     place: Place,
     rings: Rings,
     runs: ReleaseValues | None,
+    published: Container[str],
 ) -> Held:
     """What the ring goes back to, of all that it held."""
     if runs and went_back(held) and held[-1].release not in banned:
@@ -160,9 +168,10 @@ def _back(
         return found
     left_out = [one.release for one in stack(held)[:-1]]
     but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
-    # Why it went back from those, people know.
-    left = [one.release for one in reversed(held) if one.release not in banned]
-    again = ", ".join(dict.fromkeys(one for one in left if one != held[-1].release))
+    # Why it went back from those, people know; an edit by hand of which no record tells is none.
+    left = {one.release for one in held} - {held[-1].release, *banned}
+    latest = dict.fromkeys(one.release for one in reversed(held))
+    again = ", ".join(one for one in latest if one in left and one in published)
     raise NothingBefore(
         f"Expected a release that {place.ring} of {place.model} on {place.target} had before the "
         f"one it has, but there is none{but}. Bring another release to it "

@@ -89,6 +89,12 @@ def test_what_a_ring_went_back_from_is_named_where_nothing_else_is_left(
     publish(repository, "canary")
     back = ("rollback", "meter", "--target", TARGET, "--ring", "canary")
     run(*back)
+    file = repository.root / "release" / "fleet" / "meter" / TARGET / "canary" / "release.yaml"
+    kept = file.read_text()
+    for content in (kept.replace("1.0", "1.1"), kept):  # never published
+        git(repository.root, "pull", "--quiet", "origin", "main")
+        file.write_text(content)
+        repository.push("By hand")
     run("quarantine", TAG, "--why", "no boxes")
     refused = run(*back)
     assert refused.exit_code == 2
