@@ -77,7 +77,11 @@ def plan_rollback(
     elif not runs and not broken and any(one.release not in banned for one in held):
         raise InputError(_which(held, banned, place))
     else:
-        published = {one for one in found if publication_path(files, one).is_file()}
+        published = {
+            one
+            for one in found
+            if any(publication_path(at, one).is_file() for at in (files, workspace))
+        }
         chosen = _back(_as_packed(held, files), banned, place, rings, runs, published)
     _refuse_quarantined(chosen, banned)
     planned = Planned(
@@ -160,10 +164,12 @@ def _back(
     runs: ReleaseValues | None,
     published: Container[str],
 ) -> Held:
-    """What the ring goes back to, of all that it held."""
-    if runs and went_back(held) and held[-1].release not in banned:
+    """What the ring goes back to, of all that it held. An edit by hand, to a tag that nobody
+    `published`, is passed over: no pod runs that."""
+    avoided = {one.release for one in held if one.release not in published}.union(banned)
+    if runs and went_back(held) and held[-1].release not in avoided:
         return held[-1]
-    found = step_back(held, banned)
+    found = step_back(held, avoided) or step_back(held, banned)
     if found is not None:
         return found
     left_out = [one.release for one in stack(held)[:-1]]

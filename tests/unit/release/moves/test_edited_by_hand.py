@@ -19,7 +19,7 @@ from tests.unit.release.publications import IMAGE, PUBLICATION, TARGET, another,
 Run = Callable[..., Result]
 PILOT = f"release/fleet/meter/{TARGET}/pilot/release.yaml"
 BACK = ("rollback", "meter", "--target", TARGET, "--ring", "pilot")
-ONE, TWO = PUBLICATION, another("2.0", "b")
+ONE, TWO, THREE = PUBLICATION, another("2.0", "b"), another("3.0", "c")
 OTHERS = another("3.0", "c").model_copy(update={"model": "counter", "engine": "counter-fp16"})
 BROKEN = another("4.0", "d").model_copy(update={"engine": "meter-int8"})
 
@@ -78,6 +78,25 @@ def test_an_edit_is_no_step_back(
     assert result.exit_code == 0, result.output
     assert (ONE.release in repository.at(PILOT)) == ("engine.plan" not in edit("engine.blob"))
     assert "nothing to do" not in result.stdout
+
+
+def test_a_tag_that_nobody_published_is_nothing_to_go_back_to(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    """It was typed, and another release came since: a rollback brought it back, and no pod runs."""
+    typed = dump(values_of(TWO)).replace("2.0", "2.1")
+    pilot(typed)
+    record(repository.workspace, THREE)
+    pilot(dump(values_of(THREE)))
+    result = run(*BACK)
+    assert result.exit_code == 0, result.output
+    assert TWO.release in repository.at(PILOT)
+    # Nor does a ring that was brought back to it stay there.
+    git(repository.root, "pull", "--quiet", "origin", "main")
+    for text in (typed, dump(values_of(THREE)), typed):
+        pilot(text)
+    result = run(*BACK)
+    assert TWO.release in repository.at(PILOT), result.output
 
 
 def test_a_file_that_nobody_can_read(
