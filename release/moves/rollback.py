@@ -175,7 +175,7 @@ def _back(
     left_out = [one.release for one in stack(held)[:-1]]
     but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
     # Why it went back from those, people know; an edit by hand of which no record tells is none.
-    left = {one.release for one in held} - {held[-1].release, *banned}
+    left = {one.release for one in held} - {one.release for one in held[-1:]} - banned.keys()
     latest = dict.fromkeys(one.release for one in reversed(held))
     again = ", ".join(one for one in latest if one in left and one in published)
     raise NothingBefore(
