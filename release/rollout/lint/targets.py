@@ -16,7 +16,7 @@ from release.rollout.lint.finding import Finding, Rule
 from release.rollout.reading.bundle import Bundle, Target
 from release.rollout.targets.cluster_values import ClusterValues
 from release.rollout.targets.options import merge
-from release.rollout.targets.placement import BundleStops, place
+from release.rollout.targets.placement import BundleStops, TargetedCluster, place
 from release.rollout.targets.template_functions import CannotTell, TemplateFails
 
 NO_CRITERIA = Rule(
@@ -117,6 +117,13 @@ MAY_STOP = Rule(
     "One cluster without it stops the whole bundle, for all clusters.",
     'Use `${ get .ClusterLabels "x" | default "…" }`, or demand the label in the selector.',
 )
+EMPTY_LABEL = Rule(
+    "label-missing",
+    "warning",
+    "A value is to be the label of a cluster that has no such label.",
+    "Fleet makes the value empty there, and says nothing.",
+    'Give every cluster the label, or use `${ get .ClusterLabels "x" | default "…" }`.',
+)
 NEVER = Rule(
     "customization-never",
     "warning",
@@ -135,7 +142,7 @@ BASE_VALUES = Rule(
 
 RULES = (
     *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, NO_RING, TWO_FOLDERS, NO_FOLDER, UNLABELLED),
-    *(NOBODY, SAME_TARGET, BAD_NAME, STOPS, UNKNOWN, MAY_STOP, NEVER, BASE_VALUES),
+    *(NOBODY, SAME_TARGET, BAD_NAME, STOPS, UNKNOWN, MAY_STOP, EMPTY_LABEL, NEVER, BASE_VALUES),
 )
 
 
@@ -219,11 +226,13 @@ def _templates(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     """Labels that templates name; where clusters are known, whether one lacks them."""
     if checkout.given is not None:
         try:
-            place(bundle, checkout.clusters, checkout.version)
+            placed = place(bundle, checkout.clusters, checkout.version)
         except BundleStops as error:
             text = f"{error}, for the cluster {error.cluster}"
             rule = UNKNOWN if error.unsure else STOPS
             yield checkout.found(rule, bundle, ("helm", "values"), text)
+        else:
+            yield from _empty_labels(checkout, bundle, placed)
         return
     rows = [one.selector for one in bundle.restrictions if one.selector is not None]
     labels, said = rows[0].demanded() if rows else {}, set()
@@ -236,6 +245,15 @@ def _templates(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
         text = f"{why}, for a cluster with no label but {', '.join(labels) or 'those of Fleet'}"
         rule = UNKNOWN if isinstance(why, CannotTell) else MAY_STOP
         yield checkout.found(rule, bundle, place_of, text)
+
+
+def _empty_labels(
+    checkout: Checkout, bundle: Bundle, placed: list[TargetedCluster]
+) -> Iterator[Finding]:
+    for label in sorted({label for one in placed for label in one.lacking}):
+        names = [one.cluster.name for one in placed if label in one.lacking]
+        text = f"{label!r}, of {len(placed)} clusters {len(names)} lack it: {_some(names)}"
+        yield checkout.found(EMPTY_LABEL, bundle, ("helm", "values"), text)
 
 
 def _fails(

@@ -50,6 +50,12 @@ class ClusterValues:
             self._made[id(values)] = {**self.options, "helm": {**self.helm, "values": values}}
         return self._made[id(values)]
 
+    def lacking(self, cluster: Cluster) -> list[str]:
+        """Labels that values name and the cluster does not have."""
+        names = [one.removeprefix(LABEL_PREFIX) for one in self._labels]
+        known = clean(cluster.labels, keep_own=True) if names else {}
+        return [one for one in names if one not in known]
+
     def _filled(self, cluster: Cluster, labels: dict[str, str]) -> dict[str, Any]:
         values, template = self._with_labels(labels)
         if template is None:

@@ -37,6 +37,8 @@ class TargetedCluster:
     options: Options
     matched: tuple[int, ...]
     """Indexes of the bundle's targets whose options it has."""
+    lacking: tuple[str, ...] = ()
+    """Labels that its values name and it does not have."""
 
     @property
     def tag(self) -> str:
@@ -68,7 +70,8 @@ def place(bundle: Bundle, inventory: Inventory, version: FleetVersion) -> list[T
             raise BundleStops(str(error), cluster.name, unsure) from error
         if id(options) not in ids:  # they are the same object where they say the same
             ids[id(options)] = deployment_id(bundle.content.manifest, options, version)
-        placements.append(TargetedCluster(cluster, ids[id(options)], options, matched))
+        lacking = tuple(maker.lacking(cluster))
+        placements.append(TargetedCluster(cluster, ids[id(options)], options, matched, lacking))
     return placements
 
 

@@ -369,6 +369,10 @@ AGAINST: list[tuple[str, str, list[Edit]]] = [
     ("nobody-selected", CLUSTERS.replace("ring: canary", "ring: pilot"), []),
     ("template-fails", CLUSTERS, [swap("cameras: []", "x: '${ .ClusterLabels.site }'")]),
     ("template-unknown", CLUSTERS, [swap("cameras: []", "x: '${ randAlpha 3 }'")]),
+    (
+        *("label-missing", CLUSTERS),
+        [swap("cameras: []", "x: global.fleet.clusterLabels.site")],
+    ),
     ("customization-never", CLUSTERS, [add(CUSTOM)]),
     (
         *("customization-never", CLUSTERS),
@@ -437,6 +441,16 @@ def test_no_rule_is_without_a_test() -> None:
 def test_what_fleet_fills_in_is_not_held_against_the_schema(root: Path, filled: str) -> None:
     swap("registry.example.com/jetrail/meter", filled)(root)
     assert findings(root) == []
+
+
+def test_a_label_that_is_a_value_is_missed_where_it_is_not(root: Path) -> None:
+    swap("cameras: []", "x: global.fleet.clusterLabels.half")(root)
+    clusters = CLUSTERS.replace(", half: two", "")
+    said = [
+        one.text for one in findings(root, clusters=clusters) if one.rule.code == "label-missing"
+    ]
+    assert said == ["'half', of 4 clusters 2 lack it: c, d"]
+    assert "label-missing" not in [one.rule.code for one in findings(root, clusters=CLUSTERS)]
 
 
 def test_what_is_fine_in_one_version_is_not_in_another(root: Path) -> None:
