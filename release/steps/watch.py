@@ -12,6 +12,7 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError, JetrailError, ServiceError
 from release.gitops.branch import GitOps, open_gitops
 from release.moves.place import rings_of
+from release.moves.rollback import NothingBefore
 from release.moves.undo import Telling, tell, undo
 from release.moves.watching import Memory, Trouble, look, memory_file
 from release.reports.load import load_reports
@@ -25,7 +26,8 @@ def watch(
 
     A ring is judged by its `watch` in rings.yaml. Raises InputError for a report that is none or
     in which Fleet says nothing, ServiceError where the branch, a report's address or whoever is
-    told does not answer, and Conflict where somebody else moves the same ring.
+    told does not answer, Conflict where somebody else moves the same ring, and NothingBefore, once
+    all is done and told, where a ring has nothing to go back to.
     """
     report = load_reports(sources)
     if report is None:
@@ -60,6 +62,7 @@ def watch(
         kept.untold.setdefault(trouble.key, trouble.message)
     kept.write(path)
     failed: dict[str, JetrailError] = {}
+    stuck: list[Trouble] = []
     for trouble in found.troubles:
         try:
             undone = undo(workspace, trouble, now, say)
@@ -72,6 +75,7 @@ def watch(
         elif trouble.key not in before.untold:
             del kept.untold[trouble.key]
         if undone.stuck:
+            stuck.append(trouble)
             kept.stuck.setdefault(trouble.key, now)
         kept.write(path)
     errors = list(failed.values())
@@ -80,6 +84,12 @@ def watch(
     _tell(gitops, kept, path, telling, but=failed)
     if errors:
         raise errors[0]
+    if stuck:
+        names = ", ".join(f"{one.place.folder} ({one.release})" for one in stuck)
+        raise NothingBefore(
+            f"Expected what does harm to be out of every ring, but {names} had nothing to go back "
+            "to and runs it still. Do what is said of it above."
+        )
     return found.troubles
 
 
@@ -117,6 +127,8 @@ def watch_on(
     for number in itertools.count():
         try:
             watch(workspace, sources, telling, dry_run=False, say=say)
+        except NothingBefore as error:  # the ring's trouble, and of nothing that was typed
+            say(f"error: {error}")
         except JetrailError as error:
             if not number and isinstance(error, InputError):
                 raise

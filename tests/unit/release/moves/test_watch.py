@@ -18,6 +18,7 @@ from factories.gitops import GitOpsRepository, git
 from typer.testing import Result
 
 from engines.errors import InputError, ServiceError
+from release.moves.rollback import NothingBefore
 from release.moves.undo import Telling
 from release.records import publication_path
 from release.steps import watch as step
@@ -232,7 +233,8 @@ def test_nothing_before_it(repository: GitOpsRepository, run: Run, reporter: Rep
     repository.workspace.rings_file.write_text(RINGS.replace("hours: 24", "hours: 100000"))
     repository.push("Rules")
     result = run(*watch(reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))))
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 2, result.output
+    assert f"canary ({GOOD.release}) had nothing to go back to and runs it still" in result.stderr
     assert repository.subjects()[0] == f"Quarantine {GOOD.release}"
     assert "It could not be rolled back. Expected a release that canary of" in result.stdout
 
@@ -268,7 +270,7 @@ def test_people_hear_once_that_a_ring_has_nothing_to_go_back_to(
     assert run(*watch(reporter(crashing), more=more)).exit_code == 6
     gitlab.status = 201
     for _ in range(2):
-        assert run(*watch(reporter(crashing), more=more)).exit_code == 0
+        assert run(*watch(reporter(crashing), more=more)).exit_code == 2
     (_, chat), (_, issue) = gitlab.posted
     title = f"{GOOD.release} does harm in canary, and is there still"
     assert chat["text"].startswith(f"{title}. 2 of 2 clusters")
@@ -387,6 +389,8 @@ def test_a_report_that_is_not_there_at_the_first_look_ends_it(
         ),
         # One that is down at the first look may come back.
         ([ServiceError("nobody answers"), None], ["error: nobody answers"]),
+        # Nor is a ring that keeps what it has something that was typed wrong.
+        ([NothingBefore("nothing before it"), None], ["error: nothing before it"]),
     ],
 )
 def test_what_fails_at_a_look_is_said_and_no_reason_to_stop(
