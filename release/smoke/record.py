@@ -59,6 +59,14 @@ class Smoke(Record):
     times: SmokeTimes | None
 
 
+def why_failed(smoke: Smoke) -> str:
+    """The sentence for an image that failed, with what to do."""
+    return (
+        f"{smoke.release} failed in a container: {'; '.join(smoke.reasons)}. Build it again, or "
+        f"where this machine had other work, run `release smoke {smoke.release}` again without it."
+    )
+
+
 def smoke_path(workspace: Workspace, release: str) -> Path:
     """`release/records/<release>/smoke.json`."""
     return workspace.records / release / Smoke.file

@@ -25,7 +25,7 @@ from release.records import Publication, read_publication
 from release.say import Say
 from release.signing.keys import counting_here
 from release.smoke.container import MOUNT, Run, check_mountable, run
-from release.smoke.record import Boxes, Smoke, SmokeTimes, smoke_path
+from release.smoke.record import Boxes, Smoke, SmokeTimes, smoke_path, why_failed
 from release.smoke.taken import taken_in
 from release.smoke.tool import version
 from release.smoke.verdict import read_answer, shortcomings, times_of
@@ -99,7 +99,7 @@ def smoke(workspace: Workspace, tag: str, runtime: str | None, say: Say) -> Smok
     if refused:
         raise WrongEngine(str(refused)) from refused
     if record.verdict == "FAIL":
-        raise GateFailed(f"{release} failed in a container: {'; '.join(record.reasons)}.")
+        raise GateFailed(why_failed(record))
     say(f"{release}: {in_words(record)}")
     return record
 

@@ -33,7 +33,7 @@ from release.rollout.release_yaml import (
 )
 from release.say import Say
 from release.signing.keys import counting_here
-from release.smoke.record import read_smoke
+from release.smoke.record import read_smoke, why_failed
 from release.smoke.wanted import say_smoked, signed_predicate
 
 
@@ -121,10 +121,7 @@ def _check_smoked(
         return
     smoke = read_smoke(workspace, publication.release, digest)
     if smoke is not None and smoke.verdict == "FAIL":
-        raise GateFailed(
-            f"{publication.release} failed in a container: {'; '.join(smoke.reasons)}. Build it "
-            f"again, or run `release smoke {publication.release}` again where it runs."
-        )
+        raise GateFailed(why_failed(smoke))
     keys = counting_here(workspace)
     try:
         predicate = signed_predicate(workspace, publication.release, keys)

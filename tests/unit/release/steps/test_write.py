@@ -234,7 +234,7 @@ def test_an_image_that_failed_in_a_container_is_not_written(
     IMAGE.write(image_path(workspace, RELEASE))
     failed = SMOKE.model_copy(update={"verdict": "FAIL", "reasons": ("2 boxes are missing",)})
     failed.write(smoke_path(workspace, RELEASE))
-    with pytest.raises(GateFailed, match="failed in a container: 2 boxes are missing"):
+    with pytest.raises(GateFailed, match="failed in a container: 2 boxes are missing. Build"):
         write(workspace, TARGET, lambda _: None)
     assert not canary.exists()
     # What another image of the release did says nothing of this one.
