@@ -90,7 +90,7 @@ def test_one_processor_quantizes_as_two(sample: Workspace, monkeypatch: pytest.M
     folder = sample.model_out(MODEL)
     before = {path.name: sha256_file(path) for path in folder.iterdir()}
     for module in ("pipeline.onnx.inference", "pipeline.onnx.range_search"):
-        monkeypatch.setattr(f"{module}.cores", lambda: 1)
+        monkeypatch.setattr(f"{module}.usable_processors", lambda: 1)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0})
     quantize(sample, MODEL)
     assert {path.name: sha256_file(path) for path in folder.iterdir()} == before

@@ -142,7 +142,7 @@ def test_the_number_of_processors_changes_no_file(
     expected = quantize(workspace, MODEL)
     written = _files(exported.parent)
     for module in ("pipeline.onnx.inference", "pipeline.onnx.range_search"):
-        monkeypatch.setattr(f"{module}.cores", lambda: number)
+        monkeypatch.setattr(f"{module}.usable_processors", lambda: number)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(number)))
     assert quantize(workspace, MODEL) == expected
     assert _files(exported.parent) == written
