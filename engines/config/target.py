@@ -282,6 +282,13 @@ def load_target(workspace: Workspace, name: str) -> TargetConfig:
     )
 
 
+def label_of(workspace: Workspace, target: str) -> str | None:
+    """The `fleet_label` of a target, as its row says now; None where no row can be read."""
+    with suppress(InputError):
+        return load_target(workspace, target).fleet_label
+    return None
+
+
 def target_names(workspace: Workspace) -> list[str]:
     """The folders under engines/targets that hold a row, by name."""
     return [path.parent.name for path in listed(workspace.targets, "*/params.yaml")]

@@ -235,9 +235,8 @@ class Snapshot:
 
     @cached_property
     def _files(self) -> dict[str, File]:
-        listed = self._git(
-            "ls-tree", "-r", "-z", self.commit, "--", f"{self.gitops.prefix}release/"
-        )
+        places = [f"{self.gitops.prefix}{place}" for place in ("release/", "engines/targets/")]
+        listed = self._git("ls-tree", "-r", "-z", self.commit, "--", *places)
         files = {}
         for entry in listed.decode(errors="surrogateescape").split("\0")[:-1]:
             facts, _, path = entry.partition("\t")
@@ -246,7 +245,7 @@ class Snapshot:
         return files
 
     def file(self, path: str) -> File | None:
-        """The entry of a file below `release/`, or None where there is none."""
+        """The entry of a file below `release/` or `engines/targets/`; None where there is none."""
         return self._files.get(path)
 
     def below(self, folder: str) -> dict[str, File]:
@@ -275,8 +274,9 @@ class Snapshot:
         return found
 
     def export(self, folder: Path, *places: str) -> Workspace:
-        """Lay the files at or below `places` of `release/` out under `folder`, as a workspace that
-        all that reads files can read. Links and what would leave the folder are left out."""
+        """Lay the files at or below `places`, as `file` knows them, out under `folder`, as a
+        workspace that all that reads files can read. Links and what would leave the folder are left
+        out."""
         starts = tuple(f"{place.rstrip('/')}/" for place in places)
         chosen = {
             path: file.blob

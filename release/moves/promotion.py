@@ -127,12 +127,14 @@ def exported(
     snapshot: Snapshot, workspace: Workspace, release: str, folder: Path, place: Place
 ) -> Workspace:
     """The branch's files of one release and ring as a workspace in `folder`; in a repository of
-    Fleet's own, records and keys are those of the clone where it has none."""
+    Fleet's own, records, keys and the target's row are those of the clone where it has none."""
+    row = workspace.relative(workspace.target(place.target) / "params.yaml")
     view = snapshot.export(
         folder,
         *(f"release/records/{release}", f"release/records/candidates/{place.target}.json"),
         *("release/trust/keys", "release/rings.yaml"),
         *(f"release/fleet/{place.model}", "release/fleet/gitrepo.yaml", "release/charts"),
+        row,
     )
     if snapshot.left_at() is not None:
         return view  # an uncommitted key of the clone is nobody's word
@@ -142,6 +144,10 @@ def exported(
     ):
         if own.is_dir() and not theirs.is_dir():
             shutil.copytree(own, theirs)
+    own, theirs = workspace.root / row, view.root / row
+    if own.is_file() and not theirs.is_file():
+        theirs.parent.mkdir(parents=True)
+        shutil.copyfile(own, theirs)
     return view
 
 

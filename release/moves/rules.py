@@ -19,6 +19,7 @@ from engines.config.rings import (
     VerdictRule,
     WhoRule,
 )
+from engines.config.target import label_of
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, InputError, ServiceError, WrongEngine
 from release.gitops.history import Commit
@@ -214,10 +215,12 @@ def _verdict(rule: VerdictRule, asked: RuleInput) -> tuple[bool, str]:
         return False, f"the verdict is {publication.verdict}"
     if missed := missed_since(asked.view, publication.release, publication.target):
         return False, f"its engine FAILs since it was published: {missed}"
+    # The record is of the day it was published: clusters may be labelled otherwise since.
+    device = label_of(asked.view, publication.target) or publication.fleet_label
     clusters = {
         name: labels
         for name, labels in asked.labels.items()
-        if labels.get("ring") == asked.ring.name and labels.get("device") == publication.fleet_label
+        if labels.get("ring") == asked.ring.name and labels.get("device") == device
     }
     if not any(key in labels for labels in clusters.values() for key in MEASURED_ON):
         return True, f"the verdict is PASS, measured on {publication.target}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.config.rings import load_rings
-from engines.config.target import readable_targets
+from engines.config.target import label_of, readable_targets
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, InputError, WrongEngine
 from release.lock import exclusive
@@ -135,14 +135,16 @@ def _check_smoked(
 
 
 def _check_label(workspace: Workspace, publication: Publication) -> None:
+    # The record is of the day it was published: the row may have another by now.
+    label = label_of(workspace, publication.target) or publication.fleet_label
     others = [
         row.target
         for row in readable_targets(workspace)
-        if row.fleet_label == publication.fleet_label and row.target != publication.target
+        if row.fleet_label == label and row.target != publication.target
     ]
     if others:
         raise InputError(
             f"Expected a fleet_label of target {publication.target} that no other target has, got "
-            f"{publication.fleet_label!r}, which is that of {', '.join(others)} too. Give each its "
+            f"{label!r}, which is that of {', '.join(others)} too. Give each its "
             "own in its params.yaml, and its clusters the label `device` with that value."
         )

@@ -7,8 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from engines.config.rings import load_rings
-from engines.config.target import load_target
-from engines.errors import InputError
+from engines.config.target import label_of
 from release.rollout.clusters.inventory import Cluster
 from release.rollout.clusters.labels import bad_values
 from release.rollout.lint.checkout import Checkout, wanted_labels
@@ -211,10 +210,7 @@ def _folder(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:
     if ring is None or not labels:
         return
     path = ("overrideTargets", 0, "clusterSelector")
-    try:
-        device = load_target(checkout.workspace, ring.target).fleet_label
-    except InputError:
-        device = ring.target
+    device = label_of(checkout.workspace, ring.target) or ring.target
     for label, expected in (("device", device), ("ring", ring.ring)):
         got = labels.get(label)
         if got != expected:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from factories.fleet_reports import cluster, write_report
 from factories.gitops import GitOpsRepository
+from factories.paper import row_yaml
 from factories.records import manifest
 from factories.signed import SIGNED_AT, Signer
 from typer.testing import Result
@@ -161,6 +162,20 @@ def test_what_the_clusters_run_on(
             result.stderr
         )
         assert said in result.stderr
+
+
+def test_clusters_that_are_labelled_otherwise_since_it_was_published(
+    repository: GitOpsRepository, run: Run, signed: Callable[..., None], tmp_path: Path
+) -> None:
+    row = repository.workspace.target(TARGET) / "params.yaml"
+    row.parent.mkdir(parents=True)
+    row.write_text(row_yaml().replace(f"fleet_label: {TARGET}", "fleet_label: line-4") + "  {}\n")
+    signed("verdict", statement(jetpack="6.2"))
+    shown = {"ring": "pilot", "device": "line-4", "jetpack": "6.1"}
+    path = write_report(tmp_path / "r.json", [cluster("pilot-1", "2026-01-01T00:00:00Z", **shown)])
+    result = run(*promote("--report", path))
+    assert result.exit_code == 3, result.output
+    assert "but pilot-1 has jetpack 6.1" in result.stderr
 
 
 def test_labelled_clusters_and_no_attestation(

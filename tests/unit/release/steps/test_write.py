@@ -157,6 +157,17 @@ def test_label_of_another_target(workspace: Workspace, canary: Path) -> None:
     assert write(workspace, TARGET, _quiet) == {canary: RELEASE}
 
 
+def test_label_since_the_release_was_published(workspace: Workspace, canary: Path) -> None:
+    """Its record has that of its day; another target may have this one by now, or have the new."""
+    row = workspace.target(TARGET) / "params.yaml"
+    row.write_text(row.read_text().replace(f"fleet_label: {TARGET}", "fleet_label: line-5"))
+    add_target(workspace, "line-4", "x")
+    other = workspace.target("line-4") / "params.yaml"
+    _refused(workspace, InputError, "got 'line-5', which is that of line-4 too")
+    other.write_text(other.read_text().replace("fleet_label: line-5", f"fleet_label: {TARGET}"))
+    assert write(workspace, TARGET, _quiet) == {canary: RELEASE}
+
+
 def test_record_that_was_edited(workspace: Workspace, canary: Path) -> None:
     path = publication_path(workspace, RELEASE)
     content = json.loads(path.read_text())
