@@ -1,4 +1,4 @@
-"""Whether an engine is of what its model is now, or of what it was before `update-model`."""
+"""Whether an engine is of what model.yaml says now, or of what that said before `update-model`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from engines.records.manifest import Manifest
 
 
 def older(workspace: Workspace, built: Manifest) -> tuple[str, ...]:
-    """A sentence where its model is of another version or has other weights by now; its figures
-    look like the new ones'."""
+    """A sentence where its model is of another version, has other weights or takes pictures of
+    another size by now; its figures look like the new ones'."""
     try:
         model = load_model(workspace, built.model)
     except InputError:
@@ -25,5 +25,11 @@ def older(workspace: Workspace, built: Manifest) -> tuple[str, ...]:
         return (
             f"{built.engine} is of version {built.model_version}; models/{model.name} is of "
             f"version {model.version} by now. `dvc repro` builds an engine of that.",
+        )
+    if model.imgsz != built.imgsz:
+        then, now = (" x ".join(map(str, sides)) for sides in (built.imgsz, model.imgsz))
+        return (
+            f"{built.engine} takes pictures of {then}; models/{model.name} is of {now} by now. "
+            "`dvc repro` builds an engine of that.",
         )
     return ()

@@ -26,7 +26,8 @@ class ListedModel:
     """None where models/<name> has no sound model.yaml."""
     engines: dict[str, dict[str, str | None]]
     """Target to precision to what verdict.json says on this machine, with the version that it
-    speaks of where that is another; None without one that is of these weights and that counts."""
+    speaks of where that is another; None without one that is of these weights, at this size, and
+    that counts."""
     rings: tuple[str, ...]
     """`<target>/<ring>` of each ring that runs it."""
     problems: tuple[str, ...]
@@ -114,5 +115,6 @@ def _verdict(
         verdict, built = judged.verdict.verdict, judged.manifest
         if model is None or model.version != built.model_version:
             return f"{verdict} of {built.model_version}"
-        return verdict if model.weights.sha256 == built.source.weights_sha256 else None
+        now = (model.weights.sha256, model.imgsz)
+        return verdict if (built.source.weights_sha256, built.imgsz) == now else None
     return None

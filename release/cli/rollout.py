@@ -34,7 +34,9 @@ def lint(
     ] = None,
     registry_check: Annotated[
         bool,
-        typer.Option("--registry-check", help="Ask the registry for each ring's image, too."),
+        typer.Option(
+            "--registry-check", help="Ask the registry for each ring's image and chart, too."
+        ),
     ] = False,
 ) -> None:
     """Say what Fleet would do wrong, and a cluster would refuse.
@@ -59,12 +61,13 @@ def lint(
     if explain is not None:
         line(step.explained(explain))
         return
+    workspace = find_workspace()
     linted = step.lint(
-        find_workspace(),
+        workspace,
         clusters=clusters,
         fleet_version=fleet_version,
         form=form,
-        in_registry=step.asks_registry(line) if registry_check else None,
+        in_registry=step.asks_registry(workspace, line) if registry_check else None,
     )
     line(linted.text)
     if linted.failed:

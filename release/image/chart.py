@@ -74,8 +74,9 @@ def name_and_version(chart: Path) -> tuple[str, str]:
     return name, version
 
 
-def _refuse_another(chart: Path, client: Client, manifest: bytes, name: str) -> None:
-    """Raise Conflict where the registry has something else under the version than the folder."""
+def other_files(chart: Path, client: Client, manifest: bytes) -> list[str]:
+    """The files of a chart's folder that are not as the chart of `manifest` has them, of those that
+    say what a cluster runs."""
     here = {
         path.relative_to(chart).as_posix(): path for path in listed(chart, "**/*") if path.is_file()
     }
@@ -87,13 +88,17 @@ def _refuse_another(chart: Path, client: Client, manifest: bytes, name: str) -> 
             there = {path: file.read() for path, file in files.items() if file}
     except (ValueError, LookupError, TypeError, OSError, tarfile.TarError):
         there = {}  # no chart at all
-    other = [
+    return [
         path
         for path in sorted(here.keys() | there.keys())
         if RENDERED.fullmatch(path)
         and (here[path].read_bytes() if path in here else None) != there.get(path)
     ]
-    if other:
+
+
+def _refuse_another(chart: Path, client: Client, manifest: bytes, name: str) -> None:
+    """Raise Conflict where the registry has something else under the version than the folder."""
+    if other := other_files(chart, client, manifest):
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise Conflict(
             f"Expected {name} to be the chart of this clone, but {other[0]}{more} differ there; "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from release.image.chart import name_and_version, other_files
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, parse_repository
 from release.rollout.clusters.inventory import read_inventory
@@ -55,13 +57,24 @@ def lint(
     return Linted(findings=tuple(findings), text=FORMATS[form](findings, RULES.values()))
 
 
-def asks_registry(say: Callable[[str], None]) -> InRegistry:
-    """Asks the registry of a repository whether it has a digest."""
+def asks_registry(workspace: Workspace, say: Callable[[str], None]) -> InRegistry:
+    """Asks the registry of a repository, once, whether it has a digest or the version of a chart;
+    of the clone's own chart, whether that is what it has."""
 
-    def ask(repository: str, digest: str) -> str:
+    @cache
+    def ask(repository: str, reference: str) -> str:
         place = parse_repository(repository)
         client = Client(repository=place, credentials=find_credentials(repository), say=say)
-        return "" if client.manifest(digest) is not None else "not found"
+        manifest = client.manifest(reference)
+        if manifest is None:
+            return "not found"
+        chart = workspace.root / "release" / "charts" / repository.rpartition("/")[2]
+        if not (chart / "Chart.yaml").is_file():
+            return ""
+        if name_and_version(chart)[1].replace("+", "_") != reference:
+            return ""
+        other = other_files(chart, client, manifest)
+        return f"{other[0]} of {workspace.relative(chart)} is another one there" if other else ""
 
     return ask
 

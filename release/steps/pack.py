@@ -78,8 +78,8 @@ def _pack(
 ) -> ImageRecord:
     known = read_image(workspace, release)
     if known and (why := why_kept(workspace, release)):
-        moved = _on_another_base(workspace, known) if known.repositories else None
-        if moved and named:
+        moved = _on_another_base(workspace, known)
+        if moved and named and known.repositories:
             raise Conflict(f"Expected {release} to be as it was pushed, but {moved} {NEW_VERSION}")
         say(f"{release}@{known.digest} stays as it is packed, since {why}")
         if moved:

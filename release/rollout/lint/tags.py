@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from release.rollout.lint.finding import Finding, Rule
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.text import NotYaml, parse_document
 from release.rollout.release_yaml import NOTHING, dump, values_of
+from release.rollout.targets.cluster_values import LABEL_PREFIX
 from release.tags import Tag, parse_tag
 
 MALFORMED = Rule(
@@ -70,9 +71,9 @@ QUARANTINED = Rule(
 NOT_PUSHED = Rule(
     "tag-not-pushed",
     "warning",
-    "The record of the image names no registry.",
+    "The record of the image does not name the registry that clusters pull from.",
     "Sites cannot pull what is in no registry, unless they get it by USB stick.",
-    "Push it: `release push TAG`.",
+    "Push it: `release push TAG`. A mirror, which has it by itself, is allowed by a comment.",
 )
 NOT_THERE = Rule(
     "tag-not-in-registry",
@@ -80,6 +81,15 @@ NOT_THERE = Rule(
     "The registry does not have the image under this digest.",
     "Pods stay in ImagePullBackOff.",
     "Push it: `release push TAG`.",
+)
+NO_CHART = Rule(
+    "chart-not-in-registry",
+    "error",
+    "The registry has no chart in this version, or another one than this clone.",
+    "Without it Fleet changes no folder of the GitRepo, a rollback included; of another one "
+    "clusters run what is there, since a version never changes.",
+    "Push it: `release push TAG` takes the chart along, where helm is installed. For an edited one "
+    "first raise `version` in its Chart.yaml and in fleet.yaml.",
 )
 NO_RUNTIME = Rule(
     "image-without-runtime",
@@ -91,11 +101,11 @@ NO_RUNTIME = Rule(
 
 RULES = (
     *(MALFORMED, EDITED, OTHER_DEVICE, NO_DIGEST, OTHER_DIGEST, NO_RECORD, QUARANTINED),
-    *(NOT_PUSHED, NOT_THERE, NO_RUNTIME),
+    *(NOT_PUSHED, NOT_THERE, NO_CHART, NO_RUNTIME),
 )
 
 InRegistry = Callable[[str, str], str]
-"""Repository and digest to why it is not there; empty where it is."""
+"""Repository and digest, or a chart's version, to why it is not there; empty where it is."""
 
 
 def check(checkout: Checkout, in_registry: InRegistry | None = None) -> Iterator[Finding]:
@@ -133,6 +143,8 @@ def _ring(
         yield checkout.at(NO_DIGEST, file, line, f"expected {tag.name}@sha256:…, got no digest")
     yield from _records(checkout, file, line, text, tag, ring)
     yield from _image(checkout, bundle, line, tag, in_registry)
+    if in_registry is not None:
+        yield from _chart(checkout, bundle, in_registry)
 
 
 def _records(
@@ -170,8 +182,12 @@ def _image(
     if image is not None and tag.digest not in (None, image.digest):
         words = f"expected {image.digest} of image.json, got {tag.digest}"
         yield checkout.at(OTHER_DIGEST, file, line, words)
+    repository = _named(bundle.options, "image", "repository")
     if image is not None and not image.repositories:
         yield checkout.at(NOT_PUSHED, file, line, f"image.json of {tag.name} names no registry")
+    elif image is not None and not _has(image.repositories, repository):
+        words = f"it was pushed to {', '.join(image.repositories)}, but clusters pull {repository}"
+        yield checkout.found(NOT_PUSHED, bundle, ("helm", "values", "image", "repository"), words)
     rows = (bundle.options, *(one.options for one in bundle.targets))
     if (
         image is not None
@@ -180,11 +196,27 @@ def _image(
     ):
         words = f"{tag.name} stands on no base, and `runtime.image` is empty"
         yield checkout.at(NO_RUNTIME, file, line, words)
-    repository = _named(bundle.options, "image", "repository")
     if in_registry is not None and tag.digest is not None and repository:
         why = in_registry(repository, tag.digest)
         if why:
             yield checkout.at(NOT_THERE, file, line, f"{repository}@{tag.digest}: {why}")
+
+
+def _has(pushed: Collection[str], repository: str) -> bool:
+    """Whether an image was pushed to a repository; one that Fleet fills in is not known here."""
+    filled_in = "${" in repository or repository.startswith(LABEL_PREFIX)
+    return repository in ("", *pushed) or filled_in
+
+
+def _chart(checkout: Checkout, bundle: Bundle, in_registry: InRegistry) -> Iterator[Finding]:
+    helm = bundle.options.get("helm") or {}
+    address, version = str(helm.get("chart") or ""), str(helm.get("version") or "")
+    if not (address.startswith("oci://") and version):
+        return  # other rules have words for it
+    # A tag has no `+`, for which helm writes this.
+    why = in_registry(address.removeprefix("oci://"), version.replace("+", "_"))
+    if why:
+        yield checkout.found(NO_CHART, bundle, ("helm", "version"), f"{address} {version}: {why}")
 
 
 def _named(options: Mapping[str, Any], *keys: str) -> str:

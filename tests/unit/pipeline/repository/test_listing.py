@@ -49,6 +49,11 @@ def test_none_on_other_weights(workspace: Workspace) -> None:
     assert word(workspace) is None
 
 
+def test_none_at_another_size(workspace: Workspace) -> None:
+    change(workspace.model("meter") / "model.yaml", "[320, 320]", "[640, 640]")
+    assert word(workspace) is None
+
+
 def test_none_on_what_was_built_again_and_not_judged_since(workspace: Workspace) -> None:
     manifest = workspace.engine(TARGET, ENGINE).file(Manifest)
     edit(manifest, lambda content: content.update(backend_version="9"))

@@ -242,3 +242,10 @@ def test_figures_of_the_weights_of_before_are_told_as_that(paper_workspace: Work
     path.write_text(re.sub("sha256: [0-9a-f]{64}", f"sha256: {'d' * 64}", text))
     said = report(paper_workspace, "PASS").stdout
     assert said.count(told) == 2  # an engine each
+
+
+def test_figures_of_the_size_of_before_are_told_as_that(paper_workspace: Workspace) -> None:
+    path = paper_workspace.model("meter") / "model.yaml"
+    path.write_text(path.read_text().replace("[320, 320]", "[320, 640]"))
+    said = report(paper_workspace, "PASS").stdout
+    assert said.count("takes pictures of 320 x 320; models/meter is of 320 x 640 by now") == 2

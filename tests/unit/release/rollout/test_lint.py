@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from typer.testing import CliRunner
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.cli import commands
+from release.image.chart import CONTENT
+from release.image.distribution import Client
 from release.rollout.lint.rules import RULES, SUBJECTS
 from release.steps import lint as step
 from release.steps.lint import explained, lint
@@ -433,7 +437,8 @@ def test_each_rule_against_clusters(root: Path, case: tuple[str, str, list[Edit]
 
 
 def test_no_rule_is_without_a_test() -> None:
-    tried = {case[0] for case in CASES} | {case[0] for case in AGAINST} | {"tag-not-in-registry"}
+    of_the_registry = {"chart-not-in-registry", "tag-not-in-registry"}
+    tried = {case[0] for case in CASES} | {case[0] for case in AGAINST} | of_the_registry
     assert tried == set(RULES)
 
 
@@ -473,12 +478,18 @@ def test_a_release_with_all_its_records_is_in_order(root: Path) -> None:
         return "not found"
 
     found = lint(workspace, in_registry=absent)
-    assert [one.rule.code for one in found.findings] == ["tag-not-in-registry"]
-    assert asked == [("registry.example.com/jetrail/meter", DIGEST)]
+    assert [one.rule.code for one in found.findings] == [
+        "chart-not-in-registry",
+        "tag-not-in-registry",
+    ]
+    assert asked == [
+        ("registry.example.com/jetrail/meter", DIGEST),
+        ("registry.example.com/jetrail/charts/inference", "0.1.0"),
+    ]
     assert not lint(workspace, in_registry=lambda repository, digest: "").findings
 
 
-def test_the_registry_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_registry_is_asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry that has one digest, as `Client` speaks to it."""
 
     class Answers:
@@ -489,9 +500,48 @@ def test_the_registry_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
             return b"{}" if digest == DIGEST else None
 
     monkeypatch.setattr(step, "Client", Answers)
-    ask = step.asks_registry(print)
+    ask = step.asks_registry(Workspace(root=root), print)
     assert ask("registry.example.com/jetrail/meter", DIGEST) == ""
     assert ask("registry.example.com/jetrail/meter", "sha256:1") == "not found"
+
+
+def test_the_chart_of_the_registry_is_held_against_that_of_the_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody edited it and raised no version: clusters run what is there."""
+    chart = tmp_path / "release" / "charts" / "inference"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("name: inference\nversion: 0.1.1\n")
+    (chart / "templates" / "pod.yaml").write_text("{}\n")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.add(chart, "inference")
+    layers = json.dumps({"layers": [{"mediaType": CONTENT, "digest": "d"}]}).encode()
+    monkeypatch.setattr(Client, "manifest", lambda *_: layers)
+    monkeypatch.setattr(Client, "blob", lambda *_: packed.getvalue())
+
+    def ask(version: str) -> str:
+        asks = step.asks_registry(Workspace(root=tmp_path), print)
+        return asks("registry.example.com/jetrail/charts/inference", version)
+
+    assert ask("0.1.1") == ""
+    (chart / "templates" / "pod.yaml").write_text("{a: b}\n")
+    assert ask("0.1.1") == "templates/pod.yaml of release/charts/inference is another one there"
+    assert ask("0.1.0") == ""  # nobody has that one here
+
+
+def test_clusters_that_pull_from_where_nobody_pushed_to(root: Path) -> None:
+    mounted = swap("cameras: []", f"cameras: []\n    runtime: {{image: r.example.com/b@{DIGEST}}}")
+    for edit in (runs(TAG), image(DIGEST, "registry.example.com/elsewhere/meter"), mounted):
+        edit(root)
+    (found,) = findings(root)
+    assert (found.rule.code, found.file) == ("tag-not-pushed", f"{FOLDER}/fleet.yaml")
+    assert found.text == (
+        "it was pushed to registry.example.com/elsewhere/meter, but clusters pull "
+        "registry.example.com/jetrail/meter"
+    )
+    swap("/jetrail/meter\n", "/jetrail/meter  # lint: allow tag-not-pushed: a mirror\n")(root)
+    assert findings(root) == []
 
 
 def test_a_comment_allows(root: Path) -> None:

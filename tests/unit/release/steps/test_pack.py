@@ -285,6 +285,23 @@ def test_an_engine_that_was_measured_again_stays_packed_as_it_is(
     assert state(workspace) == before | {str(signed_path(workspace, TARGET)): ANY}
 
 
+def test_a_release_that_was_measured_again_says_that_it_is_on_another_base(
+    workspace: Workspace, release: str
+) -> None:
+    """Nobody has it yet, but it stays as it is, so the new base is not below it either."""
+    shutil.copyfile(ROOT / "release" / "bases.yaml", workspace.bases_file)
+    pack(workspace, release, None, say)
+    folder = workspace.engine(TARGET, "meter-fp16")
+    edit(folder.path / "evaluation.json", lambda one: one.update(map50=0.91))
+    judge_again(workspace, "meter-fp16")
+    use_base(workspace, TARGET, "x86")
+    for wanted in ((None, TARGET), (release, None)):
+        said: list[str] = []
+        pack(workspace, *wanted, said.append)
+        assert "since it was measured again" in said[0]
+        assert "it stands on no base, and release/bases.yaml says x86 by now. A tag" in said[1]
+
+
 @pytest.mark.parametrize("how", ["invalid", "no longer in the row", "not on this machine"])
 def test_a_candidate_whose_engine_does_not_pass_by_now_stays_as_it_is(
     workspace: Workspace, release: str, how: str
