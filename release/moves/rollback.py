@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -162,11 +162,13 @@ def _back(
     place: Place,
     rings: Rings,
     runs: ReleaseValues | None,
-    published: Container[str],
+    published: Set[str],
 ) -> Held:
     """What the ring goes back to, of all that it held. An edit by hand, to a tag that nobody
-    `published`, is passed over: no pod runs that."""
-    avoided = {one.release for one in held if one.release not in published}.union(banned)
+    `published`, is passed over: no pod runs that. Where no record is left of any, none is known to
+    be such an edit."""
+    typed = {one.release for one in held} - published if published else set()
+    avoided = typed.union(banned)
     if runs and went_back(held) and held[-1].release not in avoided:
         return held[-1]
     found = step_back(held, avoided) or step_back(held, banned)

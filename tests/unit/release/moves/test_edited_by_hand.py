@@ -99,6 +99,24 @@ def test_a_tag_that_nobody_published_is_nothing_to_go_back_to(
     assert TWO.release in repository.at(PILOT), result.output
 
 
+def test_where_no_record_tells_every_tag_counts(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    """As in a repository whose records somebody took away: a second person at the same hour took a
+    second step back, which a ring takes with --to alone."""
+    for one in (ONE, TWO, THREE):
+        record(repository.workspace, one)
+    for one in (THREE, TWO):
+        pilot(dump(values_of(one)))
+    for path in repository.workspace.records.glob("v*/publication.json"):
+        path.unlink()
+    repository.push("Without records")
+    result = run(*BACK)
+    assert result.exit_code == 0, result.output
+    assert "nothing to do" in result.stdout
+    assert TWO.release in repository.at(PILOT)
+
+
 def test_a_file_that_nobody_can_read(
     repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
 ) -> None:
