@@ -55,26 +55,47 @@ def publication_of(config: TargetConfig, judged: JudgedEngine, entry: MlflowEntr
     )
 
 
-def check_row(workspace: Workspace, record: Publication, manifest: Manifest) -> None:
-    """Raise InputError where the engine of a release was built again by a row with other thresholds
-    or another largest batch. They are in the manifest and not in its bytes, so it has the tag that
-    it had: of what runs nothing would change, and the commit of the row would say that it did."""
-    then, now = record.thresholds or manifest.thresholds, manifest.thresholds
-    fields = [(f"evaluate.{name}", getattr(then, name), value) for name, value in now]
-    fields += [("batch.max", record.batch_max or manifest.batch.max, manifest.batch.max)]
-    changed = [(key, then, now) for key, then, now in fields if then != now]
+def check_rows(workspace: Workspace, target: str, found: Iterable[JudgedEngine]) -> None:
+    """Raise InputError where engines of releases were built again by a row with other thresholds or
+    another largest batch. They are in the manifest and not in its bytes, so it has the tag that it
+    had: of what runs nothing would change, and the commit of the row would say that it did. A FAIL
+    by them is no word on the release either."""
+    changed = [
+        (record, fields)
+        for judged in found
+        if judged.verdict.verdict != "INVALID"
+        and (record := _published(workspace, judged.manifest)) is not None
+        and (fields := _otherwise(record, judged.manifest))
+    ]
     if not changed:
         return
-    before = ", ".join(f"{key} {then}" for key, then, _ in changed)
-    by_now = ", ".join(f"{key} {now}" for key, _, now in changed)
-    row = workspace.relative(workspace.target(record.target) / "params.yaml")
-    file = workspace.relative(workspace.model(record.model) / "model.yaml")
+    record, fields = changed[0]
+    before = ", ".join(f"{key} {then}" for key, then, _ in fields)
+    by_now = ", ".join(f"{key} {now}" for key, _, now in fields)
+    row = workspace.relative(workspace.target(target) / "params.yaml")
+    models = sorted({one.model for one, _ in changed})
+    files = [workspace.relative(workspace.model(one) / "model.yaml") for one in models]
     raise InputError(
         f"Expected {record.engine} by {before}, as {record.release} was published, but it is by "
         f"{by_now} now and the same byte for byte: a tag never moves, so pods would go on by what "
-        f"it was. Give {record.model} another `version` in {file}, for a release of its own, or "
-        f"put {row} back; then run `dvc repro`."
+        f"it was. Give {' and '.join(models)} another `version` in {' and '.join(files)}, for a "
+        f"release of its own, or put {row} back; then run `dvc repro`."
     )
+
+
+def _published(workspace: Workspace, manifest: Manifest) -> Publication | None:
+    release = make_tag(manifest).name
+    there = publication_path(workspace, release).is_file()
+    return read_publication(workspace, release) if there else None
+
+
+def _otherwise(record: Publication, manifest: Manifest) -> list[tuple[str, object, object]]:
+    """What of the target's row pods run a release by, and its engine is built by otherwise now:
+    the key, then the value of the release and that of now."""
+    then, now = record.thresholds or manifest.thresholds, manifest.thresholds
+    fields = [(f"evaluate.{name}", getattr(then, name), value) for name, value in now]
+    fields += [("batch.max", record.batch_max or manifest.batch.max, manifest.batch.max)]
+    return [one for one in fields if one[1] != one[2]]
 
 
 def others_that_hold(
@@ -89,6 +110,8 @@ def others_that_hold(
         except (InputError, WrongEngine):
             # Not built, measured again, failed or never published: nothing to choose from.
             continue
+        if _otherwise(record, judged.manifest):
+            continue  # built again by what no pod runs it by
         publications.append(publication_of(config, judged, record.mlflow))
     return publications
 

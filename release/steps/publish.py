@@ -20,7 +20,7 @@ from engines.verdict.judged import JudgedEngine, load_judged
 from release.compared import (
     as_published,
     check_pictures,
-    check_row,
+    check_rows,
     failed_since,
     failing_since,
     not_quarantined,
@@ -85,7 +85,7 @@ def publish(workspace: Workspace, target: str, engine: str | None, say: Say) -> 
     refuse_old_layout(workspace)
     config = load_target(workspace, target)
     found = _judged(workspace, config, engine)
-    _check_rows(workspace, found.values())
+    check_rows(workspace, target, found.values())
     verdicts = {name: one.verdict.verdict for name, one in found.items()}
     for name, verdict in verdicts.items():
         if verdict != "PASS":
@@ -144,15 +144,6 @@ def _check_records(workspace: Workspace, passed: Iterable[JudgedEngine]) -> None
                 f"{file} and run `dvc repro`, or take one of the two away (`pipeline remove-model "
                 f"{model}`)."
             )
-
-
-def _check_rows(workspace: Workspace, found: Iterable[JudgedEngine]) -> None:
-    """Raise InputError for an engine that was published by another row. Its FAIL is no word on that
-    release either, which pods run by what it was."""
-    for judged in found:
-        release = make_tag(judged.manifest).name
-        if judged.verdict.verdict != "INVALID" and publication_path(workspace, release).is_file():
-            check_row(workspace, read_publication(workspace, release), judged.manifest)
 
 
 def _candidates_before(workspace: Workspace, config: TargetConfig) -> Candidates:

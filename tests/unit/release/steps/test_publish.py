@@ -183,6 +183,53 @@ def test_built_again_by_another_row_a_release_says_that_its_pods_would_not_follo
     step(workspace, TARGET, ENGINE, lambda _: None)
 
 
+BY_ANOTHER_ROW = "confidence: 0.25", "confidence: 0.4"
+
+
+def build_again(workspace: Workspace, *engines: str) -> None:
+    """The same bytes, by a row with another threshold."""
+    row = workspace.target(TARGET) / "params.yaml"
+    row.write_text(row.read_text().replace(*BY_ANOTHER_ROW))
+    for engine in engines:
+        manifest = workspace.engine(TARGET, engine).file(Manifest)
+        edit(manifest, lambda one: one["thresholds"].update(confidence=0.4))
+        assert judge_again(workspace, engine) == "PASS"
+
+
+def test_every_model_that_another_row_changes_is_named(
+    workspace: Workspace, add_engine: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time each was built and measured for the next refusal."""
+    put_in_place(monkeypatch)
+    (workspace.target(TARGET) / "params.yaml").write_text(row_yaml(ENGINE, "counter-fp16"))
+    workspace.model("counter").mkdir()
+    (workspace.model("counter") / "model.yaml").write_text(model_yaml("counter"))
+    add_engine("fp16")
+    add_engine("fp16", model="counter", build="2")
+    step(workspace, TARGET, None, lambda _: None)
+    build_again(workspace, ENGINE, "counter-fp16")
+    said = "Give counter and meter another `version` in models/counter/model.yaml and models/meter/"
+    with pytest.raises(InputError, match=re.escape(said)):
+        step(workspace, TARGET, None, lambda _: None)
+
+
+def test_another_engine_by_another_row_is_compared_as_it_was_published(
+    workspace: Workspace, add_engine: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new figures are of what no pod runs it by."""
+    put_in_place(monkeypatch)
+    add_engine("fp32", p50_ms=12.0)
+    add_engine("fp16", p50_ms=10.0)
+    step(workspace, TARGET, None, lambda _: None)
+    add_engine("fp16", p50_ms=18.0)
+    add_engine("fp32", p50_ms=12.0, build="2")
+    build_again(workspace, ENGINE, "meter-fp32")
+    said: list[str] = []
+    found = step(workspace, TARGET, "meter-fp32", said.append).candidates.candidates["meter"]
+    assert found.engine == ENGINE
+    assert any("is compared as it was published" in one for one in said)
+
+
 def test_where_it_is_published_is_said_and_releases_stand_by_name(
     workspace: Workspace, add_engine: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
