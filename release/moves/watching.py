@@ -18,7 +18,7 @@ from engines.records.record import Part, Record
 from release.gitops.branch import Snapshot
 from release.gitops.history import Commit
 from release.moves.ledger import since
-from release.moves.place import Place, places, values_at
+from release.moves.place import Place, places, read_at, values_at
 from release.moves.seen import Seen, named, see
 from release.reports.report import Report
 from release.say import in_utc
@@ -56,6 +56,20 @@ class Memory(Record):
 def memory_file(workspace: Workspace) -> Path:
     """Beside the lock; git leaves it out."""
     return workspace.root / f"{TEMPORARY_PREFIX}watch.json"
+
+
+def still_true(snapshot: Snapshot, memory: Memory) -> Memory:
+    """Without what was to be told of a ring that has the release all the same: the look that wanted
+    to take it out failed, or was killed before. If it does harm, this look goes on from there."""
+    undone = {key for key, one in memory.untold.items() if not one.done}
+    folders = {key.partition(" ")[0] for key in undone}
+    has_it = {
+        f"{one.folder} {parse_tag(values.image.tag).name}"
+        for one in places(snapshot)
+        if one.folder in folders and (values := read_at(snapshot, one)[0]) is not None
+    }
+    untold = {key: one for key, one in memory.untold.items() if key not in undone & has_it}
+    return memory.model_copy(update={"untold": untold})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from release.gitops.branch import GitOps, open_gitops
 from release.moves.place import rings_of
 from release.moves.rollback import NothingBefore
 from release.moves.undo import Telling, tell, undo
-from release.moves.watching import Memory, Trouble, look, memory_file
+from release.moves.watching import Memory, Trouble, look, memory_file, still_true
 from release.reports.load import load_reports
 from release.say import Say
 
@@ -43,7 +43,7 @@ def watch(
     gitops = open_gitops(workspace)
     snapshot = gitops.fetch()
     path = memory_file(workspace)
-    memory = Memory.read(path) if path.is_file() else Memory()
+    memory = still_true(snapshot, Memory.read(path) if path.is_file() else Memory())
     before = memory.model_copy(deep=True)
     found = look(snapshot, rings_of(snapshot, workspace), report, memory, now)
     for text in found.left_alone:

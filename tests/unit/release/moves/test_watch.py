@@ -323,6 +323,40 @@ def test_a_chat_and_an_issue_are_told(
     assert len(gitlab.posted) == 2
 
 
+@pytest.mark.parametrize("stuck", [False, True])
+def test_where_a_look_could_do_nothing_people_hear_of_nothing_done(
+    repository: GitOpsRepository,
+    run: Run,
+    reporter: Reporter,
+    gitlab: Server,
+    bad_since: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+    stuck: bool,
+) -> None:
+    """They heard that the release "was taken out of canary", which has it still."""
+    bad_since(30)
+    more = ("--webhook", gitlab.address)
+    path = reporter(dict.fromkeys("ab", CRASHING | {"since": ago(20)}))
+    if stuck:
+        run("quarantine", GOOD.release, "--why", "no boxes")
+        assert run(*watch(path, more=more)).exit_code == 0
+        (_, chat), *_ = gitlab.posted
+        assert chat["text"].startswith(f"{BAD.release} does harm in canary, and is there still")
+    told = len(gitlab.posted)
+
+    def refused(*_: object) -> None:
+        raise ServiceError("Expected the branch to take the commit, but it did not.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("release.steps.watch.undo", refused)
+        assert run(*watch(path, more=more)).exit_code == 6
+    # The next look finds it as it was, or ready by itself.
+    after = path if stuck else reporter({"a": {}, "b": {}})
+    assert run(*watch(after, more=more)).exit_code == 0
+    assert BAD.release in repository.at(FILE)
+    assert len(gitlab.posted) == told
+
+
 def test_nobody_hears(
     repository: GitOpsRepository,
     run: Run,
