@@ -171,11 +171,12 @@ def _back(
     avoided = typed.union(banned)
     if runs and went_back(held) and held[-1].release not in avoided:
         return held[-1]
-    found = step_back(held, avoided) or step_back(held, banned)
+    found = step_back(held, avoided)
     if found is not None:
         return found
     left_out = [one.release for one in stack(held)[:-1]]
-    but = f" but what is quarantined ({', '.join(left_out)})" if left_out else ""
+    unknown = "" if typed.isdisjoint(left_out) else ", or of which no record tells"
+    but = f" but what is quarantined{unknown} ({', '.join(left_out)})" if left_out else ""
     # Why it went back from those, people know; an edit by hand of which no record tells is none.
     left = {one.release for one in held} - {one.release for one in held[-1:]} - banned.keys()
     latest = dict.fromkeys(one.release for one in reversed(held))

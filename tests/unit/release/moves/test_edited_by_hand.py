@@ -117,6 +117,38 @@ def test_where_no_record_tells_every_tag_counts(
     assert TWO.release in repository.at(PILOT)
 
 
+def test_where_there_is_nothing_but_what_nobody_published(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    """It got that, and the rollback said that all is done."""
+    (repository.root / PILOT).write_text(dump(values_of(TWO)).replace("2.0", "2.1"))
+    repository.push("By hand")
+    record(repository.workspace, THREE)
+    repository.put(THREE, "pilot")
+    repository.push("Pilot gets another")
+    result = run(*BACK)
+    assert result.exit_code == 2, result.output
+    assert "none but what is quarantined, or of which no record tells (v2.1" in result.stderr
+    assert THREE.release in repository.at(PILOT)
+
+
+@pytest.mark.parametrize("where", ["branch", "clone"])
+def test_a_record_tells_wherever_it_is(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None], where: str
+) -> None:
+    """A clone may be behind, and a repository of Fleet's own be younger than its releases."""
+    record(repository.workspace, THREE)
+    pilot(dump(values_of(THREE)))
+    of_two = publication_path(repository.workspace, TWO.release)
+    of_two.unlink()
+    if where == "clone":
+        repository.push("Without it")
+        TWO.write(of_two)
+    result = run(*BACK)
+    assert result.exit_code == 0, result.output
+    assert TWO.release in repository.at(PILOT)
+
+
 def test_a_file_that_nobody_can_read(
     repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
 ) -> None:

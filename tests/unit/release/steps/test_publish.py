@@ -186,14 +186,14 @@ def test_built_again_by_another_row_a_release_says_that_its_pods_would_not_follo
 BY_ANOTHER_ROW = "confidence: 0.25", "confidence: 0.4"
 
 
-def build_again(workspace: Workspace, *engines: str) -> None:
+def build_again(workspace: Workspace, *engines: str, verdict: str = "PASS") -> None:
     """The same bytes, by a row with another threshold."""
     row = workspace.target(TARGET) / "params.yaml"
     row.write_text(row.read_text().replace(*BY_ANOTHER_ROW))
     for engine in engines:
         manifest = workspace.engine(TARGET, engine).file(Manifest)
         edit(manifest, lambda one: one["thresholds"].update(confidence=0.4))
-        assert judge_again(workspace, engine) == "PASS"
+        assert judge_again(workspace, engine) == verdict
 
 
 def test_every_model_that_another_row_changes_is_named(
@@ -228,6 +228,28 @@ def test_another_engine_by_another_row_is_compared_as_it_was_published(
     found = step(workspace, TARGET, "meter-fp32", said.append).candidates.candidates["meter"]
     assert found.engine == ENGINE
     assert any("is compared as it was published" in one for one in said)
+
+
+@pytest.mark.parametrize("state", ["a record of before", "INVALID"])
+def test_no_word_on_a_row_is_no_reason_to_refuse(
+    workspace: Workspace,
+    add_engine: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+) -> None:
+    """A record that is older than these fields says nothing of the row, and an INVALID measurement
+    nothing of the engine."""
+    put_in_place(monkeypatch)
+    add_engine("fp16")
+    published = step(workspace, TARGET, ENGINE, lambda _: None).publications[0]
+    before = step(workspace, TARGET, ENGINE, lambda _: None).candidates.candidates
+    if state == "INVALID":
+        add_engine("fp16", verdict="INVALID")
+    else:
+        path = publication_path(workspace, published.release)
+        edit(path, lambda one: [one.pop(key) for key in ("thresholds", "batch_max")])
+    build_again(workspace, ENGINE, verdict="INVALID" if state == "INVALID" else "PASS")
+    assert step(workspace, TARGET, ENGINE, lambda _: None).candidates.candidates == before
 
 
 def test_where_it_is_published_is_said_and_releases_stand_by_name(
