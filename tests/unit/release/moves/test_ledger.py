@@ -100,6 +100,10 @@ def test_what_a_ring_went_back_from_is_named_where_nothing_else_is_left(
     assert refused.exit_code == 2
     assert f"give it one that it went back from with --to ({TWO.release}), or" in refused.stderr
     assert run(*back, "--to", TWO.release).exit_code == 0
+    run("quarantine", TWO.release, "--why", "no boxes either")
+    refused = run(*back)
+    assert refused.exit_code == 2
+    assert "with --to" not in refused.stderr  # a rollback gives no ring what is quarantined
 
 
 @pytest.mark.parametrize("content", ["rings: [\n", None])
