@@ -94,6 +94,7 @@ def test_anything_else_is_refused(tmp_path: Path, content: bytes | None) -> None
         {"boxes": np.zeros((3, 3), np.float32)},
         {"boxes": np.full((3, 4), np.nan, np.float32)},
         {"confidences": np.zeros(2, np.float32)},
+        {"confidences": np.full(3, np.inf, np.float32)},
         {"classes": np.full(3, -1)},
         {"classes": np.array([{}, {}, {}])},
     ],

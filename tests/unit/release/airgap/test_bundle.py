@@ -20,7 +20,7 @@ from engines.config.yaml import load_yaml
 from engines.errors import InputError
 from release.airgap import archive
 from release.image.layout import Layout
-from release.packed import ImageRecord, image_path
+from release.packed import Base, ImageRecord, image_path
 from release.records import Quarantine, quarantine_path
 from release.rollout.release_yaml import dump, release_file, values_of
 from release.sites.folder import site_folder
@@ -185,6 +185,10 @@ def test_what_whoever_carries_it_should_know(site: Workspace) -> None:
         f"{PUBLICATION.release}: quarantined by Ada (no boxes), and here because" in result.stdout
     )
     assert f"{PUBLICATION.release}: it stands on no base, and `runtime.image`" in result.stdout
+    # On a base it brings the runtime with it.
+    base = Base(name="runtime", digest=f"sha256:{'e' * 64}")
+    image.model_copy(update={"base": base}).write(image_path(site, PUBLICATION.release))
+    assert "stands on no base" not in run("bundle", "--site", "dock-7").stdout
     _with_runtime(site, f"sha256:{'5' * 64}")
     assert "starts at the site" not in run("bundle", "--site", "dock-7").stdout
 

@@ -174,6 +174,24 @@ def test_what_it_pushed_itself_is_nobody_else_s_change(
     assert git(workspace.root, "rev-parse", "HEAD^") == git(repository.bare, "rev-parse", "main")
 
 
+def test_what_somebody_changed_is_not_told_to_be_on_the_branch(
+    repository: GitOpsRepository, tmp_path: Path
+) -> None:
+    """Beside files that are: whoever did as told would lose it unseen."""
+    workspace = repository.clone(tmp_path / "mine")
+    (repository.root / "notes").write_text("theirs\n")
+    repository.push("Notes")
+    (workspace.root / "mine").write_text("mine\n")
+    git(workspace.root, "add", "mine")
+    git(workspace.root, "commit", "--quiet", "--message=Mine")
+    (workspace.root / "notes").write_text("mine\n")
+    publish(workspace, TWO)
+    said = write(workspace.root, "--push").stdout
+    assert "notes" in said
+    assert "changed here, and the branch changes it too. Where nobody needs that" in said
+    assert "on the branch by now" not in said
+
+
 @pytest.mark.parametrize("where", [["--detach"], ["-b", "trying"]])
 def test_a_clone_that_stands_elsewhere_is_told_what_leads_on(
     repository: GitOpsRepository, job: Workspace, where: list[str]

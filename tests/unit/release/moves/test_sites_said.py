@@ -173,6 +173,16 @@ def test_pods_whose_ring_nobody_knows(run: Run, reporter: Reporter, tmp_path: Pa
         assert f"it has pods of {whose}, of which no folder in release/fleet/sites" in result.stderr
 
 
+def test_pods_of_another_ring_are_no_strangers(
+    repository: GitOpsRepository, run: Run, reporter: Reporter, tmp_path: Path
+) -> None:
+    write_site(repository.workspace, Site(site="one", target=TARGET, ring="pilot"))
+    repository.push("Sites")
+    result = run(*promote(pods(tmp_path / "metrics", {"one": PUBLICATION.release})))
+    assert "the report knows no cluster of it" in result.stderr
+    assert "it has pods of" not in result.stderr
+
+
 def test_a_site_s_file_is_read_once_for_all_rings(
     repository: GitOpsRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
