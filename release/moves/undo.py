@@ -44,7 +44,8 @@ def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> Und
         return plan_rollback(snapshot, workspace, place, None, why, view, only_from=trouble.release)
 
     banned = perform(workspace, banning, dry_run=False, show=_quiet, say=say)
-    done = [f"Quarantined {trouble.release}."] if banned.move else []
+    quarantined = banned.move is not None
+    done = [f"Quarantined {trouble.release}."] if quarantined else []
     others = [one.place for one in banned.runs_in if one.place != place]
     if done and others:
         names = ", ".join(f"{one.ring} of {one.model} on {one.target}" for one in others)
@@ -63,8 +64,8 @@ def undo(workspace: Workspace, trouble: Trouble, now: datetime, say: Say) -> Und
     except NothingBefore as error:
         done.append(f"It could not be rolled back. {error}")
         say(done[-1])
-        return Undone(done=" ".join(done), stuck=True)
-    return Undone(done=" ".join(done), stuck=False)
+        return Undone(done=" ".join(done), quarantined=quarantined, stuck=True)
+    return Undone(done=" ".join(done), quarantined=quarantined, stuck=False)
 
 
 def tell(gitops: GitOps, message: Message, telling: Telling) -> tuple[Message, list[str]]:

@@ -78,6 +78,8 @@ class Undone:
 
     done: str
     """In words; empty where somebody else was faster."""
+    quarantined: bool
+    """The release was not in quarantine before."""
     stuck: bool
     """The ring has the release still, since nothing was before it."""
 

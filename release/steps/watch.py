@@ -70,7 +70,8 @@ def watch(
             # No reason to leave another ring as it is. The next look does the rest.
             failed[trouble.key] = error
             continue
-        if undone.done and not (undone.stuck and trouble.key in before.stuck):
+        said = undone.stuck and not undone.quarantined and trouble.key in before.stuck
+        if undone.done and not said:
             kept.untold[trouble.key] = trouble.after(undone)
         elif trouble.key not in before.untold:
             del kept.untold[trouble.key]
