@@ -169,7 +169,7 @@ def _quarantine(asked: RuleInput) -> tuple[bool, str]:
     found = read_quarantine(asked.view, asked.publication.release)
     if found is None:
         return True, "the release is not quarantined"
-    return False, (f"{found.by} quarantined the release at {in_utc(found.at)}: {found.why}")
+    return False, f"{found.by} quarantined the release at {in_utc(found.at)}: {found.why}"
 
 
 def _age(rule: AgeRule, asked: RuleInput) -> tuple[bool, str]:

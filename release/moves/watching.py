@@ -48,9 +48,8 @@ class Memory(Record):
     """`<folder of the ring> <release> <cluster>` to when it was seen failing first."""
     untold: dict[str, Message] = Field(default_factory=dict)
     """`<folder of the ring> <release>` to what people have not heard yet."""
-    stuck: dict[str, datetime] = Field(default_factory=dict)
-    """`<folder of the ring> <release>` that had nothing to go back to, to when that was found:
-    people hear it once."""
+    stuck: list[str] = Field(default_factory=list)
+    """`<folder of the ring> <release>` that had nothing to go back to: people hear it once."""
 
 
 def memory_file(workspace: Workspace) -> Path:
@@ -164,7 +163,7 @@ def look(
         if trouble is not None:
             troubles.append(trouble)
     judged = {one.place.folder for one in seen}
-    over = {key for key in memory.stuck if key.split(" ")[0] in judged} - {
+    over = {key for key in memory.stuck if key.partition(" ")[0] in judged} - {
         one.key for one in troubles
     }
     return Watched(
@@ -173,7 +172,7 @@ def look(
         memory=Memory(
             failing=dict(sorted(failing.items())),
             untold=memory.untold,
-            stuck={key: at for key, at in memory.stuck.items() if key not in over},
+            stuck=[key for key in memory.stuck if key not in over],
         ),
         left_alone=tuple(alone),
     )

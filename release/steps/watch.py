@@ -77,7 +77,8 @@ def watch(
             del kept.untold[trouble.key]
         if undone.stuck:
             stuck.append(trouble)
-            kept.stuck.setdefault(trouble.key, now)
+            if trouble.key not in kept.stuck:
+                kept.stuck.append(trouble.key)
         kept.write(path)
     errors = list(failed.values())
     for other in errors[1:]:

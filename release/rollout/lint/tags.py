@@ -14,7 +14,7 @@ from release.rollout.lint.finding import Finding, Rule
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.text import NotYaml, parse_document
 from release.rollout.release_yaml import NOTHING, dump, values_of
-from release.rollout.targets.cluster_values import LABEL_PREFIX
+from release.rollout.targets.cluster_values import filled_in
 from release.tags import Tag, parse_tag
 
 MALFORMED = Rule(
@@ -204,8 +204,7 @@ def _image(
 
 def _has(pushed: Collection[str], repository: str) -> bool:
     """Whether an image was pushed to a repository; one that Fleet fills in is not known here."""
-    filled_in = "${" in repository or repository.startswith(LABEL_PREFIX)
-    return repository in ("", *pushed) or filled_in
+    return repository in ("", *pushed) or filled_in(repository)
 
 
 def _chart(checkout: Checkout, bundle: Bundle, in_registry: InRegistry) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule, Severity
 from release.rollout.reading.bundle import Bundle
 from release.rollout.reading.values import merge_maps
-from release.rollout.targets.cluster_values import LABEL_PREFIX
+from release.rollout.targets.cluster_values import filled_in
 
 SECRET_BYTES = 1 << 20
 """What Kubernetes takes in one Secret."""
@@ -181,8 +181,8 @@ def _refused(values: Any, schema: Any) -> Iterator[tuple[tuple[str, ...], str]]:
         keys = tuple(map(str, error.absolute_path))
         if keys == ("image", "tag"):
             continue  # rules of tags have better words
-        if "${" in str(error.instance) or str(error.instance).startswith(LABEL_PREFIX):
-            continue  # not filled in yet
+        if filled_in(error.instance):
+            continue
         yield keys, f"`{'.'.join(keys) or 'values'}`: {error.message[:200]}"
 
 

@@ -19,6 +19,7 @@ from release.rollout.targets.go_template import Template, parse_template
 from release.rollout.targets.template_functions import TemplateFails
 
 LABEL_PREFIX = "global.fleet.clusterLabels."
+"""A value that begins so is a cluster's label."""
 MAX_DEPTH = 50
 
 
@@ -97,6 +98,11 @@ class ClusterValues:
         if want_map and not isinstance(value, (dict, type(None))):
             raise TemplateFails("what was filled in is no map of values")
         return {} if want_map and value is None else value
+
+
+def filled_in(value: object) -> bool:
+    """Whether Fleet puts something else in the place of a value, of each cluster's own."""
+    return "${" in str(value) or str(value).startswith(LABEL_PREFIX)
 
 
 def clean(words: Any, keep_own: bool = False) -> dict[str, str]:
