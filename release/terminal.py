@@ -33,6 +33,9 @@ from release.steps.sites import Sites
 from release.steps.status import Overview, RingStatus
 from release.steps.verify import Checked
 
+_FAILED = "no engine of it has the verdict PASS here"
+_NO_RECORD = "no record here says that an engine of it was published"
+
 
 def line(text: str) -> None:
     """One line of progress."""
@@ -64,12 +67,14 @@ def show_status(overview: Overview) -> None:
     """Candidate, MLflow run and rings of each model, a fact a line."""
     for one in overview.statuses:
         line(f"{one.model} on {one.target}")
-        nothing = "none: no engine of it has the verdict PASS here"
+        nothing = f"none: {_FAILED if one.failed else _NO_RECORD}"
         line(f"  candidate  {one.candidate.release if one.candidate else nothing}")
         if one.quarantine:
             _show_quarantined(one.quarantine)
         if one.behind:
-            line(f"             in this clone; {overview.branch} has newer ones, {overview.pull}")
+            line(
+                f"             in this clone; {overview.branch} has newer records, {overview.pull}"
+            )
         if one.candidate is not None:
             _show_entry(one.candidate, overview)
             line(f"  signed     by {one.signed_by or 'no key that counts'}")

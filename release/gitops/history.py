@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from engines.errors import InputError
 from release.gitops.branch import File, Snapshot
 from release.gitops.git import GitFailed, git
 
@@ -101,10 +102,36 @@ def merged(snapshot: Snapshot, merge: Commit, path: str) -> Commit | None:
 def was_ever_there(root: Path, path: str) -> bool:
     """Whether any commit that the clone knows, Fleet's branch among them, has or had the file of
     the Jetrail repository at `root`, wherever in it that lies."""
+    top, places = _wherever(root, path)
+    options = ("--all", "--full-history", "-1", "--format=%H", "HEAD")
+    return bool(git(top, "log", *options, "--", *places))
+
+
+def removed(root: Path, snapshot: Snapshot | None, path: str) -> list[bytes]:
+    """What each file held that a commit removed at or below `path` of the Jetrail repository at
+    `root`, as `git revert` does: of the commits that the clone, and Fleet's branch, stand on. None
+    without git, or before the first commit."""
+    commits = ["HEAD", *([snapshot.commit] if snapshot else [])]
+    try:
+        top, places = _wherever(root, path)
+        listed = git(
+            *(top, "log", "--full-history", "-m", "--diff-filter=D", "--raw", "--no-abbrev", "-z"),
+            *("--no-renames", "--no-show-signature", "--format=", *commits, "--", *places),
+        )
+    except (GitFailed, InputError):
+        return []
+    # `:<mode> <mode> <blob> <blob> D` and the path of each, NUL between them.
+    facts = listed.decode(errors="replace").split("\0")[::2]
+    blobs = {one.split(" ")[2] for one in facts if one.startswith(":")}
+    return [git(top, "cat-file", "blob", blob) for blob in sorted(blobs)]
+
+
+def _wherever(root: Path, path: str) -> tuple[Path, tuple[str, str]]:
+    """The top of the clone, and where a path of the Jetrail repository may lie in a commit: a
+    repository of Fleet's own has it at its top."""
     asked = (git(root, "rev-parse", f"--show-{one}") for one in ("toplevel", "prefix"))
     top, prefix = (one.decode().removesuffix("\n") for one in asked)
-    places = (prefix + path, path)
-    return bool(git(Path(top), "log", "--all", "-1", "--format=%H", "HEAD", "--", *places))
+    return Path(top), (prefix + path, path)
 
 
 def tip(snapshot: Snapshot) -> Commit:

@@ -13,5 +13,5 @@ seen        what a report says of a ring; reach says what keeps Fleet from it
 watching    which rings have a release that does harm; undo takes it back
 ledger      what rings run by git, since when and by whom
 otherwise   whether that is what a command writes of the release
-aliases     MLflow's aliases, which follow
+by_git      what each of MLflow's aliases names by git; aliases puts them right
 """

@@ -39,7 +39,7 @@ def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say
     """Let MLflow's alias of the ring say what git says. What goes wrong is said and no error: the
     move is in git, which is the truth, and `release status --repair` puts the alias right later."""
     try:
-        point(workspace, {place: values}, say)
+        point(workspace, {place: parse_tag(values.image.tag).name if values else ""}, say)
     except (ServiceError, InputError) as error:
         say(
             f"Moved in git, but MLflow's alias {place.ring} was not: {error} The move itself is "
@@ -47,10 +47,10 @@ def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say
         )
 
 
-def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: Say) -> bool:
-    """Let each ring's alias name the version of what the ring runs, or nothing. Raises ServiceError
-    and InputError. A store in the repository that nothing was published to is left alone, and so is
-    another repository's alias; whether all are as `wanted` now."""
+def point(workspace: Workspace, wanted: Mapping[Place, str], say: Say) -> bool:
+    """Let each alias name the version of its release, or be gone where that is empty. Raises
+    ServiceError and InputError. A store in the repository that nothing was published to is left
+    alone, and so is another repository's alias; whether all are as `wanted` now."""
     if _nothing_there(workspace):
         say(
             "MLflow's aliases were not touched, since there is no store at "
@@ -59,17 +59,16 @@ def point(workspace: Workspace, wanted: dict[Place, ReleaseValues | None], say: 
         return False
     all_are = True
     with open_store(workspace.root) as store:
-        for place, values in wanted.items():
+        for place, release in wanted.items():
             name = registered_name(place.model, place.target)
             got = store.release_at(name, place.ring)
             if _is_anothers(workspace, got):
                 say(f"{_whose(place, got)}, so it stays there.{NOT_OURS}")
                 all_are = False
                 continue
-            if values is None:
+            if not release:
                 store.drop_alias(name, place.ring)
                 continue
-            release = parse_tag(values.image.tag).name
             version = store.version_of(name, release)
             if version is None:
                 store.drop_alias(name, place.ring)  # of a release that the ring no longer runs

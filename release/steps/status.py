@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engines.config.rings import load_rings
@@ -10,12 +10,14 @@ from engines.config.workspace import Workspace
 from engines.errors import InputError, ServiceError, WrongEngine
 from engines.files import listed, temporary_folder
 from engines.records.attestation import verify_envelope
+from engines.records.record import PRECISIONS
 from release.gitops.branch import Snapshot, open_gitops
 from release.gitops.clone import PULL, pull
-from release.gitops.history import Commit, changes
+from release.gitops.history import Commit
 from release.lock import exclusive
 from release.moves.aliases import Answer, ask, point
-from release.moves.ledger import released, since
+from release.moves.by_git import behind_on, by_git, ever_published
+from release.moves.ledger import since
 from release.moves.otherwise import otherwise
 from release.moves.place import Place, goes_by_push, is_only_behind, places, read_at, rings_of
 from release.moves.seen import Seen, see
@@ -35,12 +37,7 @@ from release.records import (
 )
 from release.registry.policy import CANDIDATE
 from release.reports.report import Report
-from release.rollout.release_yaml import (
-    ReleaseValues,
-    models_of,
-    read_values,
-    values_of,
-)
+from release.rollout.release_yaml import ReleaseValues, models_of, read_values
 from release.say import Say
 from release.signing.keys import counting_here
 from release.smoke.record import Smoke, read_smoke
@@ -88,6 +85,8 @@ class Status:
     """Of the candidate, which no ring gets then."""
     behind: bool = False
     """Whether the branch has newer candidates of the target: `git pull` brings them."""
+    failed: bool = False
+    """Whether engines of it were judged here, and none has the verdict PASS."""
     signed_by: str | None = None
     """The key that signed the candidate, trusted or for trying; None where none of them did."""
     image: ImageRecord | None = None
@@ -121,150 +120,54 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
     record that does not add up.
     """
     refuse_old_layout(workspace)
-    chosen = {
-        name: Candidates.read(candidates_path(workspace, name))
-        for name in chosen_targets(workspace, target)
-    }
-    try:
-        snapshot = open_gitops(workspace).fetch(FETCH_SECONDS)
-    except (InputError, ServiceError) as error:
-        found = _statuses(workspace, target, chosen, None, workspace, None)
-        answer = _ask(workspace, found, chosen.keys(), None)
-        return Overview(statuses=found, branch=None, trouble=str(error), mlflow=answer)
+    snapshot, trouble = _fetched(workspace)
     with temporary_folder() as folder:
         # A clone may lack a quarantine, or that an engine FAILs, which the branch has.
-        records = snapshot.export(folder, "release/records")
-        found = _statuses(workspace, target, chosen, snapshot, records, report)
-    answer = _ask(workspace, found, chosen.keys(), snapshot)
-    branch = snapshot.gitops.shown
-    return Overview(statuses=found, branch=branch, pull=pull(snapshot), mlflow=answer)
+        records = snapshot.export(folder, "release/records") if snapshot else workspace
+        found = _statuses(workspace, target, snapshot, records, report)
+        aliases = by_git(workspace, target, snapshot, records).releases
+    if not found and all(place.ring != CANDIDATE for place in aliases):
+        for name in chosen_targets(workspace, target):
+            Candidates.read(candidates_path(workspace, name))
+    return Overview(
+        statuses=found,
+        branch=snapshot.gitops.shown if snapshot else None,
+        trouble=trouble,
+        pull=pull(snapshot) if snapshot else PULL,
+        mlflow=ask(workspace, aliases, [one.candidate for one in found if one.candidate]),
+    )
 
 
-def _ask(
-    workspace: Workspace,
-    statuses: list[Status],
-    targets: Set[str],
-    snapshot: Snapshot | None,
-) -> Answer:
-    """MLflow's aliases against the candidates and what each ring runs."""
-    gone = _rings_gone(workspace, targets, snapshot) if snapshot else set()
-    unused = _without(workspace, targets - _behind(workspace, snapshot, targets)) | gone
-    wanted = dict.fromkeys(sorted(unused, key=lambda one: (one.model, one.target, one.ring)), "")
-    for one in statuses:
-        if one.candidate is not None and not one.behind:
-            place = Place(model=one.model, target=one.target, ring=CANDIDATE)
-            wanted[place] = one.candidate.release
-        for ring, found in one.rings.items():
-            # What was only written in this clone is no move yet, so no alias follows it.
-            if snapshot is not None and not found.unreadable:
-                place = Place(model=one.model, target=one.target, ring=ring)
-                wanted[place] = parse_tag(found.pushed.image.tag).name if found.pushed else ""
-    return ask(workspace, wanted, [one.candidate for one in statuses if one.candidate])
+def _fetched(workspace: Workspace) -> tuple[Snapshot | None, str | None]:
+    """Fleet's branch, or why it could not be read."""
+    try:
+        return open_gitops(workspace).fetch(FETCH_SECONDS), None
+    except (InputError, ServiceError) as error:
+        return None, str(error)
 
 
-def _without(workspace: Workspace, targets: Collection[str]) -> set[Place]:
-    """Where models that were published would be a candidate, were there one: none of their engines
-    passes any more, or `pipeline remove-model` took them away."""
-    paths = {one: candidates_path(workspace, one) for one in targets}
-    known = {one: Candidates.read(path) for one, path in paths.items() if path.is_file()}
-    there = {(model, name) for name, found in known.items() for model in found.candidates}
-    return {
-        Place(model=model, target=target, ring=CANDIDATE)
-        for model, target in _published(workspace, known.keys()) - there
-    }
-
-
-def _rings_gone(workspace: Workspace, targets: Collection[str], snapshot: Snapshot) -> set[Place]:
-    """The rings of models that were published, where the branch has no folder any more: of rings
-    that rings.yaml names, and of those that it named before."""
-    published = _published(workspace, targets)
-    named = {
-        Place(model=model, target=target, ring=ring)
-        for model, target in published
-        for ring in rings_of(snapshot, workspace).names
-    }
-    ever = released(changes(snapshot, "release/fleet"))
-    had = {one for one in ever if (one.model, one.target) in published}
-    return (named | had) - set(places(snapshot))
-
-
-def _published(workspace: Workspace, targets: Collection[str]) -> set[tuple[str, str]]:
-    """Model and target of every release that there is a record of."""
-    records = map(Publication.read, listed(workspace.records, "v*/publication.json"))
-    return {(one.model, one.target) for one in records if one.target in targets}
-
-
-def _behind(workspace: Workspace, snapshot: Snapshot | None, targets: Iterable[str]) -> set[str]:
-    """The targets whose candidates somebody changed on the branch since the clone left it. What the
-    clone changed there, as by publishing again, is older until a pull brings both together."""
-    left = snapshot.left_at() if snapshot else None
-    if snapshot is None or left is None:
-        return set()
-    paths = {one: candidates_path(workspace, one) for one in targets}
-    names = {one: str(workspace.relative(path)) for one, path in paths.items()}
-    return {
-        one
-        for one, path in paths.items()
-        if (there := snapshot.read(names[one])) != left.read(names[one])
-        and there != (path.read_bytes() if path.is_file() else None)
-    }
+def _recorded(workspace: Workspace, target: str | None) -> dict[str, Candidates]:
+    """The candidates of `target`, or of every one that there are any of in this clone."""
+    folder = candidates_path(workspace, "any").parent
+    found = (path for path in listed(folder, "*.json") if target in (None, path.stem))
+    return {path.stem: Candidates.read(path) for path in found}
 
 
 def repair(workspace: Workspace, target: str | None, say: Say) -> None:
-    """Let every ring's alias in MLflow name what Fleet's branch says that it runs, and `candidate`
-    what this clone's records say, unless the branch has newer ones.
+    """Let every alias in MLflow name what git says: a ring's what Fleet's branch says that it runs,
+    and `candidate` what the records say.
 
     Raises InputError, and ServiceError where the branch or MLflow does not answer.
     """
-    with exclusive(workspace):
+    with exclusive(workspace), temporary_folder() as folder:
         snapshot = open_gitops(workspace).fetch()
-        wanted = {}
-        for place in places(snapshot):
-            if target in (None, place.target):
-                values, broken = read_at(snapshot, place)
-                if broken:
-                    say(
-                        f"The alias {place.ring} of {place.model} on {place.target} stays: {broken}"
-                    )
-                else:
-                    wanted[place] = values
-        targets = _recorded(workspace, target)
-        gone = dict.fromkeys(_rings_gone(workspace, targets, snapshot))
-        behind = _behind(workspace, snapshot, targets)
-        for name in sorted(behind):
-            say(
-                f"{name}: {snapshot.gitops.shown} has newer candidates than this clone, so the "
-                f"alias {CANDIDATE} stays as it is; {pull(snapshot)} brings them"
-            )
-        candidates = {
-            place: values
-            for place, values in candidates_by_place(workspace, target).items()
-            if place.target not in behind
-        }
-        if point(workspace, {**gone, **wanted, **candidates}, say):
-            say(f"MLflow's aliases of {len(wanted)} rings are as {snapshot.gitops.shown} says")
-
-
-def candidates_by_place(
-    workspace: Workspace, target: str | None
-) -> dict[Place, ReleaseValues | None]:
-    """Each model's candidate, as the records of this clone have it: after `git revert` the one
-    before, and none of a model that has none."""
-    chosen = _recorded(workspace, target)
-    return dict.fromkeys(_without(workspace, chosen)) | {
-        Place(model=model, target=name, ring=CANDIDATE): values_of(
-            read_publication(workspace, one.release)
-        )
-        for name in chosen
-        for model, one in Candidates.read(candidates_path(workspace, name)).candidates.items()
-    }
-
-
-def _recorded(workspace: Workspace, target: str | None) -> list[str]:
-    """`target`, or every target there are candidates of."""
-    folder = candidates_path(workspace, "any").parent
-    names = [path.stem for path in listed(folder, "*.json")]
-    return [name for name in names if target in (None, name)]
+        records = snapshot.export(folder, "release/records")
+        releases, stay = by_git(workspace, target, snapshot, records)
+        for sentence in stay:
+            say(sentence)
+        if point(workspace, releases, say):
+            rings = sum(place.ring != CANDIDATE for place in releases)
+            say(f"MLflow's aliases of {rings} rings are as {snapshot.gitops.shown} says")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,7 +187,6 @@ class _Look:
 def _statuses(
     workspace: Workspace,
     only: str | None,
-    chosen: Mapping[str, Candidates],
     snapshot: Snapshot | None,
     records: Workspace,
     report: Report | None,
@@ -295,11 +197,15 @@ def _statuses(
     commits = since(snapshot, there) if snapshot else {}
     left = snapshot.left_at() if snapshot else None
     look = _Look(workspace=workspace, snapshot=snapshot, records=records, left=left, report=report)
-    known = {target: one.candidates for target, one in chosen.items()}
-    # The branch may run what nobody pulled yet, or what was taken away here alone.
-    known |= {one.target: {} for one in commits if not only and one.target not in known}
-    behind = _behind(workspace, snapshot, known)
-    for target, candidates in sorted(known.items()):
+    recorded = _recorded(workspace, only)
+    # The branch may run what nobody pulled yet, or what was taken away here alone; MLflow's aliases
+    # may name what was reverted since.
+    targets = {*recorded, *(one.target for one in commits if only in (None, one.target))}
+    targets |= {target for _, target in ever_published(workspace, only, snapshot)}
+    behind = behind_on(workspace, snapshot, targets)
+    for target in sorted(targets):
+        said = recorded.get(target)
+        candidates = said.candidates if said else {}
         run = {one.model for one in commits if one.target == target}
         for model in sorted({*candidates, *models_of(workspace, target), *run}):
             candidate = candidates.get(model)
@@ -315,6 +221,9 @@ def _statuses(
                     model=model,
                     target=target,
                     behind=target in behind,
+                    failed=bool(
+                        said and said.skipped.keys() & {f"{model}-{one}" for one in PRECISIONS}
+                    ),
                     candidate=read_publication(workspace, candidate.release) if candidate else None,
                     quarantine=read_quarantine(records, candidate.release) if candidate else None,
                     signed_by=_signer(workspace, candidate.release) if candidate else None,

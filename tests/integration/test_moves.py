@@ -98,9 +98,18 @@ def ban(workspace: Workspace) -> None:
 def publish(workspace: Workspace, one: Publication) -> None:
     """The records that `release publish` leaves, with it as the candidate."""
     one.write(publication_path(workspace, one.release))
-    chosen = Candidate(release=one.release, engine=one.engine, reason="the fastest")
-    Candidates(target=TARGET, policy="fastest", candidates={"meter": chosen}, skipped={}).write(
-        candidates_path(workspace, TARGET)
+    candidates(workspace, one)
+
+
+def candidates(workspace: Workspace, *published: Publication) -> None:
+    """The record of a target's candidates."""
+    chosen = {
+        one.model: Candidate(release=one.release, engine=one.engine, reason="the fastest")
+        for one in published
+    }
+    target = published[0].target
+    Candidates(target=target, policy="fastest", candidates=chosen, skipped={}).write(
+        candidates_path(workspace, target)
     )
 
 
@@ -513,7 +522,7 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     said: list[str] = []
     repair(workspace, None, said.append)
     assert aliases()["candidate"] == "2"
-    assert f"{TARGET}: origin main has newer candidates than this clone" in said[0]
+    assert own == (f"{TARGET}: this clone and origin main both have candidates that" in said[0])
     # The same came by another commit, as after a merge request that was squashed.
     git(workspace.root, "checkout", "--quiet", "origin/main", "--", "release/records")
     git(workspace.root, "commit", "--quiet", "--message=Squashed")
@@ -558,6 +567,69 @@ def test_an_alias_of_another_repository_stays_there(
     repository.push("Reverted")
     repair(repository.workspace, None, said.append)
     assert aliases() == {"production": "1", "pilot": "1", "canary": "2"}
+
+
+COUNTER = another("1.0", "d").model_copy(update={"model": "counter", "engine": "counter-fp16"})
+
+
+@pytest.mark.parametrize("pulled", [True, False], ids=["pulled", "behind"])
+@pytest.mark.parametrize(
+    "before",
+    [[], [COUNTER], [publication_of("line-4")]],
+    ids=["nothing", "another model", "another target"],
+)
+def test_git_revert_of_a_first_release(
+    tmp_path: Path, before: list[Publication], pulled: bool
+) -> None:
+    """Its commit has the only records of the model: status ended with 2 and named `release
+    publish`, or spoke of `git pull` alone, and MLflow's candidate named it for ever."""
+    from mlflow import MlflowClient
+
+    repository = make_repository(tmp_path, before)
+    workspace, name = repository.workspace, f"meter.{TARGET}"
+    for one in before:
+        candidates(workspace, one)
+    for ring in RINGS:
+        folder = workspace.ring("meter", TARGET, ring)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "fleet.yaml").write_text("helm: {}\n")
+    repository.push("Laid out")
+    PUBLICATION.write(publication_path(workspace, TAG))
+    candidates(workspace, PUBLICATION, *(one for one in before if one.target == TARGET))
+    repository.put(PUBLICATION, "canary")
+    repository.push("Released")
+    with open_store(repository.root):
+        client = MlflowClient(f"sqlite:///{repository.root}/mlflow.db")
+        client.create_registered_model(name)
+        client.create_model_version(name, "here", tags={"jetrail.tag": TAG})
+        for alias in ("candidate", "canary"):
+            client.set_registered_model_alias(name, alias, "1")
+    colleague = repository.clone(tmp_path / "colleague")
+    git(colleague.root, "revert", "--no-edit", "HEAD", name="Grace")
+    git(colleague.root, "push", "--quiet", "origin", "HEAD:main")
+    if pulled:
+        git(repository.root, "pull", "--quiet", "origin", "main")
+
+    for target in (None, TARGET):
+        found = status(workspace, target)
+        (shown,) = (one for one in found.statuses if (one.model, one.target) == ("meter", TARGET))
+        assert (shown.candidate is None, shown.behind) == (pulled, not pulled)
+        differ = sorted(one for one in found.mlflow.differ if f"meter on {TARGET}" in one)
+        assert [one.partition(" is none")[0].split()[-1] for one in differ] == [
+            "canary",
+            "candidate",
+        ]
+        assert all(one.endswith("Run `release status --repair`.") for one in differ)
+    repair(workspace, None, _nothing)
+    assert client.get_registered_model(name).aliases == {}
+    assert not any(f"meter on {TARGET}" in one for one in status(workspace, None).mlflow.differ)
+
+
+def test_before_the_first_release_status_says_how_to_make_one(tmp_path: Path) -> None:
+    workspace = make_repository(tmp_path, []).workspace
+    with pytest.raises(InputError, match=r"there are none\. Run `release publish`"):
+        status(workspace, None)
+    repair(workspace, None, _nothing)
 
 
 def test_a_clone_without_a_store_gets_none(repository: GitOpsRepository) -> None:

@@ -46,13 +46,14 @@ from engines.records.folder import EngineFolder
 from engines.records.manifest import Batch
 from pipeline.steps.remove_model import remove_model
 from release.moves.aliases import point
+from release.moves.by_git import by_git
 from release.moves.place import Place
 from release.records import Candidates, candidates_path, publication_path, read_publication
 from release.registry import saved
 from release.registry.mlflow import open_store
-from release.rollout.release_yaml import read_values, release_file, values_of
+from release.rollout.release_yaml import read_values, release_file
 from release.steps.publish import Published, publish
-from release.steps.status import candidates_by_place, status
+from release.steps.status import status
 from release.steps.write import write
 
 pytestmark = pytest.mark.integration
@@ -1320,7 +1321,7 @@ def test_no_alias_stays_on_what_a_ring_no_longer_runs(workspace: Workspace) -> N
     client.delete_model_version(NAME, str(runs))
     client.set_registered_model_alias(NAME, "canary", str(ran))
     place, said = Place(model=MODEL, target=TARGET, ring="canary"), []
-    point(workspace, {place: values_of(published.publications[0])}, said.append)
+    point(workspace, {place: published.publications[0].release}, said.append)
     assert ["so no alias canary" in one for one in said] == [True]
     assert "canary" not in client.get_registered_model(NAME).aliases
 
@@ -1336,7 +1337,7 @@ def test_an_alias_that_was_moved_to_somebody_elses_version(workspace: Workspace)
     publish(workspace, TARGET, "tiny-fp16", told.append)
     assert any(f"candidate named version {theirs} of no release until now" in one for one in told)
     client.set_registered_model_alias(NAME, "candidate", theirs)
-    point(workspace, candidates_by_place(workspace, TARGET), _quiet)
+    _repair_candidates(workspace)
     assert status(workspace, TARGET).mlflow.differ == ()
 
 
@@ -1347,7 +1348,7 @@ def test_an_alias_of_a_version_that_is_gone(workspace: Workspace) -> None:
         assert store.execute("UPDATE registered_model_aliases SET version = 99").rowcount == 1
     (said,) = status(workspace, TARGET).mlflow.differ
     assert "MLflow's alias version 99 that was deleted. Run `release status --repair`" in said
-    point(workspace, candidates_by_place(workspace, TARGET), _quiet)
+    _repair_candidates(workspace)
     assert status(workspace, TARGET).mlflow.differ == ()
 
 
@@ -1383,13 +1384,18 @@ def test_a_run_that_mlflow_gc_took_is_named_until_it_is_published_again(
     assert status(workspace, TARGET).mlflow.differ == ()
 
 
+def _repair_candidates(workspace: Workspace) -> None:
+    """As `release status --repair`, where no branch is to be read."""
+    point(workspace, by_git(workspace, TARGET, None, workspace).releases, _quiet)
+
+
 def test_a_removed_model_is_no_candidate(workspace: Workspace) -> None:
     publish(workspace, TARGET, None, _quiet)
     remove_model(workspace, MODEL, force=True)
     (said,) = status(workspace, TARGET).mlflow.differ
     assert said.startswith(f"{MODEL} on {TARGET}: git's candidate is none, MLflow's alias v1.0-")
     assert "`release status --repair`" in said
-    point(workspace, candidates_by_place(workspace, TARGET), _quiet)
+    _repair_candidates(workspace)
     assert status(workspace, TARGET).mlflow.differ == ()
     assert "candidate" not in _client(workspace).get_registered_model(NAME).aliases
 
