@@ -12,6 +12,7 @@ from release.gitops.history import was_ever_there
 from release.moves.place import Place
 from release.records import MlflowEntry, Publication, publication_path
 from release.registry.mlflow import Store, open_store
+from release.registry.policy import CANDIDATE
 from release.registry.submission import registered_name
 from release.registry.uri import registry_uri, shown_uri, sqlite_file, tracking_uri
 from release.rollout.release_yaml import ReleaseValues
@@ -89,8 +90,8 @@ def ask(
         return Answer((), {})
     try:
         if _nothing_there(workspace):
-            if not any(wanted.values()):
-                return Answer((), {})  # as after a demo of which nothing passed
+            if all(place.ring != CANDIDATE for place in wanted):
+                return Answer((), {})  # nothing was ever published, as where no engine passed
             shown = shown_uri(workspace.root)
             sentence = (
                 f"MLflow was not asked: this clone has no store at {shown}. Set "

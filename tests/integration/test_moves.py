@@ -641,17 +641,20 @@ def test_a_clone_without_a_store_gets_none(repository: GitOpsRepository) -> None
     assert not (repository.root / "mlflow.db").exists()
 
 
-def test_a_clone_without_a_store_whose_rings_are_empty_is_told_nothing(
-    repository: GitOpsRepository,
-) -> None:
-    """As after a demo of which no engine passed."""
-    Candidates(target=TARGET, policy="fastest", candidates={}, skipped={}).write(
-        candidates_path(repository.workspace, TARGET)
-    )
-    for file in repository.root.glob("release/fleet/*/*/*/release.yaml"):
-        file.unlink()
-    repository.push("Nothing")
+def test_a_clone_of_which_nothing_was_ever_published_is_told_nothing(tmp_path: Path) -> None:
+    """As after a demo of which no engine passed; where it was reverted, the store has it still."""
+    repository = make_repository(tmp_path, [])
+    folder = repository.workspace.ring("meter", TARGET, "canary")
+    folder.mkdir(parents=True)
+    (folder / "fleet.yaml").write_text("helm: {}\n")
+    nothing_else(repository.workspace)
+    repository.push("Nothing passed")
     assert status(repository.workspace, None).mlflow.differ == ()
+    publish(repository.workspace, PUBLICATION)
+    repository.push("Published")
+    git(repository.root, "revert", "--no-edit", "HEAD")
+    (said,) = status(repository.workspace, None).mlflow.differ
+    assert said.startswith("MLflow was not asked: this clone has no store at")
 
 
 @pytest.mark.parametrize("brought", ["counter/" + TARGET, "meter/line-4"])
