@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from engines.packages import extra_command
 from engines.streams import without_queries
+from release.registry.address import is_server
 from release.registry.asked import Asked
 from release.registry.uri import REGISTRY, TRACKING, without_credentials, without_secrets
 from release.tags import parse_tag
@@ -40,6 +41,10 @@ _TITLE = re.compile(r"(?i)<title>([^<]{1,80})")
 _NOT_MLFLOW = (
     "See that MLflow's server, 3.0 or later, answers at that address (its page /version says which "
     "it is) and not a login or another program"
+)
+_QUERY = (
+    "Take what stands from ? on out of that address, behind which MLflow puts the path of each "
+    "request, so that no server finds one (a token goes into MLFLOW_TRACKING_TOKEN)"
 )
 _REMEDIES = {
     # Since MLflow 3.5, for every name but localhost and addresses of private networks.
@@ -225,8 +230,10 @@ def _remedy(error: Exception, asked: Asked) -> str:
     remedies = _REMEDIES if asked.variable else {**_OF_FILES, **_REMEDIES}
     for pattern, remedy in remedies.items():
         if re.search(pattern, said):
-            return remedy
-    if not asked.variable and asked.own is not None:
+            asks = remedy == _NOT_MLFLOW and is_server(asked.uri) and urlsplit(asked.uri).query
+            return _QUERY if asks else remedy
+    in_a_folder = urlsplit(asked.files).scheme in {"", "file"}
+    if not asked.variable and asked.own is not None and in_a_folder:
         place = f"{asked.own} is a folder, or a link to one that is there"
         return f"See that {place}, and that you may write there"
     if not asked.variable:
@@ -255,9 +262,10 @@ def missing_package(error: ImportError, asked: Asked) -> str:
             "again."
         )
     package = _PACKAGES.get(module.partition(".")[0], module.partition(".")[0])
+    whoever = f"{asked} or its store of files" if asked.variable else f"{asked}"
     return (
-        f"Expected the Python module {module}, which {asked} or its store of files needs, but it "
-        f"is not installed. Run `pip install {_quoted(package)}`, then the same command again."
+        f"Expected the Python module {module}, which {whoever} needs, but it is not installed. "
+        f"Run `pip install {_quoted(package)}`, then the same command again."
     )
 
 

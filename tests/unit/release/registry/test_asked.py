@@ -19,6 +19,7 @@ from release.registry import asked as asked_module
 from release.registry.asked import Asked, Asking, within
 from release.registry.mlflow import open_store
 from release.registry.surroundings import service_errors
+from release.registry.trouble import missing_package, refused
 
 RUNS, MODELS, FILES = "http://runs:5000", "http://ada:t0psecret@models:5000", "s3://bucket/x"
 
@@ -26,11 +27,12 @@ RUNS, MODELS, FILES = "http://runs:5000", "http://ada:t0psecret@models:5000", "s
 class Client:
     """Fails in whatever it is asked, but for runs, which it has."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, files: str = FILES) -> None:
         self.error = error
+        self.files = files
 
     def get_run(self, run_id: str) -> Any:
-        return SimpleNamespace(info=SimpleNamespace(artifact_uri=f"{FILES}/{run_id}"))
+        return SimpleNamespace(info=SimpleNamespace(artifact_uri=f"{self.files}/{run_id}"))
 
     def search_runs(self) -> None:
         self._fail()
@@ -100,12 +102,22 @@ def test_files_of_a_store_without_a_server(tmp_path: Path) -> None:
     from mlflow.exceptions import MlflowException
 
     asked = Asked(tracking="sqlite:////m.db", own=tmp_path / "mlartifacts")
-    client: Any = Asking(Client(MlflowException("no")), asked, limited=True)
+    client: Any = Asking(Client(MlflowException("no"), "file:///m"), asked, limited=True)
     said = f"See that {asked.own} is a folder, or a link to one that is there"
     with pytest.raises(ServiceError, match=said) as caught, service_errors(asked):
         client.get_run("1")
         client.list_artifacts("1")
     assert "server" not in str(caught.value)
+
+
+@pytest.mark.parametrize("files", ["ftp://host/mlartifacts", "hdfs://host/mlartifacts"])
+def test_a_store_of_files_that_is_no_folder(tmp_path: Path, files: str) -> None:
+    asked = Asked(tracking="sqlite:////m.db", files=files, own=tmp_path, last="files")
+    said = refused(OSError("no"), asked)
+    assert "See that this machine may write there" in said
+    assert str(tmp_path) not in said
+    missing = missing_package(ModuleNotFoundError(name="boto3"), asked)
+    assert f"which MLflow's store of files at {files} needs, but" in missing
 
 
 def test_a_full_disk_while_a_folder_is_copied() -> None:

@@ -102,6 +102,14 @@ def test_what_stands_before_a_server_is_told(said: str, remedy: str) -> None:
     assert remedy in refused(OSError(said), Asked(tracking="http://host"))
 
 
+def test_a_query_in_a_server_s_address_is_what_keeps_it_from_answering() -> None:
+    said = OSError("API request to endpoint /api failed with error code 405 != 200.")
+    asked = Asked(tracking="http://host/?api_key=t0psecret")
+    assert "Take what stands from ? on out of that address" in refused(said, asked)
+    assert "t0psecret" not in refused(said, asked)
+    assert "not a login" in refused(said, Asked(tracking="http://host/"))
+
+
 @pytest.mark.parametrize(
     "uri",
     [
