@@ -107,13 +107,13 @@ def was_ever_there(root: Path, path: str) -> bool:
     return bool(git(top, "log", *options, "--", *places))
 
 
-def removed(root: Path, snapshot: Snapshot | None, path: str) -> list[bytes]:
-    """What each file held that a commit removed at or below `path` of the Jetrail repository at
-    `root`, as `git revert` does: of the commits that the clone, and Fleet's branch, stand on. None
-    without git, or before the first commit."""
+def removed(root: Path, snapshot: Snapshot | None, folder: str, name: str) -> list[bytes]:
+    """What each file called `name` held that a commit removed below `folder` of the Jetrail
+    repository at `root`, as `git revert` does: of the commits that the clone, and Fleet's branch,
+    stand on. None without git, or before the first commit."""
     commits = ["HEAD", *([snapshot.commit] if snapshot else [])]
     try:
-        top, places = _wherever(root, path)
+        top, places = _wherever(root, folder)
         listed = git(
             *(top, "log", "--full-history", "-m", "--diff-filter=D", "--raw", "--no-abbrev", "-z"),
             *("--no-renames", "--no-show-signature", "--format=", *commits, "--", *places),
@@ -121,8 +121,9 @@ def removed(root: Path, snapshot: Snapshot | None, path: str) -> list[bytes]:
     except (GitFailed, InputError):
         return []
     # `:<mode> <mode> <blob> <blob> D` and the path of each, NUL between them.
-    facts = listed.decode(errors="replace").split("\0")[::2]
-    blobs = {one.split(" ")[2] for one in facts if one.startswith(":")}
+    parts = listed.decode(errors="replace").split("\0")
+    pairs = zip(parts[::2], parts[1::2], strict=False)
+    blobs = {facts.split(" ")[2] for facts, path in pairs if path.endswith(f"/{name}")}
     return [git(top, "cat-file", "blob", blob) for blob in sorted(blobs)]
 
 

@@ -30,15 +30,19 @@ class ByGit(NamedTuple):
 
 
 def by_git(
-    workspace: Workspace, target: str | None, snapshot: Snapshot | None, records: Workspace
+    workspace: Workspace,
+    target: str | None,
+    snapshot: Snapshot | None,
+    records: Workspace,
+    published: set[tuple[str, str]],
 ) -> ByGit:
-    """What the aliases of all models name on `target`, or on each one.
+    """What the aliases of the models of `ever_published`, and of their rings, name on `target`, or
+    on each one.
 
     `snapshot` is Fleet's branch and `records` are those that it has; without it rings are not
     among them, since what was only written in a clone is no move yet. Raises InputError and
     WrongEngine for a record of this clone that is none, or does not add up.
     """
-    published = ever_published(workspace, target, snapshot)
     known = {name for _, name in published}
     behind = behind_on(workspace, snapshot, known)
     found: dict[Place, str] = {}
@@ -76,7 +80,7 @@ def ever_published(
     on the branch that the clone goes by, or was until somebody reverted it: its aliases are in
     MLflow still."""
     here = map(Publication.read, listed(workspace.records, "v*/publication.json"))
-    contents = removed(workspace.root, snapshot, "release/records")
+    contents = removed(workspace.root, snapshot, "release/records", "publication.json")
     if snapshot is not None and snapshot.left_at() is not None:
         files = snapshot.below("release/records")
         blobs = [file.blob for path, file in files.items() if path.endswith("/publication.json")]

@@ -121,12 +121,13 @@ def status(workspace: Workspace, target: str | None, report: Report | None = Non
     """
     refuse_old_layout(workspace)
     snapshot, trouble = _fetched(workspace)
+    published = ever_published(workspace, target, snapshot)
     with temporary_folder() as folder:
         # A clone may lack a quarantine, or that an engine FAILs, which the branch has.
         records = snapshot.export(folder, "release/records") if snapshot else workspace
-        found = _statuses(workspace, target, snapshot, records, report)
-        aliases = by_git(workspace, target, snapshot, records).releases
-    if not found and all(place.ring != CANDIDATE for place in aliases):
+        found = _statuses(workspace, target, snapshot, records, report, published)
+        aliases = by_git(workspace, target, snapshot, records, published).releases
+    if not found and not published:
         for name in chosen_targets(workspace, target):
             Candidates.read(candidates_path(workspace, name))
     return Overview(
@@ -162,7 +163,8 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
     with exclusive(workspace), temporary_folder() as folder:
         snapshot = open_gitops(workspace).fetch()
         records = snapshot.export(folder, "release/records")
-        releases, stay = by_git(workspace, target, snapshot, records)
+        published = ever_published(workspace, target, snapshot)
+        releases, stay = by_git(workspace, target, snapshot, records, published)
         for sentence in stay:
             say(sentence)
         if point(workspace, releases, say):
@@ -190,6 +192,7 @@ def _statuses(
     snapshot: Snapshot | None,
     records: Workspace,
     report: Report | None,
+    published: set[tuple[str, str]],
 ) -> list[Status]:
     rings = (rings_of(snapshot, workspace) if snapshot else load_rings(workspace)).names
     there = places(snapshot) if snapshot else []
@@ -201,7 +204,7 @@ def _statuses(
     # The branch may run what nobody pulled yet, or what was taken away here alone; MLflow's aliases
     # may name what was reverted since.
     targets = {*recorded, *(one.target for one in commits if only in (None, one.target))}
-    targets |= {target for _, target in ever_published(workspace, only, snapshot)}
+    targets |= {target for _, target in published}
     behind = behind_on(workspace, snapshot, targets)
     for target in sorted(targets):
         said = recorded.get(target)

@@ -46,7 +46,7 @@ from engines.records.folder import EngineFolder
 from engines.records.manifest import Batch
 from pipeline.steps.remove_model import remove_model
 from release.moves.aliases import point
-from release.moves.by_git import by_git
+from release.moves.by_git import by_git, ever_published
 from release.moves.place import Place
 from release.records import Candidates, candidates_path, publication_path, read_publication
 from release.registry import saved
@@ -1386,7 +1386,8 @@ def test_a_run_that_mlflow_gc_took_is_named_until_it_is_published_again(
 
 def _repair_candidates(workspace: Workspace) -> None:
     """As `release status --repair`, where no branch is to be read."""
-    point(workspace, by_git(workspace, TARGET, None, workspace).releases, _quiet)
+    published = ever_published(workspace, TARGET, None)
+    point(workspace, by_git(workspace, TARGET, None, workspace, published).releases, _quiet)
 
 
 def test_a_removed_model_is_no_candidate(workspace: Workspace) -> None:

@@ -11,7 +11,8 @@ import pytest
 from factories.gitops import RINGS, GitOpsRepository, day, git
 from typer.testing import Result
 
-from release.records import publication_path
+from release.gitops.history import removed, was_ever_there
+from release.records import Publication, publication_path
 from tests.unit.release.publications import PUBLICATION, TARGET, another, record
 
 Run = Callable[..., Result]
@@ -26,6 +27,34 @@ def publish(repository: GitOpsRepository, ring: str, name: str = "Ada") -> None:
     TWO.write(publication_path(repository.workspace, TWO.release))
     repository.put(TWO, ring)
     repository.push(f"{ring} gets another", name=name, at=f"{day(33)}T04:05:06Z")
+
+
+# --- what was there ------------------------------------------------------------------------------
+
+
+def test_what_a_merged_branch_added_and_took_away_was_there(repository: GitOpsRepository) -> None:
+    """The first parents never had it; git leaves such commits out unless it is asked for all."""
+    root, path = repository.root, f"release/records/{TWO.release}/publication.json"
+    git(root, "checkout", "--quiet", "-b", "aside")
+    TWO.write(publication_path(repository.workspace, TWO.release))
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message=Published")
+    git(root, "revert", "--no-edit", "HEAD")
+    git(root, "checkout", "--quiet", "main")
+    assert removed(root, None, "release/records", "publication.json") == []
+    git(root, "merge", "--quiet", "--no-ff", "--message=Merged", "aside")
+    git(root, "branch", "--quiet", "-D", "aside")
+    assert was_ever_there(root, path)
+    git(root, "rm", "-r", "--quiet", f"release/records/{TAG}")
+    git(root, "commit", "--quiet", "--message=Gone")
+    found = removed(root, None, "release/records", "publication.json")
+    releases = {Publication.model_validate_json(one).release for one in found}
+    assert releases == {TWO.release, TAG}
+    assert not was_ever_there(root, path.replace("v2.0", "v9.9"))
+
+
+def test_without_git_nothing_was_removed(tmp_path: Path) -> None:
+    assert removed(tmp_path, None, "release/records", "publication.json") == []
 
 
 # --- quarantine ----------------------------------------------------------------------------------
