@@ -80,8 +80,10 @@ def ever_published(
     on the branch that the clone goes by, or was until somebody reverted it: its aliases are in
     MLflow still."""
     here = map(Publication.read, listed(workspace.records, "v*/publication.json"))
+    if snapshot is not None and snapshot.left_at() is None:
+        snapshot = None  # a repository of Fleet's own may have what others published
     contents = removed(workspace.root, snapshot, "release/records", "publication.json")
-    if snapshot is not None and snapshot.left_at() is not None:
+    if snapshot is not None:
         files = snapshot.below("release/records")
         blobs = [file.blob for path, file in files.items() if path.endswith("/publication.json")]
         contents += snapshot.blobs(blobs).values()

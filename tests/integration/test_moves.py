@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories.gitops import RINGS, GitOpsRepository, environment, git, make_repository
+from factories.gitops import RINGS, RINGS_YAML, GitOpsRepository, environment, git, make_repository
 from factories.killed import Killed
 
 import release.gitops.git
@@ -614,6 +614,7 @@ def test_git_revert_of_a_first_release(
         found = status(workspace, target)
         (shown,) = (one for one in found.statuses if (one.model, one.target) == ("meter", TARGET))
         assert (shown.candidate is None, shown.behind) == (pulled, not pulled)
+        assert target is None or all(f"on {TARGET}:" in one for one in found.mlflow.differ)
         differ = sorted(one for one in found.mlflow.differ if f"meter on {TARGET}" in one)
         assert [one.partition(" is none")[0].split()[-1] for one in differ] == [
             "canary",
@@ -623,6 +624,35 @@ def test_git_revert_of_a_first_release(
     repair(workspace, None, _nothing)
     assert client.get_registered_model(name).aliases == {}
     assert not any(f"meter on {TARGET}" in one for one in status(workspace, None).mlflow.differ)
+
+
+def test_in_a_repository_of_fleet_s_own_nobody_speaks_for_others_candidates(
+    tmp_path: Path, aliases: Callable[[], dict[str, str]], repository: GitOpsRepository
+) -> None:
+    """Two repositories publish to one MLflow and one Fleet, which has the records of both: what the
+    other one's candidate is its own clones know."""
+    from mlflow import MlflowClient
+
+    (tmp_path / "own").mkdir()
+    fleet, name = make_repository(tmp_path / "own", [COUNTER, PUBLICATION]), f"counter.{TARGET}"
+    for ring in RINGS:
+        shutil.rmtree(fleet.workspace.ring("counter", TARGET, ring))
+    fleet.push("The counter is no more")
+    url = f"gitops: {{url: '{fleet.bare.as_uri()}', branch: main}}\n"
+    repository.workspace.rings_file.write_text(RINGS_YAML + url)
+    repository.push("Fleet reads another repository")
+    client = MlflowClient(f"sqlite:///{repository.root}/mlflow.db")
+    client.create_registered_model(name)
+    client.create_model_version(name, "there", tags={"jetrail.tag": COUNTER.release})
+    client.set_registered_model_alias(name, "candidate", "1")
+    for gone in (False, True):
+        if gone:
+            shutil.rmtree(publication_path(fleet.workspace, COUNTER.release).parent)
+            fleet.push("And neither is its record")
+        found = status(repository.workspace, None)
+        assert not any("counter" in one for one in found.mlflow.differ)
+        repair(repository.workspace, None, _nothing)
+        assert client.get_registered_model(name).aliases.keys() == {"candidate"}
 
 
 def test_before_the_first_release_status_says_how_to_make_one(tmp_path: Path) -> None:
