@@ -88,4 +88,5 @@ class Evaluation(Accuracy, EngineRecord):
     """Golden frames with a box clearly above the threshold, the only ones that a pod can tell a
     wrong engine by (`engines.detect.golden`). None in records that are older than this field."""
     notes: tuple[str, ...] = ()
-    """What the interval is worth where the evaluation set is small; empty where it is not."""
+    """What the figures are worth where the evaluation set is small, or the checkpoint itself has
+    next to no accuracy on it; empty where neither is so."""

@@ -1,4 +1,5 @@
-"""What the accuracy of an evaluation set is worth: of a small one, and of crowds for a pod."""
+"""What the accuracy of an evaluation set is worth: of a small one, of one on which the checkpoint
+itself is nearly always wrong, and of crowds for a pod."""
 
 from __future__ import annotations
 
@@ -8,6 +9,9 @@ from engines.config.names import shown
 
 ENOUGH_PICTURES = 100
 ENOUGH_OBJECTS = 30
+
+LEAST_REFERENCE = 0.05
+"""mAP50-95 of a checkpoint below which its labels are doubted: trained networks have more."""
 
 
 def crowded(objects: Mapping[str, int], max_detections: int) -> tuple[str, ...]:
@@ -19,6 +23,19 @@ def crowded(objects: Mapping[str, int], max_detections: int) -> tuple[str, ...]:
     return (
         f"The picture {shown(name)} has {most} labelled objects, but a pod reports at most "
         f"{max_detections} in a frame. Raise `evaluate.max_detections` of the target.",
+    )
+
+
+def doubted(reference_map50_95: float) -> tuple[str, ...]:
+    """A sentence where the checkpoint finds nearly nothing of what is labelled, as with columns of
+    labels in another order: an engine can lose no more than that, and keeps each budget of it."""
+    if reference_map50_95 >= LEAST_REFERENCE:
+        return ()
+    return (
+        f"The checkpoint itself has a mAP50-95 of only {reference_map50_95:.3f} on the evaluation "
+        "pictures, so an engine has hardly anything to lose, and the drop says nothing. See that "
+        "their labels (`class cx cy w h`), the order of the classes and the size are those of its "
+        "training.",
     )
 
 

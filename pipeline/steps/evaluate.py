@@ -23,7 +23,7 @@ from pipeline.accuracy.bootstrap import drop_interval, match
 from pipeline.accuracy.coco import Truth, accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.confidence import confidence_shift
 from pipeline.accuracy.onnx_shift import onnx_shift
-from pipeline.accuracy.worth import crowded, worth
+from pipeline.accuracy.worth import crowded, doubted, worth
 from pipeline.device.recognition import check_target, frames_in_flight
 from pipeline.device.turn import turn
 from pipeline.intake.contents import set_sha256
@@ -139,6 +139,7 @@ def _compare(
         onnx_shift=from_onnx,
         **golden,
         notes=(
+            *doubted(basis.reference_map50_95),
             *crowded(
                 {name: len(one.classes) for name, one in truth.items()},
                 manifest.thresholds.max_detections,

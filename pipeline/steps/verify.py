@@ -18,6 +18,7 @@ from engines.files import sha256_file
 from engines.machine.sensors.quota import usable_processors
 from pipeline.accuracy.coco import accuracy, in_pixels, read_set_labels
 from pipeline.accuracy.reference import Reference, write_reference
+from pipeline.accuracy.worth import doubted
 from pipeline.intake.checkpoint import load_checkpoint, versions
 from pipeline.intake.checkpoint_file import read_file
 from pipeline.intake.contents import contents
@@ -58,13 +59,14 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
     expected = _expected(workspace, model, pixels)
     parity, largest = _compare(expected.raw, graph, onnx, pixels)
     _check(parity, file)
-    notes = float16_notes(largest)
-    for sentence in notes:
-        note(sentence)
     labels = read_set_labels(samples, len(model.classes))
     found, sizes = detect_in_files(
         onnx, samples, model.imgsz, "detect with ONNX Runtime", for_map(labels)
     )
+    figures = accuracy(in_pixels(labels, sizes), found, model.classes)
+    notes = (*float16_notes(largest), *doubted(figures.map50_95))
+    for sentence in notes:
+        note(sentence)
     check_steady((model, onnx_sha256), (load_model(workspace, model_name), sha256_file(file)))
     reference = workspace.reference(model_name)
     reference_sha256 = write_reference(reference, Reference(detections=found, contents=held))
@@ -75,7 +77,7 @@ def verify(workspace: Workspace, model_name: str) -> Verify:
         onnx_sha256=onnx_sha256,
         parity=parity,
         tolerance=TOLERANCE,
-        reference=accuracy(in_pixels(labels, sizes), found, model.classes),
+        reference=figures,
         reference_file=reference.name,
         reference_sha256=reference_sha256,
         runtimes={"onnxruntime": runtime.version(), **expected.runtimes},

@@ -21,6 +21,10 @@ _NOT_KEPT = (
     "it back."
 )
 _SAME_EVALUATION = "Its evaluation set is that of before: the accuracies can be compared."
+_NOTHING_NEW = (
+    "It has these weights already, so nothing has changed. Each training writes its best.pt into a "
+    "folder of its own (runs/detect/train, train2 and so on): give that of the newest."
+)
 _SAME_PICTURES = (
     "Its data sets stay. Where the training saw pictures of the evaluation, the accuracy looks "
     "better than it is: give the training's data.yaml with --data then."
@@ -61,6 +65,9 @@ def print_updated(
     told = _SAME_EVALUATION if same_evaluation else _OTHER_PICTURES
     pictures = [told] if sets else [_SAME_PICTURES] * (before[1] != now[1])
     words = [f"version {version}, weights {sha256[:12]}" for version, sha256 in (before, now)]
+    if not sets and before == now:
+        _print([f"models/{name}: {words[1]}, as before", _NOTHING_NEW], console)
+        return
     lines = [
         *of_another_size(imgsz, trained_at),
         f"models/{name}: {words[1]}",

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from engines.errors import InputError
-from pipeline.accuracy.worth import crowded, worth
+from pipeline.accuracy.worth import crowded, doubted, worth
 from pipeline.intake.brought import Brought
 from pipeline.intake.data_yaml import read_data_yaml
 from pipeline.intake.dataset import load_set
@@ -164,6 +164,14 @@ def test_of_a_class_without_evaluation_objects_nothing_is_known() -> None:
     none, few = worth(100, {"a": 30, "b": 12, "c": 0})
     assert none == "No evaluation objects of c, which the accuracy leaves out."
     assert "of b (12): the share found of 12 object(s) is known to about ±0.28" in few
+
+
+def test_a_checkpoint_that_is_nearly_always_wrong_is_doubted() -> None:
+    """With two columns of the labels swapped its mAP is 0, and no engine can lose a hundredth."""
+    assert doubted(0.05) == ()
+    (said,) = doubted(0.0041)
+    assert "a mAP50-95 of only 0.004 on the evaluation pictures" in said
+    assert "the drop says nothing" in said
 
 
 def test_a_picture_with_more_objects_than_a_pod_reports_is_named() -> None:

@@ -359,11 +359,18 @@ def test_what_is_next_after_new_weights(
     assert "\nNext: dvc repro, then dvc metrics diff\n" in said
 
 
-def test_the_same_weights_again_change_nothing(helmets: Workspace, checkpoint: Path) -> None:
+def test_the_same_weights_again_change_nothing(
+    helmets: Workspace, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The best.pt of the training before, where the newest wrote another folder: that is said, and
+    not that `dvc repro` comes next."""
     update_model(helmets, "helmets", Change(checkpoint, version="2.0"))
     before = snapshot(helmets)
-    update_model(helmets, "helmets", Change(checkpoint))
+    print_updated("helmets", *update_model(helmets, "helmets", Change(checkpoint)))
     assert snapshot(helmets) == before
+    said = capsys.readouterr().out
+    assert "so nothing has changed" in said
+    assert "Next" not in said
 
 
 @pytest.mark.parametrize("version", ["1.10", "1.9.1", "2", "10.0.0"])
