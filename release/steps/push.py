@@ -71,6 +71,7 @@ def push(
     repository = _repository(workspace, publication, registry)
     if str(repository) not in image.repositories:
         _refuse_for_trying(workspace, release, repository, signed)
+        _refuse_expired(workspace, image, repository)
     client = Client(repository=repository, credentials=find_credentials(str(repository)), say=say)
     # What was pushed from another machine need not lie here: a job of CI has a clone and no images.
     there = str(repository) in image.repositories and _has(client, image)
@@ -144,6 +145,14 @@ def _refuse_for_trying(
         f"or name yours in JETRAIL_SIGNING_KEY, run `release sign {release}`, `release pack "
         f"{release}` and `release write`, then push."
     )
+
+
+def _refuse_expired(workspace: Workspace, image: ImageRecord, repository: Repository) -> None:
+    """Raise WrongEngine for files whose key does not count any more, before a registry has the
+    image: no ring would take it, and it could not be signed again."""
+    if not repository.plain and not image.repositories:
+        path, now = attestation_path(workspace, image.release), datetime.now(timezone.utc)
+        verify_envelope(path.read_bytes(), trusted_keys(workspace), now, where=str(path))
 
 
 def _sign(

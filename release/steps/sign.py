@@ -28,7 +28,7 @@ from release.records import (
     refuse_old_layout,
     signed_path,
 )
-from release.say import Say
+from release.say import Say, in_utc
 from release.signing.keys import counting_here, trusted_keys
 from release.signing.signer import SigningKey, open_key
 from release.signing.statement import describe, says_the_same, seal
@@ -117,14 +117,22 @@ def _sign(workspace: Workspace, release: str, key: str | None, say: Say) -> Path
 
 
 def _if_for_nobody(workspace: Workspace, path: Path) -> str:
-    """What to say of a signature of which no key here is known any more."""
-    keys = counting_here(workspace)
-    if _verified(path, keys, None) is not None:
-        return ""
-    return (
-        f". No key that signed it counts here: `git log -- {workspace.relative(workspace.trust)}` "
-        f"shows whose record was taken away; bring it back if you trust that key. {NEW_VERSION}"
-    )
+    """What to say of a signature that no ring takes: of which no key here is known any
+    more, or whose key expired."""
+    verified = _verified(path, counting_here(workspace), None)
+    if verified is None:
+        keys = workspace.relative(workspace.trust)
+        return (
+            f". No key that signed it counts here: `git log -- {keys}` shows whose record was "
+            f"taken away; bring it back if you trust that key. {NEW_VERSION}"
+        )
+    end = verified.key.valid_until
+    if end is not None and end <= datetime.now(timezone.utc):
+        return (
+            f". Its key {verified.key.name} expired on {in_utc(end)}, so the rule `signature` "
+            f"refuses it. {NEW_VERSION}"
+        )
+    return ""
 
 
 def _signed_before(

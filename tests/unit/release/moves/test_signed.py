@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,24 @@ def test_signed_otherwise(
     result = run(*promote())
     assert result.exit_code == 3
     assert said in result.stderr
+
+
+def test_a_key_that_expired_since(
+    repository: GitOpsRepository, run: Run, signed: Callable[..., None]
+) -> None:
+    """What was pushed is never signed again, so the sentence does not tell to."""
+    signed("signature", statement())
+    end = datetime(2026, 6, 1, tzinfo=timezone.utc)
+    record = OURS.record().model_copy(update={"valid_until": end})
+    record.write(repository.workspace.trusted_keys / "ours.json")
+    repository.push("Its last day")
+    result = run(*promote())
+    assert result.exit_code == 3
+    assert "signature: the key 'ours', which signed it on 2026-05-01, expired on 2026-06-01" in (
+        result.stderr
+    )
+    assert "give the model a new version" in result.stderr
+    assert "Sign the release again" not in result.stderr
 
 
 def test_a_key_of_the_clone_does_not_count(

@@ -336,6 +336,12 @@ def test_a_pushed_release_is_signed_by_no_other_key(
     assert attestation_path(workspace, release).read_bytes() == before
     # Without a key it stays, and whoever asks is told that it counts for nobody.
     assert "counts here" not in run(workspace, monkeypatch, "sign", release).stdout
+    assert "expired" not in run(workspace, monkeypatch, "sign", release).stdout
+    change_record(workspace, "old", valid_until="2100-01-01T00:00:00Z")
+    at(monkeypatch, 2101)
+    result = run(workspace, monkeypatch, "sign", release)
+    assert result.exit_code == 0
+    assert "Its key old expired on 2100-01-01 00:00 UTC, so the rule" in result.stdout
     record_file(workspace, "old").unlink()
     result = run(workspace, monkeypatch, "sign", release)
     assert result.exit_code == 0
