@@ -11,6 +11,7 @@ from engines.config.rings import Rings, load_rings, parse_rings
 from engines.config.workspace import Workspace
 from engines.errors import InputError
 from release.gitops.branch import Snapshot
+from release.gitops.history import latest_change
 from release.rollout.release_yaml import SITES, ReleaseValues, parse_values
 
 
@@ -66,7 +67,8 @@ def place_of(snapshot: Snapshot, rings: Rings, model: str, target: str, ring: st
         raise InputError(
             f"Expected {place.folder}/fleet.yaml on {snapshot.gitops.shown}, which says which "
             f"clusters run this, but it is not there. There are: {', '.join(known) or 'none'}. "
-            f"{_laid_out(snapshot, model, target)}, commit and push."
+            f"{_taken_away(snapshot, place) or _laid_out(snapshot, model, target)}, commit and "
+            "push."
         )
     return place
 
@@ -81,6 +83,17 @@ def gets_another(rings: Rings, place: Place) -> str:
     return (
         f"`release promote {place.model} --target {place.target} --to {place.ring}` from "
         f"{below.name}"
+    )
+
+
+def _taken_away(snapshot: Snapshot, place: Place) -> str:
+    """How a ring gets the folder back that it had; empty where it had none."""
+    last = latest_change(snapshot, f"{place.folder}/fleet.yaml")
+    if last is None:
+        return ""
+    return (
+        f"{last.commit.who} took it away, and Fleet uninstalls what it had brought: bring it back "
+        f"with `git checkout {last.commit.name[:12]}^ -- {place.folder}`"
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from engines.config.rings import load_rings
 from engines.files import listed
 from release.rollout.lint.checkout import Checkout
 from release.rollout.lint.finding import Finding, Rule
@@ -126,11 +128,20 @@ PAUSED = Rule(
     "Take `paused` away when it has done its work.",
 )
 
+OTHER_BRANCH = Rule(
+    "branch-not-read",
+    "error",
+    "gitrepo.yaml names another branch than release/rings.yaml, or a revision.",
+    "Every move is a commit on the branch of rings.yaml, and no cluster gets one that Fleet does "
+    "not read.",
+    "Name the same branch in both, no `revision`, and apply gitrepo.yaml again.",
+)
+
 MODES = ("FirstMatch", "AllMatches")
 
 RULES = (
     *(UNREADABLE, UNKNOWN, DROPPED, VALUE, OTHER_CASE, TWICE, OCTAL, DOCUMENTS, IGNORED),
-    *(EVERYWHERE, SAME_NAME, NOT_READ, NOT_LOOKED, LOOSE, WITHIN, PAUSED),
+    *(EVERYWHERE, SAME_NAME, NOT_READ, NOT_LOOKED, LOOSE, WITHIN, PAUSED, OTHER_BRANCH),
 )
 
 
@@ -209,12 +220,30 @@ def _gitrepo(checkout: Checkout) -> Iterator[Finding]:
     if gitrepo.paused:
         line = gitrepo.document.line("spec", "paused")
         yield checkout.at(PAUSED, gitrepo.file, line, "`paused: true` holds every bundle")
+    if isinstance(spec, dict):
+        yield from _branch(checkout, spec)
     known = set(folders(gitrepo, checkout.tree.root))
     fleet = checkout.workspace.fleet
     for name in FILE_NAMES:
         for file in listed(fleet, f"**/{name}"):
             if file.parent not in known:
                 yield checkout.at(NOT_READ, file, 1, "no path of gitrepo.yaml leads here")
+
+
+def _branch(checkout: Checkout, spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether Fleet reads the branch that moves go to."""
+    if not checkout.workspace.rings_file.is_file():
+        return  # a repository of Fleet's own
+    wanted = load_rings(checkout.workspace).gitops.branch
+    key = "revision" if spec.get("revision") else "branch"
+    got = str(spec.get(key) or "")
+    # A branch may be the revision too; without either the file does not say what Fleet reads.
+    if got not in ("", wanted):
+        document = checkout.tree.gitrepo.document
+        text = f"moves go to the branch {wanted}, but Fleet reads the {key} {got}"
+        yield checkout.at(
+            OTHER_BRANCH, checkout.tree.gitrepo.file, document.line("spec", key), text
+        )
 
 
 def _same_names(checkout: Checkout) -> Iterator[Finding]:

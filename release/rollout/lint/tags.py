@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import JetrailError
+from engines.files import listed
+from engines.records.attestation import verify_envelope
+from engines.records.trusted_key import read_keys
 from release.packed import read_image
-from release.records import publication_path, read_publication, read_quarantine
+from release.records import (
+    attestation_path,
+    publication_path,
+    read_publication,
+    read_quarantine,
+)
 from release.rollout.lint.checkout import Checkout, RingFolder
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.reading.bundle import Bundle
@@ -68,6 +76,14 @@ QUARANTINED = Rule(
     "release before gets one by `release write --push`, where it is the first ring, else by "
     "`release promote`.",
 )
+NOT_TRUSTED = Rule(
+    "tag-not-trusted",
+    "warning",
+    "No key in release/trust/keys signed the release.",
+    "Pods that are given those keys refuse it when they start again, a rollback to it included.",
+    "Bring the ring what one of those keys signed, before sites get the keys without the one that "
+    "signed this; `git log -- release/trust/keys` shows who took its record away.",
+)
 NOT_PUSHED = Rule(
     "tag-not-pushed",
     "warning",
@@ -101,7 +117,7 @@ NO_RUNTIME = Rule(
 
 RULES = (
     *(MALFORMED, EDITED, OTHER_DEVICE, NO_DIGEST, OTHER_DIGEST, NO_RECORD, QUARANTINED),
-    *(NOT_PUSHED, NOT_THERE, NO_CHART, NO_RUNTIME),
+    *(NOT_TRUSTED, NOT_PUSHED, NOT_THERE, NO_CHART, NO_RUNTIME),
 )
 
 InRegistry = Callable[[str, str], str]
@@ -168,6 +184,24 @@ def _records(
         yield checkout.at(OTHER_DEVICE, file, line, words)
     if text != dump(values_of(publication, tag.digest)):
         yield checkout.at(EDITED, file, 1, f"a command writes another file for {tag.name}")
+    if why := _not_trusted(checkout, tag):
+        yield checkout.at(NOT_TRUSTED, file, line, why)
+
+
+def _not_trusted(checkout: Checkout, tag: Tag) -> str:
+    """Why pods with the keys of release/trust refuse a release; empty where they do not, or where
+    there is no key yet."""
+    path = attestation_path(checkout.workspace, tag.name)
+    keys = checkout.workspace.trusted_keys
+    if not listed(keys, "*.json"):
+        return ""
+    if not path.is_file():
+        return f"no attestation.json of {tag.name}"
+    try:
+        verify_envelope(path.read_bytes(), read_keys(keys), where=f"attestation.json of {tag.name}")
+    except JetrailError as error:
+        return str(error).split(". ")[0]
+    return ""
 
 
 def _image(

@@ -12,7 +12,7 @@ from release.rollout.clusters.inventory import Cluster
 from release.rollout.clusters.labels import bad_values
 from release.rollout.lint.checkout import Checkout, wanted_labels
 from release.rollout.lint.finding import Finding, Rule
-from release.rollout.reading.bundle import Bundle, Target
+from release.rollout.reading.bundle import FILE_NAMES, Bundle, Target
 from release.rollout.targets.cluster_values import ClusterValues
 from release.rollout.targets.options import merge
 from release.rollout.targets.placement import BundleStops, TargetedCluster, place
@@ -52,6 +52,15 @@ NO_RING = Rule(
     "The folder's ring is not in release/rings.yaml.",
     "No promotion brings it a release, and its clusters keep the one that they have.",
     "Name the ring there, or `git mv` the folder, and change its label, to the ring's new name.",
+)
+NO_RING_FOLDER = Rule(
+    "ring-without-folder",
+    "warning",
+    "A ring of release/rings.yaml has no folder where other rings have one.",
+    "Nothing can be promoted to it or past it; where somebody took the folder away, Fleet "
+    "uninstalls what its clusters had.",
+    "Copy another ring's folder without its release.yaml, and change the ring in fleet.yaml. One "
+    "that was taken away comes back by `git revert` of the commit that `git log -- FOLDER` shows.",
 )
 TWO_FOLDERS = Rule(
     "two-folders",
@@ -140,8 +149,19 @@ BASE_VALUES = Rule(
 )
 
 RULES = (
-    *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, NO_RING, TWO_FOLDERS, NO_FOLDER, UNLABELLED),
-    *(NOBODY, SAME_TARGET, BAD_NAME, STOPS, UNKNOWN, MAY_STOP, EMPTY_LABEL, NEVER, BASE_VALUES),
+    *(NO_CRITERIA, ALL, NO_TARGETS, OTHER_PLACE, NO_RING, NO_RING_FOLDER, TWO_FOLDERS, NO_FOLDER),
+    *(
+        UNLABELLED,
+        NOBODY,
+        SAME_TARGET,
+        BAD_NAME,
+        STOPS,
+        UNKNOWN,
+        MAY_STOP,
+        EMPTY_LABEL,
+        NEVER,
+        BASE_VALUES,
+    ),
 )
 
 
@@ -202,6 +222,17 @@ def _rings(checkout: Checkout) -> Iterator[Finding]:
         if ring is not None and ring.ring not in names:
             text = f"expected one of {', '.join(names)}, got {ring.ring}"
             yield checkout.at(NO_RING, bundle.file, 1, text)
+    # Those that Fleet cannot read are there all the same.
+    found = filter(None, map(checkout.ring, checkout.tree.bundles))
+    folders = sorted({(name, one.model, one.target) for one in found for name in names})
+    bare: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, model, target in folders:
+        folder = checkout.workspace.ring(model, target, name)
+        if not any((folder / file).is_file() for file in FILE_NAMES):
+            bare[name, model].append(target)
+    for (name, model), targets in bare.items():
+        text = f"{name} has no folder of {model} on {_some(targets)}"
+        yield checkout.at(NO_RING_FOLDER, checkout.workspace.rings_file, 1, text)
 
 
 def _folder(checkout: Checkout, bundle: Bundle) -> Iterator[Finding]:

@@ -3,6 +3,7 @@ rings.yaml."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -280,6 +281,30 @@ def test_a_ring_that_was_renamed_in_rings_yaml_alone(
     assert "copy the folder of another ring" in result.stderr
     run("quarantine", ONE.release, "--why", "no boxes")
     assert "name it in release/rings.yaml, then `release promote`" in run(*BACK).stderr
+
+
+@pytest.mark.parametrize("words", [BACK, ("promote", *BACK[1:4], "--to", "pilot")])
+def test_a_ring_whose_folder_somebody_took_away(
+    repository: GitOpsRepository,
+    run: Run,
+    pilot: Callable[[str], None],
+    words: tuple[str, ...],
+) -> None:
+    """It told to lay out a new one, while Fleet uninstalled what the clusters had."""
+    folder = PILOT.rpartition("/")[0]
+    git(repository.root, "rm", "-r", "--quiet", folder)
+    repository.push("Tidied", name="Grace")
+    git(repository.root, "commit", "--quiet", "--allow-empty", "--message=Later")
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "Grace <grace@example.com> took it away, and Fleet uninstalls" in result.stderr
+    found = re.search(r"`git (checkout [0-9a-f]{12}\^ -- \S+)`, commit and", result.stderr)
+    assert found
+    git(repository.root, *found[1].split())
+    repository.push("Back")
+    assert TWO.release in repository.at(PILOT)
+    assert run(*BACK).exit_code == 0
+    assert ONE.release in repository.at(PILOT)
 
 
 def test_a_release_without_a_record(

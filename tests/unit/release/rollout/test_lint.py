@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from factories.signed import Signer, statement_of, write_files
 from jsonschema import Draft4Validator
 from typer.testing import CliRunner
 
@@ -16,6 +17,7 @@ from engines.errors import InputError
 from release.cli import commands
 from release.image.chart import CONTENT
 from release.image.distribution import Client
+from release.records import attestation_path
 from release.rollout.lint.rules import RULES, SUBJECTS
 from release.steps import lint as step
 from release.steps.lint import explained, lint
@@ -56,7 +58,34 @@ spec:
         - startupProbe: {periodSeconds: 1}
           resources: {limits: {nvidia.com/gpu: 1}}
 """
+RINGS = "schema: 1\nrings: [{name: canary}]\n"
+MAIN = "kind: GitRepo\nspec:\n  paths: [release/fleet/*/*/*]\n  branch: main\n"
+OTHER_BRANCH = MAIN.replace("main", "fleet")
 OTHER = "release/fleet/other/x86-openvino/canary"
+
+SIGNERS = {name: Signer(name) for name in ("ours", "others")}
+
+
+def key(name: str) -> Edit:
+    def edit(root: Path) -> None:
+        folder = Workspace(root=root).trusted_keys
+        folder.mkdir(parents=True, exist_ok=True)
+        SIGNERS[name].record().write(folder / f"{name}.json")
+
+    return edit
+
+
+def signed(name: str) -> Edit:
+    """The statement of the release, by that key."""
+
+    def edit(root: Path) -> None:
+        write_files(root / "signed")
+        path = attestation_path(Workspace(root=root), TAG)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(SIGNERS[name].envelope(statement_of(root / "signed")))
+
+    return edit
+
 
 Case = tuple[str, int | None, str, list[Edit]]
 """Code, line in fleet.yaml where it is there, Fleet's version, what is wrong."""
@@ -101,7 +130,22 @@ CASES: list[Case] = [
         "0.16",
         [write("release/fleet/gitrepo.yaml", "kind: GitRepo\nspec: {paused: true}\n")],
     ),
+    (
+        *("branch-not-read", None, "0.16"),
+        [write("release/rings.yaml", RINGS), write("release/fleet/gitrepo.yaml", OTHER_BRANCH)],
+    ),
+    (
+        *("branch-not-read", None, "0.16"),
+        [
+            write("release/rings.yaml", RINGS),
+            write("release/fleet/gitrepo.yaml", f"{MAIN}  revision: v1\n"),
+        ],
+    ),
     # targets
+    (
+        *("ring-without-folder", None, "0.16"),
+        [write("release/rings.yaml", "schema: 1\nrings: [{name: canary}, {name: pilot}]\n")],
+    ),
     (
         *("ring-unknown", 1, "0.16"),
         [write("release/rings.yaml", "schema: 1\nrings: [{name: first}, {name: pilot}]\n")],
@@ -284,6 +328,8 @@ CASES: list[Case] = [
     ),
     ("tag-unknown", None, "0.16", [runs("v1.0-x86-openvino-fp16-aaaaaaaaaaaa")]),
     ("tag-quarantined", None, "0.16", [runs(TAG), quarantine]),
+    ("tag-not-trusted", None, "0.16", [runs(TAG), key("ours")]),
+    ("tag-not-trusted", None, "0.16", [runs(TAG), key("ours"), signed("others")]),
     ("tag-not-pushed", None, "0.16", [runs(TAG), image(DIGEST)]),
     ("image-without-runtime", None, "0.16", [runs(TAG), image(DIGEST, "registry.example.com/m")]),
     # sites
@@ -440,6 +486,43 @@ def test_no_rule_is_without_a_test() -> None:
     of_the_registry = {"chart-not-in-registry", "tag-not-in-registry"}
     tried = {case[0] for case in CASES} | {case[0] for case in AGAINST} | of_the_registry
     assert tried == set(RULES)
+
+
+def test_a_release_that_a_trusted_key_signed(root: Path) -> None:
+    """Until there is one, nobody's signature counts, which the first promotion says."""
+    runs(TAG)(root)
+    assert findings(root) == []
+    for edit in (signed("ours"), key("ours")):
+        edit(root)
+        assert findings(root) == []
+    key("others")(root)
+    (root / "release/trust/keys/ours.json").unlink()
+    (found,) = findings(root)
+    assert (found.rule.code, found.line) == ("tag-not-trusted", 3)
+    assert "which is none of the trusted keys" in found.text
+
+
+def test_a_gitrepo_of_the_branch_that_moves_go_to(root: Path) -> None:
+    write("release/rings.yaml", RINGS)(root)
+    for text in (MAIN, MAIN.replace("  branch: main\n", ""), f"{MAIN}  revision: main\n"):
+        write("release/fleet/gitrepo.yaml", text)(root)
+        assert findings(root) == []
+    write("release/fleet/gitrepo.yaml", OTHER_BRANCH)(root)
+    (found,) = findings(root)
+    assert (found.file, found.line) == ("release/fleet/gitrepo.yaml", 4)
+    assert found.text == "moves go to the branch main, but Fleet reads the branch fleet"
+
+
+def test_a_ring_whose_folder_somebody_took_away(root: Path) -> None:
+    rings = "schema: 1\nrings: [{name: canary}, {name: pilot}]\n"
+    for edit in (write("release/rings.yaml", rings), copy("release/fleet/meter/dgpu-x86/canary")):
+        edit(root)
+    said = [one.text for one in findings(root) if one.rule.code == "ring-without-folder"]
+    assert said == ["pilot has no folder of meter on dgpu-x86, x86-openvino"]
+    for target in ("dgpu-x86", "x86-openvino"):
+        write(f"release/fleet/meter/{target}/pilot/fleet.yaml", "helm: {\n")(root)
+    # What Fleet cannot read is there all the same.
+    assert "ring-without-folder" not in [one.rule.code for one in findings(root)]
 
 
 @pytest.mark.parametrize("filled", ["global.fleet.clusterLabels.registry", '"${ .ClusterName }/m"'])
