@@ -10,11 +10,12 @@ from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
-from engines.files import sha256_file
-from engines.records.attestation import FILE
+from engines.files import listed, sha256_file
+from engines.records.attestation import FILE, verify_envelope
 from engines.records.evaluation import Evaluation
 from engines.records.folder import GOLDEN
 from engines.records.manifest import Manifest
+from engines.records.trusted_key import read_keys
 from engines.records.verdict import Verdict
 from engines.verdict.judged import JudgedEngine, load_judged, load_passed
 from release.packed import ImageRecord, read_image
@@ -59,6 +60,21 @@ def why_kept(workspace: Workspace, release: str) -> str | None:
     if same_engine and judged.verdict.judged != publication.judged:
         return "it was measured again since it was published"
     return None
+
+
+def why_not_trusted(workspace: Workspace, release: str) -> str:
+    """Why pods that are given release/trust/keys refuse a release when they start; empty where they
+    do not, or where there is no key yet."""
+    path, keys = attestation_path(workspace, release), workspace.trusted_keys
+    if not listed(keys, "*.json"):
+        return ""
+    if not path.is_file():
+        return f"no attestation.json of {release}"
+    try:
+        verify_envelope(path.read_bytes(), read_keys(keys), where=f"attestation.json of {release}")
+    except (InputError, WrongEngine) as error:
+        return str(error).split(". ")[0]
+    return ""
 
 
 def is_statement_of(workspace: Workspace, image: ImageRecord) -> bool:

@@ -27,7 +27,8 @@ class Planned:
     will_run: ReleaseValues
     answers: tuple[RuleResult, ...]
     reach: tuple[str, ...] = ()
-    """Whether Fleet will reach the ring's clusters, and if not, what holds it, by a report."""
+    """Whether Fleet will reach the ring's clusters, and if not, what holds it, by a report; and
+    whether their pods will start."""
     move: Move | None
     """None where the ring runs it already."""
     refusal: JetrailError | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from engines.config.rings import Rings
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, WrongEngine
+from release.contents import why_not_trusted
 from release.gitops.branch import Snapshot
 from release.moves.earlier import Held, held_by, stack, step_back, went_back
 from release.moves.move import Move, resting_on
@@ -67,7 +68,8 @@ def plan_rollback(
             f"{runs.image.tag if runs else 'none'} by now. Nothing was moved."
         )
     held = held_by(snapshot, place)
-    files = snapshot.export(view, *(f"release/records/{one.release}" for one in held))
+    records = (f"release/records/{one.release}" for one in held)
+    files = snapshot.export(view, "release/trust/keys", *records)
     found = {one.release: read_quarantine(files, one.release) for one in held}
     banned = {release: one for release, one in found.items() if one}
     if to:
@@ -92,7 +94,7 @@ def plan_rollback(
         since=held[-1].change.commit if runs else None,
         will_run=chosen.values,
         answers=(),
-        reach=_reach(snapshot, report, place, runs),
+        reach=(*_reach(snapshot, report, place, runs), *_refused(files, chosen)),
         move=None,
     )
     if runs == chosen.values:
@@ -109,6 +111,13 @@ def _refuse_quarantined(chosen: Held, banned: Mapping[str, Quarantine]) -> None:
             f"{found.by}). Choose another with --to, or lift it with `release quarantine "
             f"{chosen.release} --lift --why TEXT`."
         )
+
+
+def _refused(files: Workspace, chosen: Held) -> tuple[str, ...]:
+    """Back is always allowed, but where pods do not start there somebody has to know: what a site
+    is given may be older than the branch's keys, and the old pods serve on meanwhile."""
+    why = why_not_trusted(files, chosen.release)
+    return (f"Pods that are given release/trust/keys refuse it: {why}",) if why else ()
 
 
 def _reach(

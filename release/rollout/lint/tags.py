@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import JetrailError
-from engines.files import listed
-from engines.records.attestation import verify_envelope
-from engines.records.trusted_key import read_keys
+from release.contents import why_not_trusted
 from release.packed import read_image
-from release.records import (
-    attestation_path,
-    publication_path,
-    read_publication,
-    read_quarantine,
-)
+from release.records import publication_path, read_publication, read_quarantine
 from release.rollout.lint.checkout import Checkout, RingFolder
 from release.rollout.lint.finding import Finding, Rule
 from release.rollout.reading.bundle import Bundle
@@ -184,24 +177,8 @@ def _records(
         yield checkout.at(OTHER_DEVICE, file, line, words)
     if text != dump(values_of(publication, tag.digest)):
         yield checkout.at(EDITED, file, 1, f"a command writes another file for {tag.name}")
-    if why := _not_trusted(checkout, tag):
+    if why := why_not_trusted(checkout.workspace, tag.name):
         yield checkout.at(NOT_TRUSTED, file, line, why)
-
-
-def _not_trusted(checkout: Checkout, tag: Tag) -> str:
-    """Why pods with the keys of release/trust refuse a release; empty where they do not, or where
-    there is no key yet."""
-    path = attestation_path(checkout.workspace, tag.name)
-    keys = checkout.workspace.trusted_keys
-    if not listed(keys, "*.json"):
-        return ""
-    if not path.is_file():
-        return f"no attestation.json of {tag.name}"
-    try:
-        verify_envelope(path.read_bytes(), read_keys(keys), where=f"attestation.json of {tag.name}")
-    except JetrailError as error:
-        return str(error).split(". ")[0]
-    return ""
 
 
 def _image(

@@ -16,8 +16,8 @@ from factories.signed import SIGNED_AT, Signer
 from typer.testing import Result
 
 from engines.records.attestation import MlflowVersion, Predicate, Statement
-from release.records import Candidates, attestation_path, candidates_path
-from tests.unit.release.publications import PUBLICATION, TARGET
+from release.records import Candidates, attestation_path, candidates_path, publication_path
+from tests.unit.release.publications import PUBLICATION, TARGET, another
 
 Run = Callable[..., Result]
 RINGS = "schema: 1\nrings: [{name: canary}, {name: pilot, rules: [{rule: %s}]}]\n"
@@ -111,6 +111,28 @@ def test_a_key_that_expired_since(
     )
     assert "give the model a new version" in result.stderr
     assert "Sign the release again" not in result.stderr
+
+
+def test_back_to_what_no_trusted_key_signed(
+    repository: GitOpsRepository, run: Run, signed: Callable[..., None]
+) -> None:
+    """As after a stolen key's record was removed: the pods of the ring would not start."""
+    two = another("2.0", "b")
+    for one in (PUBLICATION, two):
+        one.write(publication_path(repository.workspace, one.release))
+        repository.put(one, "pilot")
+        repository.push(f"Pilot gets {one.release}")
+    back = ("rollback", "meter", "--target", TARGET, "--ring", "pilot", "--dry-run")
+    assert "refuse" not in run(*back).stdout
+    signed("signature", statement())
+    assert "refuse" not in run(*back).stdout
+    (repository.workspace.trusted_keys / "ours.json").unlink()
+    OTHER.record().write(repository.workspace.trusted_keys / "others.json")
+    repository.push("Stolen")
+    result = run(*back)
+    assert result.exit_code == 0
+    assert "  reach     Pods that are given release/trust/keys refuse it: " in result.stdout
+    assert "which is none of the trusted keys\n" in result.stdout
 
 
 def test_a_key_of_the_clone_does_not_count(
