@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,13 +21,14 @@ from engines.config.rings import (
 from engines.config.target import label_of
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, InputError, ServiceError, WrongEngine
+from release.contents import MEASURED_ON, labelled_otherwise, measured_on
 from release.gitops.history import Commit
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, parse_repository
 from release.moves.linted import errors_with
 from release.moves.place import Place
 from release.moves.seen import Seen, named
-from release.moves.signed import MEASURED_ON, check_signature, measured_on
+from release.moves.signed import check_signature
 from release.packed import read_image
 from release.records import Publication, missed_since, read_quarantine
 from release.rollout.fleet_yaml import repository_of
@@ -232,21 +232,14 @@ def _verdict(rule: VerdictRule, asked: RuleInput) -> tuple[bool, str]:
             f"stands in the attestation, which does not hold: {str(error).rstrip('.')}"
         )
     wrong = sorted(
-        f"{name} has {key} {labels[key]}"
+        f"{name} has {one}"
         for name, labels in clusters.items()
-        for key in MEASURED_ON
-        if key in labels and not _same(labels[key], measured[key])
+        for one in labelled_otherwise(labels, measured)
     )
     on = ", ".join(f"{key} {value}" for key, value in measured.items() if value)
     if wrong:
         return False, f"the verdict was measured on {on}, but {named(wrong)}"
     return True, f"the verdict is PASS, measured on {on} as the ring's clusters"
-
-
-def _same(label: str, measured: str) -> bool:
-    """Whether a label names the version that was measured on; it may be shorter or longer."""
-    parts = [re.split(r"[.+_-]", text) for text in (label, measured)]
-    return bool(measured) and all(one == other for one, other in zip(*parts, strict=False))
 
 
 def _signature(rule: SignatureRule, asked: RuleInput) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-"""What a release's attestation says before a promotion: who signed, and what it was measured on."""
+"""What a release's attestation says before a promotion: who signed what."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from datetime import datetime
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
-from engines.records.attestation import Statement, Verified, verify_envelope
+from engines.records.attestation import Verified, verify_envelope
 from release.records import Publication, attestation_path
 from release.say import in_utc
 from release.signing.keys import trusted_keys
-
-MEASURED_ON = ("jetpack", "backend", "architecture")
-"""Labels of clusters that are compared with the device that the verdict is of, where they stand."""
 
 
 def check_signature(view: Workspace, publication: Publication, now: datetime) -> Verified:
@@ -53,13 +50,3 @@ def _refuse_expired(found: Verified, now: datetime) -> None:
             "that was pushed is never signed again: give the model a new version, which a key that "
             "counts signs, or that key's record in release/trust/keys a later `valid_until`"
         )
-
-
-def measured_on(statement: Statement) -> dict[str, str]:
-    """The device that the statement speaks of, by the names of MEASURED_ON."""
-    said = statement.predicate
-    return {
-        "jetpack": said.device.jetpack or "",
-        "backend": said.backend,
-        "architecture": said.device.architecture,
-    }

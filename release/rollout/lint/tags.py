@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import JetrailError
-from release.contents import why_not_trusted
+from release.contents import (
+    labelled_otherwise,
+    measured_on,
+    trusted_statement,
+    why_not_trusted,
+)
 from release.packed import read_image
 from release.records import publication_path, read_publication, read_quarantine
 from release.rollout.lint.checkout import Checkout, RingFolder
@@ -77,6 +82,14 @@ NOT_TRUSTED = Rule(
     "Bring the ring what one of those keys signed, before sites get the keys without the one that "
     "signed this; `git log -- release/trust/keys` shows who took its record away.",
 )
+ELSEWHERE = Rule(
+    "tag-measured-elsewhere",
+    "error",
+    "A cluster is labelled with another JetPack, backend or architecture.",
+    "An engine is of what it was built and measured on: on another JetPack its pod does not start.",
+    "Bring the ring a release that was measured on what its clusters have by now, or correct the "
+    "cluster's label.",
+)
 NOT_PUSHED = Rule(
     "tag-not-pushed",
     "warning",
@@ -110,7 +123,7 @@ NO_RUNTIME = Rule(
 
 RULES = (
     *(MALFORMED, EDITED, OTHER_DEVICE, NO_DIGEST, OTHER_DIGEST, NO_RECORD, QUARANTINED),
-    *(NOT_TRUSTED, NOT_PUSHED, NOT_THERE, NO_CHART, NO_RUNTIME),
+    *(NOT_TRUSTED, ELSEWHERE, NOT_PUSHED, NOT_THERE, NO_CHART, NO_RUNTIME),
 )
 
 InRegistry = Callable[[str, str], str]
@@ -151,6 +164,7 @@ def _ring(
     if tag.digest is None:
         yield checkout.at(NO_DIGEST, file, line, f"expected {tag.name}@sha256:…, got no digest")
     yield from _records(checkout, file, line, text, tag, ring)
+    yield from _clusters(checkout, bundle, line, tag)
     yield from _image(checkout, bundle, line, tag, in_registry)
     if in_registry is not None:
         yield from _chart(checkout, bundle, in_registry)
@@ -179,6 +193,28 @@ def _records(
         yield checkout.at(EDITED, file, 1, f"a command writes another file for {tag.name}")
     if why := why_not_trusted(checkout.workspace, tag.name):
         yield checkout.at(NOT_TRUSTED, file, line, why)
+
+
+def _clusters(checkout: Checkout, bundle: Bundle, line: int, tag: Tag) -> Iterator[Finding]:
+    """Clusters of an inventory that are not what the release was measured on, as after an update of
+    their system. What nobody trusted signed tells nothing."""
+    if checkout.given is None:
+        return
+    try:
+        statement = trusted_statement(checkout.workspace, tag.name)
+    except JetrailError:
+        return
+    measured = measured_on(statement) if statement else {}
+    wrong = [
+        f"{cluster.name} has {one}"
+        for cluster in checkout.selected[bundle.place]
+        for one in (labelled_otherwise(cluster.labels, measured) if measured else ())
+    ]
+    if wrong:
+        on = ", ".join(f"{key} {value}" for key, value in measured.items() if value)
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        words = f"{tag.name} was measured on {on}, but {', '.join(wrong[:3])}{more}"
+        yield checkout.at(ELSEWHERE, bundle.folder / "release.yaml", line, words)
 
 
 def _image(

@@ -450,6 +450,11 @@ AGAINST: list[tuple[str, str, list[Edit]]] = [
         [swap(LIMIT, PARTITIONS.replace("{matchLabels: {half: two}}", "{}"))],
     ),
     (
+        "tag-measured-elsewhere",
+        CLUSTERS.replace("half: one", "half: one, architecture: other"),
+        [runs(TAG), key("ours"), signed("ours")],
+    ),
+    (
         "partition-never-starts",
         CLUSTERS.replace("half: one", "half: two"),
         [swap(LIMIT, PARTITIONS)],
@@ -500,6 +505,24 @@ def test_a_release_that_a_trusted_key_signed(root: Path) -> None:
     (found,) = findings(root)
     assert (found.rule.code, found.line) == ("tag-not-trusted", 3)
     assert "which is none of the trusted keys" in found.text
+
+
+def test_a_cluster_whose_system_was_updated(root: Path) -> None:
+    for edit in (runs(TAG), signed("ours")):
+        edit(root)
+    measured = statement_of(root / "signed").predicate
+    here = f"architecture: {measured.device.architecture}"
+    same = CLUSTERS.replace("half: one", f"half: one, {here}, backend: {measured.backend}")
+    other = same.replace(here, "architecture: m68k")
+    # Nobody trusts the statement yet, so nothing is known of what it was measured on.
+    assert findings(root, clusters=other) == []
+    key("ours")(root)
+    assert findings(root, clusters=same) == []
+    found = findings(root, clusters=other)
+    assert [one.rule.code for one in found] == ["tag-measured-elsewhere"]
+    assert f"was measured on backend {measured.backend}, {here.replace(':', '')}, but a has " in (
+        found[0].text
+    )
 
 
 def test_a_gitrepo_of_the_branch_that_moves_go_to(root: Path) -> None:
