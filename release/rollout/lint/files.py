@@ -130,7 +130,7 @@ PAUSED = Rule(
 
 OTHER_BRANCH = Rule(
     "branch-not-read",
-    "error",
+    "warning",
     "gitrepo.yaml names another branch than release/rings.yaml, or a revision.",
     "Every move is a commit on the branch of rings.yaml, and no cluster gets one that Fleet does "
     "not read.",
