@@ -62,13 +62,14 @@ def point(workspace: Workspace, wanted: Mapping[Place, str], say: Say) -> bool:
     with open_store(workspace.root) as store:
         for place, release in wanted.items():
             name = registered_name(place.model, place.target)
-            got = store.release_at(name, place.ring)
+            got = store.release_at(name, place.ring, perhaps_new=not release)
             if _is_anothers(workspace, got):
                 say(f"{_whose(place, got)}, so it stays there.{NOT_OURS}")
                 all_are = False
                 continue
             if not release:
-                store.drop_alias(name, place.ring)
+                if got:
+                    store.drop_alias(name, place.ring)
                 continue
             version = store.version_of(name, release)
             if version is None:
@@ -116,7 +117,7 @@ def ask(
 def _difference(workspace: Workspace, store: Store, place: Place, release: str) -> str:
     """What MLflow's alias of a place is instead of `release`; empty where it is that."""
     name = registered_name(place.model, place.target)
-    got = store.release_at(name, place.ring)
+    got = store.release_at(name, place.ring, perhaps_new=not release)
     if got == release:
         return ""
     if _is_anothers(workspace, got):

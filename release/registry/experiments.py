@@ -58,7 +58,7 @@ def refuse_renamed(client: MlflowClient, submission: Submission, asked: Asked) -
     found = client.search_model_versions(query)
     ours = [one for one in found if _is_of(one.tags, model, target) and not is_copy(one)]
     others = {one.name for one in ours} - {name}
-    if others and if_there(client.get_registered_model, name) is None:
+    if others and if_there(client.get_registered_model, name, perhaps_new=True) is None:
         raise InputError(renamed(name, min(others), asked.tracking))
 
 

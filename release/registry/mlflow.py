@@ -173,10 +173,12 @@ class Store:
         experiment = if_there(self._client.get_experiment, number)
         return f"#/experiments/{number}/runs{view.query(experiment.tags if experiment else {})}"
 
-    def release_at(self, registered_model: str, alias: str) -> str:
+    def release_at(self, registered_model: str, alias: str, *, perhaps_new: bool = False) -> str:
         """The release that an alias names, or in words a version that holds none or was deleted,
-        whose aliases some servers keep; empty where there is no such alias."""
-        model = if_there(self._client.get_registered_model, registered_model)
+        whose aliases some servers keep; empty where there is no such alias. `perhaps_new`: whether
+        the model need not be there yet, as in `if_there`."""
+        ask = self._client.get_registered_model
+        model = if_there(ask, registered_model, perhaps_new=perhaps_new)
         if model is None or alias not in model.aliases:
             return ""
         version = str(model.aliases[alias])

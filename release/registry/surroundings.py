@@ -195,13 +195,20 @@ def already_there() -> Iterator[None]:
             raise
 
 
-def if_there(ask: Callable[[str], _Found], name: str) -> _Found | None:
-    """What MLflow answers for a name; None where it has nothing of that name (any more)."""
+def if_there(
+    ask: Callable[[str], _Found], name: str, *, perhaps_new: bool = False
+) -> _Found | None:
+    """What MLflow answers for a name; None where it has nothing of that name (any more).
+
+    `perhaps_new`: nothing has to be of that name yet. A server whose users see only what is theirs
+    (basic-auth with NO_PERMISSIONS) forbids to ask for what is not there, and lets them make it.
+    """
     from mlflow.exceptions import MlflowException
 
+    nothing = {"RESOURCE_DOES_NOT_EXIST", *(["PERMISSION_DENIED"] if perhaps_new else [])}
     try:
         return ask(name)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code not in nothing:
             raise
         return None

@@ -208,7 +208,11 @@ def _tell_mlflow(
     with open_store(workspace.root) as store:
         # Asked first: a version whose model was deleted loses its release to the new one.
         named = {
-            model: store.release_at(registered_name(model, config.target), CANDIDATE)
+            model: store.release_at(
+                registered_name(model, config.target),
+                CANDIDATE,
+                perhaps_new=model not in change.lost,
+            )
             for model in {row.model for row in config.engines.values()}
         }
         publications = [

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engines.errors import ServiceError
 from release.records import MlflowEntry
 from release.steps import publish as step
 from release.tags import make_tag
@@ -25,6 +26,8 @@ class MlflowDouble:
         """Releases whose files are there."""
         self.aliases: dict[str, dict[str, int]] = {}
         """Registered model to alias to version."""
+        self.forbids = False
+        """Whether nobody may ask for a model that is not there."""
 
     def version_of(self, registered_model: str, release: str) -> int | None:
         return self.versions.get(registered_model, {}).get(release)
@@ -53,7 +56,9 @@ class MlflowDouble:
     def page(self, of: Iterable[str]) -> str:
         return "#/experiments/1/runs" if [*of] else "#/experiments"
 
-    def release_at(self, registered_model: str, alias: str) -> str:
+    def release_at(self, registered_model: str, alias: str, *, perhaps_new: bool = False) -> str:
+        if self.forbids and registered_model not in self.versions and not perhaps_new:
+            raise ServiceError("error code 403")
         version = self.aliases.get(registered_model, {}).get(alias)
         held = self.versions.get(registered_model, {})
         return next((release for release, one in held.items() if one == version), "")

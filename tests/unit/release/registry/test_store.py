@@ -217,3 +217,22 @@ def test_files_that_were_taken_are_looked_for(
     store = Store(client, Asked(tracking="http://host"), "http://host", None)
     with pytest.raises(stops, match="not there whole" if stops is ServiceError else None):
         store._log(submission, run)
+
+
+@pytest.mark.parametrize("perhaps_new", [True, False])
+def test_a_server_that_forbids_to_ask_for_what_is_not_there(perhaps_new: bool) -> None:
+    """As MLflow's basic-auth with NO_PERMISSIONS by default: its users may make models all the
+    same, and none of them could publish a first one."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    def forbidden(name: str) -> None:
+        raise MlflowException("failed with error code 403 != 200", PERMISSION_DENIED)
+
+    client: Any = SimpleNamespace(get_registered_model=forbidden)
+    store = Store(client, Asked(tracking="http://a"), "http://a", None)
+    if perhaps_new:
+        assert store.release_at("meter.x", "candidate", perhaps_new=True) == ""
+    else:
+        with pytest.raises(MlflowException, match="403"):
+            store.release_at("meter.x", "candidate")

@@ -227,6 +227,16 @@ def test_only_what_passed_is_published(
     assert written == {found.candidates.candidates["meter"].release}
 
 
+def test_a_first_release_goes_to_an_mlflow_that_forbids_to_ask_for_what_is_not_there(
+    workspace: Workspace, add_engine: Any, store: MlflowDouble
+) -> None:
+    store.forbids = True
+    for precision in ("fp16", "fp32"):
+        add_engine(precision)
+    found, _ = told(workspace)
+    assert store.release_at(f"meter.{TARGET}", "candidate") == found.candidates["meter"].release
+
+
 def test_engines_that_were_evaluated_on_different_pictures_are_not_compared(
     workspace: Workspace, add_engine: Any, store: MlflowDouble
 ) -> None:
