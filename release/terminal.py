@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from datetime import datetime, timezone
 
 from rich.console import Console
 from rich.text import Text
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError
+from engines.records.trusted_key import TrustedKey
 from engines.streams import escaped
 from release.moves.ledger import Entry
 from release.moves.planned import Planned
@@ -77,7 +79,7 @@ def show_status(overview: Overview) -> None:
             )
         if one.candidate is not None:
             _show_entry(one.candidate, overview)
-            line(f"  signed     by {one.signed_by or 'no key that counts'}")
+            line(f"  signed     by {_key(one.signed_by)}")
             _show_image(one.image)
             line(f"  smoked     {in_words(one.smoke) if one.smoke else 'no'}")
         for ring, found in one.rings.items():
@@ -88,6 +90,16 @@ def show_status(overview: Overview) -> None:
         line(sentence)
     if overview.branch is None:
         line(f"Rings are as in this clone; what is pushed is not known: {overview.trouble}")
+
+
+def _key(signed_by: TrustedKey | None) -> str:
+    if signed_by is None:
+        return "no key that counts"
+    end = signed_by.valid_until
+    if end is None:
+        return signed_by.name
+    expired = end <= datetime.now(timezone.utc)
+    return f"{signed_by.name}, which {'expired on' if expired else 'counts until'} {in_utc(end)}"
 
 
 def _show_entry(candidate: Publication, overview: Overview) -> None:

@@ -11,6 +11,7 @@ from engines.errors import InputError, ServiceError, WrongEngine
 from engines.files import listed, temporary_folder
 from engines.records.attestation import verify_envelope
 from engines.records.record import PRECISIONS
+from engines.records.trusted_key import TrustedKey
 from release.gitops.branch import Snapshot, open_gitops
 from release.gitops.clone import PULL, pull
 from release.gitops.history import Commit
@@ -87,7 +88,7 @@ class Status:
     """Whether the branch has newer candidates of the target: `git pull` brings them."""
     failed: bool = False
     """Whether engines of it were judged here, and none has the verdict PASS."""
-    signed_by: str | None = None
+    signed_by: TrustedKey | None = None
     """The key that signed the candidate, trusted or for trying; None where none of them did."""
     image: ImageRecord | None = None
     """Of the candidate, once it is packed."""
@@ -241,13 +242,13 @@ def _statuses(
     return found
 
 
-def _signer(workspace: Workspace, release: str) -> str | None:
+def _signer(workspace: Workspace, release: str) -> TrustedKey | None:
     path = attestation_path(workspace, release)
     keys = counting_here(workspace)
     if not path.is_file():
         return None
     try:
-        return verify_envelope(path.read_bytes(), keys).key.name
+        return verify_envelope(path.read_bytes(), keys).key
     except WrongEngine:
         return None
 
@@ -268,6 +269,11 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
         wrong.append("release/rings.yaml does not name this ring, so nothing is promoted to it")
     if runs and (how := _otherwise(look, place, runs)):
         wrong.append(how)
+    if snapshot and place.ring in rings and _lost_folder(snapshot, place):
+        wrong.append(
+            f"its folder is not on {snapshot.gitops.shown}: Fleet brings it nothing, and "
+            "uninstalls what it had brought; `release promote` says how it comes back"
+        )
     return RingStatus(
         here=here,
         pushed=pushed,
@@ -280,6 +286,13 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
         wrong=tuple(wrong),
         seen=see(snapshot, look.report, place, name) if snapshot and look.report and name else None,
     )
+
+
+def _lost_folder(snapshot: Snapshot, place: Place) -> bool:
+    """Whether a ring has no folder where other rings have one."""
+    found = places(snapshot)
+    theirs = (place.model, place.target)
+    return place not in found and any((one.model, one.target) == theirs for one in found)
 
 
 def _here(workspace: Workspace, place: Place) -> tuple[ReleaseValues | None, str]:

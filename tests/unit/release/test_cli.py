@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from factories.paper import edit, judge_again
+from factories.signed import Signer
 from typer.testing import CliRunner, Result
 
 from engines.config.workspace import Workspace
@@ -103,7 +104,7 @@ def test_tags_are_never_cut(
         model=one.model,
         target=one.target,
         candidate=one,
-        signed_by="k" * 40,
+        signed_by=Signer("k" * 40).record(valid_until=2099),
         image=IMAGE.model_copy(
             update={
                 "base": Base(name="b" * 40, digest=IMAGE.digest),
@@ -117,10 +118,28 @@ def test_tags_are_never_cut(
     assert words.count(one.release) == 1
     assert words.count(IMAGE.digest) == 2
     assert "registry.example.com/" + "r" * 100 in words
-    assert "k" * 40 in words
+    assert "k" * 40 + "," in words
     assert values.image.tag in words
     assert one.mlflow.registered_model in words
     assert words[-2:] == ["pilot", "-"]
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [
+        (None, "by ours\n"),
+        (2026, "by ours, which expired on 2026-01-01 00:00 UTC\n"),
+        (2099, "by ours, which counts until 2099-01-01 00:00 UTC\n"),
+    ],
+)
+def test_until_when_the_key_counts(
+    capsys: pytest.CaptureFixture[str], until: int | None, words: str
+) -> None:
+    """No ring takes what an expired one signed, and what was pushed is never signed again."""
+    key = Signer().record(valid_from=2025, valid_until=until)
+    one = Status(model="meter", target="x", candidate=PUBLICATION, signed_by=key, rings={})
+    show_status(Overview(statuses=[one], branch="origin main", mlflow=Answer((), {})))
+    assert f"signed     {words}" in capsys.readouterr().out
 
 
 def test_where_mlflow_has_the_candidate_now(capsys: pytest.CaptureFixture[str]) -> None:

@@ -295,6 +295,8 @@ def test_a_ring_whose_folder_somebody_took_away(
     git(repository.root, "rm", "-r", "--quiet", folder)
     repository.push("Tidied", name="Grace")
     git(repository.root, "commit", "--quiet", "--allow-empty", "--message=Later")
+    gone = "its folder is not on origin main: Fleet brings it nothing, and uninstalls what it had"
+    assert run("status").stdout.count(gone) == 1
     result = run(*words)
     assert result.exit_code == 2
     assert "Grace <grace@example.com> took it away, and Fleet uninstalls" in result.stderr
@@ -302,6 +304,7 @@ def test_a_ring_whose_folder_somebody_took_away(
     assert found
     git(repository.root, *found[1].split())
     repository.push("Back")
+    assert gone not in run("status").stdout
     assert TWO.release in repository.at(PILOT)
     assert run(*BACK).exit_code == 0
     assert ONE.release in repository.at(PILOT)
