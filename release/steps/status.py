@@ -269,7 +269,7 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
         wrong.append("release/rings.yaml does not name this ring, so nothing is promoted to it")
     if runs and (how := _otherwise(look, place, runs)):
         wrong.append(how)
-    if snapshot and place.ring in rings and _lost_folder(snapshot, place):
+    if snapshot and _lost_folder(snapshot, place):
         wrong.append(
             f"its folder is not on {snapshot.gitops.shown}: Fleet brings it nothing, and "
             "uninstalls what it had brought; `release promote` says how it comes back"

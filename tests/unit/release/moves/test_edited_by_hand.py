@@ -4,6 +4,7 @@ rings.yaml."""
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -308,6 +309,16 @@ def test_a_ring_whose_folder_somebody_took_away(
     assert TWO.release in repository.at(PILOT)
     assert run(*BACK).exit_code == 0
     assert ONE.release in repository.at(PILOT)
+
+
+def test_a_model_that_nobody_pushed_yet_lost_no_folder(
+    repository: GitOpsRepository, run: Run
+) -> None:
+    fleet = repository.workspace.fleet
+    shutil.copytree(fleet / "meter", fleet / "counter")
+    said = run("status").stdout
+    assert f"counter on {TARGET}" in said
+    assert "its folder is not on" not in said
 
 
 def test_a_release_without_a_record(

@@ -107,7 +107,8 @@ def test_a_query_in_a_server_s_address_is_what_keeps_it_from_answering() -> None
     asked = Asked(tracking="http://host/?api_key=t0psecret")
     assert "Take what stands from ? on out of that address" in refused(said, asked)
     assert "t0psecret" not in refused(said, asked)
-    assert "not a login" in refused(said, Asked(tracking="http://host/"))
+    for plain in ("http://host/", "postgresql://host/mlflow?sslmode=require"):
+        assert "not a login" in refused(said, Asked(tracking=plain))
 
 
 @pytest.mark.parametrize(
