@@ -14,6 +14,7 @@ sites/       a folder a site: its ConfigMap, and the cluster that it goes to
 reports/     what clusters run by Fleet's word, and by their pods' own
 moves/       promotions and rollbacks: one commit each
 tags         the grammar of image tags
+attested     what a signed statement tells: whether pods trust it, and what was measured where
 compared     what the candidates are chosen from
 contents     what an image holds: the engine's files that are signed and packed
 lineage      hashes by which DVC knows files and data sets

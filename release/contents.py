@@ -5,19 +5,16 @@ Signing binds these files by their hashes, and packing lays the same ones, so bo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.config.workspace import Workspace
 from engines.errors import InputError, WrongEngine
-from engines.files import listed, sha256_file
-from engines.records.attestation import FILE, Statement, verify_envelope
+from engines.files import sha256_file
+from engines.records.attestation import FILE
 from engines.records.evaluation import Evaluation
 from engines.records.folder import GOLDEN
 from engines.records.manifest import Manifest
-from engines.records.trusted_key import read_keys
 from engines.records.verdict import Verdict
 from engines.verdict.judged import JudgedEngine, load_judged, load_passed
 from release.packed import ImageRecord, read_image
@@ -28,9 +25,6 @@ from release.records import (
     read_publication,
 )
 from release.tags import make_tag, parse_tag
-
-MEASURED_ON = ("jetpack", "backend", "architecture")
-"""Labels of clusters that are compared with the device that the verdict is of, where they stand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,53 +59,6 @@ def why_kept(workspace: Workspace, release: str) -> str | None:
     if same_engine and judged.verdict.judged != publication.judged:
         return "it was measured again since it was published"
     return None
-
-
-def why_not_trusted(workspace: Workspace, release: str) -> str:
-    """Why pods that are given release/trust/keys refuse a release when they start; empty where they
-    do not, or where there is no key yet."""
-    try:
-        trusted_statement(workspace, release)
-    except (InputError, WrongEngine) as error:
-        return str(error).split(". ")[0]
-    return ""
-
-
-def trusted_statement(workspace: Workspace, release: str) -> Statement | None:
-    """What a key in release/trust/keys signed of a release; None where there is no key yet. Raises
-    WrongEngine where none of them signed it."""
-    path, keys = attestation_path(workspace, release), workspace.trusted_keys
-    where = f"attestation.json of {release}"
-    if not listed(keys, "*.json"):
-        return None
-    if not path.is_file():
-        raise WrongEngine(f"there is no {where}")
-    return verify_envelope(path.read_bytes(), read_keys(keys), where=where).statement
-
-
-def measured_on(statement: Statement) -> dict[str, str]:
-    """The device that the statement speaks of, by the names of MEASURED_ON."""
-    said = statement.predicate
-    return {
-        "jetpack": said.device.jetpack or "",
-        "backend": said.backend,
-        "architecture": said.device.architecture,
-    }
-
-
-def labelled_otherwise(labels: Mapping[str, str], measured: Mapping[str, str]) -> list[str]:
-    """The labels of a cluster that name something else than a release was measured on."""
-    return [
-        f"{key} {labels[key]}"
-        for key in MEASURED_ON
-        if key in labels and not _same(labels[key], measured[key])
-    ]
-
-
-def _same(label: str, measured: str) -> bool:
-    """Whether a label names the version that was measured on; it may be shorter or longer."""
-    parts = [re.split(r"[.+_-]", text) for text in (label, measured)]
-    return bool(measured) and all(one == other for one, other in zip(*parts, strict=False))
 
 
 def is_statement_of(workspace: Workspace, image: ImageRecord) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from engines.config.rings import Rings
 from engines.config.workspace import Workspace
 from engines.errors import Conflict, InputError, WrongEngine
-from release.contents import why_not_trusted
+from release.attested import why_not_trusted
 from release.gitops.branch import Snapshot
 from release.moves.earlier import Held, held_by, stack, step_back, went_back
 from release.moves.move import Move, resting_on

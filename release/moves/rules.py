@@ -21,7 +21,7 @@ from engines.config.rings import (
 from engines.config.target import label_of
 from engines.config.workspace import Workspace
 from engines.errors import GateFailed, InputError, ServiceError, WrongEngine
-from release.contents import MEASURED_ON, labelled_otherwise, measured_on
+from release.attested import MEASURED_ON, labelled_otherwise, measured_on
 from release.gitops.history import Commit
 from release.image.credentials import find_credentials
 from release.image.distribution import Client, parse_repository

@@ -185,6 +185,8 @@ class _Look:
     left: Snapshot | None
     """Where the clone left the branch."""
     report: Report | None
+    there: Sequence[Place]
+    """The rings that have a folder on the branch."""
 
 
 def _statuses(
@@ -200,7 +202,14 @@ def _statuses(
     found = []
     commits = since(snapshot, there) if snapshot else {}
     left = snapshot.left_at() if snapshot else None
-    look = _Look(workspace=workspace, snapshot=snapshot, records=records, left=left, report=report)
+    look = _Look(
+        workspace=workspace,
+        snapshot=snapshot,
+        records=records,
+        left=left,
+        report=report,
+        there=there,
+    )
     recorded = _recorded(workspace, only)
     # The branch may run what nobody pulled yet, or what was taken away here alone; MLflow's aliases
     # may name what was reverted since.
@@ -269,7 +278,7 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
         wrong.append("release/rings.yaml does not name this ring, so nothing is promoted to it")
     if runs and (how := _otherwise(look, place, runs)):
         wrong.append(how)
-    if snapshot and _lost_folder(snapshot, place):
+    if snapshot and _lost_folder(look.there, place):
         wrong.append(
             f"its folder is not on {snapshot.gitops.shown}: Fleet brings it nothing, and "
             "uninstalls what it had brought; `release promote` says how it comes back"
@@ -288,11 +297,10 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
     )
 
 
-def _lost_folder(snapshot: Snapshot, place: Place) -> bool:
+def _lost_folder(there: Sequence[Place], place: Place) -> bool:
     """Whether a ring has no folder where other rings have one."""
-    found = places(snapshot)
     theirs = (place.model, place.target)
-    return place not in found and any((one.model, one.target) == theirs for one in found)
+    return place not in there and any((one.model, one.target) == theirs for one in there)
 
 
 def _here(workspace: Workspace, place: Place) -> tuple[ReleaseValues | None, str]:

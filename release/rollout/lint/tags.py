@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import JetrailError
-from release.contents import (
+from release.attested import (
     labelled_otherwise,
     measured_on,
     trusted_statement,
