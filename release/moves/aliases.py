@@ -14,6 +14,7 @@ from release.records import MlflowEntry, Publication, publication_path
 from release.registry.mlflow import Store, open_store
 from release.registry.policy import CANDIDATE
 from release.registry.submission import registered_name
+from release.registry.trouble import Forbidden
 from release.registry.uri import registry_uri, shown_uri, sqlite_file, tracking_uri
 from release.rollout.release_yaml import ReleaseValues
 from release.say import Say
@@ -49,9 +50,10 @@ def follow(workspace: Workspace, place: Place, values: ReleaseValues | None, say
 
 
 def point(workspace: Workspace, wanted: Mapping[Place, str], say: Say) -> bool:
-    """Let each alias name the version of its release, or be gone where that is empty. Raises
-    ServiceError and InputError. A store in the repository that nothing was published to is left
-    alone, and so is another repository's alias; whether all are as `wanted` now."""
+    """Let each alias name the version of its release, or be gone where that is empty; whether all
+    are as `wanted` now. A store in the repository that nothing was published to is left alone, and
+    so is another repository's alias. Raises InputError and ServiceError, as Forbidden for a model
+    that MLflow does not let this user ask for, once the others are put right."""
     if _nothing_there(workspace):
         say(
             "MLflow's aliases were not touched, since there is no store at "
@@ -59,10 +61,15 @@ def point(workspace: Workspace, wanted: Mapping[Place, str], say: Say) -> bool:
         )
         return False
     all_are = True
+    forbidden = None
     with open_store(workspace.root) as store:
         for place, release in wanted.items():
             name = registered_name(place.model, place.target)
-            got = store.release_at(name, place.ring, perhaps_new=not release)
+            try:
+                got = store.release_at(name, place.ring)
+            except Forbidden as error:
+                forbidden = error
+                continue
             if _is_anothers(workspace, got):
                 say(f"{_whose(place, got)}, so it stays there.{NOT_OURS}")
                 all_are = False
@@ -78,6 +85,8 @@ def point(workspace: Workspace, wanted: Mapping[Place, str], say: Say) -> bool:
                 all_are = False
                 continue
             store.point_alias(name, place.ring, version)
+        if forbidden:
+            raise forbidden
     return all_are
 
 
@@ -109,7 +118,7 @@ def ask(
             found += [store.deleted_run(*one) for one in sorted(named)]
             entries = {one.release: store.entry(one.mlflow, one.release) for one in candidates}
             there = {release: entry for release, entry in entries.items() if entry}
-            return Answer(tuple(one for one in found if one), there)
+            return Answer(tuple(dict.fromkeys(one for one in found if one)), there)
     except (ServiceError, InputError) as error:
         return Answer((f"MLflow could not be asked: {error}",), {})
 
@@ -117,7 +126,10 @@ def ask(
 def _difference(workspace: Workspace, store: Store, place: Place, release: str) -> str:
     """What MLflow's alias of a place is instead of `release`; empty where it is that."""
     name = registered_name(place.model, place.target)
-    got = store.release_at(name, place.ring, perhaps_new=not release)
+    try:
+        got = store.release_at(name, place.ring)
+    except Forbidden as error:
+        return str(error)
     if got == release:
         return ""
     if _is_anothers(workspace, got):

@@ -68,7 +68,8 @@ def by_git(
                 if broken:
                     what = f"The alias {place.ring} of {place.model} on {place.target}"
                     stay.append(f"{what} stays: {broken}")
-                else:
+                elif values or (place.model, place.target) in published:
+                    # Of what nobody published MLflow has nothing, which it need not let one ask.
                     found[place] = parse_tag(values.image.tag).name if values else ""
     return ByGit(found, tuple(stay))
 

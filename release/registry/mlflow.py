@@ -48,7 +48,7 @@ from release.registry.surroundings import (
     service_errors,
     silence,
 )
-from release.registry.trouble import deleted, no_more, not_kept
+from release.registry.trouble import deleted, forbidden, no_more, not_kept
 from release.registry.uri import (
     REGISTRY,
     TRACKING,
@@ -176,9 +176,16 @@ class Store:
     def release_at(self, registered_model: str, alias: str, *, perhaps_new: bool = False) -> str:
         """The release that an alias names, or in words a version that holds none or was deleted,
         whose aliases some servers keep; empty where there is no such alias. `perhaps_new`: whether
-        the model need not be there yet, as in `if_there`."""
+        the model need not be there yet, as in `if_there`. Raises Forbidden."""
+        from mlflow.exceptions import MlflowException
+
         ask = self._client.get_registered_model
-        model = if_there(ask, registered_model, perhaps_new=perhaps_new)
+        try:
+            model = if_there(ask, registered_model, perhaps_new=perhaps_new)
+        except MlflowException as error:
+            if error.error_code != "PERMISSION_DENIED":
+                raise
+            raise forbidden(registered_model, self._asked) from error
         if model is None or alias not in model.aliases:
             return ""
         version = str(model.aliases[alias])

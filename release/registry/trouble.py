@@ -6,6 +6,7 @@ import re
 import shlex
 from urllib.parse import urlsplit
 
+from engines.errors import ServiceError
 from engines.packages import extra_command
 from engines.streams import without_queries
 from release.registry.address import is_server
@@ -201,6 +202,22 @@ def refused(error: Exception, asked: Asked) -> str:
     return (
         f"Expected {asked} to {wanted}, but it did not: {reason_of(error, *asked.uris)} "
         f"{_remedy(error, asked)}, then run the same command again{again}"
+    )
+
+
+class Forbidden(ServiceError):
+    """MLflow lets this user see nothing of a model, and does not say whether it is there."""
+
+
+def forbidden(registered_model: str, asked: Asked) -> Forbidden:
+    """Of one whose aliases may be as they should, or not. MLflow's basic-auth asks for EDIT to set
+    an alias, and for MANAGE to take it away."""
+    return Forbidden(
+        f"Expected {asked} to say what the aliases of {registered_model} name, but it forbids this "
+        "user to ask, so nobody knows here whether they are as git says. Let whoever manages that "
+        "model there give the user MANAGE of it, or name somebody who has it in "
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, then run the same command again. "
+        "Where nothing was published there, nothing is amiss."
     )
 
 

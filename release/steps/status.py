@@ -14,7 +14,7 @@ from engines.records.record import PRECISIONS
 from engines.records.trusted_key import TrustedKey
 from release.gitops.branch import Snapshot, open_gitops
 from release.gitops.clone import PULL, pull
-from release.gitops.history import Commit
+from release.gitops.history import Commit, latest_change
 from release.lock import exclusive
 from release.moves.aliases import Answer, ask, point
 from release.moves.by_git import behind_on, by_git, ever_published
@@ -36,7 +36,6 @@ from release.records import (
     read_quarantine,
     refuse_old_layout,
 )
-from release.registry.policy import CANDIDATE
 from release.reports.report import Report
 from release.rollout.release_yaml import ReleaseValues, models_of, read_values
 from release.say import Say
@@ -168,9 +167,8 @@ def repair(workspace: Workspace, target: str | None, say: Say) -> None:
         releases, stay = by_git(workspace, target, snapshot, records, published)
         for sentence in stay:
             say(sentence)
-        if point(workspace, releases, say):
-            rings = sum(place.ring != CANDIDATE for place in releases)
-            say(f"MLflow's aliases of {rings} rings are as {snapshot.gitops.shown} says")
+        if point(workspace, releases, say) and not stay:
+            say(f"MLflow's aliases are as {snapshot.gitops.shown} says")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,10 +276,12 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
         wrong.append("release/rings.yaml does not name this ring, so nothing is promoted to it")
     if runs and (how := _otherwise(look, place, runs)):
         wrong.append(how)
-    if snapshot and _lost_folder(look.there, place):
+    if snapshot and _lacks_folder(look.there, place):
+        lost = latest_change(snapshot, f"{place.folder}/fleet.yaml") is not None
         wrong.append(
-            f"its folder is not on {snapshot.gitops.shown}: Fleet brings it nothing, and "
-            "uninstalls what it had brought; `release promote` says how it comes back"
+            f"its folder is not on {snapshot.gitops.shown}: Fleet brings it nothing"
+            f"{', and uninstalls what it had brought' if lost else ''}; `release promote` says how "
+            f"it {'comes back' if lost else 'gets one'}"
         )
     return RingStatus(
         here=here,
@@ -297,7 +297,7 @@ def _ring(look: _Look, place: Place, commit: Commit | None, rings: Sequence[str]
     )
 
 
-def _lost_folder(there: Sequence[Place], place: Place) -> bool:
+def _lacks_folder(there: Sequence[Place], place: Place) -> bool:
     """Whether a ring has no folder where other rings have one."""
     theirs = (place.model, place.target)
     return place not in there and any((one.model, one.target) == theirs for one in there)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engines.errors import ServiceError
 from release.records import MlflowEntry
+from release.registry.trouble import Forbidden
 from release.steps import publish as step
 from release.tags import make_tag
 
@@ -27,7 +27,9 @@ class MlflowDouble:
         self.aliases: dict[str, dict[str, int]] = {}
         """Registered model to alias to version."""
         self.forbids = False
-        """Whether nobody may ask for a model that is not there."""
+        """Whether nobody may ask for a model that is not there, nor for `others`."""
+        self.others: set[str] = set()
+        """Registered models that this user may not ask for."""
 
     def version_of(self, registered_model: str, release: str) -> int | None:
         return self.versions.get(registered_model, {}).get(release)
@@ -57,8 +59,9 @@ class MlflowDouble:
         return "#/experiments/1/runs" if [*of] else "#/experiments"
 
     def release_at(self, registered_model: str, alias: str, *, perhaps_new: bool = False) -> str:
-        if self.forbids and registered_model not in self.versions and not perhaps_new:
-            raise ServiceError("error code 403")
+        theirs = registered_model in self.others or registered_model not in self.versions
+        if self.forbids and theirs and not perhaps_new:
+            raise Forbidden(f"{registered_model} is forbidden")
         version = self.aliases.get(registered_model, {}).get(alias)
         held = self.versions.get(registered_model, {})
         return next((release for release, one in held.items() if one == version), "")

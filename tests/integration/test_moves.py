@@ -472,7 +472,7 @@ def test_aliases_follow_git(
     repair(repository.workspace, None, said.append)
     # The canary's too, which nothing but a commit by hand put there.
     assert aliases() == {"production": "1", "pilot": "1", "canary": "2"}
-    assert said[-1] == "MLflow's aliases of 3 rings are as origin main says"
+    assert said[-1] == "MLflow's aliases are as origin main says"
     # A ring without a release has no alias.
     (repository.root / ring_file("pilot")).unlink()
     repository.push("Nothing in pilot")
@@ -523,6 +523,7 @@ def test_a_clone_that_is_behind_takes_no_candidate_back(
     repair(workspace, None, said.append)
     assert aliases()["candidate"] == "2"
     assert own == (f"{TARGET}: this clone and origin main both have candidates that" in said[0])
+    assert own != (said[-1] == "MLflow's aliases are as origin main says")
     # The same came by another commit, as after a merge request that was squashed.
     git(workspace.root, "checkout", "--quiet", "origin/main", "--", "release/records")
     git(workspace.root, "commit", "--quiet", "--message=Squashed")
@@ -554,7 +555,7 @@ def test_an_alias_of_another_repository_stays_there(
     repair(repository.workspace, None, said.append)
     assert aliases() == {"production": "1", "canary": "3", "pilot": "3"}
     assert f"MLflow's alias pilot of {name} names {theirs}, of which nothing is known" in said[1]
-    assert not any("aliases of" in one for one in said)
+    assert not any("aliases are as" in one for one in said)
     canary, _ = status(repository.workspace, None).mlflow.differ
     assert canary.startswith(f"MLflow's alias canary of {name} names {theirs}")
     assert f"Here it is {TWO.release}. If a colleague" in canary

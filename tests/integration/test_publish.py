@@ -45,7 +45,7 @@ from engines.records.evaluation import Evaluation
 from engines.records.folder import EngineFolder
 from engines.records.manifest import Batch
 from pipeline.steps.remove_model import remove_model
-from release.moves.aliases import point
+from release.moves.aliases import ask, point
 from release.moves.by_git import by_git, ever_published
 from release.moves.place import Place
 from release.records import Candidates, candidates_path, publication_path, read_publication
@@ -67,6 +67,8 @@ P50 = {"fp32": 9.0, "fp16": 3.0, "int8": 5.0}
 DROPS = {"fp32": 0.0, "fp16": 0.0, "int8": 0.5}
 """Of mAP50-95, so that INT8 fails."""
 DISTURBED = {"valid": False, "reasons": ["Others took 21 % of the processors."], "attempts": 1}
+
+PASSWORD = "a long one, 0123456789"
 
 WEIGHTS_MD5 = hashlib.md5(b"weights").hexdigest()
 LOCK = f"""\
@@ -134,12 +136,12 @@ class Server:
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    def start(self, *options: str, **variables: str) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", *options]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
         command += ["--artifacts-destination", str(self._folder / "artifacts")]
-        environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"} | variables
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -1382,6 +1384,50 @@ def test_a_run_that_mlflow_gc_took_is_named_until_it_is_published_again(
     assert f"`release publish --target {TARGET}` where its engine is" in said
     publish(workspace, TARGET, None, _quiet)
     assert status(workspace, TARGET).mlflow.differ == ()
+
+
+def test_what_a_user_may_not_ask_for_is_not_taken_for_gone(
+    workspace: Workspace, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's own users, of whom each sees what is theirs: after `git revert` of a first release
+    whoever had no part in it heard that all was as git says, while `candidate` named it."""
+    settings = tmp_path / "users.ini"
+    settings.write_text(
+        "[mlflow]\ndefault_permission = NO_PERMISSIONS\nadmin_username = admin\n"
+        f"admin_password = {PASSWORD}\ndatabase_uri = sqlite:///{tmp_path}/users.db\n"
+    )
+    variables = {"MLFLOW_FLASK_SERVER_SECRET_KEY": "k", "MLFLOW_AUTH_CONFIG_PATH": str(settings)}
+    server.start("--app-name", "basic-auth", **variables)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    for user in ("ada", "bob"):
+        _make_user(server, user)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    assert publish(workspace, TARGET, None, _quiet).candidates.candidates
+    wanted = {Place(model=MODEL, target=TARGET, ring=ring): "" for ring in ("candidate", "pilot")}
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "bob")
+    (said,) = ask(workspace, wanted, []).differ
+    assert f"what the aliases of {NAME} name, but it forbids this user to ask" in said
+    with pytest.raises(ServiceError, match="forbids this user to ask"):
+        point(workspace, wanted, _quiet)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    (said,) = ask(workspace, wanted, []).differ
+    assert f"{MODEL} on {TARGET}: git's candidate is none, MLflow's alias v1.0-" in said
+    assert point(workspace, wanted, _quiet)
+    assert ask(workspace, wanted, []).differ == ()
+
+
+def _make_user(server: Server, user: str) -> None:
+    import requests
+
+    requests.post(
+        f"{server.uri}/api/2.0/mlflow/users/create",
+        json={"username": user, "password": PASSWORD},
+        auth=("admin", PASSWORD),
+        timeout=60,
+    ).raise_for_status()
 
 
 def _repair_candidates(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""What MLflow is asked of a model that it need not have."""
+"""What MLflow is asked, where it does not let one ask for every model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from factories.mlflow_double import MlflowDouble
 from engines.config.workspace import Workspace
 from release.moves import aliases
 from release.moves.place import Place
+from release.registry.trouble import Forbidden
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MlflowDouble:
-    """One that forbids to ask for what is not there."""
+    """One whose users see only what is theirs."""
     double = MlflowDouble()
     double.forbids = True
 
@@ -30,11 +31,23 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MlflowDouble:
     return double
 
 
-def test_a_ring_that_has_nothing_needs_no_model(tmp_path: Path, store: MlflowDouble) -> None:
-    """`status` and its `--repair` ask for the rings of every model, released or not."""
-    workspace, place = Workspace(root=tmp_path), Place(model="meter", target="x", ring="canary")
-    assert aliases.ask(workspace, {place: ""}, []) == aliases.Answer((), {})
-    assert aliases.point(workspace, {place: ""}, lambda _: None)
-    release = "v1.0-x-fp16-0123456789ab"
-    (told,) = aliases.ask(workspace, {place: release}, []).differ
-    assert told == "MLflow could not be asked: error code 403"
+def test_a_model_that_nobody_may_ask_for_is_not_taken_for_gone(
+    tmp_path: Path, store: MlflowDouble
+) -> None:
+    """It may be there, as after `git revert` of its first release by somebody without a part in
+    it. The others are asked for, and put right, all the same."""
+    workspace, release = Workspace(root=tmp_path), "v1.0-x-fp16-0123456789ab"
+    store.versions = {f"{model}.x": {release: 1} for model in ("counter", "meter", "valve")}
+    store.aliases = {name: {"canary": 1} for name in store.versions}
+    store.others = {"meter.x"}
+    wanted = {Place(model=one, target="x", ring="canary"): "" for one in ("counter", "valve")}
+    wanted = {
+        Place(model="meter", target="x", ring="canary"): "",
+        Place(model="meter", target="x", ring="pilot"): release,
+        **wanted,
+    }
+    differ = aliases.ask(workspace, wanted, []).differ
+    assert [one.split()[0] for one in differ] == ["meter.x", "counter", "valve"]
+    with pytest.raises(Forbidden, match=r"meter\.x is forbidden"):
+        aliases.point(workspace, wanted, lambda _: None)
+    assert store.aliases == {"counter.x": {}, "meter.x": {"canary": 1}, "valve.x": {}}

@@ -284,6 +284,17 @@ def test_a_ring_that_was_renamed_in_rings_yaml_alone(
     assert "name it in release/rings.yaml, then `release promote`" in run(*BACK).stderr
 
 
+def test_a_new_ring_never_had_what_fleet_would_uninstall(
+    repository: GitOpsRepository, run: Run, pilot: Callable[[str], None]
+) -> None:
+    rings = repository.workspace.rings_file
+    rings.write_text(f"{rings.read_text()}  - name: night\n")
+    repository.push("Another ring")
+    shown = run("status").stdout
+    assert "its folder is not on origin main: Fleet brings it nothing; `release promote`" in shown
+    assert "uninstalls" not in shown
+
+
 @pytest.mark.parametrize("words", [BACK, ("promote", *BACK[1:4], "--to", "pilot")])
 def test_a_ring_whose_folder_somebody_took_away(
     repository: GitOpsRepository,
